@@ -1,0 +1,1 @@
+"""Turns model names into models of this process that satisfy the Protocols (extra: train)."""

@@ -1,0 +1,66 @@
+"""Turns a run's model names into loaded models, one large one in memory at a time."""
+
+import gc
+from pathlib import Path
+
+from aloft.backends.embedded import resolve_model
+from aloft.backends.fingerprint import fingerprint_folder
+from aloft.models import Embedder, LanguageModel, Progress, Reranker, no_progress
+
+
+class Models:
+    """Loads models by name when they are first needed, and lets the last language model go.
+
+    Attributes:
+        given: A teacher that a host handed in, used as it is.
+    """
+
+    def __init__(self, given: LanguageModel | None = None, progress: Progress = no_progress) -> None:
+        self.given = given
+        self._progress = progress
+        self._language: tuple[tuple[str, Path | None], LanguageModel] | None = None
+        self._encoders: dict[str, Embedder] = {}
+
+    def fingerprint(self, name: str) -> str:
+        """Name a model's weights without loading them.
+
+        Raises:
+            ModelError: the model is not on this machine.
+        """
+        return fingerprint_folder(Path(resolve_model(name)))
+
+    def teacher(self, name: str) -> LanguageModel:
+        """The handed-in teacher, or the named one."""
+        return self.given or self.language_model(name)
+
+    def teacher_fingerprint(self, name: str) -> str:
+        """Names the teacher's weights."""
+        return self.given.fingerprint if self.given else self.fingerprint(name)
+
+    def language_model(self, name: str, adapter: Path | None = None) -> LanguageModel:
+        """A language model with an adapter or without; the one loaded before is let go."""
+        if self._language is None or self._language[0] != (name, adapter):
+            self.release()
+            from aloft.backends.transformers import TransformersLanguageModel
+
+            self._language = ((name, adapter), TransformersLanguageModel(name, adapter))
+        return self._language[1]
+
+    def embedder(self, name: str) -> Embedder:
+        """An embedder; small enough to keep."""
+        if name not in self._encoders:
+            from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
+
+            self._encoders[name] = SentenceTransformersEmbedder(name, self._progress)
+        return self._encoders[name]
+
+    def reranker(self, name: str) -> Reranker:
+        """A cross-encoder."""
+        from aloft.backends.sentence_transformers import SentenceTransformersReranker
+
+        return SentenceTransformersReranker(name, self._progress)
+
+    def release(self) -> None:
+        """Let the language model go, so that a training has the memory."""
+        self._language = None
+        gc.collect()

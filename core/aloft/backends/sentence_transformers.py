@@ -1,0 +1,119 @@
+"""Turns local encoder models into an `Embedder` and a `Reranker`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from aloft.backends.device import best_device
+from aloft.backends.embedded import resolve_model
+from aloft.backends.fingerprint import fingerprint_folder
+from aloft.models import Floats, Progress, no_progress
+
+_BATCH = 32
+_PROGRESS_BLOCK = 512  # texts between two reports; the library sorts by length inside a block
+
+
+class SentenceTransformersEmbedder:
+    """A sentence-transformers model; its own query and passage prompts are honoured.
+
+    Raises:
+        ModelError: the model is not on this machine.
+    """
+
+    def __init__(self, model: str, progress: Progress = no_progress) -> None:
+        folder = Path(resolve_model(model))
+        self.model = load_encoder(folder)
+        self._fingerprint = fingerprint_folder(folder)
+        self._progress = progress
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights."""
+        return self._fingerprint
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's fast tokenizer, for cutting passages by its tokens."""
+        return self.model.tokenizer.backend_tokenizer
+
+    def encode_queries(self, texts: Sequence[str]) -> Floats:
+        """Vectors of questions; (texts, dimensions), each row of length one."""
+        return self._encode(self.model.encode_query, texts, "embedding questions")
+
+    def encode_passages(self, texts: Sequence[str]) -> Floats:
+        """Vectors of passages; (texts, dimensions), each row of length one."""
+        return self._encode(self.model.encode_document, texts, "embedding passages")
+
+    def _encode(self, encode: Any, texts: Sequence[str], doing: str) -> Floats:
+        dimensions = self.model.get_embedding_dimension() or 0
+        blocks: list[Floats] = [np.empty((0, dimensions), np.float32)]
+        for start in range(0, len(texts), _PROGRESS_BLOCK):
+            block = list(texts[start : start + _PROGRESS_BLOCK])
+            vectors = encode(block, batch_size=_BATCH, normalize_embeddings=True)
+            blocks.append(np.asarray(vectors, np.float32))
+            self._progress(doing, start + len(block), len(texts))
+        return np.concatenate(blocks)
+
+
+class SentenceTransformersReranker:
+    """A cross-encoder with one output.
+
+    Raises:
+        ModelError: the model is not on this machine.
+    """
+
+    def __init__(self, model: str, progress: Progress = no_progress) -> None:
+        folder = Path(resolve_model(model))
+        self.model = load_cross_encoder(folder)
+        self._fingerprint = fingerprint_folder(folder)
+        self._progress = progress
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights."""
+        return self._fingerprint
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Higher is better; (pairs,)."""
+        blocks: list[Floats] = [np.empty(0, np.float32)]
+        for start in range(0, len(pairs), _PROGRESS_BLOCK):
+            block = list(pairs[start : start + _PROGRESS_BLOCK])
+            scores = self.model.predict(block, batch_size=_BATCH, show_progress_bar=False)
+            blocks.append(np.asarray(scores, np.float32).reshape(len(block)))
+            self._progress("reranking", start + len(block), len(pairs))
+        return np.concatenate(blocks)
+
+
+def load_encoder(folder: Path, max_seq_length: int | None = None) -> SentenceTransformer:
+    """A sentence-transformers model from a folder, from safetensors alone."""
+    model = SentenceTransformer(
+        str(folder),
+        device=best_device(),
+        local_files_only=True,
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+    )
+    model.tokenizer.split_special_tokens = True  # "[SEP]" in a document is text
+    if max_seq_length is not None:
+        model.max_seq_length = min(max_seq_length, model.max_seq_length or max_seq_length)
+    return model
+
+
+def load_cross_encoder(folder: Path, max_seq_length: int | None = None) -> CrossEncoder:
+    """A cross-encoder with one output; an encoder body gets a new head for it."""
+    model: CrossEncoder = CrossEncoder(
+        str(folder),
+        num_labels=1,
+        device=best_device(),
+        local_files_only=True,
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+    )
+    model.tokenizer.split_special_tokens = True
+    if max_seq_length is not None:
+        model.max_seq_length = min(max_seq_length, model.max_seq_length or max_seq_length)
+    return model

@@ -1,0 +1,305 @@
+"""Turns command lines into one call each; what a user can put right is one line and exit status 2."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from aloft import __version__
+from aloft.config import PARTS, PRESETS, load_config
+from aloft.egress import forbid_telemetry
+from aloft.errors import AloftError, ConfigError
+
+app = typer.Typer(
+    name="aloft",
+    help="Make a RAG system good at your documents, on this machine, and prove it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+models_app = typer.Typer(help="Fetch and list models.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+Docs = Annotated[Path, typer.Argument(help="Folder (or one file) of documents.")]
+RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
+Out = Annotated[Path, typer.Option("--out", help="Run folder; started, or gone on with.")]
+Preset = Annotated[str, typer.Option(help=f"One of: {', '.join(sorted(PRESETS))}.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file laid over the preset.")]
+Questions = Annotated[
+    Path | None,
+    typer.Option(
+        help="Your own questions, JSON Lines: question, answers, document_id and/or passage."
+    ),
+]
+Only = Annotated[str | None, typer.Option(help=f"Parts to train: {','.join(PARTS)}.")]
+Teacher = Annotated[str | None, typer.Option(help="Model that writes the data.")]
+Generator = Annotated[str | None, typer.Option(help="Model that is trained to cite and answer.")]
+Embedder = Annotated[str | None, typer.Option(help="Encoder to train.")]
+RerankerName = Annotated[str | None, typer.Option("--reranker", help="Cross-encoder to train.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the run.")]
+
+_errors = Console(stderr=True, soft_wrap=True)
+_screen = Console(soft_wrap=True)
+
+
+@app.command()
+def run(
+    docs: Docs,
+    out: Out,
+    questions: Questions = None,
+    preset: Preset = "cpu",
+    config: ConfigFile = None,
+    only: Only = None,
+    teacher: Teacher = None,
+    generator: Generator = None,
+    embedder: Embedder = None,
+    reranker: RerankerName = None,
+    seed: Seed = None,
+) -> None:
+    """Do the whole job: read, synthesise, train, evaluate, report. Run again to go on."""
+    from aloft.pipeline import open_run
+
+    names = {"teacher": teacher, "generator": generator, "embedder": embedder}
+    settings = load_config(
+        preset, config, _overrides(only, {**names, "reranker": reranker, "seed": seed})
+    )
+    with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
+        opened.give(docs, questions)
+        report = opened.report
+    show_report(out, report)
+
+
+@app.command()
+def passages(
+    docs: Docs,
+    out: Out,
+    questions: Questions = None,
+    preset: Preset = "cpu",
+    config: ConfigFile = None,
+    only: Only = None,
+) -> None:
+    """Start a run folder: read the documents and cut them to passages."""
+    from aloft.pipeline import open_run
+
+    settings = load_config(preset, config, _overrides(only, {}))
+    with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
+        opened.give(docs, questions)
+        opened.do("passages")
+        opened.do("questions")
+    show_funnel(out)
+
+
+def _stage(stage: str, path: Path) -> None:
+    from aloft.pipeline import open_run
+
+    with shown_progress() as progress, open_run(path, progress=progress) as opened:
+        opened.do(stage)
+    show_funnel(path)
+
+
+@app.command()
+def rate(run: RunPath) -> None:
+    """Rate the passages."""
+    _stage("ratings", run)
+
+
+@app.command()
+def pairs(run: RunPath) -> None:
+    """Write questions and answers."""
+    _stage("pairs", run)
+
+
+@app.command()
+def negatives(run: RunPath) -> None:
+    """Mine hard negatives."""
+    _stage("negatives", run)
+
+
+@app.command()
+def sets(run: RunPath) -> None:
+    """Lay out the training sets, split by document."""
+    _stage("sets", run)
+
+
+@app.command()
+def train(run: RunPath) -> None:
+    """Train the parts."""
+    _stage("train", run)
+
+
+@app.command()
+def evaluate(run: RunPath) -> None:
+    """Measure before and after, judge, and ship what helps."""
+    from aloft.pipeline import open_run
+
+    with shown_progress() as progress, open_run(run, progress=progress) as opened:
+        report = opened.report
+    show_report(run, report)
+
+
+@app.command()
+def report(run: RunPath) -> None:
+    """Show the report of a finished run again."""
+    from aloft.pipeline import read_report
+
+    show_report(run, read_report(run))
+
+
+@app.command()
+def ask(run: RunPath, question: Annotated[str, typer.Argument(help="Your question.")]) -> None:
+    """Answer a question from a finished run's documents with what it ships, and show the source."""
+    from aloft.pipeline import ask_run
+
+    if not question.strip():
+        raise ConfigError("The question is empty. Write it in quotes behind the run folder.")
+    with shown_progress() as progress:
+        answer = ask_run(run, question, progress)
+    _screen.print(f"[bold]{escape(answer.text or '(no answer)')}[/bold]")
+    for found in answer.cited:
+        place = f"{found.passage.document_id}, characters {found.passage.start}-{found.passage.end}"
+        _screen.print(f"\n[dim]Source: {escape(place)}[/dim]\n{escape(found.passage.content)}")
+    if not answer.cited:
+        names = ", ".join(dict.fromkeys(found.passage.document_id for found in answer.shown))
+        _screen.print(f"[yellow]No passage is cited.[/yellow] Looked at: {escape(names)}")
+
+
+@models_app.command("fetch")
+def fetch(name: Annotated[str, typer.Argument(help="embedded:NAME or a Hugging Face id.")]) -> None:
+    """Bring a model to this machine: the only command that uses the network."""
+    from aloft.backends.embedded import fetch_model
+
+    with shown_progress() as progress:
+        folder = fetch_model(name, progress)
+    _screen.print(f"{escape(name)} is at {escape(str(folder))}")
+
+
+@models_app.command("list")
+def list_known() -> None:
+    """List the embedded models and whether they are here."""
+    from aloft.backends.embedded import list_models
+
+    table = Table("model", "licence", "megabytes", "here")
+    for model in list_models():
+        is_here = "yes" if model.is_present else f"aloft models fetch {model.name}"
+        table.add_row(model.name, model.licence, f"{model.size / 1e6:.0f}", is_here)
+    _screen.print(table)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        _screen.print(f"aloft {__version__}")
+        raise typer.Exit
+
+
+def _overrides(only: str | None, named: dict[str, Any]) -> dict[str, Any]:
+    chosen = {name: value for name, value in named.items() if value is not None}
+    if only is not None:
+        parts = tuple(part.strip() for part in only.split(",") if part.strip())
+        unknown = [part for part in parts if part not in PARTS]
+        if unknown or not parts:
+            wrong = unknown[0] if unknown else only
+            raise ConfigError(f'--only names "{wrong}", but may name: {", ".join(PARTS)}.')
+        chosen["parts"] = tuple(part for part in PARTS if part in parts)
+    return chosen
+
+
+@contextmanager
+def shown_progress() -> Iterator[Any]:
+    """One bar per thing that is being done, with the time left; nothing is drawn into a file."""
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=_errors, disable=not _errors.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+        told: set[str] = set()
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+            if not _errors.is_terminal and done >= total and stage not in told:
+                told.add(stage)
+                _errors.print(f"aloft: {escape(stage)} done")
+
+        yield tell
+
+
+def show_funnel(path: Path) -> None:
+    """Print what each finished stage kept and dropped."""
+    from aloft.pipeline import read_funnel
+
+    table = Table("stage", "kept", "dropped", "seconds", title="Funnel")
+    for row in read_funnel(path):
+        reasons = "; ".join(f"{n} {reason}" for reason, n in row["dropped"].items()) or "-"
+        table.add_row(row["stage"], str(row["kept"]), escape(reasons), f"{row['seconds']:.0f}")
+    _screen.print(table)
+
+
+def show_report(path: Path, content: dict[str, Any]) -> None:
+    """Print the funnel, the before/after table and the verdicts, and say where the report is."""
+    from aloft.evaluation.report import headline_rows
+
+    show_funnel(path)
+    table = Table("questions", "part", "metric", "before", "after", "gain [95 %]", "n")
+    for row in headline_rows(content):
+        gain = f"{row.gain:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
+        table.add_row(
+            row.question_set,
+            row.part,
+            row.metric,
+            f"{row.before:.1f}",
+            f"{row.after:.1f}",
+            gain.replace("[", "\\["),
+            str(row.n),
+        )
+    _screen.print(table)
+    for verdict in content["verdicts"]:
+        word = "[green]kept[/green]" if verdict["is_kept"] else "[red]refused[/red]"
+        _screen.print(f"{verdict['part']}: {word}: {escape(verdict['reason'])}")
+    parts = ", ".join(content["shipped"]["parts"]) or "the untuned models"
+    _screen.print(f"Ships: {escape(parts)}, in {escape(str(path / 'models'))}")
+    _screen.print(f"Report: {escape(str(path / 'report.html'))}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, or 2 where the user can put it right."""
+    forbid_telemetry()
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # what it says is in the rejection
+    try:
+        status = app(args=None if argv is None else list(argv), standalone_mode=False)
+    except AloftError as error:
+        _errors.print(f"[red]aloft:[/red] {escape(str(error))}")
+        return 2
+    except typer.Abort:
+        return 130
+    except KeyboardInterrupt:
+        _errors.print("aloft: stopped. Run the same command again: it goes on where it stopped.")
+        return 130
+    except Exception as error:
+        shown = getattr(error, "format_message", None)  # a usage fault that typer found
+        if shown is None:
+            raise
+        _errors.print(f"[red]aloft:[/red] {escape(shown())} Try: aloft --help")
+        return 2
+    return status if isinstance(status, int) else 0

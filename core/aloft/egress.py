@@ -1,0 +1,82 @@
+"""Keeps a run on this machine: outbound connections are refused and counted while it works."""
+
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aloft.errors import AloftError
+
+
+class EgressRefusedError(AloftError):
+    """Something tried to reach another machine while a run was kept local."""
+
+
+@dataclass(slots=True)
+class EgressGuard:
+    """What the guard saw.
+
+    Attributes:
+        refused: Addresses that something tried to reach, in order.
+    """
+
+    refused: list[str] = field(default_factory=list)
+
+
+_active: list[EgressGuard] = []
+_is_installed = False
+
+
+def forbid_telemetry() -> None:
+    """Tell the libraries below to stay off the network and to send no usage counts."""
+    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@contextmanager
+def local_only() -> Iterator[EgressGuard]:
+    """Refuse connections and name look-ups that leave this machine; loopback stays open.
+
+    It sees what Python does, through the interpreter's audit events; a C library that opens its
+    own sockets is not seen, which is why loading is told to stay offline besides.
+
+    Raises:
+        EgressRefusedError: inside whatever tried to connect.
+    """
+    global _is_installed
+    forbid_telemetry()
+    if not _is_installed:
+        sys.addaudithook(_watch)  # a hook can not be removed: it sleeps while no guard is active
+        _is_installed = True
+    guard = EgressGuard()
+    _active.append(guard)
+    try:
+        yield guard
+    finally:
+        _active.remove(guard)
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _active or event not in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        return
+    address = arguments[0] if event == "socket.getaddrinfo" else arguments[1]
+    host = address[0] if isinstance(address, tuple) else address
+    if not _is_local(host):
+        for guard in _active:
+            guard.refused.append(str(host))
+        raise EgressRefusedError(f"A connection to {host} was refused: this run stays local.")
+
+
+def _is_local(host: Any) -> bool:
+    if host is None or isinstance(host, bytes) or not isinstance(host, str):
+        return True  # a socket of this machine's own kinds
+    if host in ("", "localhost") or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host.split("%")[0]).is_loopback
+    except ValueError:
+        return False

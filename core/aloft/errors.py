@@ -1,0 +1,35 @@
+"""Every error that Aloft raises on purpose.
+
+* AloftError                               a user can put it right; one line says how
+  - ConfigError        (also ValueError)   a setting is out of range or contradicts another
+  - DataError          (also ValueError)   a file or record is not what a stage expects
+  - ModelError                             a model is not on this machine or can not do what is asked
+  - RunFolderError                         a run folder is held by another process or can not be written
+  - MissingExtraError  (also ImportError)  an optional dependency is not installed
+
+Anything else that is raised is a bug of ours and shows its traceback.
+"""
+
+
+class AloftError(Exception):
+    """Base of all errors a user can put right."""
+
+
+class ConfigError(AloftError, ValueError):
+    """A setting is out of range or contradicts another."""
+
+
+class DataError(AloftError, ValueError):
+    """A file or record is not what a stage expects."""
+
+
+class ModelError(AloftError):
+    """A model is not on this machine or can not do what is asked of it."""
+
+
+class RunFolderError(AloftError):
+    """A run folder is held by another process or can not be written."""
+
+
+class MissingExtraError(AloftError, ImportError):
+    """An optional dependency is not installed."""

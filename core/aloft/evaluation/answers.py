@@ -1,0 +1,75 @@
+"""Turns cited answers and gold answers into citation and answer metrics, a value per question."""
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from aloft.prompts.citation import CitedAnswer
+from aloft.ranking import split_words
+
+METRICS = (
+    "citation accuracy",
+    "citation precision",
+    "citation recall",
+    "answer exact match",
+    "answer f1",
+    "answer contained",
+)
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def measure_answer(
+    reply: CitedAnswer, gold_ordinals: Sequence[int], answers: Sequence[str]
+) -> dict[str, float]:
+    """Measure one reply; every value lies in [0, 1].
+
+    Args:
+        reply: What was cited and answered.
+        gold_ordinals: Places of the right passages in the prompt, from 1; empty where none of
+            them was retrieved, so that no citation can be right.
+        answers: Acceptable answers; the best match counts. Empty: answer metrics are left out.
+
+    Returns:
+        Citation accuracy as the paper has it (a right ordinal is among those cited), precision
+        (share of cited that is right) and recall (share of the right ones that is cited); exact
+        match, token F1 and containment as SQuAD has them, after the same normalisation.
+    """
+    cited, right = set(reply.ordinals), set(gold_ordinals)
+    both = len(cited & right)
+    measured = {
+        "citation accuracy": float(both > 0),
+        "citation precision": both / len(cited) if cited else 0.0,
+        "citation recall": both / len(right) if right else 0.0,
+    }
+    if answers:
+        given = normalize(reply.answer)
+        wanted = [normalize(answer) for answer in answers]
+        measured |= {
+            "answer exact match": float(given in wanted),
+            "answer f1": max(token_f1(given, answer) for answer in wanted),
+            "answer contained": float(any(answer and answer in given for answer in wanted)),
+        }
+    return measured
+
+
+def normalize(text: str) -> str:
+    """Letter case, punctuation, English articles and white space aside.
+
+    Source: the SQuAD evaluation script, with Unicode's punctuation besides ASCII's.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold().translate(_PUNCTUATION)
+    folded = "".join(c for c in folded if not unicodedata.category(c).startswith("P"))
+    return " ".join(_ARTICLES.sub(" ", folded).split())
+
+
+def token_f1(given: str, wanted: str) -> float:
+    """Harmonic mean of token precision and recall; character pairs where words are not separated."""
+    mine, theirs = Counter(split_words(given)), Counter(split_words(wanted))
+    shared = sum((mine & theirs).values())
+    if not shared:
+        return float(not mine and not theirs)
+    precision, recall = shared / mine.total(), shared / theirs.total()
+    return 2 * precision * recall / (precision + recall)

@@ -1,0 +1,292 @@
+"""Turns trained parts and question sets into rows of figures, comparisons, verdicts and a stack.
+
+All systems answer the same held-out questions. Texts are embedded once per embedder, passages
+reranked once per reranker, and a prompt that two systems share is answered once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
+from aloft.evaluation import answers as answer_metrics
+from aloft.evaluation import retrieval as retrieval_metrics
+from aloft.evaluation.gate import GATE_METRIC, Verdict, judge_part
+from aloft.evaluation.intervals import Comparison, compare
+from aloft.models import Floats, Prompt
+from aloft.prompts import citation
+from aloft.randomness import rng_for
+from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, rank_dense, reorder
+from aloft.records import LabelledQuestion, Passage
+
+_DEPTH = 100  # ranks that are fused
+Values = Mapping[str, NDArray[np.float64]]
+Questions = Mapping[str, Sequence[LabelledQuestion]]
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One way to retrieve: "none", "base" or "tuned" parts."""
+
+    retriever: str  # "dense", "bm25" or "hybrid"
+    embedder: str
+    reranker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One system's values on one question set."""
+
+    question_set: str
+    system: System | str
+    values: Values
+    weight: float | None = None  # dense share of a hybrid
+
+    @property
+    def n(self) -> int:
+        """Questions measured."""
+        return max((len(values) for values in self.values.values()), default=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """One on/off combination of the parts, end to end."""
+
+    parts: tuple[Part, ...]
+    system: System
+    weight: float
+    question_set: str
+    metrics: Mapping[str, float]
+    n: int
+    score: float  # what the best is chosen by
+
+
+@dataclass(slots=True, kw_only=True)
+class Evaluator:
+    """What every measurement of a run needs.
+
+    Attributes:
+        encode: Vectors of (embedder, "queries" or "passages", texts), computed once and kept.
+        score: Scores of (reranker, pairs of query and passage), computed once and kept.
+        reply: Replies of (generator, prompts), each computed once and kept.
+    """
+
+    passages: Sequence[Passage]
+    questions: Questions
+    config: EvaluationConfig
+    sets: TrainingSetsConfig
+    seed: int
+    encode: Callable[[str, str, Sequence[str]], Floats]
+    score: Callable[[str, Sequence[tuple[str, str]]], Floats]
+    reply: Callable[[str, Sequence[Prompt]], list[str]]
+    _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
+    _weights: dict[str, float] = field(default_factory=dict)
+    _columns: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._columns = {passage.id: i for i, passage in enumerate(self.passages)}
+
+    @property
+    def deciding(self) -> str:
+        """The question set that decides: the user's own where there are enough."""
+        enough = len(self.questions.get("human", ())) >= self.config.min_human_questions
+        return "human" if enough else "synthetic"
+
+    def gold(self, name: str) -> list[frozenset[int]]:
+        """Columns of the right passages, per question of a set."""
+        return [
+            frozenset(self._columns[i] for i in question.passage_ids)
+            for question in self.questions[name]
+        ]
+
+    def rank(self, name: str, system: System) -> Ranking:
+        """A system's ranking for a question set."""
+        key = (name, system)
+        if key not in self._rankings:
+            self._rankings[key] = self._rank(name, system)
+        return self._rankings[key]
+
+    def _rank(self, name: str, system: System) -> Ranking:
+        texts = [question.question for question in self.questions[name]]
+        if system.reranker != "none":
+            first = self.rank(name, System(system.retriever, system.embedder, "none"))
+            top = first.top(self.config.rerank_depth)
+            contents = [passage.content for passage in self.passages]
+            return reorder(top, self.score(system.reranker, pairs_of(top, texts, contents)))
+        if system.retriever == "bm25":
+            return LexicalIndex([p.content for p in self.passages]).rank(texts, _DEPTH)
+        if system.retriever == "dense":
+            contents = [passage.content for passage in self.passages]
+            queries = self.encode(system.embedder, "queries", texts)
+            passages = self.encode(system.embedder, "passages", contents)
+            return rank_dense(queries, passages, _DEPTH)
+        return fuse(
+            self.rank(name, System("dense", system.embedder, "none")),
+            self.rank(name, System("bm25", "none", "none")),
+            _DEPTH,
+            self.weight(system.embedder),
+        )
+
+    def weight(self, embedder: str) -> float:
+        """The hybrid's dense share, fitted on the synthetic held-out questions alone."""
+        if embedder not in self._weights:
+            dense = self.rank("synthetic", System("dense", embedder, "none"))
+            lexical = self.rank("synthetic", System("bm25", "none", "none"))
+            gold = self.gold("synthetic")
+            self._weights[embedder] = retrieval_metrics.fit_weight(dense, lexical, gold)
+        return self._weights[embedder]
+
+    def measure_retrieval(self, embedders: Sequence[str], rerankers: Sequence[str]) -> list[Measured]:
+        """Every retriever with every embedder and reranker, on every question set."""
+        bases = [System("bm25", "none", "none")]
+        bases += [System(kind, e, "none") for kind in ("dense", "hybrid") for e in embedders]
+        systems = [System(s.retriever, s.embedder, r) for r in ("none", *rerankers) for s in bases]
+        return [self.measure_system(name, system) for name in self.questions for system in systems]
+
+    def measure_system(self, name: str, system: System) -> Measured:
+        """One system on one question set."""
+        values = retrieval_metrics.measure_ranking(self.rank(name, system), self.gold(name))
+        weight = self.weight(system.embedder) if system.retriever == "hybrid" else None
+        return Measured(question_set=name, system=system, values=values, weight=weight)
+
+    def compare_values(self, before: Values, after: Values) -> list[Comparison]:
+        """Each metric before and after, with its interval."""
+        return [
+            compare(
+                metric,
+                np.asarray(before[metric]),
+                np.asarray(after[metric]),
+                resamples=self.config.resamples,
+                seed=self.seed,
+            )
+            for metric in before
+            if metric in after
+        ]
+
+    def chosen(self, name: str, most: int | None) -> list[int]:
+        """Rows of the questions that generators answer: drawn once, the same for every system."""
+        rows = range(len(self.questions[name]))
+        if most is None or most >= len(rows):
+            return list(rows)
+        return sorted(rng_for(self.seed, "answered questions", name).sample(rows, most))
+
+    def measure_answers(self, name: str, generator: str) -> dict[str, Measured]:
+        """A generator on the paper's protocol: all questions, the "easy" and the "hard" ones.
+
+        The context is the top passages of the untrained embedder; where the right one is not
+        among them it replaces the last ("hard"); the order is shuffled by the seed.
+        """
+        rows = self.chosen(name, self.config.max_answer_questions)
+        ranking = self.rank(name, System("dense", "base", "none")).columns.tolist()
+        gold = self.gold(name)
+        contexts, is_easy = [], []
+        for row in rows:
+            context = ranking[row][: self.sets.contexts]
+            found = bool(gold[row] & set(context))
+            if not found:
+                context[-1] = min(gold[row])
+            rng_for(self.seed, "context order", self.questions[name][row].id).shuffle(context)
+            contexts.append(context)
+            is_easy.append(found)
+        values = self._answered(name, generator, rows, contexts)
+        easy = np.array(is_easy, bool)
+        split = {"all": np.ones(len(rows), bool), "easy": easy, "hard": ~easy}
+        return {
+            label: Measured(
+                question_set=name,
+                system=generator,
+                values={metric: column[mask] for metric, column in values.items()},
+            )
+            for label, mask in split.items()
+        }
+
+    def _answered(
+        self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
+    ) -> dict[str, NDArray[np.float64]]:
+        asked = [self.questions[name][row] for row in rows]
+        prompts = [
+            citation.render(question.question, [self.passages[c].content for c in context])
+            for question, context in zip(asked, contexts, strict=True)
+        ]
+        gold = self.gold(name)
+        measured = [
+            answer_metrics.measure_answer(
+                citation.parse(reply, len(context)),
+                [i for i, column in enumerate(context, start=1) if column in gold[row]],
+                question.answers,
+            )
+            for reply, context, row, question in zip(
+                self.reply(generator, prompts), contexts, rows, asked, strict=True
+            )
+        ]
+        return {
+            metric: np.array([m[metric] for m in measured if metric in m], float)
+            for metric in answer_metrics.METRICS
+        }
+
+    def judge(self, part: Part, before: Mapping[str, Values], after: Mapping[str, Values]) -> Verdict:
+        """The verdict on one part from its values per question set."""
+        metric = GATE_METRIC[part]
+        comparisons = {
+            name: self.compare_values({metric: before[name][metric]}, after[name])[0]
+            for name in before
+        }
+        return judge_part(part, comparisons, self.deciding)
+
+    def best_retriever(self, embedder: str) -> System:
+        """Dense or hybrid, whichever has the better nDCG@10 with this embedder."""
+        systems = [System(kind, embedder, "none") for kind in ("hybrid", "dense")]
+        return max(systems, key=lambda s: self._mean("ndcg@10", self.deciding, s))
+
+    def _mean(self, metric: str, name: str, system: System) -> float:
+        return float(self.measure_system(name, system).values[metric].mean())
+
+    def measure_stacks(
+        self, kept: Sequence[Part], reranker: str, *, has_generator: bool
+    ) -> list[Stack]:
+        """Every on/off combination of the kept parts, end to end on the deciding questions.
+
+        Args:
+            kept: Parts that the gate let through; a refused part can not ship.
+            reranker: What reranks where no trained reranker does: "base" or "none".
+            has_generator: Whether answers are part of the run.
+
+        Returns:
+            A stack per combination, best first. The score is the mean of nDCG@10 over all
+            questions and, with a generator, of the citation accuracy on what was really
+            retrieved; of equal ones the one with fewer parts stands first.
+        """
+        stacks = []
+        for size in range(len(kept) + 1):
+            for parts in combinations(kept, size):
+                stacks.append(self._stack(parts, reranker, has_generator=has_generator))
+        return sorted(stacks, key=lambda stack: (-round(stack.score, 6), len(stack.parts)))
+
+    def _stack(self, parts: tuple[Part, ...], reranker: str, *, has_generator: bool) -> Stack:
+        name = self.deciding
+        first = self.best_retriever("tuned" if "embedder" in parts else "base")
+        reranked = "tuned" if "reranker" in parts else reranker
+        system = System(first.retriever, first.embedder, reranked)
+        values = self.measure_system(name, system).values
+        metrics = {metric: float(values[metric].mean()) for metric in values}
+        scores = [metrics["ndcg@10"]]
+        if has_generator:
+            rows = self.chosen(name, self.config.max_stack_questions)
+            columns = self.rank(name, system).columns
+            contexts = [columns[row, : self.sets.contexts].tolist() for row in rows]
+            generator = "tuned" if "generator" in parts else "base"
+            answered = self._answered(name, generator, rows, contexts)
+            metrics |= {m: float(v.mean()) for m, v in answered.items() if len(v)}
+            scores.append(metrics["citation accuracy"])
+        return Stack(
+            parts=parts,
+            system=system,
+            weight=self.weight(first.embedder),
+            question_set=name,
+            metrics=metrics,
+            n=len(self.questions[name]),
+            score=float(np.mean(scores)),
+        )

@@ -1,0 +1,108 @@
+"""What a stage may be given: the Protocols that models, ours or a host's, satisfy."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloft.records import Message
+
+Floats = NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+"""Told (what is being done, steps done, steps in all) while a stage works."""
+
+
+def no_progress(_stage: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What a language model is asked.
+
+    Attributes:
+        messages: The conversation; contents are data, a control token in them is only text.
+        prefix: The start of the reply, forced upon the model and not repeated in the reply.
+        is_plain: The contents stand one after the other without a chat template, as small
+            and untuned models follow examples best.
+    """
+
+    messages: tuple[Message, ...]
+    prefix: str = ""
+    is_plain: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a language model answered.
+
+    Attributes:
+        text: The new text, without the prompt's prefix and without the stop string.
+        is_finished: False where the reply ran into `max_new_tokens` and was cut.
+        prompt_tokens: Tokens read.
+        new_tokens: Tokens written.
+    """
+
+    text: str
+    is_finished: bool
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A teacher, which writes and rates training data, or a generator, which answers."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights: another string means other replies."""
+        ...
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        """Reply to each prompt, greedily; a reply ends before any of the `stop` strings."""
+        ...
+
+
+@runtime_checkable
+class ScoringModel(LanguageModel, Protocol):
+    """A language model that also tells how likely it finds given continuations."""
+
+    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+        """Probability of each choice's first token after each prompt; (prompts, choices), rows sum to 1."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns texts to vectors of length one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights: another string means other vectors."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> Floats:
+        """Vectors of questions; (texts, dimensions), each row of length one."""
+        ...
+
+    def encode_passages(self, texts: Sequence[str]) -> Floats:
+        """Vectors of passages; (texts, dimensions), each row of length one."""
+        ...
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Scores how well a passage answers a query."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights: another string means other scores."""
+        ...
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Higher is better; (pairs,), each pair a query and a passage."""
+        ...

@@ -1,0 +1,122 @@
+"""Turns passages into question-answer pairs by the teacher."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from semantic_text_splitter import TextSplitter
+
+from aloft.config import PairsConfig
+from aloft.models import LanguageModel, Reply
+from aloft.prompts import pair as prompts
+from aloft.randomness import rng_for
+from aloft.records import Passage, QAPair, Rejection
+
+_STAGE = "pairs"
+_FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can still ask about
+_SHORTEST_FOCUS = 40
+_TITLE_CHARACTERS = 80
+
+
+def generate_pairs(
+    passages: Sequence[Passage], teacher: LanguageModel, config: PairsConfig, *, seed: int
+) -> Iterator[QAPair | Rejection]:
+    """Yield the pairs of each passage, or the reason why one is missing.
+
+    A reply that was cut or does not keep the form is never used. With "examples" an answer that
+    its focus span does not hold is replaced by the span itself: small models ask better than they
+    answer, and the span does hold the answer.
+
+    Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "instruct".
+    """
+    if config.form == "instruct":
+        asked = [prompts.render_instruct(p.content, language=config.language) for p in passages]
+        replies = teacher.complete(
+            asked, max_new_tokens=config.max_new_tokens, stop=prompts.STOP_INSTRUCT
+        )
+        for passage, reply in zip(passages, replies, strict=True):
+            yield _read(passage, reply, prompts.parse_instruct(reply.text))
+        return
+    spans = [
+        (passage, focus)
+        for passage in passages
+        for focus in choose_focuses(passage, config.per_passage, seed=seed)
+    ]
+    asked = [prompts.render_examples(_topic(passage), focus) for passage, focus in spans]
+    replies = teacher.complete(
+        asked, max_new_tokens=config.max_new_tokens, stop=prompts.STOP_EXAMPLES
+    )
+    for (passage, focus), reply in zip(spans, replies, strict=True):
+        parsed = prompts.parse_examples(reply.text)
+        if parsed is not None and not holds(focus, parsed[1]):
+            parsed = (parsed[0], focus)
+        yield _read(passage, reply, parsed)
+
+
+def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
+    """Draw spans of one or two sentences from a passage, in reading order."""
+    chunks = [" ".join(c.split()) for c in TextSplitter(_FOCUS_CHARACTERS).chunks(passage.text)]
+    long_enough = [i for i, chunk in enumerate(chunks) if len(chunk) >= _SHORTEST_FOCUS]
+    if not long_enough:
+        return [" ".join(passage.text.split())]
+    rng = rng_for(seed, _STAGE, passage.id)
+    return [chunks[i] for i in sorted(rng.sample(long_enough, min(count, len(long_enough))))]
+
+
+def select_passages(
+    passages: Sequence[Passage], config: PairsConfig, *, seed: int
+) -> list[Passage]:
+    """Draw the passages that are asked about, in corpus order."""
+    if config.max_passages is None or config.max_passages >= len(passages):
+        return list(passages)
+    chosen = rng_for(seed, "passages asked about").sample(range(len(passages)), config.max_passages)
+    return [passages[i] for i in sorted(chosen)]
+
+
+def drop_repeated_questions(pairs: Sequence[QAPair]) -> tuple[list[QAPair], list[Rejection]]:
+    """Drop every question that was asked of more than one passage: it names nothing of its own."""
+    sources = {(_folded(pair.question), pair.passage_id) for pair in pairs}
+    asked = Counter(question for question, _ in sources)
+    seen: set[tuple[str, str]] = set()
+    kept, dropped = [], []
+    for pair in pairs:
+        key = (_folded(pair.question), pair.passage_id)
+        if asked[key[0]] > 1:
+            reason = "asked of several passages"
+        elif key in seen:
+            reason = "asked twice of one passage"
+        else:
+            seen.add(key)
+            kept.append(pair)
+            continue
+        dropped.append(Rejection(subject_id=pair.id, stage=_STAGE, reason=reason))
+    return kept, dropped
+
+
+def holds(text: str, answer: str) -> bool:
+    """Whether the answer stands in the text, letter case and white space aside."""
+    return _folded(answer).strip(" .") in _folded(text)
+
+
+def _read(
+    passage: Passage, reply: Reply, parsed: tuple[str, str] | None
+) -> QAPair | Rejection:
+    if not reply.is_finished:
+        reason = "reply was cut"
+    elif parsed is None:
+        reason = "unreadable reply"
+    elif any(parsed[0] == question for _, _, question, _ in prompts.EXAMPLES):
+        reason = "repeats an example"
+    else:
+        return QAPair(passage_id=passage.id, question=parsed[0], answer=parsed[1])
+    return Rejection(
+        subject_id=passage.id, stage=_STAGE, reason=reason, detail=reply.text[:200]
+    )
+
+
+def _topic(passage: Passage) -> str:
+    first_line = passage.title or passage.text.strip().split("\n", 1)[0].split(". ", 1)[0]
+    return " ".join(first_line.split())[:_TITLE_CHARACTERS]
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

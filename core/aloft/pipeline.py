@@ -1,0 +1,769 @@
+"""The order of the stages, from documents to a report; each is done once and then read back."""
+
+import json
+import logging
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from aloft import __version__, negatives, pairs, ratings
+from aloft.backends.embedded import resolve_model
+from aloft.backends.loading import Models
+from aloft.config import PARTS, Part, RunConfig, check_config
+from aloft.documents import group_documents, read_documents
+from aloft.egress import EgressGuard, local_only
+from aloft.errors import DataError
+from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System
+from aloft.evaluation.gate import Verdict
+from aloft.evaluation.intervals import Comparison
+from aloft.evaluation.report import render_html, render_markdown
+from aloft.models import Floats, LanguageModel, Progress, Prompt, no_progress
+from aloft.passages import split_documents
+from aloft.questions import read_questions
+from aloft.records import (
+    Artifact,
+    Document,
+    EmbedderRow,
+    GeneratorRow,
+    LabelledQuestion,
+    Negatives,
+    Passage,
+    QAPair,
+    Rating,
+    Rejection,
+    RerankerRow,
+    content_id,
+    from_json,
+    to_json,
+)
+from aloft.stack import Answer, Retriever, ask, read_contract, write_stack
+from aloft.storage import Journal, RunFolder, recipe_of, split_rejections, write_text
+from aloft.training_sets import build_training_sets, split_pairs
+
+logger = logging.getLogger(__name__)
+
+STAGES = ("documents", "passages", "ratings", "pairs", "negatives", "sets", "train", "evaluate")
+_PROMPTS = 1  # raised when a prompt's wording changes: journals of older wordings are not reused
+_TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
+_ANSWER_BATCH = 32
+RecordT = TypeVar("RecordT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a run comes to.
+
+    Attributes:
+        report: The content of report.json.
+        folder: The run folder; `models/` in it holds what ships.
+    """
+
+    report: dict[str, Any]
+    folder: Path
+
+    @property
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Per part whether it is kept and why."""
+        found: list[dict[str, Any]] = self.report["verdicts"]
+        return found
+
+
+class Aloft:
+    """The whole job behind one call.
+
+    Args:
+        config: What to do; see `aloft.load_config` for presets.
+        teacher: A language model of the host's; without one, `config.teacher` is loaded.
+    """
+
+    def __init__(self, config: RunConfig, *, teacher: LanguageModel | None = None) -> None:
+        self.config = config
+        self._teacher = teacher
+
+    def run(
+        self,
+        documents: Path | Sequence[Document],
+        out: Path,
+        *,
+        questions: Path | None = None,
+        progress: Progress = no_progress,
+    ) -> Result:
+        """Read, synthesise, train, evaluate and report; goes on where an earlier run stopped.
+
+        Args:
+            documents: A folder or file, or documents that are read already.
+            out: The run folder.
+            questions: The user's own labelled questions, reported apart.
+            progress: Told what is done.
+
+        Raises:
+            AloftError: something that the user can put right, in one line.
+        """
+        with open_run(out, self.config, self._teacher, progress) as run:
+            run.give(documents, questions)
+            return Result(report=run.report, folder=out)
+
+
+@contextmanager
+def open_run(
+    out: Path,
+    config: RunConfig | None = None,
+    teacher: LanguageModel | None = None,
+    progress: Progress = no_progress,
+) -> Iterator["Run"]:
+    """Hold a run folder, with the network shut, while stages work in it.
+
+    Without a configuration the folder's own is used.
+    """
+    with RunFolder(out) as folder, local_only() as guard:
+        yield Run(folder, config or read_config(out), Models(teacher, progress), progress, guard)
+
+
+def read_config(out: Path) -> RunConfig:
+    """The configuration that a run folder was made with.
+
+    Raises:
+        DataError: the folder holds none.
+    """
+    path = out / "config.json"
+    if not path.exists():
+        raise DataError(f'{out} is not a run folder. Start one with "aloft passages" or "aloft run".')
+    return check_config(json.loads(path.read_bytes()))
+
+
+def read_report(out: Path) -> dict[str, Any]:
+    """The report of a finished run.
+
+    Raises:
+        DataError: the run is not finished.
+    """
+    path = out / "report.json"
+    if not path.exists():
+        raise DataError(f"{out} holds no report yet. Finish it: aloft evaluate {out}")
+    report: dict[str, Any] = json.loads(path.read_bytes())
+    return report
+
+
+def read_funnel(out: Path) -> list[dict[str, Any]]:
+    """What each finished stage of a run folder kept and dropped."""
+    found = [out / "manifests" / f"{stage}.json" for stage in (*STAGES[:6], *PARTS)]
+    return [json.loads(path.read_bytes()) for path in found if path.exists()]
+
+
+def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answer:
+    """Answer a question from a finished run's documents with what it ships.
+
+    Raises:
+        DataError: the run is not finished.
+        RunFolderError: another process holds the run folder.
+    """
+    contract = read_contract(out / "models")
+    models = Models(progress=progress)
+    with RunFolder(out) as folder, local_only():
+        passages = folder.read_records("passages.jsonl", Passage)
+        return ask(Retriever(contract, passages, models, folder), question, models)
+
+
+class Run:
+    """One run: each stage is worked out when it is asked for, and what comes before it first."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: RunConfig,
+        models: Models,
+        progress: Progress = no_progress,
+        guard: EgressGuard | None = None,
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.models = models
+        self._progress = progress
+        self._guard = guard or EgressGuard()
+        self._given: Path | Sequence[Document] | None = None
+        self._questions: Path | None = None
+        self._recipes: dict[str, str] = {}
+
+    def give(self, documents: Path | Sequence[Document], questions: Path | None = None) -> None:
+        """Set what is read; without it the run folder's own documents are used."""
+        self._given = documents
+        self._questions = questions
+        (self.folder.path / "human.jsonl").unlink(missing_ok=True)
+        text = self.config.model_dump_json(indent=2)
+        write_text(self.folder.path / "config.json", text + "\n")
+
+    def do(self, stage: str) -> None:
+        """Work a stage out, with all that comes before it."""
+        attribute = {
+            "questions": "human_questions",
+            "sets": "training_sets",
+            "train": "artifacts",
+            "evaluate": "report",
+        }
+        getattr(self, attribute.get(stage, stage))
+
+    # ---- documents, passages
+
+    @cached_property
+    def documents(self) -> list[Document]:
+        """What was read; files that can not be read are rejections."""
+        if self._given is None:
+            kept = self.folder.read_records("documents.jsonl", Document)
+            self._recipes["documents"] = self.folder.facts("documents")["recipe"]
+            return kept
+        started = time.monotonic()
+        if isinstance(self._given, Path):
+            kept, dropped = read_documents(self._given, self.config.documents, self._progress)
+        else:
+            kept, dropped = list(self._given), []
+        digest = sha256()
+        for document in kept:
+            digest.update(json.dumps(to_json(document), ensure_ascii=False).encode("utf-8", "replace"))
+        recipe = recipe_of("documents", digest.hexdigest())
+        self._finish("documents", recipe, "documents.jsonl", kept, dropped, started)
+        return kept
+
+    @cached_property
+    def passages(self) -> list[Passage]:
+        """The corpus, cut and without copies."""
+        documents = self.documents
+        name = self.config.embedder
+        recipe = self._after("documents", self.config.passages, self.models.fingerprint(name))
+        if self._is_done("passages", recipe):
+            return self.folder.read_records("passages.jsonl", Passage)
+        started = time.monotonic()
+        tokenizer = tokenizer_of(resolve_model(name))
+        kept, dropped = split_documents(documents, self.config.passages, tokenizer, self._progress)
+        if not kept:
+            raise DataError(
+                f"{len(documents)} documents hold no passage of at least "
+                f"{self.config.passages.min_characters} characters. Give longer texts."
+            )
+        self._finish("passages", recipe, "passages.jsonl", kept, dropped, started)
+        return kept
+
+    @cached_property
+    def passages_by_id(self) -> dict[str, Passage]:
+        """The corpus by id."""
+        return {passage.id: passage for passage in self.passages}
+
+    # ---- what the teacher writes
+
+    @cached_property
+    def ratings(self) -> list[Rating]:
+        """Marks of the passages that are worth asking about."""
+        config = self.config.ratings
+        asked = pairs.select_passages(self.passages, self.config.pairs, seed=self.config.seed)
+        recipe = self._after(
+            "passages", config, self.config.pairs.max_passages, self.config.seed, self._teacher_id
+        )
+        if self._is_done("ratings", recipe):
+            return self.folder.read_records("ratings.jsonl", Rating)
+        started = time.monotonic()
+        outcomes: list[Rating | Rejection]
+        if config.method == "none":
+            outcomes = [Rating(subject_id=p.id, criterion="passage", value=10.0) for p in asked]
+        else:
+            outcomes = self._journalled(
+                "ratings",
+                [_PROMPTS, config.method, self._teacher_id],
+                asked,
+                lambda some: ratings.rate_passages(some, self._teacher, config),
+                Rating,
+            )
+        marks, unreadable = split_rejections(outcomes, Rating)
+        kept, low = ratings.select_rated(marks, config)
+        self._finish("ratings", recipe, "ratings.jsonl", kept, unreadable + low, started)
+        return kept
+
+    @cached_property
+    def pairs(self) -> list[QAPair]:
+        """Questions and answers."""
+        config = self.config.pairs
+        rated = {rating.subject_id for rating in self.ratings}
+        asked = [passage for passage in self.passages if passage.id in rated]
+        recipe = self._after("ratings", config, self.config.seed, self._teacher_id)
+        if self._is_done("pairs", recipe):
+            return self.folder.read_records("pairs.jsonl", QAPair)
+        started = time.monotonic()
+        written = self._journalled(
+            "pairs",
+            [_PROMPTS, config.form, config.per_passage, config.max_new_tokens, config.language]
+            + [self.config.seed, self._teacher_id],
+            asked,
+            lambda some: pairs.generate_pairs(
+                some, self._teacher, config, seed=self.config.seed
+            ),
+            QAPair,
+        )
+        kept, dropped = split_rejections(written, QAPair)
+        kept, repeated = pairs.drop_repeated_questions(kept)
+        if config.rating:
+            outcomes = self._journalled(
+                "pair_ratings",
+                [_PROMPTS, config.keep_at_least, self._teacher_id],
+                kept,
+                lambda some: ratings.rate_pairs(
+                    [(pair, self.passages_by_id[pair.passage_id]) for pair in some],
+                    self._teacher,
+                    config,
+                ),
+                QAPair,
+            )
+            kept, low = split_rejections(outcomes, QAPair)
+            repeated += low
+        if not kept:
+            raise DataError(
+                f"The teacher wrote no usable pair for {len(asked)} passages. See "
+                f'{self.folder.path / "rejections" / "pairs.jsonl"}; try pairs.form = "examples" or '
+                "a larger teacher."
+            )
+        self._finish("pairs", recipe, "pairs.jsonl", kept, dropped + repeated, started)
+        return kept
+
+    @property
+    def _teacher_id(self) -> str:
+        return self.models.teacher_fingerprint(self.config.teacher)
+
+    @property
+    def _teacher(self) -> LanguageModel:
+        return self.models.teacher(self.config.teacher)
+
+    def _journalled(
+        self,
+        stage: str,
+        recipe: list[Any],
+        subjects: Sequence[Any],
+        work: Callable[[Sequence[Any]], Iterator[RecordT | Rejection]],
+        cls: type[RecordT],
+    ) -> list[RecordT | Rejection]:
+        """Do what the journal lacks, batch by batch, and return all outcomes in subject order."""
+        journal = self.folder.journal(stage, recipe_of(stage, *recipe))
+        missing = [subject for subject in subjects if subject.id not in journal]
+        done = len(subjects) - len(missing)
+        for start in range(0, len(missing), _TEACHER_BATCH):
+            batch = missing[start : start + _TEACHER_BATCH]
+            found: dict[str, list[Any]] = {subject.id: [] for subject in batch}
+            for outcome in work(batch):
+                found[_subject_of(outcome)].append([type(outcome).__name__, to_json(outcome)])
+            journal.add(found.items())
+            self._progress(f"writing {stage}", done + start + len(batch), len(subjects))
+        outcomes: list[RecordT | Rejection] = []
+        for subject in subjects:
+            for kind, values in journal[subject.id]:
+                is_kept = kind == cls.__name__
+                outcomes.append(from_json(cls, values) if is_kept else from_json(Rejection, values))
+        return outcomes
+
+    # ---- negatives, training sets
+
+    @cached_property
+    def negatives(self) -> list[Negatives]:
+        """Hard negatives of every pair, from the whole corpus."""
+        name = self.config.embedder
+        recipe = self._after("pairs", self.config.negatives, self.models.fingerprint(name))
+        if self._is_done("negatives", recipe):
+            return self.folder.read_records("negatives.jsonl", Negatives)
+        started = time.monotonic()
+        mined = negatives.mine_negatives(
+            self.pairs,
+            self.passages,
+            self._encode(name, "queries", [pair.question for pair in self.pairs]),
+            self._encode(name, "passages", [passage.content for passage in self.passages]),
+            self.config.negatives,
+        )
+        self._finish("negatives", recipe, "negatives.jsonl", mined, [], started)
+        return mined
+
+    @cached_property
+    def training_sets(self) -> dict[str, list[Any]]:
+        """Rows per part, and the held-out questions."""
+        config = self.config.training_sets
+        files = {
+            "embedder": EmbedderRow,
+            "reranker": RerankerRow,
+            "generator": GeneratorRow,
+            "held_out": LabelledQuestion,
+        }
+        mined = {record.pair_id: record for record in self.negatives}
+        recipe = self._after("negatives", config, self.config.seed)
+        if not self._is_done("sets", recipe):
+            started = time.monotonic()
+            train, held_out = split_pairs(
+                self.pairs,
+                self.passages_by_id,
+                group_documents(self.documents),
+                config,
+                seed=self.config.seed,
+            )
+            built = build_training_sets(
+                train, held_out, self.passages_by_id, mined, config, seed=self.config.seed
+            )
+            for name in files:
+                self.folder.write_records(f"sets/{name}.jsonl", getattr(built, name))
+            counts = {name: len(getattr(built, name)) for name in files}
+            self._finish("sets", recipe, None, [], [], started, rows=counts)
+        read = self.folder.read_records
+        return {name: list(read(f"sets/{name}.jsonl", cls)) for name, cls in files.items()}
+
+    def _encode(self, model: str, kind: str, texts: Sequence[str]) -> Floats:
+        """Vectors, computed once per model and texts and kept in the run folder."""
+        recipe = recipe_of("vectors", kind, self.models.fingerprint(model), content_id(*texts))
+
+        def encode() -> Floats:
+            embedder = self.models.embedder(model)
+            queries = kind == "queries"
+            return embedder.encode_queries(texts) if queries else embedder.encode_passages(texts)
+
+        return self.folder.vectors(kind, recipe, encode)
+
+    # ---- training
+
+    @cached_property
+    def artifacts(self) -> dict[Part, Artifact]:
+        """The trained parts; the embedder first, because the reranker may start from its body."""
+        trained: dict[Part, Artifact] = {}
+        for part in ("embedder", "reranker", "generator"):
+            if part in self.config.parts:
+                trained[part] = self._train(part, trained)
+        return trained
+
+    def _train(self, part: Part, earlier: dict[Part, Artifact]) -> Artifact:
+        rows = self.training_sets[part]
+        base, settings = self._base_of(part, earlier)
+        recipe = self._after("sets", part, settings, self.config.seed, self.models.fingerprint(base))
+        file = f"{part}.jsonl"
+        if self._is_done(part, recipe) and (self.folder.path / part).is_dir():
+            return self.folder.read_records(file, Artifact)[0]
+        started = time.monotonic()
+        self._forget_other_training(part, recipe)
+        self.models.release()
+        from aloft import training
+
+        train: Any = {
+            "embedder": training.train_embedder,
+            "reranker": training.train_reranker,
+            "generator": training.train_generator,
+        }[part]
+        artifact: Artifact = train(
+            rows,
+            base,
+            self.folder.path / part,
+            settings,
+            seed=self.config.seed,
+            progress=self._progress,
+        )
+        artifact = replace(artifact, base_model=self._named(part, base))
+        self._finish(part, recipe, file, [artifact], [], started, rows=len(rows))
+        return artifact
+
+    def _base_of(self, part: Part, earlier: dict[Part, Artifact]) -> tuple[str, Any]:
+        """What a part is trained from, and its settings."""
+        if part == "embedder":
+            return self.config.embedder, self.config.embedder_training
+        if part == "generator":
+            return self.config.generator_model, self.config.generator_training
+        body = str(self.folder.path / "embedder") if "embedder" in earlier else self.config.embedder
+        return self.config.reranker or body, self.config.reranker_training
+
+    def _named(self, part: Part, base: str) -> str:
+        is_ours = part == "reranker" and base == str(self.folder.path / "embedder")
+        return "the tuned embedder's body" if is_ours else base
+
+    def _forget_other_training(self, part: Part, recipe: str) -> None:
+        """Checkpoints of other rows or settings must not be gone on from."""
+        checkpoints = self.folder.path / "work" / f"{part}-checkpoints"
+        mark = self.folder.path / "work" / f"{part}-recipe.txt"
+        if not (mark.exists() and mark.read_text() == recipe):
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            write_text(mark, recipe)
+
+    # ---- evaluation and report
+
+    @cached_property
+    def human_questions(self) -> list[LabelledQuestion]:
+        """The user's own questions, linked to passages; none where none were given."""
+        if self._questions is not None:
+            documents, passages = self.documents, self.passages
+            dropped = self.folder.read_records("rejections/passages.jsonl", Rejection)
+            linked = read_questions(self._questions, documents, passages, dropped)
+            self.folder.write_records("human.jsonl", linked)
+            return linked
+        if (self.folder.path / "human.jsonl").exists():
+            return self.folder.read_records("human.jsonl", LabelledQuestion)
+        return []
+
+    @cached_property
+    def question_sets(self) -> dict[str, list[LabelledQuestion]]:
+        """The user's own questions, where given, and the held-out synthetic ones."""
+        synthetic = self.training_sets["held_out"]
+        human = self.human_questions
+        return {"human": human, "synthetic": synthetic} if human else {"synthetic": synthetic}
+
+    def check(self) -> None:
+        """Find a fault in what the user gave before hours of work, not after.
+
+        Raises:
+            AloftError: a model is missing, or the questions do not fit the documents.
+        """
+        for name in {self.config.embedder, self.config.generator_model, self.config.reranker}:
+            if name is not None:
+                resolve_model(name)
+        if self.models.given is None:
+            resolve_model(self.config.teacher)
+        self.human_questions  # noqa: B018 - reading them is the check
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """What measures, with every encode, score and reply kept in the run folder."""
+        journal = self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
+        return Evaluator(
+            passages=self.passages,
+            questions=self.question_sets,
+            config=self.config.evaluation,
+            sets=self.config.training_sets,
+            seed=self.config.seed,
+            encode=lambda which, kind, texts: self._encode(self._model("embedder", which), kind, texts),
+            score=self._score,
+            reply=lambda which, prompts: self._reply(which, prompts, journal),
+        )
+
+    def _model(self, part: Part, which: str) -> str:
+        if which == "tuned":
+            return str(self.folder.path / self.artifacts[part].path)
+        return self.config.embedder if part == "embedder" else str(self.config.reranker)
+
+    def _score(self, which: str, texts: Sequence[tuple[str, str]]) -> Floats:
+        """Scores of pairs: those known from another ranking are not worked out again."""
+        model = self._model("reranker", which)
+        journal = self.folder.journal("scores", recipe_of(self.models.fingerprint(model)))
+        keys = [content_id(*pair) for pair in texts]
+        missing = {key: pair for key, pair in zip(keys, texts, strict=True) if key not in journal}
+        if missing:
+            scores = self.models.reranker(model).score(list(missing.values()))
+            journal.add(zip(missing, (float(score) for score in scores), strict=True))
+        return np.array([journal[key] for key in keys], np.float32)
+
+    def _reply(self, which: str, prompts: Sequence[Prompt], journal: Journal) -> list[str]:
+        name = self.config.generator_model
+        adapter = self.folder.path / "generator" if which == "tuned" else None
+        weights = self.artifacts["generator"].fingerprint if adapter else ""
+        base = self.models.fingerprint(name)
+        keys = [recipe_of(base, weights, _as_json(prompt)) for prompt in prompts]
+        missing = {k: p for k, p in zip(keys, prompts, strict=True) if k not in journal}
+        todo = list(missing.items())
+        for start in range(0, len(todo), _ANSWER_BATCH):
+            batch = todo[start : start + _ANSWER_BATCH]
+            model = self.models.language_model(name, adapter)
+            replies = model.complete(
+                [prompt for _, prompt in batch],
+                max_new_tokens=self.config.evaluation.max_new_tokens,
+            )
+            journal.add((key, r.text) for (key, _), r in zip(batch, replies, strict=True))
+            self._progress(f"answering ({which} generator)", start + len(batch), len(todo))
+        return [journal[key] for key in keys]
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """The evidence: figures, comparisons, verdicts and what ships; also written as files."""
+        self.check()
+        started = time.monotonic()
+        trained = self.artifacts
+        measured = _measure(self.evaluator, self.config, tuple(trained))
+        best = measured["stacks"][0]
+        write_stack(self.folder.path, self.config, best)
+        seconds = round(time.monotonic() - started, 1)
+        self.folder.finish("evaluate", recipe_of("evaluate"), kept=0, dropped={}, seconds=seconds)
+        report = self._describe(measured, trained)
+        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(self.folder.path / "report.json", text + "\n")
+        write_text(self.folder.path / "report.md", render_markdown(report))
+        write_text(self.folder.path / "report.html", render_html(report))
+        return report
+
+    def _describe(self, measured: dict[str, Any], trained: dict[Part, Artifact]) -> dict[str, Any]:
+        facts = {stage: self._facts(stage) for stage in (*STAGES[:6], *trained, "evaluate")}
+        return {
+            "aloft": __version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "machine": describe_machine(),
+            "config": self.config.model_dump(mode="json"),
+            "funnel": [{"stage": stage, **facts[stage]} for stage in facts],
+            "questions": {name: len(some) for name, some in self.question_sets.items()},
+            "deciding": self.evaluator.deciding,
+            "parts": {part: to_json(artifact) for part, artifact in trained.items()},
+            **{name: [_plain(row) for row in rows] for name, rows in measured.items()},
+            "shipped": _plain(measured["stacks"][0]),
+            "connections_refused": list(self._guard.refused),
+            "peak_memory_megabytes": peak_memory_megabytes(),
+        }
+
+    def _facts(self, stage: str) -> dict[str, Any]:
+        found = self.folder.facts(stage)
+        return {key: value for key, value in found.items() if key not in ("stage", "recipe")}
+
+    # ---- recipes
+
+    def _after(self, stage: str, *parts: Any) -> str:
+        """A recipe that depends on all of an earlier stage's."""
+        getattr(self, {"sets": "training_sets"}.get(stage, stage))
+        return recipe_of(self._recipes[stage], *parts)
+
+    def _is_done(self, stage: str, recipe: str) -> bool:
+        self._recipes[stage] = recipe
+        return self.folder.is_done(stage, recipe)
+
+    def _finish(
+        self,
+        stage: str,
+        recipe: str,
+        file: str | None,
+        kept: Sequence[Any],
+        dropped: Sequence[Rejection],
+        started: float,
+        **facts: Any,
+    ) -> None:
+        if file:
+            self.folder.write_records(file, kept)
+        self.folder.write_records(f"rejections/{stage}.jsonl", dropped)
+        self._recipes[stage] = recipe
+        reasons = dict(Counter(rejection.reason for rejection in dropped).most_common())
+        seconds = round(time.monotonic() - started, 1)
+        self.folder.finish(stage, recipe, kept=len(kept), dropped=reasons, seconds=seconds, **facts)
+        self._progress(stage, 1, 1)
+        logger.info("%s: kept %d, dropped %d", stage, len(kept), len(dropped))
+
+
+def _measure(evaluator: Evaluator, config: RunConfig, trained: Sequence[Part]) -> dict[str, Any]:
+    """Measure every part before and after, judge it, and stack what was kept."""
+    embedders = ["base", *(["tuned"] if "embedder" in trained else [])]
+    own = ["base"] if config.reranker else []
+    rerankers = [*own, *(["tuned"] if "reranker" in trained else [])]
+    retrieval = evaluator.measure_retrieval(embedders, rerankers)
+    found = {(m.question_set, m.system): m.values for m in retrieval}
+    names = list(evaluator.questions)
+    comparisons: list[dict[str, Any]] = []
+    verdicts: list[Verdict] = []
+
+    def judge(part: Part, before: dict[str, Any], after: dict[str, Any]) -> None:
+        verdicts.append(evaluator.judge(part, before, after))
+        for name in names:
+            gains = evaluator.compare_values(before[name], after[name])
+            comparisons.extend({"part": part, "question_set": name, **asdict(c)} for c in gains)
+
+    if "embedder" in trained:
+        dense = {w: {n: found[n, System("dense", w, "none")] for n in names} for w in embedders}
+        judge("embedder", dense["base"], dense["tuned"])
+        lexical = {n: found[n, System("bm25", "none", "none")] for n in names}
+        hybrid = {n: found[n, System("hybrid", "tuned", "none")] for n in names}
+        for name in names:
+            gains = evaluator.compare_values(lexical[name], hybrid[name])
+            comparisons.extend(
+                {"part": "tuned hybrid over BM25", "question_set": name, **asdict(c)} for c in gains
+            )
+    kept: list[Part] = [verdict.part for verdict in verdicts if verdict.is_kept]
+    if "reranker" in trained:
+        first = evaluator.best_retriever("tuned" if "embedder" in kept else "base")
+        without = replace(first, reranker="base" if own else "none")
+        tuned = replace(first, reranker="tuned")
+        judge(
+            "reranker",
+            {n: found[n, without] for n in names},
+            {n: found[n, tuned] for n in names},
+        )
+    answers: list[Measured] = []
+    if "generator" in trained:
+        both: dict[str, dict[str, Any]] = {"base": {}, "tuned": {}}
+        for generator in both:
+            for name in names:
+                rows = evaluator.measure_answers(name, generator)
+                both[generator][name] = rows["all"].values
+                answers.extend(replace(m, system=f"{generator}, {s}") for s, m in rows.items() if m.n)
+        judge("generator", both["base"], both["tuned"])
+    kept = [verdict.part for verdict in verdicts if verdict.is_kept]
+    stacks = evaluator.measure_stacks(
+        kept, "base" if own else "none", has_generator="generator" in trained
+    )
+    return {
+        "retrieval": retrieval,
+        "answers": answers,
+        "comparisons": comparisons,
+        "verdicts": verdicts,
+        "stacks": stacks,
+    }
+
+
+def _plain(row: Measured | Comparison | Verdict | Stack | dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON types; values per question become their means."""
+    if isinstance(row, dict):
+        return row
+    if isinstance(row, Measured):
+        system = asdict(row.system) if isinstance(row.system, System) else {"generator": row.system}
+        means = {m: float(np.mean(v)) for m, v in row.values.items() if len(v)}
+        return {
+            "question_set": row.question_set,
+            **system,
+            "weight": row.weight,
+            "n": row.n,
+            "metrics": means,
+        }
+    return asdict(row)
+
+
+def tokenizer_of(folder: str) -> Any:
+    """A model's own tokenizer, for counting; cutting and padding are switched off."""
+    from tokenizers import Tokenizer
+
+    path = Path(folder) / "tokenizer.json"
+    if not path.exists():
+        raise DataError(f"{folder} holds no tokenizer.json. Choose a model with a fast tokenizer.")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def describe_machine() -> dict[str, Any]:
+    """What figures were taken on; no host name."""
+    import os
+
+    machine: dict[str, Any] = {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        machine["torch"] = torch.__version__
+        if torch.cuda.is_available():
+            machine["gpu"] = torch.cuda.get_device_name()
+    return machine
+
+
+def peak_memory_megabytes() -> int:
+    """The most that this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+
+
+def _subject_of(outcome: Any) -> str:
+    return str(getattr(outcome, "passage_id", None) or getattr(outcome, "subject_id", outcome.id))
+
+
+def _as_json(prompt: Prompt) -> Any:
+    return [[[m.role, m.content] for m in prompt.messages], prompt.prefix, prompt.is_plain]

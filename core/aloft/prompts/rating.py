@@ -1,0 +1,57 @@
+"""Passage, question or answer to a request for a mark from 0 to 10, and the reply to a number."""
+
+import re
+from typing import Literal
+
+from aloft.models import Prompt
+from aloft.records import Message
+
+CRITERIA: dict[str, str] = {
+    "passage": (
+        "You judge source texts for a question-answering system. You are given one text. Say how "
+        "much useful, factual information it holds, as a number from 0 (none: menus, boilerplate, "
+        "fragments) to {highest} (dense with facts worth asking about). The language of the text "
+        "does not matter. Reply with the number alone."
+    ),
+    "question": (
+        "You judge questions. You are given a context and a question. Say how well the question "
+        "can be answered from the context alone and how fluent it is, as a number from 0 (not at "
+        "all) to {highest} (fully answerable and fluent). Reply with the number alone."
+    ),
+    "answer": (
+        "You judge answers. You are given a context, a question and an answer. Say how correct "
+        "the answer is by the context and how fluent it is, as a number from 0 (wrong) to "
+        "{highest} (correct and fluent). Reply with the number alone."
+    ),
+}
+PREFIX = {
+    "passage": "### Filter score\n",
+    "question": "### Question rating score\n",
+    "answer": "### Answer rating score\n",
+}
+_NUMBER = re.compile(r"[\s\[\(\*]*(\d+(?:\.\d+)?)")
+
+
+def render(
+    criterion: Literal["passage", "question", "answer"],
+    content: str,
+    *,
+    question: str = "",
+    answer: str = "",
+    highest: int = 10,
+) -> Prompt:
+    """Ask for a mark; `highest` is 9 where the mark is read off single digits' probabilities."""
+    sections = [("Context", content), ("Question", question), ("Answer", answer)]
+    body = "\n\n".join(f"### {name}\n{text}" for name, text in sections if text)
+    system = CRITERIA[criterion].format(highest=highest)
+    return Prompt(
+        messages=(Message(role="system", content=system), Message(role="user", content=body)),
+        prefix=PREFIX[criterion],
+    )
+
+
+def parse(reply: str) -> float | None:
+    """The mark at the start of the reply, or None where there is none from 0 to 10."""
+    match = _NUMBER.match(reply)
+    value = float(match[1]) if match else -1.0
+    return value if 0 <= value <= 10 else None

@@ -1,0 +1,203 @@
+"""What flows between the stages: frozen records that point back by id and are JSON-shaped."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import Any, Literal, TypeVar
+
+RecordT = TypeVar("RecordT")
+Role = Literal["system", "user", "assistant"]
+
+
+def content_id(*parts: str) -> str:
+    """Hash fields to an id that is the same on every machine; the separator keeps them apart."""
+    return sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One text that the user gave, as it was read."""
+
+    id: str  # path below the folder, or the id that the file states
+    text: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A span of one document, the unit that is rated, asked about, retrieved and cited."""
+
+    document_id: str
+    text: str
+    start: int  # character offset into the document's text
+    title: str = ""
+
+    @property
+    def id(self) -> str:
+        """Stable across runs and machines."""
+        return content_id(self.document_id, str(self.start), self.title, self.text)
+
+    @property
+    def end(self) -> int:
+        """Character offset behind the passage in the document's text."""
+        return self.start + len(self.text)
+
+    @property
+    def content(self) -> str:
+        """What models read: the title, where there is one, in front of the text."""
+        return f"{self.title}\n{self.text}" if self.title else self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rating:
+    """A teacher's mark for a passage or a pair."""
+
+    subject_id: str
+    criterion: Literal["passage", "question", "answer"]
+    value: float  # 0 to 10
+
+    @property
+    def id(self) -> str:
+        """One rating per subject and criterion."""
+        return content_id(self.subject_id, self.criterion)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QAPair:
+    """A question and its answer, written from one passage."""
+
+    passage_id: str
+    question: str
+    answer: str
+
+    @property
+    def id(self) -> str:
+        """Stable across runs and machines."""
+        return content_id(self.passage_id, self.question, self.answer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Negatives:
+    """The hard negatives of one pair, hardest first, with their scores."""
+
+    pair_id: str
+    passage_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def id(self) -> str:
+        """One record per pair."""
+        return self.pair_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Something that a stage dropped, and why."""
+
+    subject_id: str
+    stage: str
+    reason: str
+    detail: str = ""
+
+    @property
+    def id(self) -> str:
+        """Stable across runs and machines."""
+        return content_id(self.subject_id, self.stage, self.reason, self.detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledQuestion:
+    """A held-out question with the passages that answer it."""
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    passage_ids: tuple[str, ...]  # each of them answers it alone
+    origin: Literal["synthetic", "human"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedderRow:
+    """One contrastive example: a question, its passage and hard negatives."""
+
+    pair_id: str
+    anchor: str
+    positive: str
+    negatives: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """One row per pair."""
+        return self.pair_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankerRow:
+    """One labelled example for a cross-encoder."""
+
+    pair_id: str
+    query: str
+    passage: str
+    label: float  # 1 where the passage answers the query, else 0
+
+    @property
+    def id(self) -> str:
+        """One row per pair and passage."""
+        return content_id(self.pair_id, self.passage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorRow:
+    """One conversation whose last turn, and only that, is trained on."""
+
+    pair_id: str
+    prompt: tuple[Message, ...]
+    completion: str
+
+    @property
+    def id(self) -> str:
+        """One row per pair."""
+        return self.pair_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A trained part on disk."""
+
+    kind: Literal["embedder", "reranker", "generator"]
+    path: str  # relative to the run folder
+    base_model: str
+    fingerprint: str  # changes with the weights
+    seconds: float = 0.0
+    losses: tuple[float, ...] = field(default=())  # as logged, in order
+
+    @property
+    def id(self) -> str:
+        """One artifact per part."""
+        return self.kind
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """A record as JSON types; a property such as the id is not stored, it follows from the rest."""
+    return asdict(record)
+
+
+def from_json(cls: type[RecordT], values: Mapping[str, Any]) -> RecordT:
+    """A record from JSON types: lists become tuples, messages become `Message`."""
+    return cls(**{name: _thaw(value) for name, value in values.items()})
+
+
+def _thaw(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_thaw(element) for element in value)
+    if isinstance(value, dict) and value.keys() == {"role", "content"}:
+        return Message(**value)
+    return value

@@ -1,0 +1,203 @@
+"""Turns what a run decided to ship into a folder, and that folder into answers with citations."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aloft.backends.loading import Models
+from aloft.config import RunConfig
+from aloft.errors import DataError
+from aloft.evaluation.evaluate import Stack
+from aloft.prompts import citation
+from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, rank_dense, reorder
+from aloft.records import Passage, content_id
+from aloft.storage import RunFolder, recipe_of, write_folder
+
+_DEPTH = 100
+_FILE = "aloft.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What ships, and how it was measured: every integration rebuilds exactly this.
+
+    Attributes:
+        embedder, generator, reranker: Model names, or paths inside the folder; None: no reranker.
+        adapter: Path of the LoRA adapter inside the folder, if one ships.
+        retriever: "dense" or "hybrid".
+        dense_weight: Share of the dense score in a hybrid.
+        contexts: Passages in a prompt.
+        rerank_depth: Passages that the reranker reorders.
+        max_new_tokens: Longest answer.
+    """
+
+    embedder: str
+    generator: str
+    reranker: str | None
+    adapter: str | None
+    retriever: str
+    dense_weight: float
+    contexts: int
+    rerank_depth: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A passage that was retrieved, with the score it was ranked by."""
+
+    passage: Passage
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer with the passages it cites, and all that the generator was shown."""
+
+    text: str
+    cited: tuple[Found, ...]
+    shown: tuple[Found, ...]
+
+
+def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
+    """Put the best combination's parts and its contract into the run's `models` folder."""
+    has_reranker = stack.system.reranker != "none"
+    tuned_reranker = "reranker" if "reranker" in stack.parts else config.reranker
+    contract = Contract(
+        embedder="embedder" if "embedder" in stack.parts else config.embedder,
+        generator=config.generator_model,
+        reranker=tuned_reranker if has_reranker else None,
+        adapter="generator" if "generator" in stack.parts else None,
+        retriever=stack.system.retriever,
+        dense_weight=stack.weight,
+        contexts=config.training_sets.contexts,
+        rerank_depth=config.evaluation.rerank_depth,
+        max_new_tokens=config.evaluation.max_new_tokens,
+    )
+
+    def write(folder: Path) -> None:
+        for part in stack.parts:
+            shutil.copytree(run / part, folder / part, copy_function=_link)
+        fields = {name: getattr(contract, name) for name in Contract.__slots__}
+        (folder / _FILE).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+
+    write_folder(run / "models", write)
+    return contract
+
+
+def _link(source: str, target: str) -> None:
+    """Weights are shared with the run folder where the disk can: a 7B model is not kept twice."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def read_contract(folder: Path) -> Contract:
+    """The contract in a `models` folder, with paths made whole.
+
+    Raises:
+        DataError: the folder holds no finished run's models.
+    """
+    path = folder / _FILE
+    if not path.exists():
+        raise DataError(f"{folder} holds no {_FILE}. Finish a run first: aloft run DOCS --out RUN.")
+    fields: dict[str, Any] = json.loads(path.read_bytes())
+    for name in ("embedder", "reranker", "adapter"):
+        if fields[name] is not None and (folder / fields[name]).is_dir():
+            fields[name] = str(folder / fields[name])
+    return Contract(**fields)
+
+
+class Retriever:
+    """Retrieves from passages the way a contract says; each part is loaded when first needed.
+
+    Args:
+        contract: What to retrieve with.
+        passages: The corpus; it is embedded once, when the first question comes.
+        models: Where models are loaded from; pass one to share them.
+        cache: A run folder that keeps the corpus' vectors; None: they are kept in memory alone.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        passages: Sequence[Passage],
+        models: Models | None = None,
+        cache: RunFolder | None = None,
+    ) -> None:
+        self.contract = contract
+        self.passages = tuple(passages)
+        self._models = models or Models()
+        self._cache = cache
+        self._contents = [passage.content for passage in self.passages]
+        self._vectors: Any = None
+        self._lexical: LexicalIndex | None = None
+        self._reranker: Any = None
+
+    def retrieve(self, questions: Sequence[str], count: int | None = None) -> list[list[Found]]:
+        """Per question the best passages, best first; `count` defaults to the contract's contexts."""
+        if not self.passages:
+            return [[] for _ in questions]
+        ranking = self._rank(questions)
+        if self.contract.reranker is not None:
+            ranking = ranking.top(max(self.contract.rerank_depth, count or 0))
+            pairs = pairs_of(ranking, questions, self._contents)
+            ranking = reorder(ranking, self._load_reranker().score(pairs))
+        top = ranking.top(count or self.contract.contexts)
+        return [
+            [
+                Found(passage=self.passages[column], score=score)
+                for column, score in zip(columns, scores, strict=True)
+            ]
+            for columns, scores in zip(top.columns.tolist(), top.scores.tolist(), strict=True)
+        ]
+
+    def _rank(self, questions: Sequence[str]) -> Ranking:
+        queries = self._models.embedder(self.contract.embedder).encode_queries(list(questions))
+        dense = rank_dense(queries, self._embedded(), _DEPTH)
+        if self.contract.retriever == "dense":
+            return dense
+        if self._lexical is None:
+            self._lexical = LexicalIndex(self._contents)
+        lexical = self._lexical.rank(list(questions), _DEPTH)
+        return fuse(dense, lexical, min(_DEPTH, len(self.passages)), self.contract.dense_weight)
+
+    def _embedded(self) -> Any:
+        if self._vectors is None:
+            embedder = self._models.embedder(self.contract.embedder)
+
+            def encode() -> Any:
+                return embedder.encode_passages(self._contents)
+
+            recipe = recipe_of(
+                "vectors", "passages", embedder.fingerprint, content_id(*self._contents)
+            )
+            kept = self._cache.vectors("passages", recipe, encode) if self._cache else encode()
+            self._vectors = kept
+        return self._vectors
+
+    def _load_reranker(self) -> Any:
+        if self._reranker is None and self.contract.reranker is not None:
+            self._reranker = self._models.reranker(self.contract.reranker)
+        return self._reranker
+
+
+def ask(retriever: Retriever, question: str, models: Models) -> Answer:
+    """Retrieve, generate under the trained prompt, and read the citations back to passages."""
+    contract = retriever.contract
+    (shown,) = retriever.retrieve([question])
+    adapter = Path(contract.adapter) if contract.adapter else None
+    generator = models.language_model(contract.generator, adapter)
+    prompt = citation.render(question, [found.passage.content for found in shown])
+    (reply,) = generator.complete([prompt], max_new_tokens=contract.max_new_tokens)
+    parsed = citation.parse(reply.text, len(shown))
+    return Answer(
+        text=parsed.answer,
+        cited=tuple(shown[ordinal - 1] for ordinal in parsed.ordinals),
+        shown=tuple(shown),
+    )

@@ -1,0 +1,257 @@
+"""Turns records into files of a run folder and back, so that a killed run goes on where it stopped.
+
+A stage that works record by record appends to a journal named after its recipe (configuration,
+model, inputs' form): resuming is the set of subjects that the journal lacks, and an edited document
+costs only its own passages. A finished stage's file is written under a temporary name and renamed;
+its manifest comes last, so that a manifest proves a whole file.
+"""
+
+import errno
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from aloft.errors import DataError, RunFolderError
+from aloft.models import Floats
+from aloft.records import Rejection, content_id, from_json, to_json
+
+logger = logging.getLogger(__name__)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class _Record(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+RecordT = TypeVar("RecordT", bound=_Record)
+ValueT = TypeVar("ValueT")
+
+
+def recipe_of(*parts: Any) -> str:
+    """Name what a result depends on; parts are JSON types, pydantic models or strings."""
+    return content_id(*(_canonical(part) for part in parts))
+
+
+def _canonical(part: Any) -> str:
+    if hasattr(part, "model_dump"):
+        part = part.model_dump(mode="json")
+    return json.dumps(part, sort_keys=True, ensure_ascii=False)
+
+
+@contextmanager
+def told_plainly(path: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden folder into one line that says what to do.
+
+    Raises:
+        RunFolderError: the disk is full or the folder can not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            message = (
+                f"The disk that holds {path} is full. Free some space and run the same command "
+                "again: it goes on where it stopped."
+            )
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            message = f"{path} can not be written ({error.strerror}). Choose another --out."
+        else:
+            raise
+        raise RunFolderError(message) from error
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in place in one step."""
+    with told_plainly(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+        try:
+            write(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_folder(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary folder beside `path`, then put it in place of what was there."""
+    with told_plainly(path):
+        temporary = path.with_name(f".{path.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write(temporary)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+
+
+class Journal:
+    """What a stage finished so far: one JSON line per subject, each on disk before the next batch."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries: dict[str, Any] = {}
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        whole = 0
+        with self._path.open("rb") as file:
+            for line in file:
+                try:
+                    subject, value = json.loads(line)
+                except ValueError:
+                    break  # the line that a kill tore
+                self._entries[subject] = value
+                whole += len(line)
+        if whole < self._path.stat().st_size:
+            os.truncate(self._path, whole)
+
+    def __contains__(self, subject: str) -> bool:
+        return subject in self._entries
+
+    def __getitem__(self, subject: str) -> Any:
+        return self._entries[subject]
+
+    def add(self, entries: Iterable[tuple[str, Any]]) -> None:
+        """Append (subject, JSON value) entries and bring them to the disk.
+
+        Raises:
+            RunFolderError: the disk is full; a line written in part is taken back.
+        """
+        new = dict(entries)
+        lines = "".join(json.dumps([key, new[key]], ensure_ascii=False) + "\n" for key in new)
+        with told_plainly(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:
+                file.write(lines.encode("utf-8", "surrogatepass"))
+                file.flush()
+                os.fsync(file.fileno())
+        self._entries.update(new)
+
+
+class RunFolder:
+    """The folder of one run, held by one process at a time.
+
+    Raises:
+        RunFolderError: another process holds the folder, or it can not be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path / ".lock")
+
+    def __enter__(self) -> Self:
+        with told_plainly(self.path):
+            if self.path.exists() and not self.path.is_dir():
+                raise RunFolderError(f"{self.path} is a file. Choose a folder for --out.")
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout as error:
+                message = (
+                    f"{self.path} is held by another aloft process. Wait for it to end, "
+                    "or choose another --out."
+                )
+                raise RunFolderError(message) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.release()
+
+    def journal(self, stage: str, recipe: str) -> Journal:
+        """The journal of a stage under one recipe."""
+        return Journal(self.path / "work" / f"{stage}-{recipe}.jsonl")
+
+    def is_done(self, stage: str, recipe: str) -> bool:
+        """Whether the stage's file was finished under this very recipe."""
+        manifest = self.path / "manifests" / f"{stage}.json"
+        return manifest.exists() and json.loads(manifest.read_bytes())["recipe"] == recipe
+
+    def finish(self, stage: str, recipe: str, **facts: Any) -> None:
+        """Write the stage's manifest, which proves that its files are whole."""
+        text = json.dumps({"stage": stage, "recipe": recipe, **facts}, indent=2, ensure_ascii=False)
+        write_text(self.path / "manifests" / f"{stage}.json", text + "\n")
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """What a finished stage's manifest says.
+
+        Raises:
+            DataError: the stage was not finished in this folder.
+        """
+        path = self.path / "manifests" / f"{stage}.json"
+        if not path.exists():
+            raise DataError(f'{self.path} holds no finished "{stage}". Run that stage first.')
+        facts: dict[str, Any] = json.loads(path.read_bytes())
+        return facts
+
+    def write_records(self, name: str, records: Iterable[_Record]) -> None:
+        """Write records as JSON Lines, atomically."""
+
+        def write(temporary: Path) -> None:
+            with temporary.open("w", encoding="utf-8", errors="surrogatepass") as file:
+                for record in records:
+                    file.write(json.dumps(to_json(record), ensure_ascii=False) + "\n")
+
+        write_atomically(self.path / name, write)
+
+    def read_records(self, name: str, cls: type[RecordT]) -> list[RecordT]:
+        """Read records of one class.
+
+        Raises:
+            DataError: the file is missing or holds other records.
+        """
+        path = self.path / name
+        if not path.exists():
+            raise DataError(f"{path} is missing. Run the stage that writes it first.")
+        with path.open(encoding="utf-8", errors="surrogatepass") as file:
+            try:
+                return [from_json(cls, json.loads(line)) for line in file]
+            except (ValueError, TypeError) as error:
+                message = f"{path} does not hold {cls.__name__} records ({error}). Delete it."
+                raise DataError(message) from error
+
+    def vectors(self, name: str, recipe: str, encode: Callable[[], Floats]) -> Floats:
+        """Vectors that are computed once and kept; (texts, dimensions)."""
+        path = self.path / "work" / f"{name}-{recipe}.npy"
+        if not path.exists():
+            vectors = encode()
+
+            def write(temporary: Path) -> None:
+                np.save(temporary, vectors, allow_pickle=False)
+
+            write_atomically(path, write)
+        loaded: Floats = np.load(path, allow_pickle=False)
+        return loaded
+
+
+def split_rejections(
+    outcomes: Sequence[RecordT | Rejection], cls: type[RecordT]
+) -> tuple[list[RecordT], list[Rejection]]:
+    """Part what a stage kept from what it dropped."""
+    kept = [outcome for outcome in outcomes if isinstance(outcome, cls)]
+    dropped = [outcome for outcome in outcomes if isinstance(outcome, Rejection)]
+    return kept, dropped

@@ -1,0 +1,138 @@
+"""Turns conversations into a LoRA adapter on trl's trainer, with the loss on the last turn alone."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from aloft.backends.device import best_device, has_bf16
+from aloft.backends.embedded import resolve_model
+from aloft.backends.fingerprint import fingerprint_folder
+from aloft.backends.transformers import encode_prompt, encode_text, load_tokenizer
+from aloft.config import GeneratorTrainingConfig
+from aloft.errors import DataError
+from aloft.models import Progress, Prompt, no_progress
+from aloft.prompts.citation import PREFIX
+from aloft.records import Artifact, GeneratorRow
+from aloft.storage import write_folder
+from aloft.training import trainer as shared
+
+logger = logging.getLogger(__name__)
+
+
+def train_generator(
+    rows: Sequence[GeneratorRow],
+    model: str,
+    folder: Path,
+    config: GeneratorTrainingConfig,
+    *,
+    seed: int,
+    progress: Progress = no_progress,
+) -> Artifact:
+    """Train an adapter on all linear layers; save it to `folder`.
+
+    The trainer computes the vocabulary's logits on target positions only. Rows are tokenized as
+    prompts are when the model is used, so a control token in a document is text here too.
+
+    Raises:
+        ModelError: the model is not on this machine or has no chat template.
+        DataError: no row fits into `config.max_length` tokens.
+
+    Source: step 5 and Appendix C of ALoFTRAG (arXiv:2501.11929).
+    """
+    started = time.monotonic()
+    shared.quiet_libraries()
+    base = Path(resolve_model(model))
+    tokenizer = load_tokenizer(base)
+    encoded = encode_rows(rows, tokenizer, config.max_length)
+    checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
+    size = config.per_device_train_batch_size
+    steps = shared.steps_of(len(encoded), size, config.num_train_epochs)
+    with shared.seeded(seed):
+        trainer = SFTTrainer(
+            model=AutoModelForCausalLM.from_pretrained(
+                base,
+                dtype=torch.bfloat16 if has_bf16(best_device()) else torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+            ),
+            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(encoded),
+            peft_config=LoraConfig(
+                r=config.r,
+                lora_alpha=config.lora_alpha,
+                lora_dropout=config.lora_dropout,
+                target_modules="all-linear",
+                task_type="CAUSAL_LM",
+            ),
+            args=SFTConfig(
+                **shared.shared_arguments(checkpoints, steps, seed),
+                num_train_epochs=config.num_train_epochs,
+                per_device_train_batch_size=size,
+                learning_rate=config.learning_rate,
+                lr_scheduler_type="cosine",
+                warmup_steps=config.warmup_share,
+                weight_decay=0.0,
+                max_length=None,
+                gradient_checkpointing=config.gradient_checkpointing,
+                train_sampling_strategy="group_by_length" if size > 1 else "random",
+            ),
+        )
+        losses = shared.run_trainer(trainer, checkpoints, "training the generator", progress)
+    adapter: Any = trainer.model
+
+    def save(path: Path) -> None:
+        adapter.save_pretrained(str(path), safe_serialization=True)
+        (path / "README.md").unlink(missing_ok=True)  # peft's empty model card
+
+    write_folder(folder, save)
+    shared.forget_checkpoints(checkpoints)
+    return Artifact(
+        kind="generator",
+        path=folder.name,
+        base_model=model,
+        fingerprint=fingerprint_folder(folder),
+        seconds=round(time.monotonic() - started, 1),
+        losses=losses,
+    )
+
+
+def encode_rows(
+    rows: Sequence[GeneratorRow], tokenizer: Any, max_length: int
+) -> list[dict[str, list[int]]]:
+    """Token ids and labels, -100 on the prompt; rows that do not fit are left out and told.
+
+    Raises:
+        DataError: no row fits.
+    """
+    encoded = []
+    for row in rows:
+        prompt = encode_prompt(tokenizer, Prompt(messages=row.prompt, prefix=""))
+        target = row.completion.removeprefix(PREFIX)
+        # the prefix is encoded apart, as it is when a reply is asked for
+        completion = encode_text(tokenizer, PREFIX) + encode_text(tokenizer, target)
+        completion.append(tokenizer.eos_token_id)
+        if len(prompt) + len(completion) <= max_length:
+            labels = [-100] * len(prompt) + completion
+            encoded.append({"input_ids": prompt + completion, "labels": labels})
+    if len(encoded) < len(rows):
+        logger.warning(
+            "%d of %d generator rows are longer than %d tokens and are left out.",
+            len(rows) - len(encoded),
+            len(rows),
+            max_length,
+        )
+    if not encoded:
+        raise DataError(
+            f"No generator row fits into {max_length} tokens. Raise generator_training.max_length "
+            "or lower training_sets.contexts."
+        )
+    return encoded

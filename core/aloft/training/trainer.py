@@ -1,0 +1,95 @@
+"""What the three trainers share: their arguments, told progress, resuming and the saved folder."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerCallback, trainer_utils
+
+from aloft.backends.device import best_device, has_bf16
+from aloft.models import Progress
+from aloft.storage import told_plainly
+
+_CHECKPOINTS = 5  # per training; a kill costs at most a fifth of it
+_LOGGED = 40  # losses per training: enough for a curve
+
+
+def shared_arguments(checkpoints: Path, steps: int, seed: int) -> dict[str, Any]:
+    """Trainer arguments that do not depend on the part.
+
+    Args:
+        checkpoints: Folder for what a resumed training needs.
+        steps: Optimizer steps in all.
+        seed: The run's seed.
+    """
+    device = best_device()
+    return {
+        "output_dir": str(checkpoints),
+        "use_cpu": device == "cpu",
+        "bf16": has_bf16(device),
+        "seed": seed,
+        "data_seed": seed,
+        "save_strategy": "steps",
+        "save_steps": max(1, steps // _CHECKPOINTS),
+        "save_total_limit": 1,
+        "logging_steps": max(1, steps // _LOGGED),
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": device == "cuda",
+    }
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw new weights from the run's seed and leave the host's generators as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+class _Telling(TrainerCallback):
+    """Passes each step on, and keeps the trainer's own prints quiet."""
+
+    def __init__(self, stage: str, progress: Progress) -> None:
+        self._stage = stage
+        self._progress = progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._progress(self._stage, state.global_step, state.max_steps)
+
+
+def run_trainer(trainer: Trainer, checkpoints: Path, stage: str, progress: Progress) -> tuple[float, ...]:
+    """Train, from the last checkpoint where there is one; returns the losses as logged."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_Telling(stage, progress))
+    newest: Any = trainer_utils.get_last_checkpoint  # untyped
+    last = newest(str(checkpoints)) if checkpoints.is_dir() else None
+    with told_plainly(checkpoints):
+        trainer.train(resume_from_checkpoint=last)
+    return tuple(round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry)
+
+
+def forget_checkpoints(checkpoints: Path) -> None:
+    """Delete what only a resumed training needs, once the part is saved."""
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def steps_of(rows: int, batch_size: int, epochs: float) -> int:
+    """Optimizer steps of a training."""
+    return max(1, int(-(-rows // batch_size) * epochs))
+
+
+def quiet_libraries() -> None:
+    """Silence the progress bars of the libraries below: ours shows the time left for the whole."""
+    import datasets
+    from transformers.utils import logging
+
+    transformers_logging: Any = logging  # untyped
+    datasets.disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()

@@ -1,0 +1,175 @@
+"""Turns pairs and hard negatives into rows for each part, split by document from held-out questions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aloft.config import TrainingSetsConfig
+from aloft.errors import DataError
+from aloft.prompts import citation
+from aloft.randomness import rng_for
+from aloft.records import (
+    EmbedderRow,
+    GeneratorRow,
+    LabelledQuestion,
+    Negatives,
+    Passage,
+    QAPair,
+    RerankerRow,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSets:
+    """What each part is trained on, and what none of them has seen."""
+
+    embedder: tuple[EmbedderRow, ...]
+    reranker: tuple[RerankerRow, ...]
+    generator: tuple[GeneratorRow, ...]
+    held_out: tuple[LabelledQuestion, ...]
+
+
+def split_pairs(
+    pairs: Sequence[QAPair],
+    passages: Mapping[str, Passage],
+    groups: Sequence[Sequence[str]],
+    config: TrainingSetsConfig,
+    *,
+    seed: int,
+) -> tuple[list[QAPair], list[QAPair]]:
+    """Split pairs by groups of documents, so that no held-out question is about text trained on.
+
+    Args:
+        pairs: All pairs.
+        passages: Passages by id.
+        groups: Document ids that share text and therefore stay on one side.
+        config: The share of questions to hold out.
+        seed: The run's seed.
+
+    Returns:
+        Training pairs and held-out pairs, each in their first order. Groups are drawn at random
+        until the held-out ones hold the share asked for; a group that would take it past one and
+        a half times the share is passed over.
+
+    Raises:
+        DataError: there are too few pairs or documents to hold any out.
+    """
+    group_of = {document: i for i, group in enumerate(groups) for document in group}
+    members: dict[int, list[QAPair]] = {}
+    for pair in pairs:
+        members.setdefault(group_of[passages[pair.passage_id].document_id], []).append(pair)
+    order = sorted(members)
+    rng_for(seed, "held-out documents").shuffle(order)
+    wanted = config.held_out_share * len(pairs)
+    held_out: set[str] = set()
+    for group in order:
+        if len(held_out) >= wanted:
+            break
+        if len(held_out) + len(members[group]) <= max(1.5 * wanted, 1):
+            held_out.update(pair.id for pair in members[group])
+    train = [pair for pair in pairs if pair.id not in held_out]
+    test = [pair for pair in pairs if pair.id in held_out]
+    if not train or not test:
+        raise DataError(
+            f"{len(pairs)} pairs from {len(members)} unrelated documents can not be split into "
+            "training and held-out questions. Give more documents, or split one large file into "
+            "its chapters."
+        )
+    return train, test
+
+
+def build_training_sets(
+    train: Sequence[QAPair],
+    held_out: Sequence[QAPair],
+    passages: Mapping[str, Passage],
+    negatives: Mapping[str, Negatives],
+    config: TrainingSetsConfig,
+    *,
+    seed: int,
+) -> TrainingSets:
+    """Lay out rows for the three trainers and the held-out questions.
+
+    The gold passage's place among a generator row's contexts is uniform; where a question has
+    fewer hard negatives than the prompt has room for, the prompt is shorter.
+    """
+    return TrainingSets(
+        embedder=tuple(_embedder_row(pair, passages, negatives, config) for pair in train),
+        reranker=tuple(
+            row for pair in train for row in _reranker_rows(pair, passages, negatives, config)
+        ),
+        generator=tuple(
+            generator_row(pair, passages, negatives, config, seed=seed)
+            for pair in _sample(train, config.max_generator_rows, seed)
+        ),
+        held_out=tuple(
+            LabelledQuestion(
+                id=pair.id,
+                question=pair.question,
+                answers=(pair.answer,),
+                passage_ids=(pair.passage_id,),
+                origin="synthetic",
+            )
+            for pair in held_out
+        ),
+    )
+
+
+def generator_row(
+    pair: QAPair,
+    passages: Mapping[str, Passage],
+    negatives: Mapping[str, Negatives],
+    config: TrainingSetsConfig,
+    *,
+    seed: int,
+) -> GeneratorRow:
+    """One conversation: the gold passage shuffled among its hard negatives, then the target.
+
+    Source: step 5 of ALoFTRAG (arXiv:2501.11929).
+    """
+    others = negatives[pair.id].passage_ids[: config.contexts - 1]
+    contexts = [pair.passage_id, *others]
+    rng_for(seed, "contexts", pair.id).shuffle(contexts)
+    prompt = citation.render(pair.question, [passages[i].content for i in contexts])
+    ordinal = contexts.index(pair.passage_id) + 1
+    return GeneratorRow(
+        pair_id=pair.id,
+        prompt=prompt.messages,
+        completion=citation.PREFIX + citation.target([ordinal], pair.answer),
+    )
+
+
+def _embedder_row(
+    pair: QAPair,
+    passages: Mapping[str, Passage],
+    negatives: Mapping[str, Negatives],
+    config: TrainingSetsConfig,
+) -> EmbedderRow:
+    chosen = negatives[pair.id].passage_ids[: config.embedder_negatives]
+    return EmbedderRow(
+        pair_id=pair.id,
+        anchor=pair.question,
+        positive=passages[pair.passage_id].content,
+        negatives=tuple(passages[i].content for i in chosen),
+    )
+
+
+def _reranker_rows(
+    pair: QAPair,
+    passages: Mapping[str, Passage],
+    negatives: Mapping[str, Negatives],
+    config: TrainingSetsConfig,
+) -> list[RerankerRow]:
+    chosen = negatives[pair.id].passage_ids[: config.reranker_negatives]
+    labelled = [(pair.passage_id, 1.0), *((i, 0.0) for i in chosen)]
+    return [
+        RerankerRow(
+            pair_id=pair.id, query=pair.question, passage=passages[i].content, label=label
+        )
+        for i, label in labelled
+    ]
+
+
+def _sample(pairs: Sequence[QAPair], count: int | None, seed: int) -> list[QAPair]:
+    if count is None or count >= len(pairs):
+        return list(pairs)
+    chosen = rng_for(seed, "generator rows").sample(range(len(pairs)), count)
+    return [pairs[i] for i in sorted(chosen)]

@@ -1,0 +1,178 @@
+"""The user's questions: which passages they point at, and one line for every fault."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aloft.errors import DataError
+from aloft.questions import read_questions
+from aloft.records import Document, LabelledQuestion, Passage, Rejection, content_id
+
+PORT = "The port has 11 berths.\n\nIts pilot is called Mary. The office opens at\nnine."
+FERRY = "The ferry leaves at nine. In 2011 it was late."
+DOCUMENTS = [Document(id="port.md", text=PORT), Document(id="ferry.txt", text=FERRY)]
+P1 = Passage(document_id="port.md", text=PORT[:23], start=0)  # The port has 11 berths.
+P2 = Passage(document_id="port.md", text=PORT[25:50], start=25)  # Its pilot is called Mary.
+P3 = Passage(document_id="port.md", text=PORT[51:], start=51)  # The office opens at\nnine.
+F1 = Passage(document_id="ferry.txt", text=FERRY, start=0)
+PASSAGES = [P1, P2, P3, F1]
+NAMES = {P1.id: "P1", P2.id: "P2", P3.id: "P3", F1.id: "F1"}
+
+
+def write(folder: Path, *lines: Any) -> Path:
+    path = folder / "questions.jsonl"
+    path.write_text("\n".join(one if isinstance(one, str) else json.dumps(one) for one in lines))
+    return path
+
+
+def gold(folder: Path, rejections: list[Rejection] | None = None, **fields: Any) -> list[str]:
+    """Names of the gold passages of one question."""
+    path = write(folder, {"question": "Q?", **fields})
+    (question,) = read_questions(path, DOCUMENTS, PASSAGES, rejections or [])
+    return [NAMES[one] for one in question.passage_ids]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"document_id": "port.md"}, ["P1", "P2", "P3"]),  # nothing narrower is said
+        ({"doc_id": "ferry.txt"}, ["F1"]),
+        ({"document_id": "port.md", "answers": "Mary"}, ["P2"]),
+        ({"document_id": "port.md", "answers": ["nobody", "nine"]}, ["P3"]),
+        ({"document_id": "port.md", "answers": "nobody"}, ["P1", "P2", "P3"]),
+        ({"document_id": "port.md", "answer_start": 30}, ["P2"]),  # inside "pilot"
+        # "The" stands at 0 and at 51: the offset decides, and may be off by a few
+        ({"document_id": "port.md", "answers": "The", "answer_start": 49}, ["P3"]),
+        ({"document_id": "port.md", "answers": "The"}, ["P1", "P3"]),
+        ({"passage": "opens at nine"}, ["P3"]),  # white space aside, in whichever document
+        ({"passage": "at nine"}, ["P3", "F1"]),
+        ({"passage": "at nine", "document_id": "ferry.txt"}, ["F1"]),
+        ({"passage": "11 berths. Its pilot is called"}, ["P2"]),  # 10 characters in P1, 19 in P2
+        ({"passage": "11 berths. Its pilot is called", "answers": "11"}, ["P1"]),
+        ({"document_id": "port.md", "answers": "nine", "also_ok": ["ferry.txt"]}, ["P3", "F1"]),
+        ({"doc_ids": ["ferry.txt", "port.md"], "answers": "11"}, ["F1", "P1"]),
+    ],
+)
+def test_a_question_finds_its_passages(
+    tmp_path: Path, fields: dict[str, Any], expected: list[str]
+) -> None:
+    assert gold(tmp_path, **fields) == expected
+
+
+def test_an_answer_is_a_whole_word_where_it_stands_as_one(tmp_path: Path) -> None:
+    text = f"{FERRY}\n\nThere are 11 ferries."
+    documents = [Document(id="ferries.txt", text=text)]
+    years = Passage(document_id="ferries.txt", text=text[:46], start=0)  # holds 2011 only
+    count = Passage(document_id="ferries.txt", text=text[48:], start=48)
+    path = write(tmp_path, {"question": "How many?", "doc_id": "ferries.txt", "answers": "11"})
+    (question,) = read_questions(path, documents, [years, count])
+    assert question.passage_ids == (count.id,)
+
+
+def test_a_passage_dropped_as_a_copy_stands_for_the_kept_one(tmp_path: Path) -> None:
+    documents = [*DOCUMENTS, Document(id="copy of 1.md", text="x\n\nThe port has 11 berths.")]
+    rejection = Rejection(
+        subject_id="gone",
+        stage="passages",
+        reason="exact duplicate",
+        detail=f"of passage {P1.id}, at characters 3 to 26 of copy of 1.md",
+    )
+    path = write(tmp_path, {"question": "How many?", "document_id": "copy of 1.md", "answer": "11"})
+    (question,) = read_questions(path, documents, PASSAGES, [rejection])
+    assert question.passage_ids == (P1.id,)
+
+
+def test_everything_of_a_question_is_kept(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        {"id": 5, "question": " Who? ", "document_id": "port.md", "answers": ["Mary", "M."]},
+        "",
+        {"question": "When?", "passage": "leaves at nine"},
+    )
+    first, second = read_questions(path, DOCUMENTS, PASSAGES)
+    assert first == LabelledQuestion(
+        id="5", question="Who?", answers=("Mary", "M."), passage_ids=(P2.id,), origin="human"
+    )
+    assert second.id == content_id("When?", "leaves at nine")
+    assert second.answers == ()
+
+
+def test_packed_questions_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"question": "Q?", "document_id": "ferry.txt"}'))
+    assert len(read_questions(path, DOCUMENTS, PASSAGES)) == 1
+
+
+GOOD = {"question": "Q?", "document_id": "port.md"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"question": ', ["not JSON", "Write one object a line"]),
+        ("[1]", ["not a JSON object"]),
+        ({"document_id": "port.md"}, ['"question" is missing']),
+        ({"question": ["Q"], "document_id": "port.md"}, ['"question" must be a string']),
+        ({"question": "Why?"}, ['"document_id" and "passage" are missing', "Add"]),
+        (
+            {"question": "Why?", "document_id": "prt.md"},
+            ['there is no document "prt.md"', 'Write "port.md"'],
+        ),
+        ({"question": "Why?", "document_id": "lost.pdf"}, ["left out (encrypted PDF)"]),
+        ({**GOOD, "question": "Why?", "also_ok": ["qqq"]}, ['there is no document "qqq"']),
+        (
+            {"question": "Why?", "passage": "no such words"},
+            ['"no such words" is not in any document', "word for word"],
+        ),
+        (
+            {"question": "Why?", "passage": "ferry", "document_id": "port.md"},
+            ['is not in document "port.md"'],
+        ),
+        ({**GOOD, "question": "Why?", "answers": 3}, ['"answers" must be']),
+        ({**GOOD, "question": "Why?", "answer_start": -1}, ['"answer_start" must be']),
+        (
+            {**GOOD, "question": "Why?", "answer_start": 900},
+            ['"answer_start" is 900', f"has {len(PORT)} characters"],
+        ),
+        (GOOD, ["already used on line 1"]),
+    ],
+)
+def test_a_bad_line_is_named_with_what_to_do(tmp_path: Path, line: Any, words: list[str]) -> None:
+    path = write(tmp_path, GOOD, line)
+    left_out = Rejection(subject_id="lost.pdf", stage="documents", reason="encrypted PDF")
+    with pytest.raises(DataError) as caught:
+        read_questions(path, DOCUMENTS, PASSAGES, [left_out])
+    message = str(caught.value)
+    assert message.startswith(f"{path} line 2: ")
+    assert all(word in message for word in words)
+    assert "\n" not in message
+
+
+def test_text_that_no_passage_holds_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, {"question": "Q?", "passage": "leaves at nine"})
+    with pytest.raises(DataError, match="line 1: no passage holds the text"):
+        read_questions(path, DOCUMENTS, [P1])
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (None, "does not exist"),
+        (b"\n", "holds no questions"),
+        (b'{"question": "\xff"}', "line 1: not UTF-8"),
+    ],
+)
+def test_a_file_without_questions_is_told(tmp_path: Path, raw: bytes | None, words: str) -> None:
+    path = tmp_path / "q.jsonl"
+    if raw is not None:
+        path.write_bytes(raw)
+    with pytest.raises(DataError, match=words):
+        read_questions(path, DOCUMENTS, PASSAGES)
+
+
+def test_a_folder_is_not_a_file_of_questions(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="can not be read"):
+        read_questions(tmp_path, DOCUMENTS, PASSAGES)
