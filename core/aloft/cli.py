@@ -245,9 +245,20 @@ def shown_progress() -> Iterator[Any]:
         yield tell
 
 
+_SHOWN_FILES = 10
+
+
 def show_funnel(path: Path) -> None:
-    """Print what each finished stage kept and dropped."""
-    from aloft.pipeline import read_funnel
+    """Print what each finished stage kept and dropped, and the files that were skipped."""
+    from aloft.pipeline import read_funnel, read_skipped
+
+    skipped = read_skipped(path)
+    for file in skipped[:_SHOWN_FILES]:
+        line = f"{file.subject_id}: {file.reason}. {file.detail}"
+        _screen.print(f"[yellow]skipped[/yellow] {escape(line)}")
+    if len(skipped) > _SHOWN_FILES:
+        more = f"{len(skipped) - _SHOWN_FILES} more in {path / 'rejections' / 'documents.jsonl'}"
+        _screen.print(f"[yellow]skipped[/yellow] {escape(more)}")
 
     table = Table("stage", "kept", "dropped", "seconds", title="Funnel")
     for row in read_funnel(path):

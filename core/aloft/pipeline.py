@@ -163,6 +163,13 @@ def read_funnel(out: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_bytes()) for path in found if path.exists()]
 
 
+def read_skipped(out: Path) -> list[Rejection]:
+    """Files of the user's that could not be read, with reasons."""
+    path = out / "rejections" / "documents.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [from_json(Rejection, json.loads(line)) for line in lines]
+
+
 def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answer:
     """Answer a question from a finished run's documents with what it ships.
 

@@ -1,0 +1,152 @@
+"""The whole job on corpora with human questions: base, tuned and shipped figures, with intervals.
+
+    python benchmarks/uplift.py --data FOLDER --sets covidqa_en,pira_en --parts embedder \\
+        --teacher ID --limit-documents 800 --seed 1 --json uplift.json
+
+FOLDER holds a folder per set with corpus.jsonl.gz ({"id", "title", "text"}) and qa.jsonl.gz
+({"id", "question", "answers", "doc_id"}). Nothing else is read. Each set runs in a process of its
+own, so that its peak memory is its own. The last line on standard output is one JSON object.
+"""
+
+import argparse
+import gzip
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from aloft.cli import shown_progress
+from aloft.config import PARTS, RunConfig, load_config
+from aloft.errors import AloftError
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """JSON objects of a packed file."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """JSON Lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text(text, encoding="utf-8")
+
+
+def cut_set(source: Path, folder: Path, documents: int | None, questions: int | None) -> dict[str, int]:
+    """Keep the first documents and the questions whose gold passages all lie in them."""
+    corpus = read_lines(source / "corpus.jsonl.gz")[:documents]
+    known = {str(document["id"]) for document in corpus}
+    asked = [
+        row
+        for row in read_lines(source / "qa.jsonl.gz")
+        if {str(i) for i in row.get("doc_ids", [row["doc_id"]])} <= known
+    ]
+    for row in asked:
+        row["also_ok"] = [i for i in row.get("also_ok", []) if str(i) in known]
+    kept = asked[:questions]
+    write_lines(folder / "corpus" / "corpus.jsonl", corpus)
+    write_lines(folder / "questions.jsonl", kept)
+    return {"documents": len(corpus), "questions": len(kept), "questions_left_out": len(asked) - len(kept)}
+
+
+def run_set(name: str, source: Path, folder: Path, config: RunConfig, limits: Sequence[Any]) -> dict[str, Any]:
+    """The whole job on one set; returns its figures."""
+    from aloft.pipeline import Aloft
+
+    started = time.monotonic()
+    sizes = cut_set(source, folder, *limits)
+    with shown_progress() as progress:
+        result = Aloft(config).run(
+            folder / "corpus",
+            folder / "run",
+            questions=folder / "questions.jsonl",
+            progress=progress,
+        )
+    report = result.report
+    keys = ("questions", "deciding", "retrieval", "answers", "comparisons", "verdicts", "stacks")
+    return {
+        "set": name,
+        **sizes,
+        "seconds": round(time.monotonic() - started, 1),
+        "stage_seconds": {row["stage"]: row["seconds"] for row in report["funnel"]},
+        "peak_memory_megabytes": report["peak_memory_megabytes"],
+        "machine": report["machine"],
+        "funnel": report["funnel"],
+        **{key: report[key] for key in keys},
+        "shipped": report["shipped"],
+    }
+
+
+def print_table(figures: dict[str, Any]) -> None:
+    """Gains of each part, for a person."""
+    print(f"\n{figures['set']}: {figures['documents']} documents, {figures['seconds'] / 60:.1f} minutes")
+    for row in figures["comparisons"]:
+        print(
+            f"  {row['question_set']:<9} {row['part']:<24} {row['metric']:<18} "
+            f"{100 * row['before']:6.1f} -> {100 * row['after']:6.1f}  "
+            f"{100 * row['gain']:+6.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]  n = {row['n']}"
+        )
+    for verdict in figures["verdicts"]:
+        print(f"  {verdict['part']}: {'kept' if verdict['is_kept'] else 'refused'}: {verdict['reason']}")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", required=True, help="names below --data, with commas")
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--preset", default="cpu")
+    parser.add_argument("--config", type=Path, help="TOML file laid over the preset")
+    parser.add_argument("--teacher")
+    parser.add_argument("--generator")
+    parser.add_argument("--embedder")
+    parser.add_argument("--limit-documents", type=int)
+    parser.add_argument("--limit-questions", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="keep the run folders here; run again to go on")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run all sets; returns the exit status."""
+    options = parse(argv)
+    named = {k: getattr(options, k) for k in ("teacher", "generator", "embedder")}
+    overrides = {k: v for k, v in named.items() if v} | {
+        "parts": tuple(options.parts.split(",")),
+        "seed": options.seed,
+    }
+    try:
+        config = load_config(options.preset, options.config, overrides)
+        results = []
+        with tempfile.TemporaryDirectory() as temporary:
+            out = options.out or Path(temporary)
+            for name in options.sets.split(","):
+                source = options.data / name
+                if not (source / "corpus.jsonl.gz").exists():
+                    raise AloftError(f"{source} holds no corpus.jsonl.gz. Check --data and --sets.")
+                limits = (options.limit_documents, options.limit_questions)
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    arguments = (name, source, out / name, config, limits)
+                    results.append(pool.submit(run_set, *arguments).result())
+                print_table(results[-1])
+    except AloftError as error:
+        print(f"uplift: {error}", file=sys.stderr)
+        return 2
+    command = " ".join(["benchmarks/uplift.py", *(argv or sys.argv[1:])])
+    line = json.dumps({"command": command, "config": config.model_dump(mode="json"), "sets": results})
+    if options.json:
+        options.json.write_text(line + "\n", encoding="utf-8")
+    print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Aloft inside LangChain."""

@@ -1,0 +1,90 @@
+"""One run on tiny models that kills itself where it is told to; driven by test_resume.py.
+
+Arguments: corpus, run folder, encoder, language model, log of what the teacher was asked, and the
+stage to die in ("never" to finish).
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aloft import pipeline
+from aloft.config import check_config
+from aloft.models import Floats, Prompt, Reply
+
+pipeline._TEACHER_BATCH = 5  # several batches of a small corpus
+pipeline._ANSWER_BATCH = 4
+
+
+class LoggingTeacher:
+    """Asks about a passage's longest words, and writes down what it was shown."""
+
+    fingerprint = "logging-teacher"
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def _note(self, prompts: Sequence[Prompt]) -> None:
+        with self._log.open("a", encoding="utf-8") as file:
+            file.writelines(f"{prompt.messages[-1].content!r}\n" for prompt in prompts)
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        self._note(prompts)
+        texts = []
+        for prompt in prompts:
+            words = sorted(set(prompt.messages[-1].content.split()), key=lambda w: (-len(w), w))
+            texts.append(f" What is meant by {' and '.join(words[:3])}?\nAnswer: {words[0]}")
+        return [Reply(text=text, is_finished=True) for text in texts]
+
+    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+        self._note(prompts)
+        rows = [1 + np.arange(len(choices)) * (len(p.messages[-1].content) % 7) for p in prompts]
+        table = np.array(rows, np.float32)
+        return table / table.sum(1, keepdims=True)
+
+
+def settings(encoder: str, language_model: str) -> dict[str, object]:
+    """Everything small."""
+    steps = {"num_train_epochs": 1.0, "per_device_train_batch_size": 4}
+    return {
+        "teacher": language_model,
+        "embedder": encoder,
+        "seed": 3,
+        "passages": {"max_tokens": 60},
+        "ratings": {"method": "expect", "drop_share": 0.1},
+        "pairs": {"form": "examples", "max_passages": 24, "max_new_tokens": 32},
+        "negatives": {"count": 3, "depth": 20},
+        "training_sets": {"contexts": 3, "held_out_share": 0.25},
+        "embedder_training": {**steps, "max_seq_length": 64},
+        "reranker_training": {**steps, "per_device_train_batch_size": 8, "max_seq_length": 64},
+        "generator_training": {**steps, "r": 4, "max_length": 4096},
+        "evaluation": {
+            "rerank_depth": 5,
+            "max_answer_questions": 6,
+            "max_stack_questions": 4,
+            "max_new_tokens": 4,
+            "resamples": 200,
+        },
+    }
+
+
+def main() -> None:
+    corpus, out, encoder, language_model, log, deadly = sys.argv[1:]
+
+    def die(stage: str, done: int, total: int) -> None:
+        if stage == deadly and done * 2 >= total:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    config = check_config(settings(encoder, language_model))
+    job = pipeline.Aloft(config, teacher=LoggingTeacher(Path(log)))
+    job.run(Path(corpus), Path(out), progress=die)
+
+
+if __name__ == "__main__":
+    main()

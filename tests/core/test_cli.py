@@ -1,0 +1,175 @@
+"""What a person who types a command meets: one line for each fault, and nothing lost."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from aloft.cli import main
+from aloft.storage import RunFolder
+
+PROSE = "The harbour master keeps the tide tables in the tower and renews them every spring. " * 3
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    """A folder that passes for an encoder while passages are cut: a tokenizer and some weights."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "tides.txt").write_text(PROSE)
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path, encoder: Path) -> Path:
+    file = tmp_path / "aloft.toml"
+    file.write_text(f'embedder = "{encoder}"\n')
+    return file
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line of the error; rich may not have wrapped it."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("aloft: ")]
+    faults = [line for line in lines if not line.endswith(" done")]
+    assert len(faults) == 1, lines
+    return faults[0]
+
+
+def cut(corpus: Path, out: Path, settings: Path, *more: str) -> int:
+    return main(["passages", str(corpus), "--out", str(out), "--config", str(settings), *more])
+
+
+def test_a_missing_folder(tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cut(tmp_path / "nowhere", tmp_path / "run", settings) == 2
+    assert "nowhere" in one_line(capsys)
+
+
+def test_an_empty_folder(tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert cut(tmp_path / "empty", tmp_path / "run", settings) == 2
+    assert "empty" in one_line(capsys)
+
+
+def test_bad_files_among_good_ones_are_skipped_and_listed(
+    tmp_path: Path, corpus: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (corpus / "broken.pdf").write_bytes(b"%PDF-1.7\nnot really")
+    (corpus / "latin.txt").write_bytes("caf\xe9 ".encode("latin-1") * 30)
+    with (corpus / "huge.txt").open("wb") as file:
+        for _ in range(50):
+            file.write(b"word " * 209_715)
+    assert cut(corpus, tmp_path / "run", settings) == 0
+    lines = (tmp_path / "run" / "rejections" / "documents.jsonl").read_text().splitlines()
+    rejected = {row["subject_id"]: row for row in map(json.loads, lines)}
+    assert set(rejected) == {"broken.pdf", "latin.txt", "huge.txt"}
+    assert "UTF-8" in str(rejected["latin.txt"])
+    assert "max_megabytes" in str(rejected["huge.txt"])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in rejected)
+
+
+def test_invalid_utf8_alone(tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "docs2"
+    folder.mkdir()
+    (folder / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
+    assert cut(folder, tmp_path / "run", settings) == 2
+    assert "UTF-8" in one_line(capsys)
+
+
+def test_a_question_about_an_unknown_document(
+    tmp_path: Path, corpus: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"question": "When?", "answers": ["spring"], "document_id": "tide.txt"}\n')
+    assert cut(corpus, tmp_path / "run", settings, "--questions", str(questions)) == 2
+    line = one_line(capsys)
+    assert "tide.txt" in line
+    assert "tides.txt" in line  # the close match
+    assert (tmp_path / "run" / "passages.jsonl").exists()  # nothing is lost
+
+
+def test_an_unknown_preset(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(corpus), "--out", str(tmp_path / "run"), "--preset", "gpu9"]) == 2
+    line = one_line(capsys)
+    assert "gpu9" in line
+    assert "paper" in line
+
+
+def test_an_unknown_model(
+    tmp_path: Path, corpus: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", str(corpus), "--out", str(tmp_path / "run"), "--config", str(settings)]
+    assert main([*arguments, "--teacher", "nobody/nothing-1b"]) == 2
+    assert "aloft models fetch nobody/nothing-1b" in one_line(capsys)
+
+
+def test_an_unknown_part(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(corpus), "--out", str(tmp_path / "run"), "--only", "retriever"]) == 2
+    assert "embedder, reranker, generator" in one_line(capsys)
+
+
+def test_faulty_settings_are_told_all_at_once(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text("[passages]\nmax_tokens = 1\n[pairs]\nper_pasage = 2\n")
+    assert cut(corpus, tmp_path / "run", file) == 2
+    line = one_line(capsys)
+    assert "passages.max_tokens" in line
+    assert "pairs.per_pasage" in line
+
+
+def test_a_run_folder_that_another_process_holds(
+    tmp_path: Path, corpus: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hold = textwrap.dedent("""
+        import sys, pathlib
+        from aloft.storage import RunFolder
+        with RunFolder(pathlib.Path(sys.argv[1])):
+            print("held", flush=True)
+            sys.stdin.read()
+    """)
+    out = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert cut(corpus, out, settings) == 2
+        assert "held by another aloft process" in one_line(capsys)
+        other.communicate()
+    assert cut(corpus, out, settings) == 0
+
+
+def test_a_stage_without_a_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pairs", str(tmp_path / "nothing")]) == 2
+    assert "not a run folder" in one_line(capsys)
+
+
+def test_a_report_that_is_not_there_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunFolder(tmp_path / "run"):
+        pass
+    assert main(["report", str(tmp_path / "run")]) == 2
+    assert "aloft evaluate" in one_line(capsys)
+
+
+def test_a_usage_fault_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run"]) == 2
+    assert "--help" in one_line(capsys)

@@ -1,0 +1,95 @@
+"""A run that is killed in every stage ends as one that never was, and asks nothing twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import pytest
+
+pytestmark = pytest.mark.model
+
+STAGES = [
+    "reading documents",
+    "cutting passages",
+    "writing ratings",
+    "writing pairs",
+    "embedding questions",
+    "embedding passages",
+    "training the embedder",
+    "training the reranker",
+    "training the generator",
+    "reranking",
+    "answering (base generator)",
+    "answering (tuned generator)",
+]
+FILES = ["documents", "passages", "ratings", "pairs", "negatives"]
+SETS = ["embedder", "reranker", "generator", "held_out"]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A small real corpus and tiny models; the driver's first, third and fourth argument."""
+    from aloft.testing import tiny_encoder, tiny_language_model
+
+    folder = tmp_path_factory.mktemp("given")
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for name in ("assert", "pass", "del", "return", "raise", "break", "global", "lambda", "yield",
+                 "integers", "power", "unary"):  # fmt: skip
+        (corpus / f"{name}.txt").write_text(topics[name], encoding="utf-8")
+    tiny_encoder(folder / "encoder")
+    tiny_language_model(folder / "language-model")
+    return [str(corpus), str(folder / "encoder"), str(folder / "language-model")]
+
+
+def start(given: list[str], out: Path, log: Path, deadly: str) -> subprocess.CompletedProcess[str]:
+    corpus, encoder, language_model = given
+    driver = Path(__file__).with_name("killed_run.py")
+    arguments = [corpus, str(out), encoder, language_model, str(log), deadly]
+    return subprocess.run(
+        [sys.executable, str(driver), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def weights(folder: Path) -> dict[str, object]:
+    from safetensors.torch import load_file
+
+    return {k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()}
+
+
+def test_killed_in_every_stage_it_ends_the_same_and_repeats_nothing(
+    given: list[str], tmp_path: Path
+) -> None:
+    import torch
+
+    whole, log = tmp_path / "whole", tmp_path / "whole.log"
+    finished = start(given, whole, log, "never")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+
+    killed, killed_log = tmp_path / "killed", tmp_path / "killed.log"
+    for stage in STAGES:
+        died = start(given, killed, killed_log, stage)
+        assert died.returncode == -signal.SIGKILL, (stage, died.returncode, died.stderr[-3000:])
+    finished = start(given, killed, killed_log, "never")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+
+    for name in [f"{f}.jsonl" for f in FILES] + [f"sets/{s}.jsonl" for s in SETS]:
+        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+    for part in ("embedder", "reranker", "generator"):
+        ours, theirs = weights(killed / part), weights(whole / part)
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-4)
+    asked = Counter(log.read_text(encoding="utf-8").splitlines())
+    assert Counter(killed_log.read_text(encoding="utf-8").splitlines()) == asked
+    reports = [json.loads((run / "report.json").read_bytes()) for run in (whole, killed)]
+    assert reports[0]["retrieval"] == reports[1]["retrieval"]
+    assert reports[0]["connections_refused"] == reports[1]["connections_refused"] == []
