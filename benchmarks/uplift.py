@@ -38,7 +38,9 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def cut_set(source: Path, folder: Path, documents: int | None, questions: int | None) -> dict[str, int]:
+def cut_set(
+    source: Path, folder: Path, documents: int | None, questions: int | None
+) -> dict[str, int]:
     """Keep the first documents and the questions whose gold passages all lie in them."""
     corpus = read_lines(source / "corpus.jsonl.gz")[:documents]
     known = {str(document["id"]) for document in corpus}
@@ -52,10 +54,16 @@ def cut_set(source: Path, folder: Path, documents: int | None, questions: int | 
     kept = asked[:questions]
     write_lines(folder / "corpus" / "corpus.jsonl", corpus)
     write_lines(folder / "questions.jsonl", kept)
-    return {"documents": len(corpus), "questions": len(kept), "questions_left_out": len(asked) - len(kept)}
+    return {
+        "documents": len(corpus),
+        "questions": len(kept),
+        "questions_left_out": len(asked) - len(kept),
+    }
 
 
-def run_set(name: str, source: Path, folder: Path, config: RunConfig, limits: Sequence[Any]) -> dict[str, Any]:
+def run_set(
+    name: str, source: Path, folder: Path, config: RunConfig, limits: Sequence[Any]
+) -> dict[str, Any]:
     """The whole job on one set; returns its figures."""
     from aloft.pipeline import Aloft
 
@@ -85,20 +93,27 @@ def run_set(name: str, source: Path, folder: Path, config: RunConfig, limits: Se
 
 def print_table(figures: dict[str, Any]) -> None:
     """Gains of each part, for a person."""
-    print(f"\n{figures['set']}: {figures['documents']} documents, {figures['seconds'] / 60:.1f} minutes")
+    print(
+        f"\n{figures['set']}: {figures['documents']} documents, "
+        f"{figures['seconds'] / 60:.1f} minutes"
+    )
     for row in figures["comparisons"]:
         print(
             f"  {row['question_set']:<9} {row['part']:<24} {row['metric']:<18} "
             f"{100 * row['before']:6.1f} -> {100 * row['after']:6.1f}  "
-            f"{100 * row['gain']:+6.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]  n = {row['n']}"
+            f"{100 * row['gain']:+6.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]  "
+            f"n = {row['n']}"
         )
     for verdict in figures["verdicts"]:
-        print(f"  {verdict['part']}: {'kept' if verdict['is_kept'] else 'refused'}: {verdict['reason']}")
+        word = "kept" if verdict["is_kept"] else "refused"
+        print(f"  {verdict['part']}: {word}: {verdict['reason']}")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", required=True, help="names below --data, with commas")
     parser.add_argument("--parts", default=",".join(PARTS))
@@ -141,7 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"uplift: {error}", file=sys.stderr)
         return 2
     command = " ".join(["benchmarks/uplift.py", *(argv or sys.argv[1:])])
-    line = json.dumps({"command": command, "config": config.model_dump(mode="json"), "sets": results})
+    line = json.dumps(
+        {"command": command, "config": config.model_dump(mode="json"), "sets": results}
+    )
     if options.json:
         options.json.write_text(line + "\n", encoding="utf-8")
     print(line)

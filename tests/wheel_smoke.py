@@ -21,7 +21,16 @@ raise SystemExit(main(["--version"]))
 def check_wheel() -> None:
     """Raise where the wheel lacks something; print one line where it does not."""
     with tempfile.TemporaryDirectory() as folder:
-        build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, str(ROOT)]
+        build = [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            folder,
+            str(ROOT),
+        ]
         subprocess.run(build, check=True, capture_output=True)
         (wheel,) = Path(folder).glob("*.whl")
         unpacked = Path(folder) / "unpacked"

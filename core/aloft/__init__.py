@@ -1,4 +1,4 @@
-"""Makes a RAG system good at your own documents: tuned on this machine, proved on held-out questions.
+"""Makes a RAG system good at your own documents: tuned here, proved on held-out questions.
 
 The names below are the public surface; the stage functions live in the modules named after what
 they make (`aloft.passages`, `aloft.pairs`, `aloft.negatives`, ...).

@@ -1,4 +1,4 @@
-"""Turns command lines into one call each; what a user can put right is one line and exit status 2."""
+"""Turns command lines into one call each; a fault the user can put right is one line, exit 2."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,9 @@ Docs = Annotated[Path, typer.Argument(help="Folder (or one file) of documents.")
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
 Out = Annotated[Path, typer.Option("--out", help="Run folder; started, or gone on with.")]
 Preset = Annotated[str, typer.Option(help=f"One of: {', '.join(sorted(PRESETS))}.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file laid over the preset.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML file laid over the preset.")
+]
 Questions = Annotated[
     Path | None,
     typer.Option(

@@ -87,8 +87,8 @@ class PairsConfig(_Settings):
     def _instruct_writes_one_pair(self) -> Self:
         if self.form == "instruct" and self.per_passage != 1:
             raise ValueError(
-                f'per_passage is {self.per_passage}, but form "instruct" writes one pair a passage. '
-                'Set per_passage to 1 or form to "examples".'
+                f'per_passage is {self.per_passage}, but form "instruct" writes one pair a '
+                'passage. Set per_passage to 1 or form to "examples".'
             )
         return self
 
@@ -101,7 +101,8 @@ class NegativesConfig(_Settings):
         depth: Ranks searched for them.
         margin: Share of the positive's score that a negative must stay below it, in [0, 1):
             what scores about as well as the positive may hold the answer too. The paper has no
-            such guard (0 keeps it off: see `has_guard`). Default of NV-Retriever (arXiv:2407.15831).
+            such guard (0 keeps it off: see `has_guard`). Default of NV-Retriever
+            (arXiv:2407.15831).
         has_guard: Whether the margin and the answer check apply at all.
     """
 

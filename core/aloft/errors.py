@@ -3,8 +3,8 @@
 * AloftError                               a user can put it right; one line says how
   - ConfigError        (also ValueError)   a setting is out of range or contradicts another
   - DataError          (also ValueError)   a file or record is not what a stage expects
-  - ModelError                             a model is not on this machine or can not do what is asked
-  - RunFolderError                         a run folder is held by another process or can not be written
+  - ModelError                             a model is not here or can not do what is asked
+  - RunFolderError                         a run folder is held by another or not writable
   - MissingExtraError  (also ImportError)  an optional dependency is not installed
 
 Anything else that is raised is a bug of ours and shows its traceback.

@@ -72,7 +72,7 @@ class ScoringModel(LanguageModel, Protocol):
     """A language model that also tells how likely it finds given continuations."""
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
-        """Probability of each choice's first token after each prompt; (prompts, choices), rows sum to 1."""
+        """Probability of each choice's first token; (prompts, choices), rows sum to 1."""
         ...
 
 

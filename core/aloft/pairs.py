@@ -97,9 +97,7 @@ def holds(text: str, answer: str) -> bool:
     return _folded(answer).strip(" .") in _folded(text)
 
 
-def _read(
-    passage: Passage, reply: Reply, parsed: tuple[str, str] | None
-) -> QAPair | Rejection:
+def _read(passage: Passage, reply: Reply, parsed: tuple[str, str] | None) -> QAPair | Rejection:
     if not reply.is_finished:
         reason = "reply was cut"
     elif parsed is None:
@@ -108,9 +106,7 @@ def _read(
         reason = "repeats an example"
     else:
         return QAPair(passage_id=passage.id, question=parsed[0], answer=parsed[1])
-    return Rejection(
-        subject_id=passage.id, stage=_STAGE, reason=reason, detail=reply.text[:200]
-    )
+    return Rejection(subject_id=passage.id, stage=_STAGE, reason=reason, detail=reply.text[:200])
 
 
 def _topic(passage: Passage) -> str:

@@ -2,15 +2,13 @@
 
 import json
 import logging
-import platform
-import resource
 import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -26,10 +24,10 @@ from aloft.config import PARTS, Part, RunConfig, check_config
 from aloft.documents import group_documents, read_documents
 from aloft.egress import EgressGuard, local_only
 from aloft.errors import DataError
-from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System
-from aloft.evaluation.gate import Verdict
-from aloft.evaluation.intervals import Comparison
+from aloft.evaluation.evaluate import Evaluator
+from aloft.evaluation.measure import as_json, measure_parts
 from aloft.evaluation.report import render_html, render_markdown
+from aloft.machine import describe_machine, peak_memory_megabytes
 from aloft.models import Floats, LanguageModel, Progress, Prompt, no_progress
 from aloft.passages import split_documents
 from aloft.questions import read_questions
@@ -140,7 +138,9 @@ def read_config(out: Path) -> RunConfig:
     """
     path = out / "config.json"
     if not path.exists():
-        raise DataError(f'{out} is not a run folder. Start one with "aloft passages" or "aloft run".')
+        raise DataError(
+            f'{out} is not a run folder. Start one with "aloft passages" or "aloft run".'
+        )
     return check_config(json.loads(path.read_bytes()))
 
 
@@ -238,7 +238,9 @@ class Run:
             kept, dropped = list(self._given), []
         digest = sha256()
         for document in kept:
-            digest.update(json.dumps(to_json(document), ensure_ascii=False).encode("utf-8", "replace"))
+            digest.update(
+                json.dumps(to_json(document), ensure_ascii=False).encode("utf-8", "replace")
+            )
         recipe = recipe_of("documents", digest.hexdigest())
         self._finish("documents", recipe, "documents.jsonl", kept, dropped, started)
         return kept
@@ -308,12 +310,12 @@ class Run:
         started = time.monotonic()
         written = self._journalled(
             "pairs",
-            [_PROMPTS, config.form, config.per_passage, config.max_new_tokens, config.language]
-            + [self.config.seed, self._teacher_id],
+            [
+                *(_PROMPTS, config.form, config.per_passage, config.max_new_tokens),
+                *(config.language, self.config.seed, self._teacher_id),
+            ],
             asked,
-            lambda some: pairs.generate_pairs(
-                some, self._teacher, config, seed=self.config.seed
-            ),
+            lambda some: pairs.generate_pairs(some, self._teacher, config, seed=self.config.seed),
             QAPair,
         )
         kept, dropped = split_rejections(written, QAPair)
@@ -335,8 +337,7 @@ class Run:
         if not kept:
             raise DataError(
                 f"The teacher wrote no usable pair for {len(asked)} passages. See "
-                f'{self.folder.path / "rejections" / "pairs.jsonl"}; try pairs.form = "examples" or '
-                "a larger teacher."
+                f'{self.folder.path / "work"}; try pairs.form = "examples" or a larger teacher.'
             )
         self._finish("pairs", recipe, "pairs.jsonl", kept, dropped + repeated, started)
         return kept
@@ -451,7 +452,9 @@ class Run:
     def _train(self, part: Part, earlier: dict[Part, Artifact]) -> Artifact:
         rows = self.training_sets[part]
         base, settings = self._base_of(part, earlier)
-        recipe = self._after("sets", part, settings, self.config.seed, self.models.fingerprint(base))
+        recipe = self._after(
+            "sets", part, settings, self.config.seed, self.models.fingerprint(base)
+        )
         file = f"{part}.jsonl"
         if self._is_done(part, recipe) and (self.folder.path / part).is_dir():
             return self.folder.read_records(file, Artifact)[0]
@@ -543,7 +546,9 @@ class Run:
             config=self.config.evaluation,
             sets=self.config.training_sets,
             seed=self.config.seed,
-            encode=lambda which, kind, texts: self._encode(self._model("embedder", which), kind, texts),
+            encode=lambda which, kind, texts: self._encode(
+                self._model("embedder", which), kind, texts
+            ),
             score=self._score,
             reply=lambda which, prompts: self._reply(which, prompts, journal),
         )
@@ -589,7 +594,7 @@ class Run:
         self.check()
         started = time.monotonic()
         trained = self.artifacts
-        measured = _measure(self.evaluator, self.config, tuple(trained))
+        measured = measure_parts(self.evaluator, self.config, tuple(trained))
         best = measured["stacks"][0]
         write_stack(self.folder.path, self.config, best)
         seconds = round(time.monotonic() - started, 1)
@@ -613,8 +618,8 @@ class Run:
             "questions": {name: len(some) for name, some in self.question_sets.items()},
             "deciding": self.evaluator.deciding,
             "parts": {part: to_json(artifact) for part, artifact in trained.items()},
-            **{name: [_plain(row) for row in rows] for name, rows in measured.items()},
-            "shipped": _plain(measured["stacks"][0]),
+            **{name: [as_json(row) for row in rows] for name, rows in measured.items()},
+            "shipped": as_json(measured["stacks"][0]),
             "connections_refused": list(self._guard.refused),
             "peak_memory_megabytes": peak_memory_megabytes(),
         }
@@ -655,82 +660,6 @@ class Run:
         logger.info("%s: kept %d, dropped %d", stage, len(kept), len(dropped))
 
 
-def _measure(evaluator: Evaluator, config: RunConfig, trained: Sequence[Part]) -> dict[str, Any]:
-    """Measure every part before and after, judge it, and stack what was kept."""
-    embedders = ["base", *(["tuned"] if "embedder" in trained else [])]
-    own = ["base"] if config.reranker else []
-    rerankers = [*own, *(["tuned"] if "reranker" in trained else [])]
-    retrieval = evaluator.measure_retrieval(embedders, rerankers)
-    found = {(m.question_set, m.system): m.values for m in retrieval}
-    names = list(evaluator.questions)
-    comparisons: list[dict[str, Any]] = []
-    verdicts: list[Verdict] = []
-
-    def judge(part: Part, before: dict[str, Any], after: dict[str, Any]) -> None:
-        verdicts.append(evaluator.judge(part, before, after))
-        for name in names:
-            gains = evaluator.compare_values(before[name], after[name])
-            comparisons.extend({"part": part, "question_set": name, **asdict(c)} for c in gains)
-
-    if "embedder" in trained:
-        dense = {w: {n: found[n, System("dense", w, "none")] for n in names} for w in embedders}
-        judge("embedder", dense["base"], dense["tuned"])
-        lexical = {n: found[n, System("bm25", "none", "none")] for n in names}
-        hybrid = {n: found[n, System("hybrid", "tuned", "none")] for n in names}
-        for name in names:
-            gains = evaluator.compare_values(lexical[name], hybrid[name])
-            comparisons.extend(
-                {"part": "tuned hybrid over BM25", "question_set": name, **asdict(c)} for c in gains
-            )
-    kept: list[Part] = [verdict.part for verdict in verdicts if verdict.is_kept]
-    if "reranker" in trained:
-        first = evaluator.best_retriever("tuned" if "embedder" in kept else "base")
-        without = replace(first, reranker="base" if own else "none")
-        tuned = replace(first, reranker="tuned")
-        judge(
-            "reranker",
-            {n: found[n, without] for n in names},
-            {n: found[n, tuned] for n in names},
-        )
-    answers: list[Measured] = []
-    if "generator" in trained:
-        both: dict[str, dict[str, Any]] = {"base": {}, "tuned": {}}
-        for generator in both:
-            for name in names:
-                rows = evaluator.measure_answers(name, generator)
-                both[generator][name] = rows["all"].values
-                answers.extend(replace(m, system=f"{generator}, {s}") for s, m in rows.items() if m.n)
-        judge("generator", both["base"], both["tuned"])
-    kept = [verdict.part for verdict in verdicts if verdict.is_kept]
-    stacks = evaluator.measure_stacks(
-        kept, "base" if own else "none", has_generator="generator" in trained
-    )
-    return {
-        "retrieval": retrieval,
-        "answers": answers,
-        "comparisons": comparisons,
-        "verdicts": verdicts,
-        "stacks": stacks,
-    }
-
-
-def _plain(row: Measured | Comparison | Verdict | Stack | dict[str, Any]) -> dict[str, Any]:
-    """A row as JSON types; values per question become their means."""
-    if isinstance(row, dict):
-        return row
-    if isinstance(row, Measured):
-        system = asdict(row.system) if isinstance(row.system, System) else {"generator": row.system}
-        means = {m: float(np.mean(v)) for m, v in row.values.items() if len(v)}
-        return {
-            "question_set": row.question_set,
-            **system,
-            "weight": row.weight,
-            "n": row.n,
-            "metrics": means,
-        }
-    return asdict(row)
-
-
 def tokenizer_of(folder: str) -> Any:
     """A model's own tokenizer, for counting; cutting and padding are switched off."""
     from tokenizers import Tokenizer
@@ -742,30 +671,6 @@ def tokenizer_of(folder: str) -> Any:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def describe_machine() -> dict[str, Any]:
-    """What figures were taken on; no host name."""
-    import os
-
-    machine: dict[str, Any] = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        machine["torch"] = torch.__version__
-        if torch.cuda.is_available():
-            machine["gpu"] = torch.cuda.get_device_name()
-    return machine
-
-
-def peak_memory_megabytes() -> int:
-    """The most that this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
 
 def _subject_of(outcome: Any) -> str:

@@ -47,7 +47,9 @@ def rank_dense(queries: Floats, passages: Floats, depth: int) -> Ranking:
         columns.append(block)
         scores.append(np.take_along_axis(similarity, block, axis=1))
     if not columns:
-        return Ranking(columns=np.empty((0, depth), np.intp), scores=np.empty((0, depth), np.float32))
+        return Ranking(
+            columns=np.empty((0, depth), np.intp), scores=np.empty((0, depth), np.float32)
+        )
     return Ranking(columns=np.concatenate(columns), scores=np.concatenate(scores))
 
 

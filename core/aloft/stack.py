@@ -140,7 +140,7 @@ class Retriever:
         self._reranker: Any = None
 
     def retrieve(self, questions: Sequence[str], count: int | None = None) -> list[list[Found]]:
-        """Per question the best passages, best first; `count` defaults to the contract's contexts."""
+        """Per question the best passages, best first; the contract's contexts by default."""
         if not self.passages:
             return [[] for _ in questions]
         ranking = self._rank(questions)

@@ -104,7 +104,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 class Journal:
-    """What a stage finished so far: one JSON line per subject, each on disk before the next batch."""
+    """What a stage finished so far: one JSON line per subject, on disk before the next batch."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Turns pairs and hard negatives into rows for each part, split by document from held-out questions."""
+"""Turns pairs and hard negatives into rows for each part, apart from held-out questions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -161,9 +161,7 @@ def _reranker_rows(
     chosen = negatives[pair.id].passage_ids[: config.reranker_negatives]
     labelled = [(pair.passage_id, 1.0), *((i, 0.0) for i in chosen)]
     return [
-        RerankerRow(
-            pair_id=pair.id, query=pair.question, passage=passages[i].content, label=label
-        )
+        RerankerRow(pair_id=pair.id, query=pair.question, passage=passages[i].content, label=label)
         for i, label in labelled
     ]
 

@@ -75,7 +75,9 @@ def run_demo() -> int:
     kept, left_out = write_questions(questions, corpus)
     print(f"Corpus: {count} topics of the Python {sys.version.split()[0]} language reference.")
     print(f"Questions written by hand: {kept} ({left_out} do not fit this Python version).")
-    print(f"This takes about {EXPECTED_MINUTES} minutes on 2 processor cores. Stop it when you like:")
+    print(
+        f"This takes about {EXPECTED_MINUTES} minutes on 2 processor cores. Stop it when you like:"
+    )
     print("started again, it goes on where it stopped.", flush=True)
     settings = load_config("cpu", HERE / "aloft.toml")
     for name in dict.fromkeys((settings.embedder, settings.teacher)):

@@ -56,12 +56,16 @@ def cut(corpus: Path, out: Path, settings: Path, *more: str) -> int:
     return main(["passages", str(corpus), "--out", str(out), "--config", str(settings), *more])
 
 
-def test_a_missing_folder(tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_folder(
+    tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cut(tmp_path / "nowhere", tmp_path / "run", settings) == 2
     assert "nowhere" in one_line(capsys)
 
 
-def test_an_empty_folder(tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_folder(
+    tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "empty").mkdir()
     assert cut(tmp_path / "empty", tmp_path / "run", settings) == 2
     assert "empty" in one_line(capsys)
@@ -85,7 +89,9 @@ def test_bad_files_among_good_ones_are_skipped_and_listed(
     assert all(name in shown for name in rejected)
 
 
-def test_invalid_utf8_alone(tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_utf8_alone(
+    tmp_path: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "docs2"
     folder.mkdir()
     (folder / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
@@ -97,7 +103,9 @@ def test_a_question_about_an_unknown_document(
     tmp_path: Path, corpus: Path, settings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     questions = tmp_path / "questions.jsonl"
-    questions.write_text('{"question": "When?", "answers": ["spring"], "document_id": "tide.txt"}\n')
+    questions.write_text(
+        '{"question": "When?", "answers": ["spring"], "document_id": "tide.txt"}\n'
+    )
     assert cut(corpus, tmp_path / "run", settings, "--questions", str(questions)) == 2
     line = one_line(capsys)
     assert "tide.txt" in line
@@ -105,7 +113,9 @@ def test_a_question_about_an_unknown_document(
     assert (tmp_path / "run" / "passages.jsonl").exists()  # nothing is lost
 
 
-def test_an_unknown_preset(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_preset(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["run", str(corpus), "--out", str(tmp_path / "run"), "--preset", "gpu9"]) == 2
     line = one_line(capsys)
     assert "gpu9" in line

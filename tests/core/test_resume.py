@@ -62,7 +62,9 @@ def start(given: list[str], out: Path, log: Path, deadly: str) -> subprocess.Com
 def weights(folder: Path) -> dict[str, object]:
     from safetensors.torch import load_file
 
-    return {k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()}
+    return {
+        k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()
+    }
 
 
 def test_killed_in_every_stage_it_ends_the_same_and_repeats_nothing(

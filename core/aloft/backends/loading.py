@@ -15,7 +15,9 @@ class Models:
         given: A teacher that a host handed in, used as it is.
     """
 
-    def __init__(self, given: LanguageModel | None = None, progress: Progress = no_progress) -> None:
+    def __init__(
+        self, given: LanguageModel | None = None, progress: Progress = no_progress
+    ) -> None:
         self.given = given
         self._progress = progress
         self._language: tuple[tuple[str, Path | None], LanguageModel] | None = None

@@ -37,7 +37,11 @@ class TransformersLanguageModel:
         dtype = torch.bfloat16 if has_bf16(self.device) else torch.float32
         self.tokenizer = load_tokenizer(folder)
         self._model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
         )
         if adapter is not None:
             from peft import PeftModel
@@ -105,7 +109,9 @@ class TransformersLanguageModel:
         start = low[:length]
         with torch.inference_mode():
             outputs = self._model(
-                input_ids=torch.tensor([start], device=self.device), use_cache=True, logits_to_keep=1
+                input_ids=torch.tensor([start], device=self.device),
+                use_cache=True,
+                logits_to_keep=1,
             )
         self._shared = (start, outputs.past_key_values)
         return start
@@ -182,7 +188,9 @@ class _StopAt(StoppingCriteria):
 
 def load_tokenizer(folder: Path) -> Any:
     """A model's tokenizer, padding with a token of its own or, failing that, the end token."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -196,7 +204,11 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     """
     if prompt.is_plain:
         text = "".join(message.content for message in prompt.messages) + prompt.prefix
-        start = [] if tokenizer.bos_token_id is None or not _opens(tokenizer) else [tokenizer.bos_token_id]
+        start = (
+            []
+            if tokenizer.bos_token_id is None or not _opens(tokenizer)
+            else [tokenizer.bos_token_id]
+        )
         return start + list(encode_text(tokenizer, text))
     if tokenizer.chat_template is None:
         raise ModelError(
@@ -214,7 +226,9 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
     """Token ids of plain text: nothing in it is read as a control token."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
+        "input_ids"
+    ]
     return ids
 
 

@@ -66,7 +66,7 @@ def normalize(text: str) -> str:
 
 
 def token_f1(given: str, wanted: str) -> float:
-    """Harmonic mean of token precision and recall; character pairs where words are not separated."""
+    """Harmonic mean of token precision and recall; character pairs in unspaced scripts."""
     mine, theirs = Counter(split_words(given)), Counter(split_words(wanted))
     shared = sum((mine & theirs).values())
     if not shared:

@@ -23,6 +23,7 @@ from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, rank_dense, reo
 from aloft.records import LabelledQuestion, Passage
 
 _DEPTH = 100  # ranks that are fused
+GUESSING = "citation by guessing"  # what citing one passage at random would get right
 Values = Mapping[str, NDArray[np.float64]]
 Questions = Mapping[str, Sequence[LabelledQuestion]]
 
@@ -139,7 +140,9 @@ class Evaluator:
             self._weights[embedder] = retrieval_metrics.fit_weight(dense, lexical, gold)
         return self._weights[embedder]
 
-    def measure_retrieval(self, embedders: Sequence[str], rerankers: Sequence[str]) -> list[Measured]:
+    def measure_retrieval(
+        self, embedders: Sequence[str], rerankers: Sequence[str]
+    ) -> list[Measured]:
         """Every retriever with every embedder and reranker, on every question set."""
         bases = [System("bm25", "none", "none")]
         bases += [System(kind, e, "none") for kind in ("dense", "hybrid") for e in embedders]
@@ -222,18 +225,33 @@ class Evaluator:
                 self.reply(generator, prompts), contexts, rows, asked, strict=True
             )
         ]
-        return {
+        values = {
             metric: np.array([m[metric] for m in measured if metric in m], float)
             for metric in answer_metrics.METRICS
         }
+        rights = [
+            sum(column in gold[row] for column in context) / max(1, len(context))
+            for context, row in zip(contexts, rows, strict=True)
+        ]
+        return {**values, GUESSING: np.array(rights, float)}
 
-    def judge(self, part: Part, before: Mapping[str, Values], after: Mapping[str, Values]) -> Verdict:
-        """The verdict on one part from its values per question set."""
+    def judge(
+        self, part: Part, before: Mapping[str, Values], after: Mapping[str, Values]
+    ) -> Verdict:
+        """The verdict on one part from its values per question set.
+
+        A generator must also beat citing a passage at random: a base model that never cites is
+        no measure of one that cites blindly.
+        """
         metric = GATE_METRIC[part]
-        comparisons = {
-            name: self.compare_values({metric: before[name][metric]}, after[name])[0]
-            for name in before
-        }
+        comparisons = {}
+        for name in before:
+            label, reference = metric, before[name][metric]
+            guessed = after[name].get(GUESSING)
+            if guessed is not None and guessed.mean() > reference.mean():
+                label, reference = f"{metric} over guessing", guessed
+            pair = {label: reference}, {label: after[name][metric]}
+            comparisons[name] = self.compare_values(*pair)[0]
         return judge_part(part, comparisons, self.deciding)
 
     def best_retriever(self, embedder: str) -> System:

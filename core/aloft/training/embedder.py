@@ -6,8 +6,8 @@ from pathlib import Path
 
 from datasets import Dataset
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.base.sampler import BatchSamplers
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder

@@ -1,4 +1,4 @@
-"""Turns conversations into a LoRA adapter on trl's trainer, with the loss on the last turn alone."""
+"""Turns conversations into a LoRA adapter on trl's trainer; the loss is the last turn's."""
 
 import logging
 import time

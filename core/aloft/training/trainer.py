@@ -61,7 +61,9 @@ class _Telling(TrainerCallback):
         self._progress(self._stage, state.global_step, state.max_steps)
 
 
-def run_trainer(trainer: Trainer, checkpoints: Path, stage: str, progress: Progress) -> tuple[float, ...]:
+def run_trainer(
+    trainer: Trainer, checkpoints: Path, stage: str, progress: Progress
+) -> tuple[float, ...]:
     """Train, from the last checkpoint where there is one; returns the losses as logged."""
     from transformers.trainer_callback import PrinterCallback
 

@@ -1,0 +1,180 @@
+"""Turns a report's figures into small inline SVG pictures; colours come from the page's classes.
+
+Nothing is told by colour alone: every mark carries its figure as text, and a refused part's mark
+is hollow. Texts are data and are escaped here.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+
+_WIDTH = 960
+_LEFT = 230  # where plots begin; labels stand before it
+_RIGHT = 730  # where plots end; figures stand behind it
+_LINE = 22
+_TOP = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A gain with its interval, in percentage points."""
+
+    group: str
+    label: str
+    gain: float
+    low: float
+    high: float
+    mark: str  # "kept", "refused" or "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """One horizontal bar."""
+
+    group: str
+    label: str
+    value: float
+    rest: float = 0.0  # what was dropped, drawn behind the value
+    figure: str  # the value as it is written
+    mark: str  # "base", "tuned" or "other"
+
+
+def draw_forest(name: str, title: str, estimates: Sequence[Estimate]) -> str:
+    """Gains with their intervals around a zero line, grouped.
+
+    Args:
+        name: What the picture's ids begin with; each picture of a page has its own.
+        title: What is read out for the picture.
+        estimates: Gains in drawing order, those of a group side by side.
+    """
+    low = min(0.0, *(estimate.low for estimate in estimates))
+    high = max(0.0, *(estimate.high for estimate in estimates))
+    step = _step(high - low)
+    first, last = math.floor(low / step), max(math.ceil(high / step), math.floor(low / step) + 1)
+
+    def across(value: float) -> float:
+        return _LEFT + (_RIGHT - _LEFT) * (value / step - first) / (last - first)
+
+    marks, y = [], float(_TOP)
+    for group, members in groupby(estimates, key=lambda estimate: estimate.group):
+        marks.append(_text(0, y + 15, group, "group"))
+        y += _LINE
+        for one in members:
+            marks.append(_estimate(one, across(one.low), across(one.gain), across(one.high), y))
+            y += _LINE
+        y += 6
+    grid = []
+    for tick in range(first, last + 1):
+        x = across(tick * step)
+        grid.append(_line(x, _TOP, x, y, "zero" if tick == 0 else "grid"))
+        grid.append(_text(x, y + 16, f"{tick * step:+g}" if tick else "0", "tick", "middle"))
+    told = "; ".join(f"{e.group}, {e.label}: {_gain(e)}" for e in estimates)
+    return _frame(name, title, told, y + 24, grid + marks)
+
+
+def _estimate(one: Estimate, low: float, gain: float, high: float, y: float) -> str:
+    middle = y + _LINE / 2
+    return (
+        _text(16, middle + 4, one.label)
+        + _line(low, middle, high, middle, f"stroke {one.mark}")
+        + f'<circle cx="{gain:.1f}" cy="{middle:.1f}" r="5" class="dot {escape(one.mark)}"/>'
+        + _text(_RIGHT + 20, middle + 4, _gain(one), "figure")
+    )
+
+
+def _gain(one: Estimate) -> str:
+    return f"{one.gain:+.1f} [{one.low:+.1f}, {one.high:+.1f}]"
+
+
+def draw_bars(name: str, title: str, bars: Sequence[Length], most: float) -> str:
+    """Horizontal bars, grouped.
+
+    Args:
+        name: What the picture's ids begin with; each picture of a page has its own.
+        title: What is read out for the picture.
+        bars: Bars in drawing order, those of a group side by side.
+        most: The value that fills the width.
+    """
+    scale = (_RIGHT - _LEFT) / (most or 1.0)
+    marks, y = [], float(_TOP)
+    for group, members in groupby(bars, key=lambda bar: bar.group):
+        if group:
+            marks.append(_text(0, y + 15, group, "group"))
+            y += _LINE
+        for bar in members:
+            marks.append(_text(16, y + 15, bar.label))
+            end = _LEFT + bar.value * scale
+            marks.append(_box(_LEFT, y + 3, end - _LEFT, f"bar {bar.mark}"))
+            marks.append(_box(end, y + 3, bar.rest * scale, "bar dropped"))
+            marks.append(_text(end + bar.rest * scale + 8, y + 15, bar.figure, "figure"))
+            y += _LINE
+        y += 6
+    marks.append(_line(_LEFT, _TOP, _LEFT, y, "zero"))
+    told = "; ".join(", ".join(filter(None, (b.group, b.label, b.figure))) for b in bars)
+    return _frame(name, title, told, y, marks)
+
+
+def draw_curve(name: str, title: str, losses: Sequence[float]) -> str:
+    """A training's losses as logged, from the first to the last; the scale begins at zero."""
+    width, height, left, top = 320, 190, 48, 10
+    right, bottom = width - 12, height - 26
+    step = _step(max(losses))
+    most = step * max(1, math.ceil(max(losses) / step))
+
+    def down(value: float) -> float:
+        return bottom - (bottom - top) * value / most
+
+    marks = []
+    for tick in range(round(most / step) + 1):
+        y = down(tick * step)
+        marks.append(_line(left, y, right, y, "zero" if tick == 0 else "grid"))
+        marks.append(_text(left - 6, y + 4, f"{tick * step:g}", "tick", "end"))
+    between = (right - left) / max(1, len(losses) - 1)
+    points = [(left + i * between, down(loss)) for i, loss in enumerate(losses)]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    x, y = points[-1]
+    marks.append(f'<polyline points="{path}" class="curve"/>')
+    marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="dot tuned"/>')
+    marks.append(_text(right, y - 9, f"{losses[-1]:.3f}", "figure", "end"))
+    marks.append(_text(left, height - 8, "1", "tick"))
+    marks.append(_text(right, height - 8, f"logged step {len(losses)}", "tick", "end"))
+    told = ", ".join(f"{loss:.3f}" for loss in losses)
+    return _frame(name, title, told, height, marks, width)
+
+
+def _step(span: float) -> float:
+    """A round distance that cuts a span into four to ten pieces."""
+    if span <= 0:
+        return 1.0
+    power: float = 10.0 ** math.floor(math.log10(span))
+    return next(power * share for share in (0.1, 0.2, 0.25, 0.5, 1.0) if span <= 8 * power * share)
+
+
+def _frame(
+    name: str, title: str, told: str, height: float, marks: Sequence[str], width: int = _WIDTH
+) -> str:
+    ids = f"{name}-title {name}-desc"
+    return (
+        f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-labelledby="{ids}">'
+        f'<title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-desc">{escape(told)}</desc>{"".join(marks)}</svg>'
+    )
+
+
+def _text(x: float, y: float, text: str, style: str = "label", anchor: str = "start") -> str:
+    at = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {at} class="{style}">{escape(text)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {ends} class="{escape(style)}"/>'
+
+
+def _box(x: float, y: float, width: float, style: str) -> str:
+    if width <= 0:
+        return ""
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_LINE - 6}"'
+    return f'<rect {place} class="{escape(style)}"/>'

@@ -1,0 +1,93 @@
+"""Turns an evaluator and the trained parts into every row of the report, judged and stacked."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from aloft.config import Part, RunConfig
+from aloft.evaluation.evaluate import GUESSING, Evaluator, Measured, Stack, System
+from aloft.evaluation.gate import Verdict
+from aloft.evaluation.intervals import Comparison
+
+
+def measure_parts(
+    evaluator: Evaluator, config: RunConfig, trained: Sequence[Part]
+) -> dict[str, Any]:
+    """Measure every part before and after, judge it, and stack what was kept."""
+    embedders = ["base", *(["tuned"] if "embedder" in trained else [])]
+    own = ["base"] if config.reranker else []
+    rerankers = [*own, *(["tuned"] if "reranker" in trained else [])]
+    retrieval = evaluator.measure_retrieval(embedders, rerankers)
+    found = {(m.question_set, m.system): m.values for m in retrieval}
+    names = list(evaluator.questions)
+    comparisons: list[dict[str, Any]] = []
+    verdicts: list[Verdict] = []
+
+    def judge(part: Part, before: dict[str, Any], after: dict[str, Any]) -> None:
+        verdicts.append(evaluator.judge(part, before, after))
+        for name in names:
+            known = {metric: v for metric, v in before[name].items() if metric != GUESSING}
+            gains = evaluator.compare_values(known, after[name])
+            comparisons.extend({"part": part, "question_set": name, **asdict(c)} for c in gains)
+
+    if "embedder" in trained:
+        dense = {w: {n: found[n, System("dense", w, "none")] for n in names} for w in embedders}
+        judge("embedder", dense["base"], dense["tuned"])
+        lexical = {n: found[n, System("bm25", "none", "none")] for n in names}
+        hybrid = {n: found[n, System("hybrid", "tuned", "none")] for n in names}
+        for name in names:
+            gains = evaluator.compare_values(lexical[name], hybrid[name])
+            comparisons.extend(
+                {"part": "tuned hybrid over BM25", "question_set": name, **asdict(c)} for c in gains
+            )
+    kept: list[Part] = [verdict.part for verdict in verdicts if verdict.is_kept]
+    if "reranker" in trained:
+        first = evaluator.best_retriever("tuned" if "embedder" in kept else "base")
+        without = replace(first, reranker="base" if own else "none")
+        tuned = replace(first, reranker="tuned")
+        judge(
+            "reranker",
+            {n: found[n, without] for n in names},
+            {n: found[n, tuned] for n in names},
+        )
+    answers: list[Measured] = []
+    if "generator" in trained:
+        both: dict[str, dict[str, Any]] = {"base": {}, "tuned": {}}
+        for generator in both:
+            for name in names:
+                rows = evaluator.measure_answers(name, generator)
+                both[generator][name] = rows["all"].values
+                answers.extend(
+                    replace(m, system=f"{generator}, {s}") for s, m in rows.items() if m.n
+                )
+        judge("generator", both["base"], both["tuned"])
+    kept = [verdict.part for verdict in verdicts if verdict.is_kept]
+    stacks = evaluator.measure_stacks(
+        kept, "base" if own else "none", has_generator="generator" in trained
+    )
+    return {
+        "retrieval": retrieval,
+        "answers": answers,
+        "comparisons": comparisons,
+        "verdicts": verdicts,
+        "stacks": stacks,
+    }
+
+
+def as_json(row: Measured | Comparison | Verdict | Stack | dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON types; values per question become their means."""
+    if isinstance(row, dict):
+        return row
+    if isinstance(row, Measured):
+        system = asdict(row.system) if isinstance(row.system, System) else {"generator": row.system}
+        means = {m: float(np.mean(v)) for m, v in row.values.items() if len(v)}
+        return {
+            "question_set": row.question_set,
+            **system,
+            "weight": row.weight,
+            "n": row.n,
+            "metrics": means,
+        }
+    return asdict(row)
