@@ -1,1 +1,22 @@
-"""Aloft inside LangChain."""
+"""Aloft inside LangChain: tune on your documents, and serve what a run ships."""
+
+from aloft._extras import require
+
+require("langchain_core", extra="langchain")
+
+from langchain_aloft.chat_models import ChatAloft  # noqa: E402
+from langchain_aloft.convert import from_passages, to_documents  # noqa: E402
+from langchain_aloft.document_compressors import AloftReranker  # noqa: E402
+from langchain_aloft.embeddings import AloftEmbeddings  # noqa: E402
+from langchain_aloft.retrievers import AloftRetriever  # noqa: E402
+from langchain_aloft.teacher import LangChainTeacher  # noqa: E402
+
+__all__ = [
+    "AloftEmbeddings",
+    "AloftReranker",
+    "AloftRetriever",
+    "ChatAloft",
+    "LangChainTeacher",
+    "from_passages",
+    "to_documents",
+]

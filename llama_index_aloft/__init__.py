@@ -1,1 +1,22 @@
-"""Aloft inside LlamaIndex."""
+"""Aloft inside LlamaIndex: tune on your nodes, and serve what a run ships."""
+
+from aloft._extras import require
+
+require("llama_index.core", extra="llama-index")
+
+from llama_index_aloft.convert import to_documents, to_nodes  # noqa: E402
+from llama_index_aloft.embedding import AloftEmbedding  # noqa: E402
+from llama_index_aloft.finetune import AloftFinetuneEngine  # noqa: E402
+from llama_index_aloft.llm import AloftLLM  # noqa: E402
+from llama_index_aloft.rerank import AloftRerank  # noqa: E402
+from llama_index_aloft.teacher import LlamaIndexTeacher  # noqa: E402
+
+__all__ = [
+    "AloftEmbedding",
+    "AloftFinetuneEngine",
+    "AloftLLM",
+    "AloftRerank",
+    "LlamaIndexTeacher",
+    "to_documents",
+    "to_nodes",
+]

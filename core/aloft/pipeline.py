@@ -423,7 +423,7 @@ class Run:
             for name in files:
                 self.folder.write_records(f"sets/{name}.jsonl", getattr(built, name))
             counts = {name: len(getattr(built, name)) for name in files}
-            self._finish("sets", recipe, None, [], [], started, rows=counts)
+            self._finish("sets", recipe, None, [*train, *held_out], [], started, rows=counts)
         read = self.folder.read_records
         return {name: list(read(f"sets/{name}.jsonl", cls)) for name, cls in files.items()}
 

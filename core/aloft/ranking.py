@@ -155,3 +155,9 @@ def reorder(ranking: Ranking, scores: Floats) -> Ranking:
         columns=np.take_along_axis(ranking.columns, order, axis=1),
         scores=np.take_along_axis(table, order, axis=1),
     )
+
+
+def best_first(scores: Floats, count: int | None = None) -> list[int]:
+    """Places of the highest scores, best first, equal ones in order; all, or the first `count`."""
+    places: list[int] = np.argsort(-np.asarray(scores, np.float32), kind="stable").tolist()
+    return places[:count]

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from aloft.backends.loading import Models
@@ -113,8 +114,25 @@ def read_contract(folder: Path) -> Contract:
     return Contract(**fields)
 
 
+def reranker_of(run: Path) -> str:
+    """The reranker that a run ships.
+
+    Raises:
+        DataError: the run is not finished, or ships none.
+    """
+    contract = read_contract(run / "models")
+    if contract.reranker is None:
+        raise DataError(
+            f"{run} ships no reranker, because it was not trained or did not gain. "
+            f"Retrieve without one; {run / 'report.md'} has the figures."
+        )
+    return contract.reranker
+
+
 class Retriever:
     """Retrieves from passages the way a contract says; each part is loaded when first needed.
+
+    Threads may share it: one question set is worked on at a time.
 
     Args:
         contract: What to retrieve with.
@@ -138,11 +156,16 @@ class Retriever:
         self._vectors: Any = None
         self._lexical: LexicalIndex | None = None
         self._reranker: Any = None
+        self._lock = RLock()
 
     def retrieve(self, questions: Sequence[str], count: int | None = None) -> list[list[Found]]:
         """Per question the best passages, best first; the contract's contexts by default."""
-        if not self.passages:
+        if not self.passages or not questions:
             return [[] for _ in questions]
+        with self._lock:
+            return self._retrieve(questions, count)
+
+    def _retrieve(self, questions: Sequence[str], count: int | None) -> list[list[Found]]:
         ranking = self._rank(questions)
         if self.contract.reranker is not None:
             ranking = ranking.top(max(self.contract.rerank_depth, count or 0))

@@ -59,7 +59,7 @@ def settings(encoder: str, language_model: str) -> dict[str, object]:
         "passages": {"max_tokens": 60},
         "ratings": {"method": "expect", "drop_share": 0.1},
         "pairs": {"form": "examples", "max_passages": 24, "max_new_tokens": 32},
-        "negatives": {"count": 3, "depth": 20},
+        "negatives": {"count": 4, "depth": 20},
         "training_sets": {"contexts": 3, "held_out_share": 0.25},
         "embedder_training": {**steps, "max_seq_length": 64},
         "reranker_training": {**steps, "per_device_train_batch_size": 8, "max_seq_length": 64},
@@ -68,7 +68,7 @@ def settings(encoder: str, language_model: str) -> dict[str, object]:
             "rerank_depth": 5,
             "max_answer_questions": 6,
             "max_stack_questions": 4,
-            "max_new_tokens": 4,
+            "max_new_tokens": 8,
             "resamples": 200,
         },
     }

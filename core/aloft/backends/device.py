@@ -1,5 +1,8 @@
 """Turns the machine into the number format and device that models run in."""
 
+import logging
+from typing import Any
+
 import torch
 
 
@@ -18,3 +21,13 @@ def has_bf16(device: str) -> bool:
         able = torch.cpu.get_capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
     return False
+
+
+def quiet_libraries() -> None:
+    """Silence the progress bars and notices of the libraries below: ours tell of the whole."""
+    from transformers.utils import logging as library_logging
+
+    transformers_logging: Any = library_logging  # untyped
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from aloft.backends.device import best_device
+from aloft.backends.device import best_device, quiet_libraries
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.models import Floats, Progress, no_progress
@@ -90,6 +90,7 @@ class SentenceTransformersReranker:
 
 def load_encoder(folder: Path, max_seq_length: int | None = None) -> SentenceTransformer:
     """A sentence-transformers model from a folder, from safetensors alone."""
+    quiet_libraries()
     model = SentenceTransformer(
         str(folder),
         device=best_device(),
@@ -105,6 +106,7 @@ def load_encoder(folder: Path, max_seq_length: int | None = None) -> SentenceTra
 
 def load_cross_encoder(folder: Path, max_seq_length: int | None = None) -> CrossEncoder:
     """A cross-encoder with one output; an encoder body gets a new head for it."""
+    quiet_libraries()
     model: CrossEncoder = CrossEncoder(
         str(folder),
         num_labels=1,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria
 
-from aloft.backends.device import best_device, has_bf16
+from aloft.backends.device import best_device, has_bf16, quiet_libraries
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.errors import ModelError
@@ -32,6 +32,7 @@ class TransformersLanguageModel:
     """
 
     def __init__(self, model: str, adapter: Path | None = None) -> None:
+        quiet_libraries()
         folder = Path(resolve_model(model))
         self.device = best_device()
         dtype = torch.bfloat16 if has_bf16(self.device) else torch.float32

@@ -26,6 +26,7 @@ class Estimate:
     gain: float
     low: float
     high: float
+    figure: str  # gain and interval as they are written
     mark: str  # "kept", "refused" or "other"
 
 
@@ -70,7 +71,7 @@ def draw_forest(name: str, title: str, estimates: Sequence[Estimate]) -> str:
         x = across(tick * step)
         grid.append(_line(x, _TOP, x, y, "zero" if tick == 0 else "grid"))
         grid.append(_text(x, y + 16, f"{tick * step:+g}" if tick else "0", "tick", "middle"))
-    told = "; ".join(f"{e.group}, {e.label}: {_gain(e)}" for e in estimates)
+    told = "; ".join(f"{e.group}, {e.label}: {e.figure}" for e in estimates)
     return _frame(name, title, told, y + 24, grid + marks)
 
 
@@ -80,12 +81,8 @@ def _estimate(one: Estimate, low: float, gain: float, high: float, y: float) -> 
         _text(16, middle + 4, one.label)
         + _line(low, middle, high, middle, f"stroke {one.mark}")
         + f'<circle cx="{gain:.1f}" cy="{middle:.1f}" r="5" class="dot {escape(one.mark)}"/>'
-        + _text(_RIGHT + 20, middle + 4, _gain(one), "figure")
+        + _text(_RIGHT + 20, middle + 4, one.figure, "figure")
     )
-
-
-def _gain(one: Estimate) -> str:
-    return f"{one.gain:+.1f} [{one.low:+.1f}, {one.high:+.1f}]"
 
 
 def draw_bars(name: str, title: str, bars: Sequence[Length], most: float) -> str:
@@ -103,6 +100,7 @@ def draw_bars(name: str, title: str, bars: Sequence[Length], most: float) -> str
         if group:
             marks.append(_text(0, y + 15, group, "group"))
             y += _LINE
+        above = y
         for bar in members:
             marks.append(_text(16, y + 15, bar.label))
             end = _LEFT + bar.value * scale
@@ -110,8 +108,8 @@ def draw_bars(name: str, title: str, bars: Sequence[Length], most: float) -> str
             marks.append(_box(end, y + 3, bar.rest * scale, "bar dropped"))
             marks.append(_text(end + bar.rest * scale + 8, y + 15, bar.figure, "figure"))
             y += _LINE
+        marks.append(_line(_LEFT, above, _LEFT, y, "zero"))
         y += 6
-    marks.append(_line(_LEFT, _TOP, _LEFT, y, "zero"))
     told = "; ".join(", ".join(filter(None, (b.group, b.label, b.figure))) for b in bars)
     return _frame(name, title, told, y, marks)
 
@@ -149,12 +147,14 @@ def _step(span: float) -> float:
     if span <= 0:
         return 1.0
     power: float = 10.0 ** math.floor(math.log10(span))
-    return next(power * share for share in (0.1, 0.2, 0.25, 0.5, 1.0) if span <= 8 * power * share)
+    shares = (0.2, 0.25, 0.5, 1.0, 2.0)
+    return next(power * share for share in shares if span <= 8 * power * share)
 
 
 def _frame(
     name: str, title: str, told: str, height: float, marks: Sequence[str], width: int = _WIDTH
 ) -> str:
+    name = escape(name)
     ids = f"{name}-title {name}-desc"
     return (
         f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-labelledby="{ids}">'

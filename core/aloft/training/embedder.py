@@ -4,11 +4,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
+from aloft.backends.device import quiet_libraries
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.sentence_transformers import load_encoder
@@ -39,11 +40,13 @@ def train_embedder(
     Source: MultipleNegativesRankingLoss (arXiv:1705.00652), scale 20.
     """
     started = time.monotonic()
-    shared.quiet_libraries()
+    quiet_libraries()
+    disable_progress_bars()
     checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
     steps = shared.steps_of(len(rows), config.per_device_train_batch_size, config.num_train_epochs)
     with shared.seeded(seed):
         encoder = load_encoder(Path(resolve_model(model)), config.max_seq_length)
+        encoder.model_card_data.generate_widget_examples = False  # no text goes into a card
         arguments = SentenceTransformerTrainingArguments(
             **shared.shared_arguments(checkpoints, steps, seed),
             num_train_epochs=config.num_train_epochs,

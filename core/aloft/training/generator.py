@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from aloft.backends.device import best_device, has_bf16
+from aloft.backends.device import best_device, has_bf16, quiet_libraries
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.transformers import encode_prompt, encode_text, load_tokenizer
@@ -49,7 +49,8 @@ def train_generator(
     Source: step 5 and Appendix C of ALoFTRAG (arXiv:2501.11929).
     """
     started = time.monotonic()
-    shared.quiet_libraries()
+    quiet_libraries()
+    disable_progress_bars()
     base = Path(resolve_model(model))
     tokenizer = load_tokenizer(base)
     encoded = encode_rows(rows, tokenizer, config.max_length)
@@ -82,7 +83,7 @@ def train_generator(
                 warmup_steps=config.warmup_share,
                 weight_decay=0.0,
                 max_length=None,
-                gradient_checkpointing=config.gradient_checkpointing,
+                activation_checkpointing=config.gradient_checkpointing,
                 train_sampling_strategy="group_by_length" if size > 1 else "random",
             ),
         )

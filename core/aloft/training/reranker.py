@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
+from aloft.backends.device import quiet_libraries
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.sentence_transformers import load_cross_encoder
@@ -45,13 +46,15 @@ def train_reranker(
     sentence-transformers' guide to rerankers.
     """
     started = time.monotonic()
-    shared.quiet_libraries()
+    quiet_libraries()
+    disable_progress_bars()
     checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
     steps = shared.steps_of(len(rows), config.per_device_train_batch_size, config.num_train_epochs)
     positives = sum(row.label > 0.5 for row in rows)
     weight = (len(rows) - positives) / max(1, positives)
     with shared.seeded(seed):
         encoder = load_cross_encoder(Path(resolve_model(model)), config.max_seq_length)
+        encoder.model_card_data.generate_widget_examples = False  # no text goes into a card
         arguments = CrossEncoderTrainingArguments(
             **shared.shared_arguments(checkpoints, steps, seed),
             num_train_epochs=config.num_train_epochs,

@@ -84,14 +84,3 @@ def forget_checkpoints(checkpoints: Path) -> None:
 def steps_of(rows: int, batch_size: int, epochs: float) -> int:
     """Optimizer steps of a training."""
     return max(1, int(-(-rows // batch_size) * epochs))
-
-
-def quiet_libraries() -> None:
-    """Silence the progress bars of the libraries below: ours shows the time left for the whole."""
-    import datasets
-    from transformers.utils import logging
-
-    transformers_logging: Any = logging  # untyped
-    datasets.disable_progress_bars()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()

@@ -1,0 +1,131 @@
+"""Turns model names into models that a host's threads share: loaded on first use, one call a time.
+
+A loaded model is not safe for threads, and hosts call from many: every call holds the lock of the
+`SharedModels` that it came from.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from aloft.backends.embedded import resolve_model
+from aloft.backends.loading import Models
+from aloft.models import Embedder, Floats, LanguageModel, Prompt, Reply, Reranker
+
+_UNKNOWN_WINDOW = 2048
+
+
+class SharedModels(Models):
+    """Models that load themselves when they are first called, and are called one at a time.
+
+    Pass one to several components of a host where they shall share weights. A copy is the same
+    object, and what another process unpickles has loaded nothing yet.
+
+    Args:
+        source: Where models come from; None: this machine.
+    """
+
+    def __init__(self, source: Models | None = None) -> None:
+        super().__init__()
+        self._source = source or Models()
+        self._lock = RLock()
+        self._rerankers: dict[str, Reranker] = {}
+
+    def embedder(self, name: str) -> Embedder:
+        """The named embedder, not loaded yet."""
+        return _SharedEmbedder(self, name)
+
+    def reranker(self, name: str) -> Reranker:
+        """The named cross-encoder, not loaded yet."""
+        return _SharedReranker(self, name)
+
+    def language_model(self, name: str, adapter: Path | None = None) -> LanguageModel:
+        """The named language model, not loaded yet; only the one called last is kept loaded."""
+        return _SharedLanguageModel(self, name, adapter)
+
+    def fingerprint(self, name: str) -> str:
+        """Name a model's weights without loading them."""
+        return self._source.fingerprint(name)
+
+    def release(self) -> None:
+        """Let all models go."""
+        with self._lock:
+            self._source.release()
+            self._rerankers.clear()
+
+    def __copy__(self) -> "SharedModels":
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "SharedModels":
+        return self
+
+    def __reduce__(self) -> tuple[type["SharedModels"], tuple[()]]:
+        return SharedModels, ()
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedEmbedder:
+    models: SharedModels
+    name: str
+
+    @property
+    def fingerprint(self) -> str:
+        return self.models.fingerprint(self.name)
+
+    def encode_queries(self, texts: Sequence[str]) -> Floats:
+        with self.models._lock:
+            return self.models._source.embedder(self.name).encode_queries(texts)
+
+    def encode_passages(self, texts: Sequence[str]) -> Floats:
+        with self.models._lock:
+            return self.models._source.embedder(self.name).encode_passages(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedReranker:
+    models: SharedModels
+    name: str
+
+    @property
+    def fingerprint(self) -> str:
+        return self.models.fingerprint(self.name)
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        with self.models._lock:
+            loaded = self.models._rerankers
+            if self.name not in loaded:
+                loaded[self.name] = self.models._source.reranker(self.name)
+            return loaded[self.name].score(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedLanguageModel:
+    models: SharedModels
+    name: str
+    adapter: Path | None
+
+    @property
+    def fingerprint(self) -> str:
+        with self.models._lock:
+            return self.models._source.language_model(self.name, self.adapter).fingerprint
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        with self.models._lock:
+            model = self.models._source.language_model(self.name, self.adapter)
+            return model.complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
+
+
+def context_window(name: str) -> int:
+    """Tokens that a language model reads and writes in all, by its configuration file.
+
+    Raises:
+        ModelError: the model is not on this machine.
+    """
+    path = Path(resolve_model(name)) / "config.json"
+    found = json.loads(path.read_bytes()).get("max_position_embeddings") if path.exists() else None
+    return found if isinstance(found, int) else _UNKNOWN_WINDOW

@@ -1,0 +1,41 @@
+"""Turns prompts to what a host's language model takes, and its answer back to a reply.
+
+A host's model can neither be forced to begin with a prefix nor always be told where to stop, so
+both are seen to in the text that comes back.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aloft.models import Prompt, Reply
+
+_CUT = frozenset({"length", "max_tokens", "max_length", "max_output_tokens"})
+_REASONS = ("finish_reason", "stop_reason", "done_reason")
+
+
+def plain_text(prompt: Prompt) -> str:
+    """A prompt's contents one after the other, ending with the prefix."""
+    return "".join(message.content for message in prompt.messages) + prompt.prefix
+
+
+def read_reply(
+    text: str, prompt: Prompt, stop: Sequence[str] = (), facts: Mapping[str, Any] | None = None
+) -> Reply:
+    """The reply in a host's text: without the prefix, where it was repeated, and the stop string.
+
+    Args:
+        text: What the host's model wrote.
+        prompt: What it was asked.
+        stop: The reply ends before any of these.
+        facts: What the host tells about the reply; a known reason for its end is looked up there.
+    """
+    bare = text.lstrip()
+    prefix = prompt.prefix.strip()
+    if prefix and bare.startswith(prefix):
+        text = bare.removeprefix(prefix).removeprefix("\n")
+    places = [place for place in (text.find(string) for string in stop) if place >= 0]
+    reasons = [str((facts or {}).get(name, "")).lower() for name in _REASONS]
+    return Reply(
+        text=text[: min(places)] if places else text,
+        is_finished=bool(places) or _CUT.isdisjoint(reasons),
+    )

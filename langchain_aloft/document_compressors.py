@@ -1,0 +1,56 @@
+"""A cross-encoder, tuned or not, as a LangChain document compressor and cross-encoder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import ConfigDict, Field
+
+from aloft.backends.shared import SharedModels
+from aloft.ranking import best_first
+from aloft.stack import read_contract, reranker_of
+from langchain_aloft.convert import content_of, with_score
+
+
+class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
+    """Reorders documents by how well they answer the query; those given stay as they are.
+
+    Attributes:
+        model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
+        top_n: Documents kept.
+        models: Where it is loaded from; pass one to several components to share weights.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    model: str
+    top_n: int = Field(default=5, ge=1)
+    models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
+
+    @classmethod
+    def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
+        """The reranker that a run ships; by default it keeps as many as the run's prompts hold.
+
+        Raises:
+            DataError: the folder holds no finished run, or the run ships no reranker.
+        """
+        model = reranker_of(Path(run_folder))
+        contexts = read_contract(Path(run_folder) / "models").contexts
+        return cls(**{"model": model, "top_n": contexts, **fields})
+
+    def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
+        """How well each pair's second text answers its first; higher is better."""
+        scores: list[float] = self.models.reranker(self.model).score(text_pairs).tolist()
+        return scores
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> Sequence[Document]:
+        """Copies of the best documents, best first, each with its `relevance_score`."""
+        scores = self.score([(query, content_of(document)) for document in documents])
+        return [
+            with_score(documents[place], scores[place]) for place in best_first(scores, self.top_n)
+        ]

@@ -1,0 +1,69 @@
+"""Any LangChain chat model as the teacher that writes Aloft's training data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from aloft.hosted import plain_text, read_reply
+from aloft.models import Prompt, Reply
+from aloft.records import Message, content_id
+
+_MESSAGES: dict[str, type[BaseMessage]] = {
+    "system": SystemMessage,
+    "user": HumanMessage,
+    "assistant": AIMessage,
+}
+
+
+class LangChainTeacher:
+    """Asks a LangChain chat model; satisfies `aloft.models.LanguageModel`.
+
+    A run stays on its machine: a model that calls another machine is refused there.
+
+    Args:
+        model: Its own settings decide temperature and length.
+        options: Passed to each of its calls, such as {"max_tokens": 512} where it takes that.
+        concurrency: Prompts asked at a time; more than one for a model behind a local server.
+    """
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        options: Mapping[str, Any] | None = None,
+        *,
+        concurrency: int = 1,
+    ) -> None:
+        self._model = model
+        self._options = dict(options or {})
+        self._concurrency = concurrency
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model by its class and name: LangChain knows nothing of its weights."""
+        kind = type(self._model)
+        name = self._model._get_ls_params().get("ls_model_name") or ""
+        return content_id(kind.__module__, kind.__qualname__, name)
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        """Reply to each prompt; `max_new_tokens` is left to the model, which has its own name."""
+        replies = self._model.batch(
+            [_conversation(prompt) for prompt in prompts],
+            {"max_concurrency": self._concurrency},
+            **({"stop": list(stop)} if stop else {}),
+            **self._options,
+        )
+        return [
+            read_reply(str(message.text), prompt, stop, message.response_metadata)
+            for prompt, message in zip(prompts, replies, strict=True)
+        ]
+
+
+def _conversation(prompt: Prompt) -> list[BaseMessage]:
+    turns = prompt.messages
+    if prompt.is_plain:
+        turns = (Message(role="user", content=plain_text(prompt)),)
+    return [_MESSAGES[turn.role](content=turn.content) for turn in turns]

@@ -1,0 +1,64 @@
+"""An embedder, tuned or not, as a LlamaIndex embedding model."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, Self
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.bridge.pydantic import Field
+
+from aloft.backends.shared import SharedModels
+from aloft.models import Embedder
+from aloft.stack import read_contract
+
+
+class AloftEmbedding(BaseEmbedding):
+    """Embeds with a local model, loaded on first use; threads may share it.
+
+    Args:
+        model_name: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
+        models: Where it is loaded from; pass one to several components to share weights.
+    """
+
+    models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
+
+    def __init__(self, model_name: str, **fields: Any) -> None:
+        super().__init__(model_name=model_name, **fields)
+
+    @classmethod
+    def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
+        """The embedder that a run ships: the tuned one, or the base where that one is better.
+
+        Raises:
+            DataError: the folder holds no finished run.
+        """
+        return cls(read_contract(Path(run_folder) / "models").embedder, **fields)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name in LlamaIndex's serialised form."""
+        return "AloftEmbedding"
+
+    @property
+    def _embedder(self) -> Embedder:
+        return self.models.embedder(self.model_name)
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        vector: Embedding = self._embedder.encode_queries([query])[0].tolist()
+        return vector
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return self._get_text_embeddings([text])[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        vectors: list[Embedding] = self._embedder.encode_passages(texts).tolist()
+        return vectors
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return await asyncio.to_thread(self._get_query_embedding, query)
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return await asyncio.to_thread(self._get_text_embedding, text)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return await asyncio.to_thread(self._get_text_embeddings, texts)

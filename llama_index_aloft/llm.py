@@ -1,0 +1,179 @@
+"""A local language model, with a tuned adapter or without, as a LlamaIndex LLM."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+)
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.custom import CustomLLM
+
+from aloft.backends.shared import SharedModels, context_window
+from aloft.models import Prompt, Reply
+from aloft.records import Message
+from aloft.stack import read_contract
+from llama_index_aloft.convert import to_messages
+
+
+class AloftLLM(CustomLLM):
+    """Replies greedily with a local model under its own chat template; threads may share it.
+
+    Control tokens in what it is given are read as text. A stream holds one piece, the whole reply.
+
+    Args:
+        model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
+        adapter: Folder of a LoRA adapter.
+        max_tokens: Longest reply.
+        models: Where it is loaded from; pass one to several components to share weights.
+    """
+
+    model: str
+    adapter: str | None = None
+    max_tokens: int = Field(default=256, ge=1)
+    models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
+
+    def __init__(self, model: str, **fields: Any) -> None:
+        super().__init__(model=model, **fields)
+
+    @classmethod
+    def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
+        """The generator that a run ships, with its adapter where that one gained.
+
+        Raises:
+            DataError: the folder holds no finished run.
+        """
+        contract = read_contract(Path(run_folder) / "models")
+        shipped = {"adapter": contract.adapter, "max_tokens": contract.max_new_tokens}
+        return cls(contract.generator, **{**shipped, **fields})
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name in LlamaIndex's serialised form."""
+        return "AloftLLM"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What LlamaIndex sizes its prompts by."""
+        return LLMMetadata(
+            context_window=context_window(self.model),
+            num_output=self.max_tokens,
+            is_chat_model=True,
+            model_name=self.model,
+        )
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponse:
+        """Reply to a conversation."""
+        return _as_chat(self._reply(Prompt(messages=to_messages(messages)), options))
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponseGen:
+        """Reply to a conversation in one piece."""
+
+        def stream() -> ChatResponseGen:
+            reply = self._reply(Prompt(messages=to_messages(messages)), options)
+            yield _as_chat(reply, delta=reply.text)
+
+        return stream()
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponse:
+        """Reply to a conversation."""
+        prompt = Prompt(messages=to_messages(messages))
+        return _as_chat(await asyncio.to_thread(self._reply, prompt, options))
+
+    @llm_chat_callback()
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **options: Any
+    ) -> ChatResponseAsyncGen:
+        """Reply to a conversation in one piece."""
+
+        async def stream() -> ChatResponseAsyncGen:
+            prompt = Prompt(messages=to_messages(messages))
+            reply = await asyncio.to_thread(self._reply, prompt, options)
+            yield _as_chat(reply, delta=reply.text)
+
+        return stream()
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **options: Any) -> CompletionResponse:
+        """Reply to a text as to a user's; one that is `formatted` is gone on with as it stands."""
+        return _as_completion(self._reply(_prompt_of(prompt, formatted), options))
+
+    @llm_completion_callback()
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **options: Any
+    ) -> CompletionResponseGen:
+        """Reply to a text in one piece."""
+
+        def stream() -> CompletionResponseGen:
+            reply = self._reply(_prompt_of(prompt, formatted), options)
+            yield _as_completion(reply, delta=reply.text)
+
+        return stream()
+
+    @llm_completion_callback()
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, **options: Any
+    ) -> CompletionResponse:
+        """Reply to a text as to a user's; one that is `formatted` is gone on with as it stands."""
+        return _as_completion(
+            await asyncio.to_thread(self._reply, _prompt_of(prompt, formatted), options)
+        )
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **options: Any
+    ) -> CompletionResponseAsyncGen:
+        """Reply to a text in one piece."""
+
+        async def stream() -> CompletionResponseAsyncGen:
+            asked = _prompt_of(prompt, formatted)
+            reply = await asyncio.to_thread(self._reply, asked, options)
+            yield _as_completion(reply, delta=reply.text)
+
+        return stream()
+
+    def _reply(self, prompt: Prompt, options: dict[str, Any]) -> Reply:
+        adapter = Path(self.adapter) if self.adapter else None
+        stop = options.get("stop") or ()
+        (reply,) = self.models.language_model(self.model, adapter).complete(
+            [prompt],
+            max_new_tokens=options.get("max_tokens") or self.max_tokens,
+            stop=[stop] if isinstance(stop, str) else stop,
+        )
+        return reply
+
+
+def _prompt_of(text: str, is_plain: bool) -> Prompt:
+    return Prompt(messages=(Message(role="user", content=text),), is_plain=is_plain)
+
+
+def _as_completion(reply: Reply, delta: str | None = None) -> CompletionResponse:
+    return CompletionResponse(text=reply.text, delta=delta, additional_kwargs=_facts_of(reply))
+
+
+def _as_chat(reply: Reply, delta: str | None = None) -> ChatResponse:
+    message = ChatMessage(role=MessageRole.ASSISTANT, content=reply.text)
+    return ChatResponse(message=message, delta=delta, additional_kwargs=_facts_of(reply))
+
+
+def _facts_of(reply: Reply) -> dict[str, Any]:
+    return {
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.new_tokens,
+        "total_tokens": reply.prompt_tokens + reply.new_tokens,
+        "finish_reason": "stop" if reply.is_finished else "length",
+    }

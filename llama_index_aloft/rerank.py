@@ -1,0 +1,61 @@
+"""A cross-encoder, tuned or not, as a LlamaIndex node postprocessor."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, QueryBundle
+
+from aloft.backends.shared import SharedModels
+from aloft.errors import DataError
+from aloft.ranking import best_first
+from aloft.stack import read_contract, reranker_of
+from llama_index_aloft.convert import to_passage
+
+
+class AloftRerank(BaseNodePostprocessor):
+    """Reorders nodes by how well they answer the query; the nodes given stay as they are.
+
+    Args:
+        model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
+        top_n: Nodes kept.
+        models: Where it is loaded from; pass one to several components to share weights.
+    """
+
+    model: str
+    top_n: int = Field(default=5, ge=1)
+    models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
+
+    def __init__(self, model: str, **fields: Any) -> None:
+        super().__init__(model=model, **fields)
+
+    @classmethod
+    def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
+        """The reranker that a run ships; by default it keeps as many nodes as the run's prompts.
+
+        Raises:
+            DataError: the folder holds no finished run, or the run ships no reranker.
+        """
+        model = reranker_of(Path(run_folder))
+        contexts = read_contract(Path(run_folder) / "models").contexts
+        return cls(model, **{"top_n": contexts, **fields})
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name in LlamaIndex's serialised form."""
+        return "AloftRerank"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        if query_bundle is None:
+            raise DataError("There is no query to rerank for. Pass query_str or query_bundle.")
+        if not nodes:
+            return []
+        pairs = [(query_bundle.query_str, to_passage(found.node).content) for found in nodes]
+        scores = self.models.reranker(self.model).score(pairs).tolist()
+        return [
+            NodeWithScore(node=nodes[place].node, score=scores[place])
+            for place in best_first(scores, self.top_n)
+        ]

@@ -1,0 +1,65 @@
+"""Any LlamaIndex LLM as the teacher that writes Aloft's training data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.llms import LLM
+
+from aloft.hosted import plain_text, read_reply
+from aloft.models import Prompt, Reply
+from aloft.records import content_id
+
+
+class LlamaIndexTeacher:
+    """Asks a LlamaIndex LLM; satisfies `aloft.models.LanguageModel`.
+
+    A run stays on its machine: an LLM that calls another machine is refused there.
+
+    Args:
+        llm: Its own settings decide temperature and length.
+        options: Passed to each of its calls, such as {"max_tokens": 512} where it takes that.
+    """
+
+    def __init__(self, llm: LLM, options: Mapping[str, Any] | None = None) -> None:
+        self._llm = llm
+        self._options = dict(options or {})
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model by its class and name: LlamaIndex knows nothing of its weights."""
+        kind = type(self._llm)
+        name = self._llm.metadata.model_name
+        return content_id(kind.__module__, kind.__qualname__, name)
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        """Reply to each prompt; `max_new_tokens` is left to the LLM, which names it its own way."""
+        return [self._ask(prompt, stop) for prompt in prompts]
+
+    def _ask(self, prompt: Prompt, stop: Sequence[str]) -> Reply:
+        if prompt.is_plain:
+            completion = self._llm.complete(plain_text(prompt), formatted=True, **self._options)
+            return read_reply(completion.text, prompt, stop, _facts(completion))
+        messages = [
+            ChatMessage(role=MessageRole(message.role), content=message.content)
+            for message in prompt.messages
+        ]
+        response = self._llm.chat(messages, **self._options)
+        facts = {**_facts(response), **response.message.additional_kwargs}
+        return read_reply(response.message.content or "", prompt, stop, facts)
+
+
+def _facts(response: Any) -> dict[str, Any]:
+    """What integrations tell about a reply's end: in the raw answer, its first choice, or beside."""
+    raw = _as_dict(response.raw)
+    choices = raw.get("choices")
+    first = _as_dict(choices[0]) if isinstance(choices, list) and choices else {}
+    return {**raw, **first, **response.additional_kwargs}
+
+
+def _as_dict(raw: Any) -> dict[str, Any]:
+    if isinstance(raw, Mapping):
+        return dict(raw)
+    return dict(vars(raw)) if hasattr(raw, "__dict__") else {}
