@@ -5,6 +5,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
 
 from aloft.hosted import plain_text, read_reply
 from aloft.models import Prompt, Reply
@@ -50,11 +51,11 @@ class LangChainTeacher:
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
         """Reply to each prompt; `max_new_tokens` is left to the model, which has its own name."""
+        options = {**({"stop": list(stop)} if stop else {}), **self._options}
         replies = self._model.batch(
             [_conversation(prompt) for prompt in prompts],
-            {"max_concurrency": self._concurrency},
-            **({"stop": list(stop)} if stop else {}),
-            **self._options,
+            RunnableConfig(max_concurrency=self._concurrency),
+            **options,
         )
         return [
             read_reply(str(message.text), prompt, stop, message.response_metadata)

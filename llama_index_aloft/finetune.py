@@ -30,7 +30,7 @@ class AloftFinetuneEngine:
         questions: A file of the user's own labelled questions, which then decide what is kept.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         nodes_or_documents: Sequence[BaseNode],
         out: str | Path,
@@ -94,6 +94,8 @@ class AloftFinetuneEngine:
         Raises:
             DataError: `finetune` has not finished, or no reranker ships.
         """
-        shipped = {"embedding": AloftEmbedding, "reranker": AloftRerank, "llm": AloftLLM}[part]
-        found: AloftEmbedding | AloftRerank | AloftLLM = shipped.from_run(self._out, **fields)  # type: ignore[attr-defined]
-        return found
+        if part == "embedding":
+            return AloftEmbedding.from_run(self._out, **fields)
+        if part == "reranker":
+            return AloftRerank.from_run(self._out, **fields)
+        return AloftLLM.from_run(self._out, **fields)

@@ -28,7 +28,7 @@ class AloftRerank(BaseNodePostprocessor):
     models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
 
     def __init__(self, model: str, **fields: Any) -> None:
-        super().__init__(model=model, **fields)
+        super().__init__(**{"model": model, **fields})
 
     @classmethod
     def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:

@@ -52,7 +52,7 @@ class LlamaIndexTeacher:
 
 
 def _facts(response: Any) -> dict[str, Any]:
-    """What integrations tell about a reply's end: in the raw answer, its first choice, or beside."""
+    """What is told about a reply's end: in the raw answer, its first choice, or beside it."""
     raw = _as_dict(response.raw)
     choices = raw.get("choices")
     first = _as_dict(choices[0]) if isinstance(choices, list) and choices else {}

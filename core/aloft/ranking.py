@@ -157,7 +157,7 @@ def reorder(ranking: Ranking, scores: Floats) -> Ranking:
     )
 
 
-def best_first(scores: Floats, count: int | None = None) -> list[int]:
+def best_first(scores: Floats | Sequence[float], count: int | None = None) -> list[int]:
     """Places of the highest scores, best first, equal ones in order; all, or the first `count`."""
     places: list[int] = np.argsort(-np.asarray(scores, np.float32), kind="stable").tolist()
     return places[:count]

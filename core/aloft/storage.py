@@ -20,13 +20,14 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
-from aloft.errors import DataError, RunFolderError
+from aloft.errors import AloftError, DataError, RunFolderError
 from aloft.models import Floats
 from aloft.records import Rejection, content_id, from_json, to_json
 
 logger = logging.getLogger(__name__)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LEAST_FREE = 1 << 16  # bytes
 
 
 class _Record(Protocol):
@@ -58,17 +59,26 @@ def told_plainly(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
+    except AloftError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _FULL or _is_full(path):
             message = (
                 f"The disk that holds {path} is full. Free some space and run the same command "
                 "again: it goes on where it stopped."
             )
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            message = f"{path} can not be written ({error.strerror}). Choose another --out."
+        elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            message = f"{path} can not be written. Choose another --out, or change its rights."
         else:
             raise
         raise RunFolderError(message) from error
+
+
+def _is_full(path: Path) -> bool:
+    """Whether nothing fits any more: libraries that save weights do not raise OSError."""
+    above = next((folder for folder in (path, *path.parents) if folder.is_dir()), None)
+    return above is not None and shutil.disk_usage(above).free < _LEAST_FREE
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

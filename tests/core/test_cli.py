@@ -183,3 +183,29 @@ def test_a_report_that_is_not_there_yet(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_usage_fault_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run"]) == 2
     assert "--help" in one_line(capsys)
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(
+    tmp_path: Path, corpus: Path, settings: Path
+) -> None:
+    for number in range(40):
+        (corpus / f"log-{number}.txt").write_text(f"Entry {number} of the log. {PROSE}")
+    program = (
+        "import resource, sys;"
+        "limit = int(sys.argv[1]);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit));"
+        "from aloft.cli import main;"
+        "sys.exit(main(sys.argv[2:]))"
+    )
+    command = ["passages", str(corpus), "--out", str(tmp_path / "run"), "--config", str(settings)]
+
+    def start(limit: int) -> subprocess.CompletedProcess[str]:
+        arguments = [sys.executable, "-c", program, str(limit), *command]
+        return subprocess.run(arguments, capture_output=True, text=True)
+
+    full = start(6_000)
+    assert full.returncode == 2
+    assert "is full" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert not list((tmp_path / "run").glob(".*.tmp*"))  # no half a file stays
+    assert start(10_000_000).returncode == 0
