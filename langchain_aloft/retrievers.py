@@ -30,12 +30,16 @@ class AloftRetriever(BaseRetriever):
     k: int | None = Field(default=None, ge=1)
     models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
     _retriever: Retriever = PrivateAttr()
+    _places: dict[str, int] = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
         """Prepare, without loading a model."""
         super().model_post_init(context)
-        passages = to_passages(self.documents)
-        self._retriever = Retriever(self.contract, passages, self.models)
+        self._prepare(Retriever(self.contract, to_passages(self.documents), self.models))
+
+    def _prepare(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+        self._places = {passage.id: place for place, passage in enumerate(retriever.passages)}
 
     @classmethod
     def from_run(
@@ -57,12 +61,11 @@ class AloftRetriever(BaseRetriever):
         folder = RunFolder(Path(run_folder))
         passages = folder.read_records("passages.jsonl", Passage)
         made = cls(documents=from_passages(passages), contract=contract, **fields)
-        made._retriever = Retriever(contract, passages, made.models, folder)
+        made._prepare(Retriever(contract, passages, made.models, folder))
         return made
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
         (found,) = self._retriever.retrieve([query], k or self.k)
-        places = {id(passage): i for i, passage in enumerate(self._retriever.passages)}
-        return [with_score(self.documents[places[id(f.passage)]], f.score) for f in found]
+        return [with_score(self.documents[self._places[f.passage.id]], f.score) for f in found]

@@ -20,7 +20,7 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
 
-from aloft.backends.shared import SharedModels, context_window
+from aloft.backends.shared import SharedModels
 from aloft.models import Prompt, Reply
 from aloft.records import Message
 from aloft.stack import read_contract
@@ -67,7 +67,7 @@ class AloftLLM(CustomLLM):
     def metadata(self) -> LLMMetadata:
         """What LlamaIndex sizes its prompts by."""
         return LLMMetadata(
-            context_window=context_window(self.model),
+            context_window=self.models.context_window(self.model),
             num_output=self.max_tokens,
             is_chat_model=True,
             model_name=self.model,

@@ -10,6 +10,12 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 
+from aloft.backends.embedded import fetch_model, models_home
+from aloft.config import RunConfig, load_config
+from aloft.errors import ModelError
+
+_USERS_HOME = models_home().parent  # before a test has a home of its own
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -17,3 +23,27 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("ALOFT_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def _fetched_models() -> Path:
+    """The user's real cache, or the one ALOFT_TEST_MODELS names, with both default models in it."""
+    home = Path(os.environ.get("ALOFT_TEST_MODELS") or _USERS_HOME)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALOFT_HOME", str(home))
+        config = load_config("cpu")
+        try:
+            for name in (config.embedder, config.teacher):
+                fetch_model(name)
+        except ModelError as error:
+            pytest.skip(f"the embedded models can not be had here: {error}")
+    return home
+
+
+@pytest.fixture
+def embedded_models(
+    own_home: Path, _fetched_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> RunConfig:
+    """The CPU preset, whose models are here: the test sees the real cache as its home."""
+    monkeypatch.setenv("ALOFT_HOME", str(_fetched_models))
+    return load_config("cpu")

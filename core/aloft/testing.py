@@ -51,7 +51,7 @@ class ScriptedTeacher:
         equal = [1.0] * len(choices)
         rows = [list(self._score(prompt)) if self._score else equal for prompt in prompts]
         table = np.array(rows, np.float32)
-        scores: Floats = table / table.sum(1, keepdims=True)
+        scores: Floats = np.divide(table, table.sum(1, keepdims=True), dtype=np.float32)
         return scores
 
 
@@ -75,8 +75,8 @@ class HashingEmbedder:
                 place = int.from_bytes(sha256(word.encode()).digest()[:4], "big") % _DIMENSIONS
                 vectors[row, place] += count
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        scaled: Floats = vectors / np.where(lengths > 0, lengths, 1)
-        return scaled
+        unit: Floats = np.divide(vectors, np.where(lengths > 0, lengths, 1), dtype=np.float32)
+        return unit
 
 
 class OverlapReranker:
@@ -109,7 +109,7 @@ def tiny_language_model(folder: Path, seed: int = 0) -> Path:
     backend = Tokenizer(models.BPE(vocabulary, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         pad_token=special[0],
         bos_token=special[1],

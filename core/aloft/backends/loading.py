@@ -1,11 +1,14 @@
 """Turns a run's model names into loaded models, one large one in memory at a time."""
 
 import gc
+import json
 from pathlib import Path
 
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.models import Embedder, LanguageModel, Progress, Reranker, no_progress
+
+_UNKNOWN_WINDOW = 2048
 
 
 class Models:
@@ -30,6 +33,17 @@ class Models:
             ModelError: the model is not on this machine.
         """
         return fingerprint_folder(Path(resolve_model(name)))
+
+    def context_window(self, name: str) -> int:
+        """Tokens that a language model reads and writes in all, by its configuration file.
+
+        Raises:
+            ModelError: the model is not on this machine.
+        """
+        file = Path(resolve_model(name)) / "config.json"
+        facts = json.loads(file.read_bytes()) if file.exists() else {}
+        found = facts.get("max_position_embeddings")
+        return found if isinstance(found, int) else _UNKNOWN_WINDOW
 
     def teacher(self, name: str) -> LanguageModel:
         """The handed-in teacher, or the named one."""

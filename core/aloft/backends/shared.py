@@ -4,18 +4,14 @@ A loaded model is not safe for threads, and hosts call from many: every call hol
 `SharedModels` that it came from.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
 from aloft.models import Embedder, Floats, LanguageModel, Prompt, Reply, Reranker
-
-_UNKNOWN_WINDOW = 2048
 
 
 class SharedModels(Models):
@@ -33,6 +29,7 @@ class SharedModels(Models):
         self._source = source or Models()
         self._lock = RLock()
         self._rerankers: dict[str, Reranker] = {}
+        self._windows: dict[str, int] = {}
 
     def embedder(self, name: str) -> Embedder:
         """The named embedder, not loaded yet."""
@@ -49,6 +46,12 @@ class SharedModels(Models):
     def fingerprint(self, name: str) -> str:
         """Name a model's weights without loading them."""
         return self._source.fingerprint(name)
+
+    def context_window(self, name: str) -> int:
+        """Tokens that a language model reads and writes in all; looked up once."""
+        if name not in self._windows:
+            self._windows[name] = self._source.context_window(name)
+        return self._windows[name]
 
     def release(self) -> None:
         """Let all models go."""
@@ -118,14 +121,3 @@ class _SharedLanguageModel:
         with self.models._lock:
             model = self.models._source.language_model(self.name, self.adapter)
             return model.complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
-
-
-def context_window(name: str) -> int:
-    """Tokens that a language model reads and writes in all, by its configuration file.
-
-    Raises:
-        ModelError: the model is not on this machine.
-    """
-    path = Path(resolve_model(name)) / "config.json"
-    found = json.loads(path.read_bytes()).get("max_position_embeddings") if path.exists() else None
-    return found if isinstance(found, int) else _UNKNOWN_WINDOW

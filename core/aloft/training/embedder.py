@@ -11,12 +11,10 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 
 from aloft.backends.device import quiet_libraries
 from aloft.backends.embedded import resolve_model
-from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.sentence_transformers import load_encoder
 from aloft.config import EmbedderTrainingConfig
 from aloft.models import Progress, no_progress
 from aloft.records import Artifact, EmbedderRow
-from aloft.storage import write_folder
 from aloft.training import trainer as shared
 
 
@@ -66,16 +64,10 @@ def train_embedder(
     def save(path: Path) -> None:
         encoder.save(str(path), create_model_card=False, safe_serialization=True)
 
-    write_folder(folder, save)
-    shared.forget_checkpoints(checkpoints)
-    return Artifact(
-        kind="embedder",
-        path=folder.name,
-        base_model=model,
-        fingerprint=fingerprint_folder(folder),
-        seconds=round(time.monotonic() - started, 1),
-        losses=losses,
+    done = shared.Trained(
+        kind="embedder", base_model=model, losses=losses, seconds=time.monotonic() - started
     )
+    return shared.finish_training(done, folder, checkpoints, save)
 
 
 def _datasets(rows: Sequence[EmbedderRow]) -> dict[str, Dataset]:

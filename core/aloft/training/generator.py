@@ -15,14 +15,12 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from aloft.backends.device import best_device, has_bf16, quiet_libraries
 from aloft.backends.embedded import resolve_model
-from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.transformers import encode_prompt, encode_text, load_tokenizer
 from aloft.config import GeneratorTrainingConfig
 from aloft.errors import DataError
 from aloft.models import Progress, Prompt, no_progress
 from aloft.prompts.citation import PREFIX
 from aloft.records import Artifact, GeneratorRow
-from aloft.storage import write_folder
 from aloft.training import trainer as shared
 
 logger = logging.getLogger(__name__)
@@ -94,16 +92,10 @@ def train_generator(
         adapter.save_pretrained(str(path), safe_serialization=True)
         (path / "README.md").unlink(missing_ok=True)  # peft's empty model card
 
-    write_folder(folder, save)
-    shared.forget_checkpoints(checkpoints)
-    return Artifact(
-        kind="generator",
-        path=folder.name,
-        base_model=model,
-        fingerprint=fingerprint_folder(folder),
-        seconds=round(time.monotonic() - started, 1),
-        losses=losses,
+    done = shared.Trained(
+        kind="generator", base_model=model, losses=losses, seconds=time.monotonic() - started
     )
+    return shared.finish_training(done, folder, checkpoints, save)
 
 
 def encode_rows(

@@ -11,12 +11,10 @@ from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
 from aloft.backends.device import quiet_libraries
 from aloft.backends.embedded import resolve_model
-from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.sentence_transformers import load_cross_encoder
 from aloft.config import RerankerTrainingConfig
 from aloft.models import Progress, no_progress
 from aloft.records import Artifact, RerankerRow
-from aloft.storage import write_folder
 from aloft.training import trainer as shared
 
 
@@ -74,13 +72,7 @@ def train_reranker(
     def save(path: Path) -> None:
         encoder.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
 
-    write_folder(folder, save)
-    shared.forget_checkpoints(checkpoints)
-    return Artifact(
-        kind="reranker",
-        path=folder.name,
-        base_model=model,
-        fingerprint=fingerprint_folder(folder),
-        seconds=round(time.monotonic() - started, 1),
-        losses=losses,
+    done = shared.Trained(
+        kind="reranker", base_model=model, losses=losses, seconds=time.monotonic() - started
     )
+    return shared.finish_training(done, folder, checkpoints, save)

@@ -1,8 +1,9 @@
 """What the three trainers share: their arguments, told progress, resuming and the saved folder."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import torch
 from transformers import Trainer, TrainerCallback, trainer_utils
 
 from aloft.backends.device import best_device, has_bf16
+from aloft.backends.fingerprint import fingerprint_folder
+from aloft.config import Part
 from aloft.models import Progress
-from aloft.storage import told_plainly
+from aloft.records import Artifact
+from aloft.storage import told_plainly, write_folder
 
 _CHECKPOINTS = 5  # per training; a kill costs at most a fifth of it
 _LOGGED = 40  # losses per training: enough for a curve
@@ -76,9 +80,30 @@ def run_trainer(
     return tuple(round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry)
 
 
-def forget_checkpoints(checkpoints: Path) -> None:
-    """Delete what only a resumed training needs, once the part is saved."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What is known of a training once it ends."""
+
+    kind: Part
+    base_model: str
+    losses: tuple[float, ...]
+    seconds: float
+
+
+def finish_training(
+    trained: Trained, folder: Path, checkpoints: Path, save: Callable[[Path], None]
+) -> Artifact:
+    """Save the part in one step, and delete what only a resumed training needs."""
+    write_folder(folder, save)
     shutil.rmtree(checkpoints, ignore_errors=True)
+    return Artifact(
+        kind=trained.kind,
+        path=folder.name,
+        base_model=trained.base_model,
+        fingerprint=fingerprint_folder(folder),
+        seconds=round(trained.seconds, 1),
+        losses=trained.losses,
+    )
 
 
 def steps_of(rows: int, batch_size: int, epochs: float) -> int:

@@ -1,0 +1,46 @@
+"""A host's text becomes a reply: no prefix, no stop string, and cut only where it was."""
+
+import pytest
+
+from aloft.hosted import plain_text, read_reply
+from aloft.models import Prompt, Reply
+from aloft.prompts import pair
+from aloft.records import Message
+
+PROMPT = Prompt(messages=(Message(role="user", content="Ask."),), prefix="### Question\n")
+
+
+def test_a_plain_text_ends_with_the_prefix() -> None:
+    assert plain_text(PROMPT) == "Ask.### Question\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Why?\n### Answer\nBecause.",  # the prefix was understood as written
+        "### Question\nWhy?\n### Answer\nBecause.",  # it was repeated
+        " \n### Question\nWhy?\n### Answer\nBecause.",
+    ],
+)
+def test_a_repeated_prefix_is_dropped(text: str) -> None:
+    assert pair.parse_instruct(read_reply(text, PROMPT).text) == ("Why?", "Because.")
+
+
+def test_a_reply_ends_before_the_first_stop_string() -> None:
+    reply = read_reply("one\n\ntwo", PROMPT, ("two", "\n\n"), {"finish_reason": "length"})
+
+    assert reply == Reply(text="one", is_finished=True)  # what was cut lay behind the stop
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_finished"),
+    [
+        ({"finish_reason": "length"}, False),
+        ({"stop_reason": "max_tokens"}, False),
+        ({"finish_reason": "MAX_TOKENS"}, False),
+        ({"finish_reason": "stop"}, True),
+        ({}, True),
+    ],
+)
+def test_a_reply_is_cut_where_the_host_says_so(facts: dict[str, str], is_finished: bool) -> None:
+    assert read_reply("one", PROMPT, (), facts).is_finished is is_finished

@@ -1,0 +1,99 @@
+"""Shared models are loaded when first called, and called by one thread at a time."""
+
+import copy
+import pickle
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from scripted import CONTRACT, ScriptedModels, write_run
+
+from aloft.backends.shared import SharedModels
+from aloft.errors import DataError
+from aloft.models import Embedder, Floats
+from aloft.ranking import best_first
+from aloft.records import Passage
+from aloft.stack import Retriever, reranker_of
+from aloft.testing import HashingEmbedder
+
+
+class Crowded(HashingEmbedder):
+    """Remembers how many threads were ever inside at once."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.most = 0
+        self.calls = 0
+
+    def encode_passages(self, texts: Sequence[str]) -> Floats:
+        self.calls += 1
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        time.sleep(0.01)
+        self.inside -= 1
+        return super().encode_passages(texts)
+
+
+class CrowdedModels(ScriptedModels):
+    def __init__(self) -> None:
+        super().__init__()
+        self.crowded = Crowded()
+
+    def embedder(self, name: str) -> Embedder:
+        return self.crowded
+
+
+def test_nothing_is_loaded_before_the_first_call_and_a_reranker_only_once() -> None:
+    source = ScriptedModels()
+    reranker = SharedModels(source).reranker("any")
+    assert source.loaded == []
+
+    for _ in range(2):
+        reranker.score([("red fox", "a red fox")])
+
+    assert source.loaded == [("reranker", "any")]
+
+
+def test_threads_take_turns() -> None:
+    source = CrowdedModels()
+    embedder = SharedModels(source).embedder("any")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(embedder.encode_passages, [["a"]] * 16))
+
+    assert source.crowded.most == 1
+
+
+def test_threads_that_retrieve_embed_the_corpus_once() -> None:
+    source = CrowdedModels()
+    passages = [Passage(document_id="a", text=text, start=0) for text in ("red fox", "blue whale")]
+    retriever = Retriever(CONTRACT, passages, SharedModels(source))
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(retriever.retrieve, [["whale"]] * 16))
+
+    assert {some[0][0].passage.text for some in found} == {"blue whale"}
+    assert source.crowded.calls == 1
+
+
+def test_a_copy_is_the_same_object_and_a_pickle_has_loaded_nothing() -> None:
+    models = SharedModels(ScriptedModels())
+
+    assert copy.deepcopy({"models": models})["models"] is models
+    assert type(pickle.loads(pickle.dumps(models))) is SharedModels
+
+
+def test_equal_scores_stay_in_order() -> None:
+    assert best_first([0.5, 0.9, 0.5, 0.9]) == [1, 3, 0, 2]
+    assert best_first([0.5, 0.9, 0.5, 0.9], 1) == [1]
+    assert best_first([]) == []
+
+
+def test_a_run_without_a_reranker_says_so_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    run = write_run(tmp_path_factory.mktemp("run"))
+    with pytest.raises(DataError, match="ships no reranker") as caught:
+        reranker_of(run)
+    assert "\n" not in str(caught.value)

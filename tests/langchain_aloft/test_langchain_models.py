@@ -1,0 +1,202 @@
+"""What a run ships, inside LangChain: embeddings, reranker, retriever and chat over fakes."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import Document
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from pydantic import ValidationError
+from scripted import CONTRACT, ScriptedModels, shared, write_run
+
+import langchain_aloft
+from aloft.backends.shared import SharedModels
+from aloft.errors import DataError
+from aloft.models import LanguageModel, Prompt
+from aloft.records import Message
+from aloft.stack import Contract
+from aloft.storage import RunFolder
+from langchain_aloft import (
+    AloftEmbeddings,
+    AloftReranker,
+    AloftRetriever,
+    ChatAloft,
+    LangChainTeacher,
+)
+from langchain_aloft.convert import to_passages
+
+TEXTS = ["The blue whale sings.", "A red fox runs.", "The red fox sleeps all day."]
+
+
+def documents() -> list[Document]:
+    return [Document(text, id=str(i), metadata={"page": i}) for i, text in enumerate(TEXTS)]
+
+
+def test_public_names_are_sorted_and_documented() -> None:
+    assert langchain_aloft.__all__ == sorted(langchain_aloft.__all__)
+    for name in langchain_aloft.__all__:
+        assert getattr(langchain_aloft, name).__doc__, name
+
+
+def test_importing_the_package_brings_no_model_library() -> None:
+    program = (
+        "import sys, langchain_aloft;"
+        "print(sorted({'torch', 'sentence_transformers', 'llama_index'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_embeddings_are_lists_of_floats_and_async_gives_the_same() -> None:
+    embeddings = AloftEmbeddings("any", models=shared())
+    vectors = embeddings.embed_documents(TEXTS)
+
+    assert vectors == asyncio.run(embeddings.aembed_documents(TEXTS))
+    assert embeddings.embed_query(TEXTS[0]) == pytest.approx(vectors[0])
+    assert embeddings.embed_documents([]) == []
+
+
+def test_the_reranker_returns_scored_copies_best_first() -> None:
+    given = documents()
+    reranker = AloftReranker(model="any", top_n=2, models=shared())
+
+    ranked = reranker.compress_documents(given, "red fox day")
+
+    # all three words stand in 2, two of three in 1, none in 0
+    assert [document.id for document in ranked] == ["2", "1"]
+    assert ranked[0].metadata == {"page": 2, "relevance_score": 1.0}
+    assert given == documents()
+    assert ranked == asyncio.run(reranker.acompress_documents(given, "red fox day"))
+    assert reranker.compress_documents([], "red fox") == []
+
+
+def test_the_reranker_is_a_cross_encoder() -> None:
+    reranker = AloftReranker(model="any", models=shared())
+
+    assert isinstance(reranker, BaseCrossEncoder)
+    assert reranker.score([("red fox", "A red fox."), ("red fox", "A whale.")]) == [1.0, 0.0]
+
+
+def retriever(contract: Contract = CONTRACT, k: int | None = None) -> AloftRetriever:
+    return AloftRetriever(documents=documents(), contract=contract, k=k, models=shared())
+
+
+def test_the_retriever_returns_copies_with_metadata_and_leaves_the_documents() -> None:
+    ours = retriever(k=1)
+
+    (found,) = ours.invoke("Which whale sings?")
+
+    assert (found.id, found.page_content, found.metadata["page"]) == ("0", TEXTS[0], 0)
+    assert 0 < found.metadata["relevance_score"] <= 1
+    assert ours.documents == documents()
+    assert [one.id for one in asyncio.run(ours.ainvoke("Which whale sings?"))] == ["0"]
+    assert len(ours.invoke("red fox", k=2)) == 2
+
+
+def test_the_retriever_reranks_where_the_contract_says_so() -> None:
+    fields = {name: getattr(CONTRACT, name) for name in Contract.__slots__}
+    contract = Contract(**{**fields, "reranker": "any", "retriever": "hybrid"})
+
+    ranked = retriever(contract).invoke("red fox day")
+
+    assert [round(one.metadata["relevance_score"], 2) for one in ranked] == [1.0, 0.67, 0.0]
+
+
+def test_from_run_retrieves_the_runs_passages_or_the_documents_given(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    passages = to_passages([Document("A green newt.", metadata={"title": "Newts"})])
+    RunFolder(run).write_records("passages.jsonl", passages)
+
+    (own,) = AloftRetriever.from_run(run, models=shared()).invoke("newt")
+    assert own.id == passages[0].id
+    assert own.metadata.items() >= {"source": "0", "title": "Newts", "start_index": 0}.items()
+    ours = AloftRetriever.from_run(run, documents(), models=shared(), k=1)
+    assert ours.invoke("whale")[0].id == "0"
+
+
+def test_from_run_loads_what_the_run_ships(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", embedder="embedder", reranker="reranker", adapter="generator")
+    models = run / "models"
+
+    assert AloftEmbeddings.from_run(run).model == str(models / "embedder")
+    reranker = AloftReranker.from_run(str(run))
+    assert (reranker.model, reranker.top_n) == (str(models / "reranker"), 4)
+    chat = ChatAloft.from_run(run, max_tokens=7)
+    assert (chat.model, chat.adapter, chat.max_tokens) == (
+        "any generator",
+        str(models / "generator"),
+        7,
+    )
+
+
+def test_from_run_refuses_a_missing_reranker(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="ships no reranker"):
+        AloftReranker.from_run(write_run(tmp_path / "run"))
+
+
+def test_a_chat_reaches_the_model_message_by_message() -> None:
+    source = ScriptedModels()
+    chat = ChatAloft(model="any", models=SharedModels(source))
+
+    message = chat.invoke([SystemMessage("Be brief."), HumanMessage("Hi.")])
+
+    assert message.content == "You said: Hi."
+    assert message.response_metadata["finish_reason"] == "stop"
+    assert source.teacher_model.asked == [
+        Prompt(
+            messages=(
+                Message(role="system", content="Be brief."),
+                Message(role="user", content="Hi."),
+            )
+        )
+    ]
+
+
+def test_a_cut_reply_says_so() -> None:
+    chat = ChatAloft(model="any", models=shared(lambda _prompt: None))
+
+    assert chat.invoke("Hi.").response_metadata["finish_reason"] == "length"
+
+
+def test_only_greedy_replies_are_offered() -> None:
+    with pytest.raises(ValidationError, match="temperature"):
+        ChatAloft(model="any", temperature=0.7)
+
+
+def test_a_chat_model_teaches() -> None:
+    replies = [
+        AIMessage("### Question\nWhy?"),
+        AIMessage("cut", response_metadata={"finish_reason": "length"}),
+    ]
+    teacher: LanguageModel = LangChainTeacher(GenericFakeChatModel(messages=iter(replies)))
+    prompt = Prompt(messages=(Message(role="user", content="Ask."),), prefix="### Question\n")
+
+    whole, cut = teacher.complete([prompt, prompt], max_new_tokens=9)
+
+    assert (whole.text, whole.is_finished) == ("Why?", True)
+    assert not cut.is_finished
+
+
+def test_a_plain_prompt_is_one_message_and_stop_strings_reach_the_model() -> None:
+    source = ScriptedModels()
+    teacher = LangChainTeacher(ChatAloft(model="any", models=SharedModels(source)))
+    messages = (Message(role="user", content="One. "), Message(role="user", content="Two. "))
+
+    (reply,) = teacher.complete(
+        [Prompt(messages=messages, prefix="Q:", is_plain=True)], max_new_tokens=9, stop=["Two"]
+    )
+
+    assert source.teacher_model.asked[0].messages[0].content == "One. Two. Q:"
+    assert reply.text == "You said: One. "
+
+
+def test_another_model_has_another_fingerprint() -> None:
+    prints = [
+        LangChainTeacher(ChatAloft(model=name, models=shared())).fingerprint for name in "aba"
+    ]
+
+    assert prints[0] == prints[2] != prints[1]

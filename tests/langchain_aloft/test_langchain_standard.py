@@ -1,0 +1,121 @@
+"""LangChain's own suites: with fakes in the default tier, with the embedded models in `model`."""
+
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from langchain_tests.integration_tests import (
+    ChatModelIntegrationTests,
+    EmbeddingsIntegrationTests,
+    RetrieversIntegrationTests,
+)
+from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
+from scripted import CONTRACT, shared
+
+from aloft.stack import Contract
+from langchain_aloft import AloftEmbeddings, AloftRetriever, ChatAloft
+
+ENCODER = "embedded:all-minilm-l6-v2"
+LANGUAGE_MODEL = "embedded:smollm2-135m-instruct"
+DOCUMENTS = [Document(f"Animal number {i} is a {name}.") for i, name in
+             enumerate(["fox", "whale", "newt", "crow", "hare"])]  # fmt: skip
+_FIELDS = {name: getattr(CONTRACT, name) for name in Contract.__slots__}
+
+
+class TestEmbeddingsUnit(EmbeddingsUnitTests):
+    @property
+    def embeddings_class(self) -> type[AloftEmbeddings]:
+        return AloftEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return {"model": "any", "models": shared()}
+
+
+class TestScriptedEmbeddings(EmbeddingsIntegrationTests):
+    @property
+    def embeddings_class(self) -> type[AloftEmbeddings]:
+        return AloftEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return {"model": "any", "models": shared()}
+
+
+class TestChatModelUnit(ChatModelUnitTests):
+    @property
+    def chat_model_class(self) -> type[ChatAloft]:
+        return ChatAloft
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": "any", "models": shared()}
+
+
+class TestScriptedChatModel(ChatModelIntegrationTests):
+    @property
+    def chat_model_class(self) -> type[ChatAloft]:
+        return ChatAloft
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": "any", "models": shared()}
+
+
+class TestScriptedRetriever(RetrieversIntegrationTests):
+    @property
+    def retriever_constructor(self) -> type[AloftRetriever]:
+        return AloftRetriever
+
+    @property
+    def retriever_constructor_params(self) -> dict[str, Any]:
+        return {"documents": DOCUMENTS, "contract": CONTRACT, "models": shared()}
+
+    @property
+    def retriever_query_example(self) -> str:
+        return "Which animal is a newt?"
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("embedded_models")
+class TestEmbeddedEmbeddings(EmbeddingsIntegrationTests):
+    @property
+    def embeddings_class(self) -> type[AloftEmbeddings]:
+        return AloftEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return {"model": ENCODER}
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("embedded_models")
+class TestEmbeddedChatModel(ChatModelIntegrationTests):
+    @property
+    def chat_model_class(self) -> type[ChatAloft]:
+        return ChatAloft
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": LANGUAGE_MODEL, "max_tokens": 12}
+
+    @property
+    def standard_chat_model_params(self) -> dict[str, Any]:
+        return {"temperature": 0}  # the suite's 100 tokens show no more than 12 do
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("embedded_models")
+class TestEmbeddedRetriever(RetrieversIntegrationTests):
+    @property
+    def retriever_constructor(self) -> type[AloftRetriever]:
+        return AloftRetriever
+
+    @property
+    def retriever_constructor_params(self) -> dict[str, Any]:
+        contract = Contract(**{**_FIELDS, "embedder": ENCODER})
+        return {"documents": DOCUMENTS, "contract": contract}
+
+    @property
+    def retriever_query_example(self) -> str:
+        return "Which animal is a newt?"

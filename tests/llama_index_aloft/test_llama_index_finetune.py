@@ -1,0 +1,114 @@
+"""A LlamaIndex LLM teaches, and the engine runs from nodes to models that LlamaIndex takes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core import VectorStoreIndex
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    CompletionResponseGen,
+    LLMMetadata,
+)
+from llama_index.core.llms import CustomLLM
+from llama_index.core.schema import Document
+
+from aloft.config import RunConfig, load_config
+from aloft.errors import DataError
+from aloft.models import LanguageModel, Prompt
+from aloft.records import Message
+from llama_index_aloft import AloftFinetuneEngine, LlamaIndexTeacher
+
+
+class EchoLLM(CustomLLM):
+    """Says how it was asked."""
+
+    name: str = "echo"
+    reason: str = "stop"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(model_name=self.name)
+
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        text = "|".join(f"{message.role.value}: {message.content}" for message in messages)
+        raw = {"choices": [{"finish_reason": self.reason}]}
+        return ChatResponse(message=ChatMessage(role="assistant", content=text), raw=raw)
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return CompletionResponse(text=f"{formatted}: {prompt}")
+
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
+        raise NotImplementedError
+
+
+MESSAGES = (Message(role="system", content="Be brief."), Message(role="user", content="Hi."))
+
+
+def test_a_conversation_is_a_chat_and_a_plain_prompt_a_completion() -> None:
+    teacher: LanguageModel = LlamaIndexTeacher(EchoLLM())
+    plain = Prompt(messages=MESSAGES, prefix="Q:", is_plain=True)
+
+    chat, completion = teacher.complete([Prompt(messages=MESSAGES), plain], max_new_tokens=9)
+
+    assert (chat.text, chat.is_finished) == ("system: Be brief.|user: Hi.", True)
+    assert completion.text == "True: Be brief.Hi.Q:"
+
+
+def test_a_cut_reply_is_told_and_stop_strings_end_it() -> None:
+    teacher = LlamaIndexTeacher(EchoLLM(reason="length"))
+
+    (cut,) = teacher.complete([Prompt(messages=MESSAGES)], max_new_tokens=9)
+    (stopped,) = teacher.complete([Prompt(messages=MESSAGES)], max_new_tokens=9, stop=["|"])
+
+    assert not cut.is_finished
+    assert (stopped.text, stopped.is_finished) == ("system: Be brief.", True)
+
+
+def test_another_model_has_another_fingerprint() -> None:
+    prints = [LlamaIndexTeacher(EchoLLM(name=name)).fingerprint for name in ("a", "b", "a")]
+
+    assert prints[0] == prints[2] != prints[1]
+
+
+def test_before_the_run_there_is_no_report_and_no_model(tmp_path: Path) -> None:
+    engine = AloftFinetuneEngine([Document(text="Text.")], tmp_path / "run")
+
+    with pytest.raises(DataError, match="holds no report yet"):
+        _ = engine.report
+    with pytest.raises(DataError, match="Finish a run first"):
+        engine.get_finetuned_model()
+
+
+@pytest.mark.model
+def test_the_engine_runs_from_documents_to_an_index(
+    embedded_models: RunConfig, tmp_path: Path
+) -> None:
+    from pydoc_data.topics import topics  # type: ignore[import-not-found]
+
+    names = ("assert", "pass", "del", "return", "raise", "break", "global", "lambda", "yield")
+    documents = [Document(id_=name, text=topics[name]) for name in names]
+    config = load_config(
+        overrides={
+            "parts": ("embedder",),
+            "pairs": {"max_passages": 20},
+            "evaluation": {"max_answer_questions": 2, "max_stack_questions": 2},
+        }
+    )
+    engine = AloftFinetuneEngine(documents, tmp_path / "run", config=config)
+    engine.finetune()
+
+    assert [verdict["part"] for verdict in engine.verdicts] == ["embedder"]
+    assert engine.report["connections_refused"] == []
+    embedding = engine.get_finetuned_model()
+    index = VectorStoreIndex.from_documents(documents, embed_model=embedding)
+    (best,) = index.as_retriever(similarity_top_k=1).retrieve("What does the assert statement do?")
+    assert best.node.ref_doc_id == "assert"
+    llm = engine.get_finetuned_model("llm", max_tokens=8)
+    assert llm.metadata.context_window > 1000
+    assert llm.complete("What is Python?").text

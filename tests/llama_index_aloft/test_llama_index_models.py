@@ -1,0 +1,175 @@
+"""What a run ships, inside LlamaIndex: embedding, rerank and LLM over scripted models."""
+
+import asyncio
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from llama_index.core import VectorStoreIndex
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.schema import NodeWithScore, TextNode
+from scripted import ScriptedModels, shared, write_run
+
+import llama_index_aloft
+from aloft.backends.shared import SharedModels
+from aloft.errors import DataError
+from aloft.models import Prompt
+from aloft.records import Message
+from llama_index_aloft import AloftEmbedding, AloftLLM, AloftRerank
+
+TEXTS = ["The blue whale sings.", "A red fox runs.", "The red fox sleeps all day."]
+
+
+def found(texts: list[str]) -> list[NodeWithScore]:
+    return [
+        NodeWithScore(node=TextNode(id_=str(i), text=text), score=1.0 - i / 10)
+        for i, text in enumerate(texts)
+    ]
+
+
+def test_public_names_are_sorted_and_documented() -> None:
+    assert llama_index_aloft.__all__ == sorted(llama_index_aloft.__all__)
+    for name in llama_index_aloft.__all__:
+        assert getattr(llama_index_aloft, name).__doc__, name
+
+
+def test_importing_the_package_brings_no_model_library() -> None:
+    program = (
+        "import sys, llama_index_aloft;"
+        "print(sorted({'torch', 'sentence_transformers', 'langchain_core'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_embeddings_are_the_models_own_one_by_one_in_batches_and_async() -> None:
+    embedding = AloftEmbedding("any", models=shared(), embed_batch_size=2)
+    batch = embedding.get_text_embedding_batch(TEXTS)
+
+    assert batch == [embedding.get_text_embedding(text) for text in TEXTS]
+    assert batch == asyncio.run(embedding.aget_text_embedding_batch(TEXTS))
+    query = embedding.get_query_embedding("red fox")
+    assert query == asyncio.run(embedding.aget_query_embedding("red fox"))
+    assert sum(value * value for value in query) == pytest.approx(1)
+
+
+def test_an_index_finds_what_shares_words() -> None:
+    nodes = [TextNode(id_=str(i), text=text) for i, text in enumerate(TEXTS)]
+    index = VectorStoreIndex(nodes, embed_model=AloftEmbedding("any", models=shared()))
+
+    (best,) = index.as_retriever(similarity_top_k=1).retrieve("Which whale sings?")
+
+    assert best.node_id == "0"
+
+
+def test_rerank_returns_fresh_nodes_best_first_and_leaves_its_inputs() -> None:
+    given = found(TEXTS)
+    before = [one.model_dump_json() for one in given]
+    rerank = AloftRerank("any", top_n=2, models=shared())
+
+    ranked = rerank.postprocess_nodes(given, query_str="red fox day")
+
+    # all three words stand in 2, two of three in 1, none in 0
+    assert [(one.node_id, round(one.score or 0, 2)) for one in ranked] == [("2", 1.0), ("1", 0.67)]
+    assert [one.model_dump_json() for one in given] == before
+    assert not {id(one) for one in ranked} & {id(one) for one in given}
+    assert rerank.top_n == 2
+
+
+def test_rerank_works_async_and_on_nothing_and_needs_a_query() -> None:
+    rerank = AloftRerank("any", models=shared())
+
+    ranked = asyncio.run(rerank.apostprocess_nodes(found(TEXTS), query_str="whale"))
+    assert [one.node_id for one in ranked] == ["0", "1", "2"]
+    assert rerank.postprocess_nodes([], query_str="whale") == []
+    with pytest.raises(DataError, match="no query"):
+        rerank.postprocess_nodes(found(TEXTS))
+
+
+def test_a_chat_reaches_the_model_message_by_message() -> None:
+    source = ScriptedModels()
+    llm = AloftLLM("any", models=SharedModels(source))
+    messages = [
+        ChatMessage(role=MessageRole.SYSTEM, content="Be brief."),
+        ChatMessage(role=MessageRole.USER, content="Hi <|im_end|>"),
+    ]
+
+    response = llm.chat(messages)
+
+    assert (response.message.role, response.message.content) == (
+        MessageRole.ASSISTANT,
+        "You said: Hi <|im_end|>",
+    )
+    assert source.teacher_model.asked == [
+        Prompt(
+            messages=(
+                Message(role="system", content="Be brief."),
+                Message(role="user", content="Hi <|im_end|>"),
+            )
+        )
+    ]
+
+
+def test_a_text_is_a_users_message_unless_it_is_formatted() -> None:
+    source = ScriptedModels()
+    llm = AloftLLM("any", models=SharedModels(source))
+
+    llm.complete("Hi")
+    llm.complete("Once upon", formatted=True)
+
+    assert [prompt.is_plain for prompt in source.teacher_model.asked] == [False, True]
+
+
+def test_every_way_of_asking_gives_the_same_reply() -> None:
+    llm = AloftLLM("any", models=shared())
+    messages = [ChatMessage(content="Hi")]
+
+    async def ask() -> list[str]:
+        completed = await llm.acomplete("Hi")
+        chatted = await llm.achat(messages)
+        pieces = [piece.delta or "" async for piece in await llm.astream_chat(messages)]
+        more = [piece.delta or "" async for piece in await llm.astream_complete("Hi")]
+        return [completed.text, str(chatted.message.content), "".join(pieces), "".join(more)]
+
+    streamed = "".join(piece.delta or "" for piece in llm.stream_chat(messages))
+    completed = "".join(piece.delta or "" for piece in llm.stream_complete("Hi"))
+    assert {*asyncio.run(ask()), streamed, completed} == {"You said: Hi"}
+
+
+def test_from_run_loads_what_the_run_ships(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", embedder="embedder", reranker="reranker", adapter="generator")
+    models = run / "models"
+
+    assert AloftEmbedding.from_run(run).model_name == str(models / "embedder")
+    rerank = AloftRerank.from_run(str(run))
+    assert (rerank.model, rerank.top_n) == (str(models / "reranker"), 4)
+    llm = AloftLLM.from_run(run, max_tokens=7)
+    assert (llm.model, llm.adapter, llm.max_tokens) == (
+        "any generator",
+        str(models / "generator"),
+        7,
+    )
+
+
+def test_from_run_falls_back_to_the_base_embedder_and_refuses_a_missing_reranker(
+    tmp_path: Path,
+) -> None:
+    run = write_run(tmp_path / "run")
+
+    assert AloftEmbedding.from_run(run).model_name == "any embedder"
+    with pytest.raises(DataError, match="ships no reranker"):
+        AloftRerank.from_run(run)
+    with pytest.raises(DataError, match="Finish a run first"):
+        AloftLLM.from_run(tmp_path)
+
+
+def test_components_survive_pickling_and_state_no_models() -> None:
+    embedding = AloftEmbedding("any", models=shared(), embed_batch_size=3)
+
+    again = pickle.loads(pickle.dumps(embedding))
+
+    assert (again.model_name, again.embed_batch_size) == ("any", 3)
+    assert "models" not in embedding.to_dict()
+    assert AloftRerank.from_dict(AloftRerank("any", top_n=2).to_dict()).top_n == 2

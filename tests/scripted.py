@@ -1,0 +1,76 @@
+"""Models without weights for tests of the host packages."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from aloft.backends.loading import Models
+from aloft.backends.shared import SharedModels
+from aloft.models import Embedder, LanguageModel, Prompt, Reranker
+from aloft.stack import Contract
+from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
+
+
+def last_words(prompt: Prompt) -> str:
+    """A reply that shows what was read last."""
+    return f"You said: {prompt.messages[-1].content}"
+
+
+class ScriptedModels(Models):
+    """Gives models of `aloft.testing` under any name, and remembers what was loaded."""
+
+    def __init__(self, reply: Callable[[Prompt], str | None] = last_words) -> None:
+        super().__init__()
+        self.loaded: list[tuple[str, str]] = []
+        self.adapters: list[Path | None] = []
+        self.teacher_model = ScriptedTeacher(reply)
+
+    def embedder(self, name: str) -> Embedder:
+        self.loaded.append(("embedder", name))
+        return HashingEmbedder()
+
+    def reranker(self, name: str) -> Reranker:
+        self.loaded.append(("reranker", name))
+        return OverlapReranker()
+
+    def language_model(self, name: str, adapter: Path | None = None) -> LanguageModel:
+        self.loaded.append(("language model", name))
+        self.adapters.append(adapter)
+        return self.teacher_model
+
+    def context_window(self, name: str) -> int:
+        return 512
+
+    def fingerprint(self, name: str) -> str:
+        return name
+
+
+def shared(reply: Callable[[Prompt], str | None] = last_words) -> SharedModels:
+    """Scripted models as hosts get them."""
+    return SharedModels(ScriptedModels(reply))
+
+
+CONTRACT = Contract(
+    embedder="any embedder",
+    generator="any generator",
+    reranker=None,
+    adapter=None,
+    retriever="dense",
+    dense_weight=0.5,
+    contexts=4,
+    rerank_depth=10,
+    max_new_tokens=32,
+)
+
+
+def write_run(folder: Path, **changes: object) -> Path:
+    """A run folder that holds nothing but a contract; parts named are folders inside `models`."""
+    import json
+    from dataclasses import asdict
+
+    fields = {**asdict(CONTRACT), **changes}
+    (folder / "models").mkdir(parents=True)
+    for name in ("embedder", "reranker", "adapter"):
+        if changes.get(name):
+            (folder / "models" / str(changes[name])).mkdir()
+    (folder / "models" / "aloft.json").write_text(json.dumps(fields), encoding="utf-8")
+    return folder
