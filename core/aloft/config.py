@@ -34,8 +34,8 @@ class PassagesConfig(_Settings):
         max_tokens: Longest passage, in tokens of the embedder's tokenizer. ALoFTRAG's texts are
             already cut; 200 tokens with a title fit the 256 that small encoders read.
         min_characters: A shorter passage holds nothing to ask about and is dropped.
-        near_duplicate_similarity: Jaccard similarity of word 5-shingles, estimated by MinHash,
-            from which a passage counts as a copy of an earlier one.
+        near_duplicate_similarity: Jaccard similarity of word 5-shingles from which a passage counts
+            as a copy of an earlier one; MinHash finds the candidates.
     """
 
     max_tokens: int = Field(default=200, ge=16)

@@ -130,7 +130,8 @@ def tiny_language_model(folder: Path, seed: int = 0) -> Path:
                 pad_token_id=0,
                 bos_token_id=1,
                 eos_token_id=2,
-                tie_word_embeddings=True,
+                tie_word_embeddings=False,
+                initializer_range=0.3,  # at the usual 0.02 it says one token for ever
             )
         )
     model.save_pretrained(folder)

