@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ class EgressRefusedError(AloftError):
     """Something tried to reach another machine while a run was kept local."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # two guards that saw the same are still two
 class EgressGuard:
     """What the guard saw.
 
@@ -26,6 +27,16 @@ class EgressGuard:
     refused: list[str] = field(default_factory=list)
 
 
+# Python's audit events that name another machine, and which of their arguments does
+_ADDRESS_AT = {
+    "socket.connect": 1,
+    "socket.sendto": 1,
+    "socket.sendmsg": 1,
+    "socket.getaddrinfo": 0,
+    "socket.gethostbyname": 0,
+    "socket.gethostbyaddr": 0,
+    "socket.getnameinfo": 0,
+}
 _active: list[EgressGuard] = []
 _is_installed = False
 
@@ -61,10 +72,14 @@ def local_only() -> Iterator[EgressGuard]:
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _active or event not in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+    if not _active or event not in _ADDRESS_AT:
         return
-    address = arguments[0] if event == "socket.getaddrinfo" else arguments[1]
+    if getattr(arguments[0], "family", None) == getattr(socket, "AF_UNIX", -1):
+        return
+    address = arguments[_ADDRESS_AT[event]]
     host = address[0] if isinstance(address, tuple) else address
+    if isinstance(host, bytes):
+        host = host.decode("utf-8", "replace")
     if not _is_local(host):
         for guard in _active:
             guard.refused.append(str(host))
@@ -72,11 +87,10 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _is_local(host: Any) -> bool:
-    if host is None or isinstance(host, bytes) or not isinstance(host, str):
-        return True  # a socket of this machine's own kinds
-    if host in ("", "localhost") or host.startswith("/"):
-        return True
+    if not isinstance(host, str) or host in ("", "localhost"):
+        return True  # no address, or one of this machine's own kinds
     try:
-        return ipaddress.ip_address(host.split("%")[0]).is_loopback
+        address = ipaddress.ip_address(host.split("%")[0])
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

@@ -110,12 +110,13 @@ def fuse(first: Ranking, second: Ranking, depth: int, weight: float = 0.5) -> Ra
     Args:
         first: Ranking that `weight` favours; (questions, ranks).
         second: The other one; the same questions.
-        depth: Ranks kept.
+        depth: Ranks kept, at most those of the longer ranking.
         weight: Share of the first ranking's score in the sum, in [0, 1].
 
     Source: convex combination in Bruch et al., 2023 (arXiv:2210.11934), which beats reciprocal
     rank fusion; a passage that one ranking does not hold gets that ranking's lowest score.
     """
+    depth = min(depth, max(first.columns.shape[1], second.columns.shape[1]))
     columns = np.zeros((len(first.columns), depth), np.intp)
     scores = np.zeros((len(first.columns), depth), np.float32)
     for i in range(len(first.columns)):
@@ -125,8 +126,8 @@ def fuse(first: Ranking, second: Ranking, depth: int, weight: float = 0.5) -> Ra
             for column, score in zip(ranking.columns[i].tolist(), stretched.tolist(), strict=True):
                 total[column] = total.get(column, 0.0) + share * score
         best = sorted(total, key=lambda column: (-total[column], column))[:depth]
-        columns[i, : len(best)] = best
-        scores[i, : len(best)] = [total[column] for column in best]
+        columns[i] = best
+        scores[i] = [total[column] for column in best]
     return Ranking(columns=columns, scores=scores)
 
 

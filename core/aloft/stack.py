@@ -188,7 +188,7 @@ class Retriever:
         if self._lexical is None:
             self._lexical = LexicalIndex(self._contents)
         lexical = self._lexical.rank(list(questions), _DEPTH)
-        return fuse(dense, lexical, min(_DEPTH, len(self.passages)), self.contract.dense_weight)
+        return fuse(dense, lexical, _DEPTH, self.contract.dense_weight)
 
     def _embedded(self) -> Any:
         if self._vectors is None:

@@ -5,10 +5,12 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from math import comb
 
 from aloft.prompts.citation import CitedAnswer
 from aloft.ranking import split_words
 
+GUESSING = "citation by guessing"  # what as many passages cited at random would get right
 METRICS = (
     "citation accuracy",
     "citation precision",
@@ -16,13 +18,14 @@ METRICS = (
     "answer exact match",
     "answer f1",
     "answer contained",
+    GUESSING,
 )
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def measure_answer(
-    reply: CitedAnswer, gold_ordinals: Sequence[int], answers: Sequence[str]
+    reply: CitedAnswer, gold_ordinals: Sequence[int], answers: Sequence[str], shown: int
 ) -> dict[str, float]:
     """Measure one reply; every value lies in [0, 1].
 
@@ -31,10 +34,12 @@ def measure_answer(
         gold_ordinals: Places of the right passages in the prompt, from 1; empty where none of
             them was retrieved, so that no citation can be right.
         answers: Acceptable answers; the best match counts. Empty: answer metrics are left out.
+        shown: Passages in the prompt.
 
     Returns:
         Citation accuracy as the paper has it (a right ordinal is among those cited), precision
-        (share of cited that is right) and recall (share of the right ones that is cited); exact
+        (share of cited that is right) and recall (share of the right ones that is cited); the
+        chance of being accurate by citing as many passages, but at least one, at random; exact
         match, token F1 and containment as SQuAD has them, after the same normalisation.
     """
     cited, right = set(reply.ordinals), set(gold_ordinals)
@@ -43,6 +48,7 @@ def measure_answer(
         "citation accuracy": float(both > 0),
         "citation precision": both / len(cited) if cited else 0.0,
         "citation recall": both / len(right) if right else 0.0,
+        GUESSING: _by_guessing(max(1, len(cited)), len(right), shown),
     }
     if answers:
         given = normalize(reply.answer)
@@ -56,13 +62,18 @@ def measure_answer(
 
 
 def normalize(text: str) -> str:
-    """Letter case, punctuation, English articles and white space aside.
+    """Letter case, punctuation, English articles and white space aside, where words are left.
 
     Source: the SQuAD evaluation script, with Unicode's punctuation besides ASCII's.
     """
     folded = unicodedata.normalize("NFKC", text).casefold().translate(_PUNCTUATION)
     folded = "".join(c for c in folded if not unicodedata.category(c).startswith("P"))
-    return " ".join(_ARTICLES.sub(" ", folded).split())
+    words = " ".join(_ARTICLES.sub(" ", folded).split())
+    return words or " ".join(text.casefold().split())  # of an answer such as "A" or "+" all stays
+
+
+def _by_guessing(cited: int, right: int, shown: int) -> float:
+    return 1 - comb(shown - right, cited) / comb(shown, cited) if cited <= shown else 0.0
 
 
 def token_f1(given: str, wanted: str) -> float:

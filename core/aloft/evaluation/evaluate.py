@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
 from aloft.evaluation import answers as answer_metrics
 from aloft.evaluation import retrieval as retrieval_metrics
+from aloft.evaluation.answers import GUESSING
 from aloft.evaluation.gate import GATE_METRIC, Verdict, judge_part
 from aloft.evaluation.intervals import Comparison, compare
 from aloft.models import Floats, Prompt
@@ -23,9 +24,18 @@ from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, rank_dense, reo
 from aloft.records import LabelledQuestion, Passage
 
 _DEPTH = 100  # ranks that are fused
-GUESSING = "citation by guessing"  # what citing one passage at random would get right
 Values = Mapping[str, NDArray[np.float64]]
 Questions = Mapping[str, Sequence[LabelledQuestion]]
+
+
+def known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values of questions that a metric applies to: without an answer there is no F1."""
+    return values[~np.isnan(values)]
+
+
+def means_of(values: Values) -> dict[str, float]:
+    """Per metric its mean, over the questions that it applies to; none where there are none."""
+    return {m: float(known(v).mean()) for m, v in values.items() if len(known(v))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,7 @@ class Measured:
 
     question_set: str
     system: System | str
-    values: Values
+    values: Values  # per metric (questions,); NaN where it does not apply
     weight: float | None = None  # dense share of a hybrid
 
     @property
@@ -156,17 +166,17 @@ class Evaluator:
         return Measured(question_set=name, system=system, values=values, weight=weight)
 
     def compare_values(self, before: Values, after: Values) -> list[Comparison]:
-        """Each metric before and after, with its interval."""
+        """Each metric before and after, with its interval, where it applies."""
         return [
             compare(
                 metric,
-                np.asarray(before[metric]),
-                np.asarray(after[metric]),
+                known(before[metric]),
+                known(after[metric]),
                 resamples=self.config.resamples,
                 seed=self.seed,
             )
             for metric in before
-            if metric in after
+            if metric in after and len(known(before[metric]))
         ]
 
     def chosen(self, name: str, most: int | None) -> list[int]:
@@ -220,28 +230,24 @@ class Evaluator:
                 citation.parse(reply, len(context)),
                 [i for i, column in enumerate(context, start=1) if column in gold[row]],
                 question.answers,
+                len(context),
             )
             for reply, context, row, question in zip(
                 self.reply(generator, prompts), contexts, rows, asked, strict=True
             )
         ]
-        values = {
-            metric: np.array([m[metric] for m in measured if metric in m], float)
+        return {
+            metric: np.array([one.get(metric, np.nan) for one in measured], float)
             for metric in answer_metrics.METRICS
         }
-        rights = [
-            sum(column in gold[row] for column in context) / max(1, len(context))
-            for context, row in zip(contexts, rows, strict=True)
-        ]
-        return {**values, GUESSING: np.array(rights, float)}
 
     def judge(
         self, part: Part, before: Mapping[str, Values], after: Mapping[str, Values]
     ) -> Verdict:
         """The verdict on one part from its values per question set.
 
-        A generator must also beat citing a passage at random: a base model that never cites is
-        no measure of one that cites blindly.
+        A generator must also beat citing as many passages at random: a base model that never
+        cites is no measure of one that cites blindly.
         """
         metric = GATE_METRIC[part]
         comparisons = {}
@@ -289,7 +295,7 @@ class Evaluator:
         reranked = "tuned" if "reranker" in parts else reranker
         system = System(first.retriever, first.embedder, reranked)
         values = self.measure_system(name, system).values
-        metrics = {metric: float(values[metric].mean()) for metric in values}
+        metrics = means_of(values)
         scores = [metrics["ndcg@10"]]
         if has_generator:
             rows = self.chosen(name, self.config.max_stack_questions)
@@ -297,7 +303,7 @@ class Evaluator:
             contexts = [columns[row, : self.sets.contexts].tolist() for row in rows]
             generator = "tuned" if "generator" in parts else "base"
             answered = self._answered(name, generator, rows, contexts)
-            metrics |= {m: float(v.mean()) for m, v in answered.items() if len(v)}
+            metrics |= means_of(answered)
             scores.append(metrics["citation accuracy"])
         return Stack(
             parts=parts,

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
 from aloft.config import Part, RunConfig
-from aloft.evaluation.evaluate import GUESSING, Evaluator, Measured, Stack, System
+from aloft.evaluation.answers import GUESSING
+from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System, means_of
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.intervals import Comparison
 
@@ -82,12 +81,11 @@ def as_json(row: Measured | Comparison | Verdict | Stack | dict[str, Any]) -> di
         return row
     if isinstance(row, Measured):
         system = asdict(row.system) if isinstance(row.system, System) else {"generator": row.system}
-        means = {m: float(np.mean(v)) for m, v in row.values.items() if len(v)}
         return {
             "question_set": row.question_set,
             **system,
             "weight": row.weight,
             "n": row.n,
-            "metrics": means,
+            "metrics": means_of(row.values),
         }
     return asdict(row)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
@@ -23,7 +24,35 @@ from aloft.prompts.citation import PREFIX
 from aloft.records import Artifact, GeneratorRow
 from aloft.training import trainer as shared
 
+IGNORED = -100  # label of what is not trained on
 logger = logging.getLogger(__name__)
+
+
+class _ReplyTrainer(SFTTrainer):
+    """Computes the vocabulary's logits from the first target on: trl's own, without Triton, does
+    so for the whole prompt, a third of a step on a processor.
+    """
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Mean cross-entropy of the target tokens."""
+        labels = inputs.pop("labels")[:, 1:]  # each is predicted one place before it
+        kept = labels.shape[1] - int((labels != IGNORED).any(0).nonzero()[0])
+        outputs = model(**inputs, use_cache=False, logits_to_keep=kept + 1)
+        targets = labels[:, -kept:]
+        loss = cross_entropy(
+            outputs.logits[:, :-1].flatten(0, 1).float(),
+            targets.flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
+        )
+        count = (targets != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        return (loss / count, outputs) if return_outputs else loss / count
 
 
 def train_generator(
@@ -37,8 +66,8 @@ def train_generator(
 ) -> Artifact:
     """Train an adapter on all linear layers; save it to `folder`.
 
-    The trainer computes the vocabulary's logits on target positions only. Rows are tokenized as
-    prompts are when the model is used, so a control token in a document is text here too.
+    Rows are tokenized as prompts are when the model is used, so a control token in a document is
+    text here too.
 
     Raises:
         ModelError: the model is not on this machine or has no chat template.
@@ -56,7 +85,7 @@ def train_generator(
     size = config.per_device_train_batch_size
     steps = shared.steps_of(len(encoded), size, config.num_train_epochs)
     with shared.seeded(seed):
-        trainer = SFTTrainer(
+        trainer = _ReplyTrainer(
             model=AutoModelForCausalLM.from_pretrained(
                 base,
                 dtype=torch.bfloat16 if has_bf16(best_device()) else torch.float32,
@@ -114,7 +143,7 @@ def encode_rows(
         completion = encode_text(tokenizer, PREFIX) + encode_text(tokenizer, target)
         completion.append(tokenizer.eos_token_id)
         if len(prompt) + len(completion) <= max_length:
-            labels = [-100] * len(prompt) + completion
+            labels = [IGNORED] * len(prompt) + completion
             encoded.append({"input_ids": prompt + completion, "labels": labels})
     if len(encoded) < len(rows):
         logger.warning(

@@ -1,0 +1,527 @@
+"""A small world measured by hand: base parts that know nothing, tuned ones that know synonyms."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aloft.config import EvaluationConfig, Part, RunConfig, TrainingSetsConfig
+from aloft.evaluation.answers import GUESSING
+from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System
+from aloft.evaluation.measure import as_json, measure_parts
+from aloft.models import Floats, Prompt
+from aloft.records import LabelledQuestion, Passage
+from aloft.testing import HashingEmbedder, OverlapReranker
+
+MEANT = {
+    "crimson": "red",
+    "azure": "blue",
+    "umber": "brown",
+    "ashen": "grey",
+    "snowy": "white",
+    "inky": "black",
+    "leafy": "green",
+    "rosy": "pink",
+    "amber": "gold",
+    "beige": "tan",
+    "aqua": "teal",
+    "bony": "ivory",
+}
+ASKED, COLOURS = [*MEANT], [*MEANT.values()]
+PASSAGES = [Passage(document_id="a", text=colour, start=0) for colour in COLOURS]
+BASE = System("dense", "base", "none")
+TUNED = System("dense", "tuned", "none")
+SECOND = 0.6309297535714575  # 1 / log2(3), what nDCG gives for rank 2
+
+
+def understood(text: str) -> str:
+    return " ".join(MEANT.get(word, word) for word in text.split())
+
+
+def question(column: int, *more: int, origin: Any = "synthetic", answers: Any = ("yes",)) -> Any:
+    """One whose words no passage holds: only who knows its synonym finds the passage."""
+    return LabelledQuestion(
+        id=f"{origin} {column}",
+        question=ASKED[column],
+        answers=answers,
+        passage_ids=tuple(PASSAGES[c].id for c in (column, *more)),
+        origin=origin,
+    )
+
+
+def shown(prompt: Prompt) -> list[str]:
+    """The passages of a prompt, in their order."""
+    return re.findall(r"### \d+\n(\w+)", prompt.messages[-1].content)
+
+
+def asked(prompt: Prompt) -> str:
+    return prompt.messages[-1].content.rpartition("### Question\n")[2]
+
+
+def cite_right(prompt: Prompt) -> str:
+    wanted = MEANT[asked(prompt)]
+    ordinals = [i for i, text in enumerate(shown(prompt), start=1) if text == wanted]
+    return f"{ordinals[0] if ordinals else 0}\n\n### Answer\nyes"
+
+
+class World:
+    """Models by name, and a count of what each was asked."""
+
+    def __init__(self) -> None:
+        self.encoded: Counter[tuple[str, ...]] = Counter()
+        self.scored: Counter[tuple[str, ...]] = Counter()
+        self.prompts: list[tuple[str, Prompt]] = []
+        self.replies = {"base": lambda _: "I do not know.", "tuned": cite_right}
+        self.rerank = {"base": lambda _: 0.0, "tuned": self._overlap}
+
+    def _overlap(self, pair: tuple[str, str]) -> float:
+        return float(OverlapReranker().score([(understood(pair[0]), pair[1])])[0])
+
+    def encode(self, which: str, kind: str, texts: Sequence[str]) -> Floats:
+        """The base embedder sees nothing: all passages are equal and stand in corpus order."""
+        self.encoded[(which, kind, *texts)] += 1
+        if which == "base":
+            return np.ones((len(texts), 1), np.float32)
+        return HashingEmbedder().encode_queries([understood(text) for text in texts])
+
+    def score(self, which: str, pairs: Sequence[tuple[str, str]]) -> Floats:
+        self.scored[(which, *map(" ".join, pairs))] += 1
+        return np.array([self.rerank[which](pair) for pair in pairs], np.float32)
+
+    def reply(self, which: str, prompts: Sequence[Prompt]) -> list[str]:
+        self.prompts.extend((which, prompt) for prompt in prompts)
+        return [self.replies[which](prompt) for prompt in prompts]
+
+    def evaluator(
+        self, *questions: LabelledQuestion, contexts: int = 2, **limits: Any
+    ) -> Evaluator:
+        """Asks these questions, parted by their origin."""
+        sets = {
+            origin: [one for one in questions if one.origin == origin]
+            for origin in ("human", "synthetic")
+            if origin == "synthetic" or any(one.origin == "human" for one in questions)
+        }
+        return Evaluator(
+            passages=PASSAGES,
+            questions=sets,
+            config=EvaluationConfig(**{"resamples": 200, "rerank_depth": 4, **limits}),
+            sets=TrainingSetsConfig(contexts=contexts),
+            seed=1,
+            encode=self.encode,
+            score=self.score,
+            reply=self.reply,
+        )
+
+
+FOUR = [question(column) for column in range(4)]  # base ranks: 1, 2, 3, 4
+
+
+# ---- retrieval
+
+
+def test_systems_are_measured_on_their_own_rankings() -> None:
+    evaluator = World().evaluator(*FOUR)
+
+    assert evaluator.measure_system("synthetic", BASE).values["mrr@10"].tolist() == [
+        pytest.approx(1 / rank) for rank in (1, 2, 3, 4)
+    ]
+    assert evaluator.measure_system("synthetic", TUNED).values["mrr@10"].tolist() == [1] * 4
+    # no passage holds a word of a question: BM25 and a hybrid of two know-nothings keep the order
+    for system in (System("bm25", "none", "none"), System("hybrid", "base", "none")):
+        assert evaluator.rank("synthetic", system).columns[:, :4].tolist() == [[0, 1, 2, 3]] * 4
+    found = evaluator.measure_system("synthetic", System("hybrid", "tuned", "none"))
+    assert found.values["mrr@10"].tolist() == [1] * 4
+    assert found.weight == 0.5  # every share ranks alike
+    assert (found.n, evaluator.measure_system("synthetic", BASE).weight) == (4, None)
+
+
+def test_a_reranker_sees_the_first_ranks_and_no_more() -> None:
+    evaluator = World().evaluator(*FOUR, rerank_depth=3)
+    values = evaluator.measure_system("synthetic", replace(BASE, reranker="tuned")).values
+    assert values["hit@1"].tolist() == [1, 1, 1, 0]  # the fourth stands on rank 4
+    assert values["hit@10"].tolist() == [1, 1, 1, 0]
+
+
+def test_every_retriever_meets_every_embedder_and_reranker_on_every_set() -> None:
+    evaluator = World().evaluator(*FOUR, question(5, origin="human"))
+    found = evaluator.measure_retrieval(["base", "tuned"], ["tuned"])
+
+    kinds = [
+        ("bm25", "none"),
+        ("dense", "base"),
+        ("dense", "tuned"),
+        ("hybrid", "base"),
+        ("hybrid", "tuned"),
+    ]
+    systems = [System(*kind, reranker) for reranker in ("none", "tuned") for kind in kinds]
+    assert [(m.question_set, m.system) for m in found] == [
+        (name, system) for name in ("human", "synthetic") for system in systems
+    ]
+
+
+def test_the_hybrids_share_is_fitted_on_synthetic_questions_alone() -> None:
+    # dense gives passage 1 a cosine of 2/sqrt(5) and 0 half of that; BM25 finds 0 alone: passage 1
+    # leads once w > w / 2 + 1 - w, which is from w = 2/3 on
+    hard = replace(question(1), question="azure azure red")
+    named = replace(question(0, origin="human"), question="red")  # which any share gets right
+    evaluator = World().evaluator(named, hard)
+    assert evaluator.weight("tuned") == 0.7
+    assert evaluator.measure_system("human", System("hybrid", "tuned", "none")).weight == 0.7
+
+    evaluator = World().evaluator(replace(hard, origin="human"), replace(named, origin="synthetic"))
+    assert evaluator.weight("tuned") == 0.5
+
+
+def test_a_passage_of_a_small_corpus_is_ranked_once() -> None:
+    evaluator = replace(World().evaluator(question(0)), passages=PASSAGES[:3])
+    hybrid = System("hybrid", "tuned", "none")
+
+    assert evaluator.rank("synthetic", hybrid).columns.tolist() == [[0, 1, 2]]
+    assert evaluator.measure_system("synthetic", hybrid).values["ndcg@10"].tolist() == [1]
+
+
+# ---- answers
+
+
+def test_questions_are_easy_where_the_untrained_embedder_finds_a_passage() -> None:
+    world = World()
+    rows = world.evaluator(*FOUR, contexts=3).measure_answers("synthetic", "tuned")
+
+    # base ranks 1, 2 and 3 are within three contexts; of rank 4 the gold replaces the third
+    assert {label: measured.n for label, measured in rows.items()} == {
+        "all": 4,
+        "easy": 3,
+        "hard": 1,
+    }
+    contexts = [set(shown(prompt)) for _, prompt in world.prompts]
+    assert contexts == [{"red", "blue", "brown"}] * 3 + [{"red", "blue", "grey"}]
+    assert rows["all"].values["citation accuracy"].tolist() == [1] * 4
+    assert rows["hard"].values["citation accuracy"].tolist() == [1]
+    assert {measured.system for measured in rows.values()} == {"tuned"}
+
+
+def test_values_stay_with_their_questions_when_they_are_split() -> None:
+    world = World()
+    world.replies["tuned"] = lambda prompt: cite_right(prompt) if asked(prompt) == "ashen" else "0"
+    rows = world.evaluator(*FOUR, contexts=3).measure_answers("synthetic", "tuned")
+
+    assert rows["all"].values["citation accuracy"].tolist() == [0, 0, 0, 1]
+    assert rows["easy"].values["citation accuracy"].tolist() == [0, 0, 0]
+    assert rows["hard"].values["citation accuracy"].tolist() == [1]
+    assert rows["hard"].values["answer exact match"].tolist() == [1]
+
+
+def test_guessing_is_the_share_of_right_passages_shown() -> None:
+    # two of four; one of four; none found, so one is put in; two gold, one on rank 3: one of four
+    questions = [question(0, 2), question(1), question(6, 7), question(2, 9)]
+    rows = World().evaluator(*questions, contexts=4).measure_answers("synthetic", "base")
+    assert rows["all"].values[GUESSING].tolist() == [0.5, 0.25, 0.25, 0.25]
+
+
+def test_all_generators_read_the_same_prompts_in_an_order_that_the_seed_shuffles() -> None:
+    world = World()
+    many = [question(column) for column in range(12)]
+    evaluator = world.evaluator(*many, contexts=4)
+    for generator in ("base", "tuned"):
+        evaluator.measure_answers("synthetic", generator)
+
+    base, tuned = ([p for which, p in world.prompts if which == g] for g in ("base", "tuned"))
+    assert base == tuned
+    places = {shown(p).index(MEANT[asked(p)]) for p in base}
+    assert len(places) > 1  # the right one is not always first, nor last
+    again = World()
+    again.evaluator(*many, contexts=4).measure_answers("synthetic", "base")
+    assert [p for _, p in again.prompts] == base
+
+
+def test_few_questions_are_drawn_once_in_their_order() -> None:
+    world = World()
+    many = [question(column) for column in range(12)]
+    evaluator = world.evaluator(*many, max_answer_questions=5)
+    rows = evaluator.chosen("synthetic", 5)
+
+    assert len(rows) == 5
+    assert all(one < other for one, other in pairwise(rows))
+    assert evaluator.chosen("synthetic", 5) == rows
+    assert evaluator.chosen("synthetic", 12) == evaluator.chosen("synthetic", None) == [*range(12)]
+    assert evaluator.measure_answers("synthetic", "base")["all"].n == 5
+    assert [asked(prompt) for _, prompt in world.prompts] == [ASKED[row] for row in rows]
+
+
+@pytest.mark.parametrize("answers", [[("yes",), ()], [(), ()]])
+def test_questions_without_answers_are_measured_by_their_citations(answers: Any) -> None:
+    two = [question(i, answers=some) for i, some in enumerate(answers)]
+    rows = World().evaluator(*two).measure_answers("synthetic", "tuned")
+    assert rows["all"].values["citation accuracy"].tolist() == [1, 1]
+
+
+# ---- what decides
+
+
+@pytest.mark.parametrize(
+    ("human", "least", "expected"),
+    [(0, 1, "synthetic"), (1, 2, "synthetic"), (2, 2, "human"), (3, 2, "human")],
+)
+def test_the_users_own_questions_decide_where_there_are_enough(
+    human: int, least: int, expected: str
+) -> None:
+    own = [question(column, origin="human") for column in range(human)]
+    assert World().evaluator(*FOUR, *own, min_human_questions=least).deciding == expected
+
+
+def test_a_verdict_follows_the_deciding_set() -> None:
+    own = [question(0, origin="human")]  # base finds it: nothing to gain
+    for least, is_kept in ((1, False), (2, True)):
+        evaluator = World().evaluator(*FOUR, *own, min_human_questions=least)
+        values = [
+            {name: evaluator.measure_system(name, s).values for name in evaluator.questions}
+            for s in (BASE, TUNED)
+        ]
+        verdict = evaluator.judge("embedder", *values)
+        assert (verdict.question_set, verdict.is_kept) == (evaluator.deciding, is_kept)
+
+
+def generator_verdict(base: Sequence[float], tuned: Sequence[float], guess: float) -> Any:
+    evaluator = World().evaluator(*FOUR)
+    guessing = {GUESSING: np.full(len(base), guess)}
+    before = {"synthetic": {"citation accuracy": np.array(base), **guessing}}
+    after = {"synthetic": {"citation accuracy": np.array(tuned), **guessing}}
+    return evaluator.judge("generator", before, after)
+
+
+def test_a_generator_must_beat_guessing_too() -> None:
+    verdict = generator_verdict([0.0] * 4, [1.0, 0, 0, 1], 0.5)
+    assert not verdict.is_kept  # one half is what a blind choice of two gets
+    assert verdict.comparison.metric == "citation accuracy over guessing"
+    assert (verdict.comparison.before, verdict.comparison.after) == (0.5, 0.5)
+
+    assert generator_verdict([0.0] * 4, [1.0] * 4, 0.5).is_kept
+
+    verdict = generator_verdict([1.0, 1, 1, 0], [1.0] * 4, 0.5)  # the base model is the better one
+    assert verdict.comparison.metric == "citation accuracy"
+    assert verdict.comparison.before == 0.75
+
+
+def test_a_generator_that_cites_everything_is_refused() -> None:
+    world = World()
+    world.replies["tuned"] = lambda prompt: "1, 2, 3, 4\n\n### Answer\nno idea"
+    world.replies["base"] = lambda prompt: "I cite nothing."
+    evaluator = world.evaluator(*FOUR, contexts=4)
+    values = {
+        which: {"synthetic": evaluator.measure_answers("synthetic", which)["all"].values}
+        for which in ("base", "tuned")
+    }
+    assert values["tuned"]["synthetic"]["citation accuracy"].mean() == 1
+    assert not evaluator.judge("generator", values["base"], values["tuned"]).is_kept
+
+
+def test_the_better_of_dense_and_hybrid_retrieves_and_of_equal_ones_the_hybrid() -> None:
+    assert World().evaluator(*FOUR).best_retriever("tuned") == System("hybrid", "tuned", "none")
+    # BM25 finds what is asked by name, which the base embedder does not
+    named = replace(question(3), question="grey")
+    assert World().evaluator(named).best_retriever("base") == System("hybrid", "base", "none")
+    # the share fitted on a synthetic question is 0.5, and at 0.5 BM25 misleads the human one
+    human = replace(question(1, origin="human"), question="azure azure red")
+    misled = World().evaluator(human, question(2), min_human_questions=1)
+    assert misled.weight("tuned") == 0.5
+    assert misled.best_retriever("tuned") == System("dense", "tuned", "none")
+
+
+# ---- each thing is asked once
+
+
+def test_a_ranking_is_worked_out_once() -> None:
+    world = World()
+    evaluator = world.evaluator(*FOUR, question(5, origin="human"))
+    for _ in range(2):
+        evaluator.measure_retrieval(["base", "tuned"], ["tuned"])
+        evaluator.measure_stacks(["embedder", "reranker"], "none", has_generator=False)
+
+    queries = {key: n for key, n in world.encoded.items() if key[1] == "queries"}
+    assert len(queries) == 4  # two embedders, two sets
+    assert set(queries.values()) == {1}
+    passages = {key: n for key, n in world.encoded.items() if key[1] == "passages"}
+    assert set(passages) == {(which, "passages", *COLOURS) for which in ("base", "tuned")}
+    assert world.scored.total() == 10  # five retrievers, two sets
+
+
+# ---- stacks
+
+
+def stacked(world: World, *kept: Part, **settings: Any) -> dict[tuple[str, ...], Stack]:
+    evaluator = world.evaluator(*FOUR, **settings)
+    stacks = evaluator.measure_stacks(kept, "none", has_generator="generator" in kept)
+    return {stack.parts: stack for stack in stacks}
+
+
+def test_every_combination_of_the_kept_parts_is_measured_best_first() -> None:
+    stacks = stacked(World(), "embedder", "generator")
+
+    # nDCG of the base order: 1, 1/log2(3), 1/2, 1/log2(5); no citation without the generator,
+    # and with it two of four: the base order shows only the first two passages
+    base = (1 + SECOND + 0.5 + 0.43067655807339306) / 4  # 0.640
+    assert {parts: stack.score for parts, stack in stacks.items()} == {
+        ("embedder", "generator"): pytest.approx(1),
+        ("generator",): pytest.approx((base + 0.5) / 2),  # 0.570
+        ("embedder",): pytest.approx(0.5),
+        (): pytest.approx(base / 2),
+    }
+    assert [*stacks] == [("embedder", "generator"), ("generator",), ("embedder",), ()]
+    assert stacks["embedder",].system.embedder == "tuned"
+    assert stacks["generator",].system.embedder == "base"
+    assert {stack.n for stack in stacks.values()} == {4}
+
+
+def test_of_equal_stacks_the_smaller_stands_first() -> None:
+    # tuned retrieval is perfect already: the reranker adds nothing to it, nor it to the reranker
+    stacks = [*stacked(World(), "embedder", "reranker").values()]
+
+    assert [(stack.parts, stack.score) for stack in stacks[:3]] == [
+        (("embedder",), 1),
+        (("reranker",), 1),
+        (("embedder", "reranker"), 1),
+    ]
+    assert stacks[3].parts == ()
+
+
+def test_nothing_kept_still_gives_one_stack() -> None:
+    stacks = stacked(World())
+    assert [*stacks] == [()]
+    assert stacks[()].system == System("hybrid", "base", "none")
+
+
+def test_the_users_own_reranker_stays_where_no_trained_one_does() -> None:
+    evaluator = World().evaluator(*FOUR)
+    stacks = evaluator.measure_stacks(["reranker"], "base", has_generator=False)
+    assert {s.parts: s.system.reranker for s in stacks} == {(): "base", ("reranker",): "tuned"}
+
+
+def test_stacks_answer_what_was_really_retrieved() -> None:
+    world = World()
+    stacks = stacked(world, "generator", max_stack_questions=3)
+
+    # at most three questions, whose right passage is not put in
+    assert len(world.prompts) == 2 * 3
+    assert {tuple(shown(prompt)) for _, prompt in world.prompts} == {("red", "blue")}
+    drawn = [asked(prompt) for _, prompt in world.prompts[:3]]
+    right = sum(MEANT[word] in ("red", "blue") for word in drawn) / 3
+    assert stacks["generator",].metrics["citation accuracy"] == pytest.approx(right)
+
+
+# ---- all of it
+
+
+def config(reranker: str | None = None) -> RunConfig:
+    return RunConfig(teacher="t", embedder="e", reranker=reranker)
+
+
+def parts_of(stacks: Sequence[Stack]) -> set[tuple[str, ...]]:
+    return {stack.parts for stack in stacks}
+
+
+def test_a_generator_alone_is_measured_judged_and_stacked() -> None:
+    own = [question(column, origin="human") for column in range(4, 8)]
+    found = measure_parts(World().evaluator(*FOUR, *own), config(), ("generator",))
+
+    assert [(v.part, v.is_kept) for v in found["verdicts"]] == [("generator", True)]
+    assert parts_of(found["stacks"]) == {(), ("generator",)}
+    assert {m.system for m in found["answers"]} == {
+        f"{generator}, {some}"
+        for generator in ("base", "tuned")
+        for some in ("all", "easy", "hard")
+    }
+    # human questions lie beyond the contexts: none is easy, and an empty row is left out
+    assert [m.system for m in found["answers"] if m.question_set == "human"] == [
+        "base, all",
+        "base, hard",
+        "tuned, all",
+        "tuned, hard",
+    ]
+    assert GUESSING not in {row["metric"] for row in found["comparisons"]}
+    assert {row["question_set"] for row in found["comparisons"]} == {"human", "synthetic"}
+
+
+def test_refused_parts_are_in_no_stack() -> None:
+    world = World()
+    world.rerank["tuned"] = lambda pair: -world._overlap(pair)  # the right one goes last
+    world.replies["tuned"] = lambda _: "0\n\n### Answer\nno"
+    found = measure_parts(world.evaluator(*FOUR), config(), ("embedder", "reranker", "generator"))
+
+    assert [(v.part, v.is_kept) for v in found["verdicts"]] == [
+        ("embedder", True),
+        ("reranker", False),
+        ("generator", False),
+    ]
+    assert parts_of(found["stacks"]) == {(), ("embedder",)}
+    for stack in found["stacks"]:
+        assert stack.system.reranker == "none"
+    assert {which for which, _ in world.prompts[8:]} == {"base"}  # stacks ask the base generator
+
+
+def test_an_embedder_that_is_refused_is_under_no_reranker() -> None:
+    world = World()
+    evaluator = world.evaluator(*[question(0)] * 4)  # the base embedder is right already
+    found = measure_parts(evaluator, config(), ("embedder", "reranker"))
+
+    assert [(v.part, v.is_kept) for v in found["verdicts"]] == [
+        ("embedder", False),
+        ("reranker", False),
+    ]
+    assert parts_of(found["stacks"]) == {()}
+    assert found["stacks"][0].system == System("hybrid", "base", "none")
+
+
+def test_a_trained_reranker_is_judged_over_the_users_own_one() -> None:
+    world = World()
+    world.rerank["base"] = world._overlap  # as good as the trained one: nothing to gain
+    found = measure_parts(world.evaluator(*FOUR), config("a reranker"), ("reranker",))
+
+    (verdict,) = found["verdicts"]
+    assert (verdict.is_kept, verdict.comparison.before) == (False, 1)
+    assert {m.system.reranker for m in found["retrieval"]} == {"none", "base", "tuned"}
+    assert [stack.system.reranker for stack in found["stacks"]] == ["base"]
+
+
+def test_the_tuned_hybrid_is_compared_with_bm25() -> None:
+    found = measure_parts(World().evaluator(*FOUR), config(), ("embedder",))
+    rows = [r for r in found["comparisons"] if r["part"] == "tuned hybrid over BM25"]
+
+    (ndcg,) = [row for row in rows if row["metric"] == "ndcg@10"]
+    assert len(rows) == 5
+    assert ndcg["before"] == pytest.approx(0.6404, abs=1e-4)
+    assert ndcg["after"] == 1
+
+
+def test_nothing_trained_measures_retrieval_alone() -> None:
+    world = World()
+    found = measure_parts(world.evaluator(*FOUR), config(), ())
+
+    assert found["verdicts"] == found["answers"] == found["comparisons"] == []
+    assert parts_of(found["stacks"]) == {()}
+    assert {m.system.embedder for m in found["retrieval"]} == {"none", "base"}
+    assert world.prompts == []
+
+
+def test_rows_become_json_with_means() -> None:
+    row = Measured(
+        question_set="human",
+        system=System("hybrid", "base", "none"),
+        values={"hit@1": np.array([1.0, 0.0]), "empty": np.array([])},
+        weight=0.3,
+    )
+    assert as_json(row) == {
+        "question_set": "human",
+        "retriever": "hybrid",
+        "embedder": "base",
+        "reranker": "none",
+        "weight": 0.3,
+        "n": 2,
+        "metrics": {"hit@1": 0.5},
+    }
+    assert as_json(replace(row, system="tuned, all"))["generator"] == "tuned, all"
+    assert as_json({"part": "embedder"}) == {"part": "embedder"}

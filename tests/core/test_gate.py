@@ -1,0 +1,106 @@
+"""Every way a part can be kept or refused, and that the reason can be read."""
+
+import pytest
+
+from aloft.config import PARTS
+from aloft.evaluation.gate import GATE_METRIC, Verdict, describe, judge_part
+from aloft.evaluation.intervals import Comparison
+from aloft.evaluation.retrieval import METRICS
+
+
+def gain(low: float, gained: float, high: float, n: int = 60) -> Comparison:
+    return Comparison(
+        metric="ndcg@10", before=0.5, after=0.5 + gained, gain=gained, low=low, high=high, n=n
+    )
+
+
+def judged(human: Comparison, synthetic: Comparison, deciding: str = "human") -> Verdict:
+    return judge_part("embedder", {"human": human, "synthetic": synthetic}, deciding)
+
+
+CLEAR = gain(0.05, 0.1, 0.15)
+NONE = gain(0, 0, 0)
+HARM = gain(-0.15, -0.1, -0.05)
+
+
+def test_a_gain_whose_interval_excludes_harm_is_kept() -> None:
+    verdict = judged(CLEAR, NONE)
+
+    assert verdict.is_kept
+    assert (verdict.part, verdict.question_set) == ("embedder", "human")
+    assert verdict.comparison is CLEAR
+    assert verdict.reason == (
+        "the gain's interval on the human questions excludes harm: "
+        "ndcg@10 50.0 -> 60.0 (+10.0 [+5.0, +15.0], n = 60)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("deciding", "is_kept", "said"),
+    [
+        (gain(0, 0.1, 0.2), True, "excludes harm"),  # the interval may touch zero
+        (gain(0.1, 0.1, 0.1, n=1), True, "excludes harm"),
+        (gain(-0.001, 0.1, 0.2), False, "does not exclude harm"),
+        (gain(-0.3, 0.1, 0.5, n=3), False, "does not exclude harm"),  # too few to tell
+        (NONE, False, "no gain on the human"),  # nothing changed
+        (gain(-0.1, 0, 0.1), False, "no gain on the human"),
+        (gain(-0.2, -0.1, 0.1), False, "no gain on the human"),
+        (HARM, False, "no gain on the human"),
+    ],
+)
+def test_the_deciding_questions(deciding: Comparison, is_kept: bool, said: str) -> None:
+    verdict = judged(deciding, CLEAR)
+
+    assert verdict.is_kept is is_kept
+    assert said in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("other", "is_kept"),
+    [
+        (NONE, True),
+        (gain(-0.2, -0.1, 0), True),  # a loss that may be none is no certain harm
+        (gain(-0.2, -0.1, -0.001), False),
+        (HARM, False),
+    ],
+)
+def test_certain_harm_on_the_other_questions_refuses_a_part(
+    other: Comparison, is_kept: bool
+) -> None:
+    verdict = judged(CLEAR, other)
+
+    assert verdict.is_kept is is_kept
+    if not is_kept:
+        # the figures are those of the deciding set, on which the part did well
+        assert verdict.reason == (
+            "certain harm on the synthetic questions: "
+            "ndcg@10 50.0 -> 60.0 (+10.0 [+5.0, +15.0], n = 60)"
+        )
+
+
+def test_a_gain_on_the_other_questions_saves_no_part() -> None:
+    assert not judged(NONE, CLEAR).is_kept
+    assert not judged(gain(-0.01, 0.1, 0.2), CLEAR).is_kept
+
+
+def test_either_set_may_decide_and_one_alone_is_enough() -> None:
+    verdict = judged(HARM, CLEAR, deciding="synthetic")
+    assert (verdict.is_kept, verdict.question_set) == (False, "synthetic")
+    assert verdict.reason.startswith("certain harm on the human questions")
+
+    assert judged(NONE, CLEAR, deciding="synthetic").is_kept
+    assert judge_part("reranker", {"synthetic": CLEAR}, "synthetic").is_kept
+
+
+def test_figures_are_told_in_percent_with_signs() -> None:
+    some = Comparison(
+        metric="hit@1", before=0.12345, after=0.1, gain=-0.02345, low=-0.05, high=0.004, n=7
+    )
+    assert describe(some) == "12.3 -> 10.0 (-2.3 [-5.0, +0.4], n = 7)"
+
+
+def test_every_part_is_judged_by_one_metric() -> None:
+    assert set(GATE_METRIC) == set(PARTS)
+    assert GATE_METRIC["embedder"] == GATE_METRIC["reranker"] == "ndcg@10"
+    assert GATE_METRIC["embedder"] in METRICS
+    assert GATE_METRIC["generator"] == "citation accuracy"

@@ -1,0 +1,116 @@
+"""Hits, reciprocal ranks and nDCG worked out by hand, and the weight of a hybrid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from aloft.evaluation.retrieval import METRICS, fit_weight, measure_ranking
+from aloft.ranking import Ranking
+
+SECOND = 0.6309297535714575  # 1 / log2(3), the discount of rank 2
+TENTH = 0.2890648263178879  # 1 / log2(11)
+
+
+def ranked(*rows: Sequence[int], scores: Sequence[Sequence[float]] | None = None) -> Ranking:
+    """A ranking of these columns; without scores each is one below the one before."""
+    columns = np.array(rows, np.intp)
+    steps = -np.arange(columns.shape[1], dtype=np.float32)
+    given = np.broadcast_to(steps, columns.shape) if scores is None else scores
+    return Ranking(columns=columns, scores=np.array(given, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("gold", "expected"),
+    [
+        ({0}, [1, 1, 1, 1, 1]),
+        ({1}, [0, 1, 1, 1 / 2, SECOND]),
+        ({3}, [0, 1, 1, 1 / 4, 0.43067655807339306]),  # 1 / log2(5)
+        ({4}, [0, 1, 1, 1 / 5, 0.38685280723454163]),  # rank 5 is within hit@5
+        ({5}, [0, 0, 1, 1 / 6, 0.3562071871080222]),  # rank 6 is not
+        ({9}, [0, 0, 1, 1 / 10, TENTH]),
+        ({10}, [0, 0, 0, 0, 0]),  # rank 11 counts for nothing
+        ({99}, [0, 0, 0, 0, 0]),  # not retrieved at all
+        (set(), [0, 0, 0, 0, 0]),
+        # both gold on top is the ideal; one on rank 2 and 3 loses (1 - 1/2) of 1 + SECOND
+        ({0, 1}, [1, 1, 1, 1, 1]),
+        ({1, 2}, [0, 1, 1, 1 / 2, (SECOND + 1 / 2) / (1 + SECOND)]),
+        ({0, 99}, [1, 1, 1, 1, 1 / (1 + SECOND)]),
+        ({0, 10}, [1, 1, 1, 1, 1 / (1 + SECOND)]),  # beyond rank 10 is as good as missing
+    ],
+)
+def test_one_question_by_hand(gold: set[int], expected: list[float]) -> None:
+    values = measure_ranking(ranked(range(12)), [frozenset(gold)])
+
+    assert tuple(values) == METRICS
+    assert [values[metric].tolist() for metric in METRICS] == [[pytest.approx(v)] for v in expected]
+
+
+def test_more_gold_than_ranks_can_still_be_ideal() -> None:
+    values = measure_ranking(ranked(range(12)), [frozenset(range(12))])
+    assert values["ndcg@10"].tolist() == [pytest.approx(1)]
+
+
+def test_each_question_is_measured_by_itself() -> None:
+    ranking = ranked([2, 0, 1], [2, 0, 1], [0, 1, 2])
+    values = measure_ranking(ranking, [frozenset({2}), frozenset({1}), frozenset({7})])
+
+    assert values["hit@1"].tolist() == [1, 0, 0]
+    assert values["hit@5"].tolist() == [1, 1, 0]
+    assert values["mrr@10"].tolist() == [1, pytest.approx(1 / 3), 0]
+    assert values["ndcg@10"].tolist() == [1, pytest.approx(1 / 2), 0]  # 1 / log2(4)
+
+
+def test_no_questions_give_no_values() -> None:
+    nothing = Ranking(columns=np.empty((0, 5), np.intp), scores=np.empty((0, 5), np.float32))
+    assert {len(values) for values in measure_ranking(nothing, []).values()} == {0}
+
+
+def test_as_many_gold_sets_as_questions_are_due() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        measure_ranking(ranked([0, 1]), [frozenset({0})] * 2)
+
+
+# In the fusion below the dense ranking gives its scores times the weight w, the lexical one its
+# own times 1 - w; both already reach from 0 to 1, so that nothing is stretched.
+CORPUS = range(12)
+FLAT = [0.0] * 8
+
+
+def fused_weight(dense: Sequence[float], lexical: Sequence[float], *gold: int) -> float:
+    """The weight fitted where the first four of twelve passages have these scores."""
+    rows = [sorted(CORPUS, key=lambda c: -[*scores, *FLAT][c]) for scores in (dense, lexical)]
+    one, other = (
+        ranked(row, scores=[[[*scores, *FLAT][c] for c in row]])
+        for row, scores in zip(rows, (dense, lexical), strict=True)
+    )
+    many = [
+        Ranking(columns=r.columns.repeat(len(gold), 0), scores=r.scores.repeat(len(gold), 0))
+        for r in (one, other)
+    ]
+    return fit_weight(many[0], many[1], [frozenset({column}) for column in gold])
+
+
+@pytest.mark.parametrize(
+    ("dense", "lexical", "expected"),
+    [
+        # passage 0 is right; from which weight on is it first?
+        ((1, 0, 0, 0), (0, 1, 0, 0), 0.5),  # at 0.5 both are equal and the earlier column leads
+        ((0, 1, 0, 0), (1, 0, 0, 0), 0.5),
+        ((1, 0.5, 0, 0), (0, 1, 0, 0), 0.7),  # w > 0.5 w + 1 - w from w = 2/3
+        ((0, 1, 0, 0), (1, 0.5, 0, 0), 0.3),  # the mirror: 1 - w from 2/3
+        ((1, 0, 0, 0), (1, 0, 0, 0), 0.5),  # every weight is right: the middle
+        ((0, 1, 0, 0), (0, 1, 0, 0), 0.5),  # every weight is wrong
+        ((1, 0.8, 0, 0), (0, 1, 0, 0), 0.9),  # w > 0.8 w + 1 - w from w = 5/6
+    ],
+)
+def test_the_better_side_weighs_more_and_a_plateau_gives_its_share_nearest_the_middle(
+    dense: tuple[float, ...], lexical: tuple[float, ...], expected: float
+) -> None:
+    assert fused_weight(dense, lexical, 0) == expected
+
+
+def test_the_weight_is_fitted_on_all_questions_together() -> None:
+    # dense has 0 first and 1 second; lexical 1 first: passage 1 is right for two of three
+    assert fused_weight((1, 0.5, 0, 0), (0, 1, 0, 0), 0, 1, 1) == 0.5
+    assert fused_weight((1, 0.5, 0, 0), (0, 1, 0, 0), 0, 0, 1) == 0.7
