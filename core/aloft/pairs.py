@@ -94,7 +94,8 @@ def drop_repeated_questions(pairs: Sequence[QAPair]) -> tuple[list[QAPair], list
 
 def holds(text: str, answer: str) -> bool:
     """Whether the answer stands in the text, letter case and white space aside."""
-    return _folded(answer).strip(" .") in _folded(text)
+    wanted = _folded(answer).strip(" .")
+    return bool(wanted) and wanted in _folded(text)
 
 
 def _read(passage: Passage, reply: Reply, parsed: tuple[str, str] | None) -> QAPair | Rejection:

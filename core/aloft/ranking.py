@@ -56,6 +56,13 @@ def rank_dense(queries: Floats, passages: Floats, depth: int) -> Ranking:
 def _best(similarity: Floats, depth: int) -> NDArray[np.intp]:
     if depth < similarity.shape[1]:
         some = np.sort(np.argpartition(-similarity, depth - 1, axis=1)[:, :depth], axis=1)
+        values = np.take_along_axis(similarity, some, axis=1)
+        edge = values.min(axis=1, keepdims=True)
+        taken, there = (values == edge).sum(axis=1), (similarity == edge).sum(axis=1)
+        for row in np.flatnonzero(taken < there):  # the partition took any of the equal ones
+            above = np.flatnonzero(similarity[row] > edge[row])
+            equal = np.flatnonzero(similarity[row] == edge[row])
+            some[row] = np.sort(np.concatenate([above, equal[: depth - len(above)]]))
     else:
         some = np.broadcast_to(np.arange(depth), similarity.shape).copy()
     order = np.argsort(-np.take_along_axis(similarity, some, axis=1), axis=1, kind="stable")

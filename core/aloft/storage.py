@@ -130,6 +130,8 @@ class Journal:
                     subject, value = json.loads(line)
                 except ValueError:
                     break  # the line that a kill tore
+                if not line.endswith(b"\n"):
+                    break  # torn at its very end: the next line would join it
                 self._entries[subject] = value
                 whole += len(line)
         if whole < self._path.stat().st_size:
@@ -240,7 +242,7 @@ class RunFolder:
         with path.open(encoding="utf-8", errors="surrogatepass") as file:
             try:
                 return [from_json(cls, json.loads(line)) for line in file]
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, AttributeError) as error:
                 message = f"{path} does not hold {cls.__name__} records ({error}). Delete it."
                 raise DataError(message) from error
 

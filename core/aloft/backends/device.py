@@ -1,6 +1,7 @@
 """Turns the machine into the number format and device that models run in."""
 
 import logging
+import warnings
 from typing import Any
 
 import torch
@@ -31,3 +32,5 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+    # what they tell one another about names that go: nothing that a user of ours could put right
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft)\.")

@@ -53,7 +53,7 @@ def target(ordinals: Sequence[int], answer: str) -> str:
 
 def parse(reply: str, count: int) -> CitedAnswer:
     """Read a reply to a prompt of `count` passages; a bad reply cites nothing."""
-    cited, *rest = _ANSWER.split(reply, maxsplit=1)
+    cited, *rest = _ANSWER.split("\n" + reply, maxsplit=1)
     first_line = cited.strip().split("\n")[0]
     numbers = [int(number) for number in _ORDINAL.findall(first_line) if len(number) < 6]
     ordinals = tuple(dict.fromkeys(n for n in numbers if 1 <= n <= count))

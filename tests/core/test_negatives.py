@@ -1,0 +1,136 @@
+"""Hard negatives: scores set by hand, and the reason why each passage is taken or not."""
+
+import numpy as np
+import pytest
+
+from aloft.config import NegativesConfig
+from aloft.errors import DataError
+from aloft.models import Floats
+from aloft.negatives import mine_negatives
+from aloft.records import Negatives, Passage, QAPair
+
+# The question is (1, 0), so a passage's score is its first component.
+SCORES = [0.80, 0.79, 0.60, 0.96, 0.28, -0.60]
+TEXTS = ["Mary pilots.", "Ann rows.", "Mary  PILOTS the tug.", "A crane.", "A quay.", "A bell."]
+# two documents: the pair's own passage is 0, and 1 to 3 stand in the same document
+PASSAGES = [
+    Passage(document_id="a.txt" if i < 4 else "b.txt", text=text, start=20 * i)
+    for i, text in enumerate(TEXTS)
+]
+
+
+def on_circle(*scores: float) -> Floats:
+    return np.array([[score, (1 - score**2) ** 0.5] for score in scores], np.float32)
+
+
+QUESTION = on_circle(1.0)
+VECTORS = on_circle(*SCORES)
+
+
+def pair(answer: str = "unlike", passage: int = 0) -> QAPair:
+    return QAPair(passage_id=PASSAGES[passage].id, question="Who?", answer=answer)
+
+
+def mined(config: NegativesConfig, answer: str = "unlike", passage: int = 0) -> list[int]:
+    """Places of one question's negatives."""
+    (found,) = mine_negatives([pair(answer, passage)], PASSAGES, QUESTION, VECTORS, config)
+    place_of = {one.id: i for i, one in enumerate(PASSAGES)}
+    return [place_of[one] for one in found.passage_ids]
+
+
+@pytest.mark.parametrize(
+    ("margin", "expected"),
+    [
+        (0.0, [1, 2, 4, 5]),  # all below 0.80; 0.96 is above it
+        (0.05, [2, 4, 5]),  # 0.79 is above 0.76
+        (0.5, [4, 5]),  # 0.60 is above 0.40
+        (0.7, [5]),  # 0.28 is above 0.24
+    ],
+)
+def test_a_margin_drops_what_scores_like_the_positive(margin: float, expected: list[int]) -> None:
+    assert mined(NegativesConfig(margin=margin)) == expected
+
+
+def test_a_margin_lowers_a_score_below_zero_too() -> None:
+    # the positive is passage 5 at -0.60: its ceiling is -0.63, and nothing is below it
+    assert mined(NegativesConfig(margin=0.05), passage=5) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("mary pilots", [1, 4, 5]),  # passage 2 holds it, letter case and spaces aside
+        (" Mary   Pilots. ", [1, 4, 5]),
+        ("the", [1, 2, 4, 5]),  # three letters tell nothing
+        ("a quay", [1, 2, 5]),
+        ("nobody", [1, 2, 4, 5]),
+    ],
+)
+def test_a_passage_that_holds_the_answer_is_none(answer: str, expected: list[int]) -> None:
+    assert mined(NegativesConfig(margin=0.0), answer) == expected
+
+
+def test_a_title_may_hold_the_answer() -> None:
+    corpus = [PASSAGES[0], Passage(document_id="c", text="A tug.", start=0, title="The Pilots")]
+    vectors = on_circle(0.8, 0.1)
+    (found,) = mine_negatives([pair("pilots")], corpus, QUESTION, vectors, NegativesConfig())
+    assert found.passage_ids == ()
+
+
+def test_without_the_guard_only_the_own_passage_is_left_out() -> None:
+    config = NegativesConfig(margin=0.5, has_guard=False)
+    assert mined(config, "mary pilots") == [3, 1, 2, 4, 5]
+
+
+def test_passages_of_the_same_document_count_as_any_other() -> None:
+    config = NegativesConfig(has_guard=False, count=3)
+    assert mined(config) == [3, 1, 2]  # all of a.txt
+    assert mined(config, passage=3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("count", "depth", "expected"),
+    [
+        (1, 100, [1]),
+        (2, 100, [1, 2]),
+        (9, 100, [1, 2, 4, 5]),  # short, not padded
+        (2, 2, [1]),  # of 0.96 and 0.79, the two best others
+        (3, 3, [1, 2]),
+    ],
+)
+def test_as_many_as_asked_from_as_deep_as_asked(
+    count: int, depth: int, expected: list[int]
+) -> None:
+    assert mined(NegativesConfig(count=count, depth=depth, margin=0.0)) == expected
+
+
+def test_the_papers_negatives_are_the_nearest_others() -> None:
+    config = NegativesConfig(count=3, depth=3, margin=0.0, has_guard=False)
+    assert mined(config) == [3, 1, 2]
+    assert mined(config, passage=5) == [3, 0, 1]  # its own is far down
+
+
+def test_each_pair_has_its_own_negatives_with_their_scores() -> None:
+    pairs = [pair(), pair(passage=4)]
+    questions = on_circle(1.0, -1.0)  # the second turns all scores about
+    config = NegativesConfig(count=2, margin=0.0, has_guard=False)
+    assert mine_negatives(pairs, PASSAGES, questions, VECTORS, config) == [
+        Negatives(
+            pair_id=pairs[0].id, passage_ids=(PASSAGES[3].id, PASSAGES[1].id), scores=(0.96, 0.79)
+        ),
+        Negatives(
+            pair_id=pairs[1].id, passage_ids=(PASSAGES[5].id, PASSAGES[2].id), scores=(0.6, -0.6)
+        ),
+    ]
+    assert mine_negatives([], PASSAGES, np.empty((0, 2), np.float32), VECTORS, config) == []
+
+
+def test_vectors_of_something_else_are_told() -> None:
+    with pytest.raises(DataError, match="1 pairs and 6 passages, but 1 and 5 vectors"):
+        mine_negatives([pair()], PASSAGES, QUESTION, VECTORS[:5], NegativesConfig())
+
+
+def test_a_pair_whose_passage_is_gone_is_told() -> None:
+    stray = QAPair(passage_id="gone", question="Who?", answer="Mary")
+    with pytest.raises(DataError, match="Passage gone of a pair is not in the corpus"):
+        mine_negatives([stray], PASSAGES, QUESTION, VECTORS, NegativesConfig())

@@ -1,0 +1,195 @@
+"""Pairs: what is asked of the teacher, which replies are used, and which questions are kept."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from aloft.config import PairsConfig
+from aloft.models import Prompt, Reply
+from aloft.pairs import (
+    choose_focuses,
+    drop_repeated_questions,
+    generate_pairs,
+    holds,
+    select_passages,
+)
+from aloft.prompts.pair import EXAMPLES
+from aloft.records import Passage, QAPair, Rejection
+from aloft.testing import ScriptedTeacher
+
+SPAN = "The port of Aberley has eleven berths, and its pilot is called Mary Dunn."
+PORT = Passage(document_id="port.md", text=SPAN, start=0, title="Aberley")
+INSTRUCT = PairsConfig(form="instruct")
+SHOWN = PairsConfig(form="examples", per_passage=1)
+
+
+class CutTeacher(ScriptedTeacher):
+    """Every reply is as long as it may be."""
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        replies = super().complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
+        return [replace(reply, is_finished=False) for reply in replies]
+
+
+def written(reply: str | None, config: PairsConfig, passage: Passage = PORT) -> Any:
+    """What one reply comes to."""
+    (outcome,) = generate_pairs([passage], ScriptedTeacher(lambda _: reply), config, seed=0)
+    return outcome
+
+
+def rejected(reason: str, detail: str = "") -> Rejection:
+    return Rejection(subject_id=PORT.id, stage="pairs", reason=reason, detail=detail)
+
+
+def sentences(count: int) -> str:
+    """Paragraphs of 100 characters, each a focus of its own."""
+    return "\n\n".join(f"Berth {i:03} ".ljust(99, "x") + "." for i in range(count))
+
+
+def test_instruct_reads_question_and_answer_from_the_whole_passage() -> None:
+    teacher = ScriptedTeacher(lambda _: "Who is the pilot?\n\n### Answer\nMs Dunn")
+    config = PairsConfig(form="instruct", language="Welsh")
+    (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
+    # the answer stands in other words than the text, as a large model may write it
+    assert outcome == QAPair(passage_id=PORT.id, question="Who is the pilot?", answer="Ms Dunn")
+    (prompt,) = teacher.asked
+    assert prompt.messages[1].content == f"Aberley\n{SPAN}"
+    assert "fluent Welsh" in prompt.messages[0].content
+
+
+def test_examples_read_question_and_answer_from_a_focus() -> None:
+    teacher = ScriptedTeacher(lambda _: " Who is the  pilot?\nAnswer: mary DUNN.")
+    (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)
+    assert outcome == QAPair(passage_id=PORT.id, question="Who is the pilot?", answer="mary DUNN.")
+    (prompt,) = teacher.asked
+    assert prompt.messages[1].content == f"Topic: Aberley\nText: {SPAN}\n"
+
+
+def test_an_answer_that_the_focus_does_not_hold_gives_way_to_the_focus() -> None:
+    outcome = written(" Who is the pilot?\nAnswer: Ann Lee", SHOWN)
+    assert outcome == QAPair(passage_id=PORT.id, question="Who is the pilot?", answer=SPAN)
+
+
+def test_an_answer_of_a_mere_full_stop_gives_way_too() -> None:
+    assert written(" Who is the pilot?\nAnswer: .", SHOWN).answer == SPAN
+
+
+@pytest.mark.parametrize(
+    ("reply", "config", "expected"),
+    [
+        (None, INSTRUCT, rejected("reply was cut")),
+        (None, SHOWN, rejected("reply was cut")),
+        ("I can not.", INSTRUCT, rejected("unreadable reply", "I can not.")),
+        ("I can not.", SHOWN, rejected("unreadable reply", "I can not.")),
+        ("Who?\n### Answer\n", INSTRUCT, rejected("unreadable reply", "Who?\n### Answer\n")),
+        ("x" * 300, INSTRUCT, rejected("unreadable reply", "x" * 200)),
+        *(
+            (
+                f" {question}\nAnswer: {answer}",
+                SHOWN,
+                rejected("repeats an example", f" {question}\nAnswer: {answer}"),
+            )
+            for _, _, question, answer in EXAMPLES
+        ),
+    ],
+)
+def test_a_bad_reply_is_kept_as_the_reason(
+    reply: str | None, config: PairsConfig, expected: Rejection
+) -> None:
+    assert written(reply, config) == expected
+
+
+def test_a_cut_reply_is_not_used_though_it_could_be_read() -> None:
+    teacher = CutTeacher(lambda _: "Who?\n\n### Answer\nMary")
+    (outcome,) = generate_pairs([PORT], teacher, INSTRUCT, seed=0)
+    assert outcome == rejected("reply was cut", "Who?\n\n### Answer\nMary")
+
+
+def test_each_passage_is_asked_about_as_often_as_said_and_it_can_be() -> None:
+    long = Passage(document_id="a.txt", text=sentences(5), start=0)
+    teacher = ScriptedTeacher(lambda _: " Which?\nAnswer: Berth")
+    config = PairsConfig(form="examples", per_passage=3)
+    outcomes = list(generate_pairs([long, PORT], teacher, config, seed=0))
+    assert [one.passage_id for one in outcomes if isinstance(one, QAPair)] == [
+        long.id,
+        long.id,
+        long.id,
+        PORT.id,  # one sentence is one focus
+    ]
+
+
+def test_a_passage_without_a_title_is_named_by_its_start() -> None:
+    teacher = ScriptedTeacher(lambda _: None)
+    texts = ["Tide tables. The sea rises.", "# Tides\nThe sea.", "word " * 40]
+    passages = [Passage(document_id="a", text=text, start=0) for text in texts]
+    list(generate_pairs(passages, teacher, SHOWN, seed=0))
+    topics = [prompt.messages[1].content.split("\n")[0] for prompt in teacher.asked]
+    assert topics == ["Topic: Tide tables", "Topic: # Tides", "Topic: " + ("word " * 40)[:80]]
+
+
+def test_focuses_are_drawn_by_seed_and_passage_in_reading_order() -> None:
+    passage = Passage(document_id="a.txt", text=sentences(8), start=0)
+    focuses = choose_focuses(passage, 3, seed=0)
+    assert focuses == choose_focuses(passage, 3, seed=0)
+    assert focuses == sorted(focuses)  # they are numbered
+    assert len(set(focuses)) == 3
+    assert set(focuses) < set(sentences(8).split("\n\n"))
+    drawn = {tuple(choose_focuses(passage, 3, seed=seed)) for seed in range(10)}
+    assert len(drawn) > 1
+    others = [Passage(document_id=f"{i}", text=sentences(8), start=0) for i in range(10)]
+    assert len({tuple(choose_focuses(one, 3, seed=0)) for one in others}) > 1
+
+
+def test_a_short_line_is_no_focus_unless_it_is_all_there_is() -> None:
+    heading = Passage(document_id="a", text="Opening\n\n" + sentences(1), start=0)
+    assert choose_focuses(heading, 9, seed=0)[-1].endswith(".")
+    assert len(choose_focuses(heading, 9, seed=0)) == 1
+    short = Passage(document_id="a", text="Opens at\n nine.", start=0)
+    assert choose_focuses(short, 9, seed=0) == ["Opens at nine."]
+
+
+def test_passages_to_ask_about_are_drawn_by_seed_in_corpus_order() -> None:
+    passages = [Passage(document_id=f"{i:02}", text="x", start=0) for i in range(20)]
+    config = PairsConfig(max_passages=5)
+    chosen = select_passages(passages, config, seed=3)
+    assert chosen == select_passages(passages, config, seed=3)
+    assert len(chosen) == 5
+    assert [one.document_id for one in chosen] == sorted(one.document_id for one in chosen)
+    assert chosen != select_passages(passages, config, seed=4)
+    for count in (None, 20, 21):
+        assert select_passages(passages, PairsConfig(max_passages=count), seed=3) == passages
+
+
+def test_a_question_asked_twice_names_nothing_of_its_own() -> None:
+    asked = [
+        QAPair(passage_id="p", question="Who is the pilot?", answer="Mary"),
+        QAPair(passage_id="p", question="When is it?", answer="nine"),
+        QAPair(passage_id="q", question="when  is IT?", answer="ten"),
+        QAPair(passage_id="p", question="WHO is the pilot?", answer="Ms Dunn"),
+        QAPair(passage_id="q", question="Who rows?", answer="Ann"),
+    ]
+    kept, dropped = drop_repeated_questions(asked)
+    assert kept == [asked[0], asked[4]]
+    assert [(one.subject_id, one.stage, one.reason) for one in dropped] == [
+        (asked[1].id, "pairs", "asked of several passages"),
+        (asked[2].id, "pairs", "asked of several passages"),
+        (asked[3].id, "pairs", "asked twice of one passage"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_held"),
+    [
+        ("mary dunn", True),
+        ("Mary\n Dunn.", True),
+        ("eleven berths", True),
+        ("Mary Lee", False),
+        ("11", False),
+    ],
+)
+def test_an_answer_is_found_letter_case_and_spaces_aside(answer: str, is_held: bool) -> None:
+    assert holds(SPAN, answer) is is_held

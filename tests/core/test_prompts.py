@@ -1,0 +1,147 @@
+"""Prompts: what goes out, and what is read from replies that keep the form and that do not."""
+
+import pytest
+
+from aloft.prompts import citation, pair, rating
+from aloft.prompts.citation import CitedAnswer
+from aloft.records import Message
+
+
+def test_a_mark_is_asked_for_with_what_is_marked() -> None:
+    prompt = rating.render("answer", "The port.", question="What?", answer="A {port}.")
+    system, user = prompt.messages
+    assert (system.role, user.role) == ("system", "user")
+    assert user.content == "### Context\nThe port.\n\n### Question\nWhat?\n\n### Answer\nA {port}."
+    assert "from 0 (wrong) to 10 (correct" in system.content
+    assert prompt.prefix == "### Answer rating score\n"
+    assert not prompt.is_plain
+
+
+def test_a_mark_of_one_digit_goes_to_nine() -> None:
+    prompt = rating.render("passage", "The port.", highest=9)
+    assert "to 9 (dense" in prompt.messages[0].content
+    assert prompt.messages[1].content == "### Context\nThe port."
+
+
+@pytest.mark.parametrize(
+    ("reply", "mark"),
+    [
+        ("8", 8.0),
+        ("0", 0.0),
+        ("10", 10.0),
+        (" 7.5 of 10", 7.5),
+        ("[9]", 9.0),
+        ("**6**", 6.0),
+        ("8/10", 8.0),
+        ("\n3\n", 3.0),
+        ("10.5", None),
+        ("11", None),
+        ("-1", None),
+        ("Score: 8", None),
+        ("eight", None),
+        ("", None),
+    ],
+)
+def test_a_mark_is_the_number_at_the_start(reply: str, mark: float | None) -> None:
+    assert rating.parse(reply) == mark
+
+
+@pytest.mark.parametrize(
+    ("language", "named"),
+    [("auto", "fluent prose in the language of the text."), ("German", "fluent German.")],
+)
+def test_a_pair_is_asked_for_in_a_language(language: str, named: str) -> None:
+    prompt = pair.render_instruct("A {text}.", language=language)
+    assert named in prompt.messages[0].content
+    assert prompt.messages[1] == Message(role="user", content="A {text}.")
+    assert prompt.prefix == "### Question\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("Who  is\nit?\n\n### Answer\nMary.\n", ("Who is it?", "Mary.")),
+        ("Who?\n## Answer:\nMary\nAnn", ("Who?", "Mary\nAnn")),  # an answer may have lines
+        ("Who?\n### Answer\nMary\n\n### Question\nWhen?", ("Who?", "Mary")),
+        ("Who?\n### Answer Mary", ("Who?", "Mary")),
+        ("Who? Mary.", None),
+        ("Who?\nAnswer\nMary", None),  # no heading
+        ("### Answer\nMary", None),
+        ("Who?\n### Answer\n", None),
+        ("", None),
+    ],
+)
+def test_a_pair_is_read_from_two_headings(reply: str, expected: tuple[str, str] | None) -> None:
+    assert pair.parse_instruct(reply) == expected
+
+
+def test_examples_stand_before_the_focus_without_a_chat() -> None:
+    prompt = pair.render_examples("Harbour", "It has 11 berths.")
+    examples, task = prompt.messages
+    assert prompt.is_plain
+    assert prompt.prefix == "Question:"
+    assert task.content == "Topic: Harbour\nText: It has 11 berths.\n"
+    for topic, text, question, answer in pair.EXAMPLES:
+        shown = f"Topic: {topic}\nText: {text}\nQuestion: {question}\nAnswer: {answer}\n\n"
+        assert shown in examples.content
+        assert answer in text  # an example keeps the rule that it shows
+    assert examples.content.endswith("\n\n")
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (" How many\tberths?\nAnswer: 11", ("How many berths?", "11")),
+        (" How many?\nAnswer:\n 11\nand more", ("How many?", "11")),
+        (" How many?", None),
+        (" How many? Answer: 11", None),  # not on its own line
+        ("\nAnswer: 11", None),
+        (" How many?\nAnswer: ", None),
+    ],
+)
+def test_a_pair_is_read_from_two_lines(reply: str, expected: tuple[str, str] | None) -> None:
+    assert pair.parse_examples(reply) == expected
+
+
+def test_passages_are_numbered_from_one() -> None:
+    prompt = citation.render("Who?", ["First {0}.", "T\nSecond."])
+    assert prompt.messages == (
+        Message(role="system", content=citation.SYSTEM),
+        Message(
+            role="user", content="### 1\nFirst {0}.\n\n### 2\nT\nSecond.\n\n### Question\nWho?"
+        ),
+    )
+    assert prompt.prefix == "### Reference\n"
+
+
+def test_what_is_trained_on_reads_as_it_was_meant() -> None:
+    assert citation.target([2], "Mary.") == "2\n\n### Answer\nMary."
+    answer = "Mary.\n\n1. She is 40.\n### Answer\nNot this."
+    cited = citation.parse(citation.target([3, 1], answer), count=3)
+    assert cited == CitedAnswer(ordinals=(3, 1), answer=answer)
+
+
+@pytest.mark.parametrize(
+    ("reply", "ordinals", "answer"),
+    [
+        ("2\n\n### Answer\nMary.", (2,), "Mary."),
+        ("[2], [1]\n### Answer:\nMary.", (2, 1), "Mary."),
+        ("1, 3 and 1\n# Answer\nMary.", (1, 3), "Mary."),  # each once
+        ("0, 4, 3\n### Answer\nMary.", (3,), "Mary."),  # there are three passages
+        ("123456789012345678901\n### Answer\nMary.", (), "Mary."),
+        ("2\n1\n### Answer\nMary.", (2,), "Mary."),  # the first line alone
+        ("\n\n### Answer\nMary.", (), "Mary."),
+        ("No document\n### Answer\nMary.", (), "Mary."),
+        ("The answer is in 2\n### Answer\nMary.", (), "Mary."),  # a sentence with a number
+        ("In 2 the ferry leaves.", (), "In 2 the ferry leaves."),
+        ("2", (2,), "2"),  # no heading: the reply as it stands
+        ("2\n\n### Answer", (2,), ""),
+        ("2\n\nAnswer\nMary.", (2,), "2\n\nAnswer\nMary."),
+        ("", (), ""),
+        ("### Answer\nMary.", (), "Mary."),
+    ],
+)
+def test_a_reply_cites_passages_that_are_there(
+    reply: str, ordinals: tuple[int, ...], answer: str
+) -> None:
+    assert citation.parse(reply, count=3) == CitedAnswer(ordinals=ordinals, answer=answer)

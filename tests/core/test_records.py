@@ -1,0 +1,106 @@
+"""Records: ids that are the same everywhere, and nothing lost on the way through JSON."""
+
+import json
+from dataclasses import is_dataclass, replace
+from typing import Any
+
+import pytest
+
+from aloft import records
+from aloft.records import (
+    Artifact,
+    Document,
+    EmbedderRow,
+    GeneratorRow,
+    LabelledQuestion,
+    Message,
+    Negatives,
+    Passage,
+    QAPair,
+    Rating,
+    Rejection,
+    RerankerRow,
+    content_id,
+    from_json,
+    to_json,
+)
+
+PASSAGE = Passage(document_id="a.txt", text="body", start=3, title="T")
+ASKED = (Message(role="system", content="Cite."), Message(role="user", content="Wér?\n\ud800"))
+EVERY_RECORD = [
+    Document(id="a/b.md", text="Zürich\u2028\r\n", title="T"),
+    PASSAGE,
+    Rating(subject_id="s", criterion="answer", value=7.5),
+    QAPair(passage_id="p", question="Who?", answer="Mary"),
+    Negatives(pair_id="q", passage_ids=("x", "y"), scores=(0.5, -0.25)),
+    Rejection(subject_id="s", stage="pairs", reason="reply was cut", detail="It is"),
+    LabelledQuestion(id="5", question="Q?", answers=(), passage_ids=("p",), origin="human"),
+    Message(role="user", content="Hello"),
+    EmbedderRow(pair_id="q", anchor="Q?", positive="yes", negatives=("no", "nor")),
+    RerankerRow(pair_id="q", query="Q?", passage="yes", label=1.0),
+    GeneratorRow(pair_id="q", prompt=ASKED, completion="### Reference\n1"),
+    Artifact(kind="generator", path="models/g", base_model="b", fingerprint="f", losses=(2.0, 1.5)),
+]
+
+
+def test_an_id_is_the_same_on_every_machine() -> None:
+    # printf 'ab\x1fc' | sha256sum
+    assert content_id("ab", "c") == "9617c506357d3d46"
+    # printf 'a.txt\x1f3\x1fT\x1fbody' | sha256sum
+    assert PASSAGE.id == "904296a36027fe94"
+
+
+def test_fields_of_an_id_do_not_run_together() -> None:
+    ids = {content_id("ab", "c"), content_id("a", "bc"), content_id("abc"), content_id("abc", "")}
+    assert len(ids) == 4
+
+
+def test_text_that_is_not_unicode_has_an_id() -> None:
+    assert content_id("\ud800") != content_id("\ud801")
+
+
+@pytest.mark.parametrize(
+    "change", [{"document_id": "b.txt"}, {"text": "other"}, {"start": 4}, {"title": ""}]
+)
+def test_a_passage_changes_its_id_with_each_field(change: dict[str, Any]) -> None:
+    assert replace(PASSAGE, **change).id != PASSAGE.id
+
+
+def test_ids_tell_what_a_record_is_of() -> None:
+    pair = QAPair(passage_id="p", question="Who?", answer="Mary")
+    assert replace(pair, answer="Ann").id != pair.id
+    assert Negatives(pair_id=pair.id, passage_ids=(), scores=()).id == pair.id
+    assert EmbedderRow(pair_id=pair.id, anchor="", positive="", negatives=()).id == pair.id
+    marks = [Rating(subject_id="p", criterion="passage", value=value) for value in (1.0, 9.0)]
+    assert marks[0].id == marks[1].id != Rating(subject_id="p", criterion="answer", value=1.0).id
+    rows = [RerankerRow(pair_id="q", query="Q?", passage=text, label=0.0) for text in ("x", "y")]
+    assert rows[0].id != rows[1].id
+
+
+def test_a_passage_ends_where_its_text_ends() -> None:
+    assert PASSAGE.end == 7  # 3 + the four letters of "body"; the title stands elsewhere
+
+
+def test_a_title_is_read_in_front_of_the_text() -> None:
+    assert PASSAGE.content == "T\nbody"
+    assert replace(PASSAGE, title="").content == "body"
+
+
+@pytest.mark.parametrize("record", EVERY_RECORD, ids=lambda record: type(record).__name__)
+def test_a_record_comes_back_from_json_as_it_was(record: Any) -> None:
+    line = json.dumps(to_json(record), ensure_ascii=False)
+    assert from_json(type(record), json.loads(line)) == record
+
+
+def test_no_record_is_left_out_above() -> None:
+    defined = {cls for cls in vars(records).values() if isinstance(cls, type) and is_dataclass(cls)}
+    assert {type(record) for record in EVERY_RECORD} == defined
+
+
+def test_what_follows_from_the_rest_is_not_stored() -> None:
+    assert to_json(PASSAGE) == {"document_id": "a.txt", "text": "body", "start": 3, "title": "T"}
+
+
+def test_a_record_can_not_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        PASSAGE.start = 4  # type: ignore[misc]

@@ -1,0 +1,211 @@
+"""Training sets: nothing held out is trained on, and every row is what it says."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from aloft.config import TrainingSetsConfig
+from aloft.errors import DataError
+from aloft.prompts import citation
+from aloft.records import (
+    EmbedderRow,
+    LabelledQuestion,
+    Negatives,
+    Passage,
+    QAPair,
+    RerankerRow,
+)
+from aloft.training_sets import TrainingSets, build_training_sets, generator_row, split_pairs
+
+
+def passage(document: int, number: int = 0) -> Passage:
+    return Passage(document_id=f"d{document:02}", text=f"text {document} {number}", start=number)
+
+
+def pair(source: Passage, name: str = "") -> QAPair:
+    return QAPair(
+        passage_id=source.id, question=f"{source.text}{name}?", answer=f"of {source.text}"
+    )
+
+
+# ten documents of two passages, each asked about once
+CORPUS = [passage(document, number) for document in range(10) for number in range(2)]
+PASSAGES = {one.id: one for one in CORPUS}
+PAIRS = [pair(one) for one in CORPUS]
+ALONE = [[f"d{document:02}"] for document in range(10)]
+
+
+def documents(pairs: Sequence[QAPair]) -> set[str]:
+    return {PASSAGES[one.passage_id].document_id for one in pairs}
+
+
+def split(
+    groups: Sequence[Sequence[str]], share: float = 0.2, seed: int = 0
+) -> tuple[list[QAPair], list[QAPair]]:
+    return split_pairs(PAIRS, PASSAGES, groups, TrainingSetsConfig(held_out_share=share), seed=seed)
+
+
+@pytest.mark.parametrize(("share", "held_out"), [(0.2, 4), (0.25, 6), (0.5, 10)])
+def test_whole_documents_are_held_out(share: float, held_out: int) -> None:
+    for seed in range(20):
+        train, test = split(ALONE, share, seed)
+        assert len(test) == held_out  # the first even number that holds the share
+        assert documents(train) & documents(test) == set()
+        assert [one for one in PAIRS if one in train or one in test] == PAIRS
+        assert train == sorted(train, key=PAIRS.index)
+        assert test == sorted(test, key=PAIRS.index)
+
+
+def test_documents_that_share_text_stay_on_one_side() -> None:
+    groups = [["d00", "d05"], ["d01", "d09"], *([f"d{i:02}"] for i in (2, 3, 4, 6, 7, 8))]
+    held_out = []
+    for seed in range(40):
+        train, test = split(groups, seed=seed)
+        for group in groups:
+            assert len({one in documents(test) for one in group}) == 1
+        assert documents(train) & documents(test) == set()
+        held_out.append("d00" in documents(test))
+    assert set(held_out) == {True, False}
+
+
+def test_a_group_too_large_to_hold_out_is_passed_over() -> None:
+    large = [f"d{i:02}" for i in range(7)]  # 14 of 20 pairs; at most 6 may be held out
+    for seed in range(20):
+        _, test = split([large, ["d07"], ["d08"], ["d09"]], seed=seed)
+        assert documents(test) <= {"d07", "d08", "d09"}
+        assert len(test) == 4
+
+
+def test_the_split_is_drawn_by_the_seed() -> None:
+    assert split(ALONE, seed=5) == split(ALONE, seed=5)
+    assert len({tuple(documents(split(ALONE, seed=seed)[1])) for seed in range(10)}) > 1
+
+
+@pytest.mark.parametrize("groups", [[[f"d{i:02}" for i in range(10)]], [ALONE[0] + ALONE[1]]])
+def test_too_few_documents_are_told(groups: list[list[str]]) -> None:
+    pairs = [one for one in PAIRS if PASSAGES[one.passage_id].document_id in groups[0]]
+    with pytest.raises(DataError) as caught:
+        split_pairs(pairs, PASSAGES, groups, TrainingSetsConfig(), seed=0)
+    assert f"{len(pairs)} pairs from 1 unrelated documents" in str(caught.value)
+    assert "Give more documents" in str(caught.value)
+
+
+def test_two_documents_are_enough() -> None:
+    pairs = [PAIRS[0], PAIRS[2]]
+    train, test = split_pairs(pairs, PASSAGES, ALONE, TrainingSetsConfig(), seed=0)
+    assert sorted([*train, *test], key=PAIRS.index) == pairs
+    assert len(test) == 1
+
+
+# rows: the first document's questions are trained on, with the second's passages as negatives
+GOLD, OTHERS = CORPUS[0], CORPUS[2:8]
+ASKED = PAIRS[0]
+MINED = {
+    ASKED.id: Negatives(
+        pair_id=ASKED.id, passage_ids=tuple(one.id for one in OTHERS), scores=(0.0,) * 6
+    )
+}
+
+
+@pytest.mark.parametrize(("contexts", "shown"), [(2, 2), (5, 5), (7, 7), (10, 7)])
+def test_a_generator_row_cites_the_passage_asked_about(contexts: int, shown: int) -> None:
+    config = TrainingSetsConfig(contexts=contexts)
+    row = generator_row(ASKED, PASSAGES, MINED, config, seed=0)
+    body, question = row.prompt[1].content.split("\n\n### Question\n")
+    contents = [part.split("\n", 1)[1] for part in body.split("\n\n")]
+    assert set(contents) == {GOLD.text, *(one.text for one in OTHERS[: shown - 1])}
+    assert len(contents) == shown
+    assert row.prompt == citation.render(ASKED.question, contents).messages
+    assert question == ASKED.question
+    ordinal = contents.index(GOLD.text) + 1
+    assert row.completion == f"### Reference\n{ordinal}\n\n### Answer\n{ASKED.answer}"
+    assert row.pair_id == ASKED.id
+
+
+def test_the_right_passage_stands_anywhere() -> None:
+    config = TrainingSetsConfig(contexts=4)
+    rows = [generator_row(ASKED, PASSAGES, MINED, config, seed=seed) for seed in range(200)]
+    assert rows[7] == generator_row(ASKED, PASSAGES, MINED, config, seed=7)
+    places = Counter(row.completion.split("\n")[1] for row in rows)
+    assert set(places) == {"1", "2", "3", "4"}
+    assert min(places.values()) > 25  # 50 each where the place is uniform; 25 is four deviations
+
+
+def test_each_pair_is_shuffled_by_its_own_id() -> None:
+    pairs = [pair(GOLD, f" {i}") for i in range(20)]
+    mined = {
+        one.id: Negatives(pair_id=one.id, passage_ids=MINED[ASKED.id].passage_ids, scores=())
+        for one in pairs
+    }
+    config = TrainingSetsConfig(contexts=4)
+    rows = [generator_row(one, PASSAGES, mined, config, seed=0) for one in pairs]
+    assert len({row.completion.split("\n")[1] for row in rows}) > 1
+    sets = build_training_sets(pairs[::-1], [], PASSAGES, mined, config, seed=0)
+    assert list(sets.generator) == rows[::-1]  # order changes nothing
+
+
+def build(config: TrainingSetsConfig) -> TrainingSets:
+    return build_training_sets([ASKED], [PAIRS[10]], PASSAGES, MINED, config, seed=0)
+
+
+def test_an_embedder_row_takes_the_hardest_negatives() -> None:
+    for count in (0, 1, 3, 9):
+        (row,) = build(TrainingSetsConfig(embedder_negatives=count)).embedder
+        assert row == EmbedderRow(
+            pair_id=ASKED.id,
+            anchor=ASKED.question,
+            positive=GOLD.content,
+            negatives=tuple(one.content for one in OTHERS[:count]),
+        )
+
+
+def test_reranker_rows_are_the_right_passage_and_the_hardest_negatives() -> None:
+    assert build(TrainingSetsConfig(reranker_negatives=2)).reranker == tuple(
+        RerankerRow(pair_id=ASKED.id, query=ASKED.question, passage=one.content, label=label)
+        for one, label in ((GOLD, 1.0), (OTHERS[0], 0.0), (OTHERS[1], 0.0))
+    )
+
+
+def test_models_read_titles_too() -> None:
+    titled = Passage(document_id="t", text="body", start=0, title="Title")
+    asked = pair(titled)
+    mined = {asked.id: Negatives(pair_id=asked.id, passage_ids=(), scores=())}
+    sets = build_training_sets(
+        [asked], [], {titled.id: titled}, mined, TrainingSetsConfig(), seed=0
+    )
+    assert sets.embedder[0].positive == sets.reranker[0].passage == "Title\nbody"
+    assert sets.generator[0].prompt[1].content.startswith("### 1\nTitle\nbody\n\n### Question")
+
+
+def test_a_held_out_question_knows_its_passage() -> None:
+    sets = build(TrainingSetsConfig())
+    assert sets.held_out == (
+        LabelledQuestion(
+            id=PAIRS[10].id,
+            question=PAIRS[10].question,
+            answers=(PAIRS[10].answer,),
+            passage_ids=(CORPUS[10].id,),
+            origin="synthetic",
+        ),
+    )
+    assert {row.pair_id for row in sets.embedder} == {ASKED.id}
+    assert {row.pair_id for row in sets.reranker} == {ASKED.id}
+    assert {row.pair_id for row in sets.generator} == {ASKED.id}
+
+
+def test_generator_rows_are_drawn_by_the_seed_in_order() -> None:
+    mined = {one.id: Negatives(pair_id=one.id, passage_ids=(), scores=()) for one in PAIRS}
+
+    def drawn(count: int | None, seed: int = 0) -> list[str]:
+        config = TrainingSetsConfig(max_generator_rows=count)
+        sets = build_training_sets(PAIRS, [], PASSAGES, mined, config, seed=seed)
+        assert len(sets.embedder) == len(sets.reranker) == 20  # these stay whole
+        return [row.pair_id for row in sets.generator]
+
+    everything = [one.id for one in PAIRS]
+    some = drawn(6)
+    assert some == drawn(6) != drawn(6, seed=1)
+    assert [one for one in everything if one in some] == some
+    assert len(set(some)) == 6
+    assert drawn(None) == drawn(20) == drawn(21) == everything
