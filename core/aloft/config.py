@@ -1,7 +1,7 @@
 """Turns presets, a TOML file and command-line choices into one checked, frozen configuration."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -244,6 +244,7 @@ class RunConfig(_Settings):
 
 
 _PAPER: dict[str, Any] = {
+    "parts": ("generator",),  # all that the paper trains; ask for more with --only
     "teacher": "Qwen/Qwen2-7B-Instruct",
     "embedder": "BAAI/bge-m3",
     "ratings": {"method": "generate", "keep_at_least": 8.0, "drop_share": 0.0},
@@ -297,12 +298,21 @@ def check_config(values: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, fault['loc'])) or 'settings'}: "
-            f"{fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors()
-        ]
-        raise ConfigError("; ".join(faults)) from error
+        raise ConfigError("; ".join(map(_explain, error.errors()))) from error
+
+
+def _explain(fault: Mapping[str, Any]) -> str:
+    name = ".".join(map(str, fault["loc"])) or "settings"
+    if fault["type"] == "extra_forbidden":
+        return f"There is no setting {name}. It may be one of: {_siblings(fault['loc'])}"
+    return f"{name}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def _siblings(place: Sequence[str | int]) -> str:
+    settings: Any = RunConfig
+    for name in place[:-1]:
+        settings = settings.model_fields[name].annotation
+    return ", ".join(settings.model_fields)
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
