@@ -26,6 +26,7 @@ def write(folder: Path, text: str) -> Path:
         ("generator_model", "Qwen/Qwen2-7B-Instruct"),
         ("embedder", "BAAI/bge-m3"),
         ("reranker", None),
+        ("parts", ("generator",)),
         # step 1: a mark from 0 to 10, written, kept from 8 on
         ("ratings.method", "generate"),
         ("ratings.keep_at_least", 8.0),
