@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aloft.config import TrainingSetsConfig
 from aloft.errors import DataError
 from aloft.prompts import citation
-from aloft.randomness import rng_for
+from aloft.randomness import deal_places, rng_for
 from aloft.records import (
     EmbedderRow,
     GeneratorRow,
@@ -88,17 +88,20 @@ def build_training_sets(
 ) -> TrainingSets:
     """Lay out rows for the three trainers and the held-out questions.
 
-    The gold passage's place among a generator row's contexts is uniform; where a question has
-    fewer hard negatives than the prompt has room for, the prompt is shorter.
+    The gold passage stands at every place among a generator row's contexts equally often; where
+    a question has fewer hard negatives than the prompt has room for, the prompt is shorter.
     """
+    asked = _sample(train, config.max_generator_rows, seed)
+    others = [negatives[pair.id].passage_ids[: config.contexts - 1] for pair in asked]
+    places = deal_places([1 + len(some) for some in others], seed, "gold places")
     return TrainingSets(
         embedder=tuple(_embedder_row(pair, passages, negatives, config) for pair in train),
         reranker=tuple(
             row for pair in train for row in _reranker_rows(pair, passages, negatives, config)
         ),
         generator=tuple(
-            generator_row(pair, passages, negatives, config, seed=seed)
-            for pair in _sample(train, config.max_generator_rows, seed)
+            generator_row(pair, passages, some, place, seed=seed)
+            for pair, some, place in zip(asked, others, places, strict=True)
         ),
         held_out=tuple(
             LabelledQuestion(
@@ -116,24 +119,23 @@ def build_training_sets(
 def generator_row(
     pair: QAPair,
     passages: Mapping[str, Passage],
-    negatives: Mapping[str, Negatives],
-    config: TrainingSetsConfig,
+    negatives: Sequence[str],
+    place: int,
     *,
     seed: int,
 ) -> GeneratorRow:
-    """One conversation: the gold passage shuffled among its hard negatives, then the target.
+    """One conversation: the gold passage at its place among hard negatives, then the target.
 
     Source: step 5 of ALoFTRAG (arXiv:2501.11929).
     """
-    others = negatives[pair.id].passage_ids[: config.contexts - 1]
-    contexts = [pair.passage_id, *others]
+    contexts = list(negatives)
     rng_for(seed, "contexts", pair.id).shuffle(contexts)
+    contexts.insert(place, pair.passage_id)
     prompt = citation.render(pair.question, [passages[i].content for i in contexts])
-    ordinal = contexts.index(pair.passage_id) + 1
     return GeneratorRow(
         pair_id=pair.id,
         prompt=prompt.messages,
-        completion=citation.PREFIX + citation.target([ordinal], pair.answer),
+        completion=citation.PREFIX + citation.target([place + 1], pair.answer),
     )
 
 

@@ -2,7 +2,7 @@
 
 import random
 
-from aloft.randomness import rng_for
+from aloft.randomness import deal_places, rng_for
 
 
 def test_the_same_seed_and_ids_draw_the_same_on_every_machine() -> None:
@@ -33,3 +33,26 @@ def test_the_global_generator_stays_where_it_was() -> None:
     before = random.getstate()
     rng_for(0, "a").shuffle(list(range(10)))
     assert random.getstate() == before
+
+
+def test_places_are_dealt_evenly_per_size() -> None:
+    sizes = [3, 2, 3, 3, 2, 3, 3, 3, 1]
+    places = deal_places(sizes, 0, "x")
+    assert sorted(p for p, size in zip(places, sizes, strict=True) if size == 3) == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
+    assert sorted(p for p, size in zip(places, sizes, strict=True) if size == 2) == [0, 1]
+    assert places[-1] == 0
+    assert deal_places([], 0) == []
+
+
+def test_a_deal_is_drawn_by_its_seed_and_ids() -> None:
+    assert deal_places([5] * 50, 0, "x") == deal_places([5] * 50, 0, "x")
+    assert deal_places([5] * 50, 0, "x") != deal_places([5] * 50, 1, "x")
+    assert deal_places([5] * 50, 0, "x") != deal_places([5] * 50, 0, "y")
+    assert deal_places([5] * 50, 0, "x")[:5] != deal_places([5] * 50, 0, "x")[5:10]

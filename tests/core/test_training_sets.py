@@ -10,13 +10,14 @@ from aloft.errors import DataError
 from aloft.prompts import citation
 from aloft.records import (
     EmbedderRow,
+    GeneratorRow,
     LabelledQuestion,
     Negatives,
     Passage,
     QAPair,
     RerankerRow,
 )
-from aloft.training_sets import TrainingSets, build_training_sets, generator_row, split_pairs
+from aloft.training_sets import TrainingSets, build_training_sets, split_pairs
 
 
 def passage(document: int, number: int = 0) -> Passage:
@@ -108,41 +109,56 @@ MINED = {
 }
 
 
+def rows_of(count: int, contexts: int, seed: int = 0) -> tuple[GeneratorRow, ...]:
+    """Rows of as many questions about the one gold passage."""
+    pairs = [ASKED, *(pair(GOLD, f" {i}") for i in range(1, count))]
+    ids = MINED[ASKED.id].passage_ids
+    mined = {one.id: Negatives(pair_id=one.id, passage_ids=ids, scores=()) for one in pairs}
+    config = TrainingSetsConfig(contexts=contexts)
+    return build_training_sets(pairs, [], PASSAGES, mined, config, seed=seed).generator
+
+
+def contents_of(row: GeneratorRow) -> list[str]:
+    body, _ = row.prompt[1].content.split("\n\n### Question\n")
+    return [part.split("\n", 1)[1] for part in body.split("\n\n")]
+
+
 @pytest.mark.parametrize(("contexts", "shown"), [(2, 2), (5, 5), (7, 7), (10, 7)])
 def test_a_generator_row_cites_the_passage_asked_about(contexts: int, shown: int) -> None:
-    config = TrainingSetsConfig(contexts=contexts)
-    row = generator_row(ASKED, PASSAGES, MINED, config, seed=0)
-    body, question = row.prompt[1].content.split("\n\n### Question\n")
-    contents = [part.split("\n", 1)[1] for part in body.split("\n\n")]
-    assert set(contents) == {GOLD.text, *(one.text for one in OTHERS[: shown - 1])}
-    assert len(contents) == shown
-    assert row.prompt == citation.render(ASKED.question, contents).messages
-    assert question == ASKED.question
-    ordinal = contents.index(GOLD.text) + 1
-    assert row.completion == f"### Reference\n{ordinal}\n\n### Answer\n{ASKED.answer}"
+    for row in rows_of(20, contexts):
+        contents = contents_of(row)
+        assert set(contents) == {GOLD.text, *(one.text for one in OTHERS[: shown - 1])}
+        assert len(contents) == shown
+        ordinal = contents.index(GOLD.text) + 1
+        assert row.completion == f"### Reference\n{ordinal}\n\n### Answer\n{ASKED.answer}"
+    row = rows_of(1, contexts)[0]
+    assert row.prompt == citation.render(ASKED.question, contents_of(row)).messages
     assert row.pair_id == ASKED.id
 
 
-def test_the_right_passage_stands_anywhere() -> None:
-    config = TrainingSetsConfig(contexts=4)
-    rows = [generator_row(ASKED, PASSAGES, MINED, config, seed=seed) for seed in range(200)]
-    assert rows[7] == generator_row(ASKED, PASSAGES, MINED, config, seed=7)
-    places = Counter(row.completion.split("\n")[1] for row in rows)
-    assert set(places) == {"1", "2", "3", "4"}
-    assert min(places.values()) > 25  # 50 each where the place is uniform; 25 is four deviations
+@pytest.mark.parametrize(("contexts", "count", "most"), [(4, 20, 5), (5, 20, 4), (7, 20, 3)])
+def test_the_right_passage_stands_at_every_place_equally_often(
+    contexts: int, count: int, most: int
+) -> None:
+    places = Counter(row.completion.split("\n")[1] for row in rows_of(count, contexts))
+    assert set(places) == {str(i) for i in range(1, contexts + 1)}
+    assert most - 1 <= min(places.values()) and max(places.values()) == most
 
 
-def test_each_pair_is_shuffled_by_its_own_id() -> None:
-    pairs = [pair(GOLD, f" {i}") for i in range(20)]
-    mined = {
-        one.id: Negatives(pair_id=one.id, passage_ids=MINED[ASKED.id].passage_ids, scores=())
-        for one in pairs
+def test_a_place_tells_nothing_of_the_row_it_is_in() -> None:
+    def places(seed: int) -> list[str]:
+        return [row.completion.split("\n")[1] for row in rows_of(20, 4, seed)]
+
+    assert places(0) == places(0)
+    assert places(0) != places(1)
+    assert places(0)[:4] != places(0)[4:8]  # dealt in a drawn order, not in turn
+
+
+def test_each_row_shuffles_its_negatives() -> None:
+    orders = {
+        tuple(text for text in contents_of(row) if text != GOLD.text) for row in rows_of(20, 4)
     }
-    config = TrainingSetsConfig(contexts=4)
-    rows = [generator_row(one, PASSAGES, mined, config, seed=0) for one in pairs]
-    assert len({row.completion.split("\n")[1] for row in rows}) > 1
-    sets = build_training_sets(pairs[::-1], [], PASSAGES, mined, config, seed=0)
-    assert list(sets.generator) == rows[::-1]  # order changes nothing
+    assert len(orders) == 6  # all orders of three
 
 
 def build(config: TrainingSetsConfig) -> TrainingSets:

@@ -19,7 +19,7 @@ from aloft.evaluation.gate import GATE_METRIC, Verdict, judge_part
 from aloft.evaluation.intervals import Comparison, compare
 from aloft.models import Floats, Prompt
 from aloft.prompts import citation
-from aloft.randomness import rng_for
+from aloft.randomness import deal_places, rng_for
 from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, rank_dense, reorder
 from aloft.records import LabelledQuestion, Passage
 
@@ -190,20 +190,24 @@ class Evaluator:
         """A generator on the paper's protocol: all questions, the "easy" and the "hard" ones.
 
         The context is the top passages of the untrained embedder; where the right one is not
-        among them it replaces the last ("hard"); the order is shuffled by the seed.
+        among them it replaces the last ("hard"). The order is shuffled, the right one at every
+        place equally often, so that no favourite place wins or loses.
         """
         rows = self.chosen(name, self.config.max_answer_questions)
         ranking = self.rank(name, System("dense", "base", "none")).columns.tolist()
         gold = self.gold(name)
+        size = min(self.sets.contexts, len(self.passages))
+        places = deal_places([size] * len(rows), self.seed, "gold places", name)
         contexts, is_easy = [], []
-        for row in rows:
-            context = ranking[row][: self.sets.contexts]
-            found = bool(gold[row] & set(context))
-            if not found:
-                context[-1] = min(gold[row])
+        for row, place in zip(rows, places, strict=True):
+            context = ranking[row][:size]
+            found = gold[row] & set(context)
+            right = min(found or gold[row])
+            context.remove(right if found else context[-1])
             rng_for(self.seed, "context order", self.questions[name][row].id).shuffle(context)
+            context.insert(place, right)
             contexts.append(context)
-            is_easy.append(found)
+            is_easy.append(bool(found))
         values = self._answered(name, generator, rows, contexts)
         easy = np.array(is_easy, bool)
         split = {"all": np.ones(len(rows), bool), "easy": easy, "hard": ~easy}
