@@ -599,8 +599,8 @@ class Run:
     def report(self) -> dict[str, Any]:
         """The evidence: figures, comparisons, verdicts and what ships; also written as files."""
         self.check()
-        started = time.monotonic()
         trained = self.artifacts
+        started = time.monotonic()
         measured = measure_parts(self.evaluator, self.config, tuple(trained))
         best = measured["stacks"][0]
         write_stack(self.folder.path, self.config, best)

@@ -183,7 +183,9 @@ def test_the_reranker_learns_and_is_saved_whole(folder: Path) -> None:
     assert files_of(folder / "reranker") <= {".safetensors", ".json"}
 
 
-def test_the_generators_loss_is_the_replys_alone(folder: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_generators_loss_is_the_replys_alone(folder: Path, count: int) -> None:
+    """A batch of two is padded: each row's tokens are predicted as if it stood alone."""
     from transformers import AutoModelForCausalLM
 
     from aloft.backends.transformers import load_tokenizer
@@ -191,15 +193,26 @@ def test_the_generators_loss_is_the_replys_alone(folder: Path) -> None:
     from aloft.training.generator import encode_rows
 
     base = folder / "language-model"
-    (row,) = encode_rows(generator_rows()[:1], load_tokenizer(base), 4096)
-    with torch.no_grad():
-        logits = AutoModelForCausalLM.from_pretrained(base)(torch.tensor([row["input_ids"]])).logits
-    expected = torch.nn.functional.cross_entropy(logits[0, :-1], torch.tensor(row["labels"][1:]))
-    config = GeneratorTrainingConfig(r=4, lora_dropout=0, max_length=4096)
+    rows = [replace(row, completion=row.completion + " far" * i) for i, row in
+            enumerate(generator_rows()[:count])]  # fmt: skip
+    encoded = encode_rows(rows, load_tokenizer(base), 4096)
+    assert len({len(row["input_ids"]) for row in encoded}) == count
+    total, tokens = 0.0, 0
+    for row in encoded:
+        labels = torch.tensor(row["labels"][1:])
+        with torch.no_grad():
+            logits = AutoModelForCausalLM.from_pretrained(base)(torch.tensor([row["input_ids"]]))
+        total += float(
+            torch.nn.functional.cross_entropy(logits.logits[0, :-1], labels, reduction="sum")
+        )
+        tokens += int((labels >= 0).sum())
+    config = GeneratorTrainingConfig(
+        r=4, lora_dropout=0, max_length=4096, per_device_train_batch_size=count
+    )
     done = train_generator(
-        generator_rows()[:1], str(base), folder / "generator", config, seed=0
+        rows, str(base), folder / "generator", config, seed=0
     )  # a new adapter changes nothing yet
-    assert done.losses == pytest.approx((float(expected),), abs=2e-3)
+    assert done.losses == pytest.approx((total / tokens,), abs=2e-3)
 
 
 def test_the_generator_learns_on_an_adapter_that_leaves_its_base_alone(folder: Path) -> None:
