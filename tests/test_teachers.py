@@ -95,7 +95,12 @@ def plain(text: str) -> Prompt:
     return Prompt(messages=(Message(role="user", content=text),), is_plain=True)
 
 
-PROMPTS = [chat("Why?"), plain("Topic: falls\nQuestion:"), chat(HOSTILE), chat("a " * 60, "### Q\n")]
+PROMPTS = [
+    chat("Why?"),
+    plain("Topic: falls\nQuestion:"),
+    chat(HOSTILE),
+    chat("a " * 60, "### Q\n"),
+]
 
 
 def test_it_names_itself_and_is_a_language_model(teacher: Teacher) -> None:

@@ -54,7 +54,7 @@ from aloft.training_sets import build_training_sets, split_pairs
 logger = logging.getLogger(__name__)
 
 STAGES = ("documents", "passages", "ratings", "pairs", "negatives", "sets", "train", "evaluate")
-_PROMPTS = 1  # raised when a prompt's wording changes: journals of older wordings are not reused
+_PROMPTS = 2  # raised when a prompt's wording changes: journals of older wordings are not reused
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
 RecordT = TypeVar("RecordT")
