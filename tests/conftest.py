@@ -1,6 +1,7 @@
 """What all tests share: no network, a home of their own, and no usage counts."""
 
 import os
+import socket
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -23,6 +24,16 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("ALOFT_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def loopback() -> None:
+    """This machine can reach itself; in a fresh network namespace it can not."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    except OSError as error:
+        pytest.skip(f"the loopback interface is down: {error}")
 
 
 @pytest.fixture(scope="session")

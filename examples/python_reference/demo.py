@@ -22,7 +22,7 @@ from aloft.config import load_config
 
 HERE = Path(__file__).parent
 OUT = Path("runs") / "python-reference"
-EXPECTED_MINUTES = 12  # measured: see README
+EXPECTED_MINUTES = 13  # measured: see README
 
 
 def paragraphs(text: str) -> list[str]:

@@ -87,6 +87,7 @@ def test_another_thread_is_refused_too() -> None:
     assert guard.refused == [ADDRESS]
 
 
+@pytest.mark.usefixtures("loopback")
 def test_loopback_stays_open() -> None:
     with local_only() as guard, socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
