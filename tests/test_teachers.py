@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[str]:
+def server(folder: Path, loopback: None) -> Iterator[str]:
     """`transformers serve`, as a user would start it: a server that is not ours."""
     pytest.importorskip("fastapi")
     pytest.importorskip("uvicorn")

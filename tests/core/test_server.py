@@ -73,7 +73,7 @@ def chat(text: str, reason: str = "stop") -> Answer:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[str, dict[str, Any]], Answer]], Server]]:
+def serve(loopback: None) -> Iterator[Callable[[Callable[[str, dict[str, Any]], Answer]], Server]]:
     started: list[Server] = []
 
     def start(answer: Callable[[str, dict[str, Any]], Answer]) -> Server:
