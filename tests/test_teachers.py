@@ -148,7 +148,10 @@ def test_tokens_are_counted_and_control_tokens_read_letter_by_letter(teacher: Te
     assert 0 < hostile.new_tokens <= 3
 
 
-def test_a_seed_draws_one_reply_whatever_stands_beside_it(folder: Path) -> None:
+def test_a_seed_draws_one_reply_whatever_stands_beside_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aloft.backends.transformers.has_bf16", lambda device: False)
     from aloft.backends.transformers import TransformersLanguageModel
 
     model = TransformersLanguageModel(str(folder))

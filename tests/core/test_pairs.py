@@ -160,7 +160,7 @@ def test_a_passage_without_a_title_is_named_by_its_start() -> None:
     texts = ["Tide tables. The sea rises.", "# Tides\nThe sea.", "word " * 40]
     passages = [Passage(document_id="a", text=text, start=0) for text in texts]
     list(generate_pairs(passages, teacher, SHOWN, seed=0))
-    topics = [prompt.messages[1].content.split("\n")[0] for prompt in teacher.asked]
+    topics = [prompt.messages[1].content.split("\n")[0] for prompt in teacher.asked[:3]]
     assert topics == ["Topic: Tide tables", "Topic: # Tides", "Topic: " + ("word " * 40)[:80]]
 
 

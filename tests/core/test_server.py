@@ -261,12 +261,10 @@ def test_the_only_model_is_taken_and_one_of_several_must_be_named(serve: Serve) 
     server = serve(lambda _path, _body: chat("x"))
     assert server.model().model == "small"
     server.models = ["small", "large"]
-    with pytest.raises(ModelError, match=r"holds 2 models; it lists: small, large\. Name one"):
+    with pytest.raises(ModelError, match=r"holds 2 models: small, large\. Name one"):
         server.model()
     named = ServerLanguageModel(f"openai:{server.url}#large")
     assert named.model == "large"
-    with pytest.raises(ModelError, match='no model "huge"'):
-        ServerLanguageModel(f"openai:{server.url}#huge")
 
 
 def test_a_model_is_named_by_itself_whatever_its_address(serve: Serve) -> None:

@@ -74,7 +74,7 @@ class ServerLanguageModel:
         pauses: Seconds between one try and the next.
 
     Raises:
-        ModelError: the server does not answer, or holds no such model.
+        ModelError: no model is named and the server does not answer or holds more than one.
     """
 
     def __init__(
@@ -98,8 +98,7 @@ class ServerLanguageModel:
         self._can_continue = True  # until the server refuses to go on from a given start
         self._lock = threading.Lock()
         self.retries = 0
-        listed = self._ask("GET", "/models", None, _listed)
-        self.model = self._choose(wanted, listed)
+        self.model = wanted or self._only_model()
 
     @property
     def fingerprint(self) -> str:
@@ -218,15 +217,12 @@ class ServerLanguageModel:
             "Check the address and the model."
         )
 
-    def _choose(self, wanted: str, listed: list[str]) -> str:
-        if wanted in listed or (wanted and not listed):
-            return wanted
-        if not wanted and len(listed) == 1:
+    def _only_model(self) -> str:
+        listed: list[str] = self._ask("GET", "/models", None, _listed)
+        if len(listed) == 1:
             return listed[0]
-        known = ", ".join(listed) or "none"
-        what = f'no model "{wanted}"' if wanted else f"{len(listed)} models"
         raise ModelError(
-            f"The server at {self._address} holds {what}; it lists: {known}. "
+            f"The server at {self._address} holds {len(listed)} models: {', '.join(listed)}. "
             f"Name one: {SERVER}{self._address}#MODEL"
         )
 
