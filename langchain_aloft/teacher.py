@@ -7,7 +7,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 
-from aloft.hosted import plain_text, read_reply
+from aloft.hosted import plain_text, read_reply, turns
 from aloft.models import Prompt, Reply
 from aloft.records import Message, content_id
 
@@ -64,7 +64,7 @@ class LangChainTeacher:
 
 
 def _conversation(prompt: Prompt) -> list[BaseMessage]:
-    turns = prompt.messages
+    asked = turns(prompt)
     if prompt.is_plain:
-        turns = (Message(role="user", content=plain_text(prompt)),)
-    return [_MESSAGES[turn.role](content=turn.content) for turn in turns]
+        asked = [Message(role="user", content=plain_text(prompt))]
+    return [_MESSAGES[turn.role](content=turn.content) for turn in asked]

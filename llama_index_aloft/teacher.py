@@ -6,7 +6,7 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms import LLM
 
-from aloft.hosted import plain_text, read_reply
+from aloft.hosted import plain_text, read_reply, turns
 from aloft.models import Prompt, Reply
 from aloft.records import content_id
 
@@ -43,8 +43,7 @@ class LlamaIndexTeacher:
             completion = self._llm.complete(plain_text(prompt), formatted=True, **self._options)
             return read_reply(completion.text, prompt, stop, _facts(completion))
         messages = [
-            ChatMessage(role=MessageRole(message.role), content=message.content)
-            for message in prompt.messages
+            ChatMessage(role=MessageRole(turn.role), content=turn.content) for turn in turns(prompt)
         ]
         response = self._llm.chat(messages, **self._options)
         facts = {**_facts(response), **response.message.additional_kwargs}

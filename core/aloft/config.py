@@ -11,6 +11,7 @@ from aloft.errors import ConfigError
 
 Part = Literal["embedder", "reranker", "generator"]
 PARTS: tuple[Part, ...] = ("embedder", "reranker", "generator")
+SERVER = "openai:"  # how the name of a model behind a server begins
 
 
 class _Settings(BaseModel):
@@ -198,12 +199,15 @@ class RunConfig(_Settings):
     """One run, whole.
 
     Attributes:
-        teacher: Writes the data: an `embedded:` name, a folder, or a Hugging Face id.
+        teacher: Writes the data: an `embedded:` name, a folder, a Hugging Face id, or
+            `openai:URL#MODEL` for a server that speaks OpenAI's protocol.
         generator: Trained to cite and answer; None: the teacher, as in ALoFTRAG.
         embedder: Encoder to train.
         reranker: Cross-encoder to train; None: one is started from the embedder's body, and
             there is none before training.
         parts: What to train.
+        allow_remote: Whether a server may stand outside this machine and its private network;
+            the report then says that text left.
     """
 
     teacher: str
@@ -212,6 +216,7 @@ class RunConfig(_Settings):
     reranker: str | None = None
     parts: tuple[Part, ...] = PARTS
     seed: int = 0
+    allow_remote: bool = False
     documents: DocumentsConfig = DocumentsConfig()
     passages: PassagesConfig = PassagesConfig()
     ratings: RatingsConfig = RatingsConfig()
@@ -227,6 +232,25 @@ class RunConfig(_Settings):
     def generator_model(self) -> str:
         """The model whose adapter is trained."""
         return self.generator or self.teacher
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Names of the models that stand behind a server."""
+        names = dict.fromkeys((self.teacher, self.generator_model))
+        return tuple(name for name in names if name.startswith(SERVER))
+
+    @model_validator(mode="after")
+    def _only_teachers_are_served(self) -> Self:
+        trained = {"embedder": self.embedder, "reranker": self.reranker or ""}
+        if "generator" in self.parts:
+            trained["generator"] = self.generator_model
+        for part, name in trained.items():
+            if name.startswith(SERVER):
+                raise ValueError(
+                    f"the {part} is {name}, but a model behind a server can not be trained. Set "
+                    f"{part} to a model on this machine, or choose other parts (--only)."
+                )
+        return self
 
     @model_validator(mode="after")
     def _negatives_fill_contexts(self) -> Self:

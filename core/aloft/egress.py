@@ -4,12 +4,13 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
-from aloft.errors import AloftError
+from aloft.errors import AloftError, ConfigError
 
 
 class EgressRefusedError(AloftError):
@@ -22,9 +23,13 @@ class EgressGuard:
 
     Attributes:
         refused: Addresses that something tried to reach, in order.
+        allowed: Other machines that the user named as servers.
+        reached: Those of them that were connected to.
     """
 
     refused: list[str] = field(default_factory=list)
+    allowed: frozenset[str] = frozenset()
+    reached: set[str] = field(default_factory=set)
 
 
 # Python's audit events that name another machine, and which of their arguments does
@@ -49,8 +54,11 @@ def forbid_telemetry() -> None:
 
 
 @contextmanager
-def local_only() -> Iterator[EgressGuard]:
+def local_only(allowed: Collection[str] = ()) -> Iterator[EgressGuard]:
     """Refuse connections and name look-ups that leave this machine; loopback stays open.
+
+    Args:
+        allowed: Host names and addresses that stay open too.
 
     It sees what Python does, through the interpreter's audit events; a C library that opens its
     own sockets is not seen, which is why loading is told to stay offline besides.
@@ -63,7 +71,7 @@ def local_only() -> Iterator[EgressGuard]:
     if not _is_installed:
         sys.addaudithook(_watch)  # a hook can not be removed: it sleeps while no guard is active
         _is_installed = True
-    guard = EgressGuard()
+    guard = EgressGuard(allowed=frozenset(allowed))
     _active.append(guard)
     try:
         yield guard
@@ -80,10 +88,41 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     host = address[0] if isinstance(address, tuple) else address
     if isinstance(host, bytes):
         host = host.decode("utf-8", "replace")
-    if not _is_local(host):
+    if _is_local(host):
+        return
+    if all(host in guard.allowed for guard in _active):
+        if event == "socket.connect":
+            for guard in _active:
+                guard.reached.add(str(host))
+    else:
         for guard in _active:
             guard.refused.append(str(host))
         raise EgressRefusedError(f"A connection to {host} was refused: this run stays local.")
+
+
+def hosts_of(url: str, *, allow_remote: bool = False) -> frozenset[str]:
+    """The host of a server's address, by name and number; none where it is this machine.
+
+    Raises:
+        ConfigError: it is neither this machine nor on a private network, and `allow_remote` is
+            off; or its name is not known.
+    """
+    host = urlsplit(url).hostname or ""
+    if _is_local(host):
+        return frozenset()
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError as error:
+        raise ConfigError(f"{url}: {host or 'no host'} is not known. Check the address.") from error
+    if all(map(_is_local, found)):
+        return frozenset({host})
+    is_near = all(ipaddress.ip_address(address.split("%")[0]).is_private for address in found)
+    if not is_near and not allow_remote:
+        raise ConfigError(
+            f"{url} is on another network: documents would leave the building. Name a server on "
+            "this machine or a private address, or set allow_remote = true."
+        )
+    return frozenset({host, *found})
 
 
 def _is_local(host: Any) -> bool:

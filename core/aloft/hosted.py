@@ -4,18 +4,40 @@ A host's model can neither be forced to begin with a prefix nor always be told w
 both are seen to in the text that comes back.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aloft.models import Prompt, Reply
+from aloft.records import Message
 
 _CUT = frozenset({"length", "max_tokens", "max_length", "max_output_tokens"})
 _REASONS = ("finish_reason", "stop_reason", "done_reason")
+# how the known families write their control tokens: <|im_start|>, <s>, [INST], <end_of_turn> …
+_CONTROL = re.compile(
+    r"<(?=[|｜]|/?s>|(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>|<SYS>|</SYS>)"
+    r"|\[(?=/?[A-Z][A-Z_]{3,}\])"
+)
+_JOINER = "\u2060"  # shows nothing and breaks nothing but a token
+
+
+def defuse(text: str) -> str:
+    """The text with what a host may take for control tokens broken up by an invisible character.
+
+    A host renders and tokenises by itself, and documents are data: `<|im_start|>` in one of them
+    must not open a turn.
+    """
+    return _CONTROL.sub(lambda match: match[0] + _JOINER, text)
+
+
+def turns(prompt: Prompt) -> list[Message]:
+    """A prompt's conversation, defused."""
+    return [Message(role=one.role, content=defuse(one.content)) for one in prompt.messages]
 
 
 def plain_text(prompt: Prompt) -> str:
-    """A prompt's contents one after the other, ending with the prefix."""
-    return "".join(message.content for message in prompt.messages) + prompt.prefix
+    """A prompt's contents one after the other, defused, ending with the prefix."""
+    return "".join(turn.content for turn in turns(prompt)) + prompt.prefix
 
 
 def read_reply(
@@ -29,6 +51,7 @@ def read_reply(
         stop: The reply ends before any of these.
         facts: What the host tells about the reply; a known reason for its end is looked up there.
     """
+    text = text.replace(_JOINER, "")
     bare = text.lstrip()
     prefix = prompt.prefix.strip()
     if prefix and bare.startswith(prefix):

@@ -27,11 +27,16 @@ class Prompt:
         prefix: The start of the reply, forced upon the model and not repeated in the reply.
         is_plain: The contents stand one after the other without a chat template, as small
             and untuned models follow examples best.
+        seed: Of a sampled reply, the prompt's own, so that no other prompt changes it; None:
+            the reply is greedy. A host's model that takes no seed replies as it is set to.
+        temperature: Of a sampled reply.
     """
 
     messages: tuple[Message, ...]
     prefix: str = ""
     is_plain: bool = False
+    seed: int | None = None
+    temperature: float = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,7 @@ class LanguageModel(Protocol):
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
-        """Reply to each prompt, greedily; a reply ends before any of the `stop` strings."""
+        """Reply to each prompt; a reply ends before any of the `stop` strings."""
         ...
 
 

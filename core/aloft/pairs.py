@@ -1,12 +1,13 @@
 """Turns passages into question-answer pairs by the teacher."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from semantic_text_splitter import TextSplitter
 
 from aloft.config import PairsConfig
-from aloft.models import LanguageModel, Reply
+from aloft.models import LanguageModel, Prompt, Reply
 from aloft.prompts import pair as prompts
 from aloft.randomness import rng_for
 from aloft.records import Passage, QAPair, Rejection
@@ -22,19 +23,20 @@ def generate_pairs(
 ) -> Iterator[QAPair | Rejection]:
     """Yield the pairs of each passage, or the reason why one is missing.
 
-    A reply that was cut or does not keep the form is never used. With "examples" an answer that
-    its focus span does not hold is replaced by the span itself: small models ask better than they
-    answer, and the span does hold the answer.
+    A reply that was cut or does not keep the form is never used; its prompt is asked once more,
+    with a reply drawn by a seed of the passage's own instead of the greedy one. With "examples" an
+    answer that its focus span does not hold is replaced by the span itself: small models ask
+    better than they answer, and the span does hold the answer.
 
     Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "instruct".
     """
     if config.form == "instruct":
         asked = [prompts.render_instruct(p.content, language=config.language) for p in passages]
-        replies = teacher.complete(
-            asked, max_new_tokens=config.max_new_tokens, stop=prompts.STOP_INSTRUCT
-        )
-        for passage, reply in zip(passages, replies, strict=True):
-            yield _read(passage, reply, prompts.parse_instruct(reply.text))
+        form = _Form(prompts.parse_instruct, prompts.STOP_INSTRUCT, config.max_new_tokens)
+        for passage, (reply, tries) in zip(
+            passages, _ask(teacher, passages, asked, form, seed), strict=True
+        ):
+            yield _read(passage, reply, prompts.parse_instruct(reply.text), tries)
         return
     spans = [
         (passage, focus)
@@ -42,14 +44,13 @@ def generate_pairs(
         for focus in choose_focuses(passage, config.per_passage, seed=seed)
     ]
     asked = [prompts.render_examples(_topic(passage), focus) for passage, focus in spans]
-    replies = teacher.complete(
-        asked, max_new_tokens=config.max_new_tokens, stop=prompts.STOP_EXAMPLES
-    )
-    for (passage, focus), reply in zip(spans, replies, strict=True):
+    form = _Form(prompts.parse_examples, prompts.STOP_EXAMPLES, config.max_new_tokens)
+    answered = _ask(teacher, [passage for passage, _ in spans], asked, form, seed)
+    for (passage, focus), (reply, tries) in zip(spans, answered, strict=True):
         parsed = prompts.parse_examples(reply.text)
         if parsed is not None and not holds(focus, parsed[1]):
             parsed = (parsed[0], focus)
-        yield _read(passage, reply, parsed)
+        yield _read(passage, reply, parsed, tries)
 
 
 def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
@@ -98,16 +99,65 @@ def holds(text: str, answer: str) -> bool:
     return bool(wanted) and wanted in _folded(text)
 
 
-def _read(passage: Passage, reply: Reply, parsed: tuple[str, str] | None) -> QAPair | Rejection:
+@dataclass(frozen=True, slots=True)
+class _Form:
+    parse: Callable[[str], tuple[str, str] | None]
+    stop: tuple[str, ...]
+    max_new_tokens: int
+
+
+def _ask(
+    teacher: LanguageModel,
+    passages: Sequence[Passage],
+    asked: Sequence[Prompt],
+    form: _Form,
+    seed: int,
+) -> list[tuple[Reply, int]]:
+    """Replies with the tries that each took: what can not be used is asked a second time."""
+
+    def complete(some: Sequence[Prompt]) -> list[Reply]:
+        return teacher.complete(some, max_new_tokens=form.max_new_tokens, stop=form.stop)
+
+    replies = [(reply, 1) for reply in complete(asked)]
+    unusable = [
+        i
+        for i, (reply, _) in enumerate(replies)
+        if _fault_of(reply, form.parse(reply.text)) is not None
+    ]
+    if unusable:
+        # the prompt itself tells two spans of one passage apart, whatever batch they are in
+        seeds = [
+            rng_for(seed, "second try", passages[i].id, asked[i].messages[-1].content)
+            for i in unusable
+        ]
+        again = [
+            replace(asked[i], seed=rng.getrandbits(31))
+            for i, rng in zip(unusable, seeds, strict=True)
+        ]
+        for i, reply in zip(unusable, complete(again), strict=True):
+            replies[i] = (reply, 2)
+    return replies
+
+
+def _fault_of(reply: Reply, parsed: tuple[str, str] | None) -> str | None:
+    """Why a reply can not be used; None where it can."""
     if not reply.is_finished:
-        reason = "reply was cut"
-    elif parsed is None:
-        reason = "unreadable reply"
-    elif any(parsed[0] == question for _, _, question, _ in prompts.EXAMPLES):
-        reason = "repeats an example"
-    else:
-        return QAPair(passage_id=passage.id, question=parsed[0], answer=parsed[1])
-    return Rejection(subject_id=passage.id, stage=_STAGE, reason=reason, detail=reply.text[:200])
+        return "reply was cut"
+    if parsed is None:
+        return "unreadable reply"
+    is_copied = any(parsed[0] == question for _, _, question, _ in prompts.EXAMPLES)
+    return "repeats an example" if is_copied else None
+
+
+def _read(
+    passage: Passage, reply: Reply, parsed: tuple[str, str] | None, tries: int
+) -> QAPair | Rejection:
+    fault = _fault_of(reply, parsed)
+    if fault is None and parsed is not None:
+        question, answer = parsed
+        return QAPair(passage_id=passage.id, question=question, answer=answer, tries=tries)
+    detail = reply.text[:200]
+    return Rejection(subject_id=passage.id, stage=_STAGE, reason=fault or "", detail=detail)
 
 
 def _topic(passage: Passage) -> str:

@@ -20,9 +20,9 @@ import numpy as np
 from aloft import __version__, negatives, pairs, ratings
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
-from aloft.config import PARTS, Part, RunConfig, check_config
+from aloft.config import PARTS, SERVER, Part, RunConfig, check_config
 from aloft.documents import group_documents, read_documents
-from aloft.egress import EgressGuard, local_only
+from aloft.egress import EgressGuard, hosts_of, local_only
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Evaluator
 from aloft.evaluation.measure import as_json, measure_parts
@@ -54,7 +54,7 @@ from aloft.training_sets import build_training_sets, split_pairs
 logger = logging.getLogger(__name__)
 
 STAGES = ("documents", "passages", "ratings", "pairs", "negatives", "sets", "train", "evaluate")
-_PROMPTS = 1  # raised when a prompt's wording changes: journals of older wordings are not reused
+_PROMPTS = 2  # raised when a prompt's wording changes: journals of older wordings are not reused
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
 RecordT = TypeVar("RecordT")
@@ -126,8 +126,15 @@ def open_run(
 
     Without a configuration the folder's own is used.
     """
-    with RunFolder(out) as folder, local_only() as guard:
-        yield Run(folder, config or read_config(out), Models(teacher, progress), progress, guard)
+    config = config or read_config(out)
+    with RunFolder(out) as folder, local_only(_servers(config)) as guard:
+        yield Run(folder, config, Models(teacher, progress), progress, guard)
+
+
+def _servers(config: RunConfig) -> set[str]:
+    """Hosts other than this machine that the configuration names as servers."""
+    urls = [name.removeprefix(SERVER) for name in config.servers]
+    return {host for url in urls for host in hosts_of(url, allow_remote=config.allow_remote)}
 
 
 def read_config(out: Path) -> RunConfig:
@@ -179,7 +186,7 @@ def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answe
     """
     contract = read_contract(out / "models")
     models = Models(progress=progress)
-    with RunFolder(out) as folder, local_only():
+    with RunFolder(out) as folder, local_only(_servers(read_config(out))):
         passages = folder.read_records("passages.jsonl", Passage)
         return ask(Retriever(contract, passages, models, folder), question, models)
 
@@ -529,11 +536,11 @@ class Run:
         Raises:
             AloftError: a model is missing, or the questions do not fit the documents.
         """
-        for name in {self.config.embedder, self.config.generator_model, self.config.reranker}:
-            if name is not None:
-                resolve_model(name)
+        names = {self.config.embedder, self.config.generator_model, self.config.reranker}
         if self.models.given is None:
-            resolve_model(self.config.teacher)
+            names.add(self.config.teacher)
+        for name in names - {None}:
+            self.models.fingerprint(str(name))
         self.human_questions  # noqa: B018 - reading them is the check
 
     @cached_property
@@ -621,6 +628,7 @@ class Run:
             **{name: [as_json(row) for row in rows] for name, rows in measured.items()},
             "shipped": as_json(measured["stacks"][0]),
             "connections_refused": list(self._guard.refused),
+            "text_sent_to": sorted(self._guard.reached),
             "peak_memory_megabytes": peak_memory_megabytes(),
         }
 

@@ -69,6 +69,7 @@ class QAPair:
     passage_id: str
     question: str
     answer: str
+    tries: int = 1  # replies that it took
 
     @property
     def id(self) -> str:

@@ -109,6 +109,39 @@ def test_a_cut_reply_is_not_used_though_it_could_be_read() -> None:
     assert outcome == rejected("reply was cut", "Who?\n\n### Answer\nMary")
 
 
+@pytest.mark.parametrize(
+    "first", [None, "I can not.", f" {EXAMPLES[0][2]}\nAnswer: {EXAMPLES[0][3]}"]
+)
+def test_what_can_not_be_used_is_asked_once_more_by_a_seed(first: str | None) -> None:
+    good = " Who is the pilot?\nAnswer: Mary Dunn"
+    teacher = ScriptedTeacher(lambda prompt: first if prompt.seed is None else good)
+    (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)
+    assert outcome == QAPair(
+        passage_id=PORT.id, question="Who is the pilot?", answer="Mary Dunn", tries=2
+    )
+    greedy, drawn = teacher.asked
+    assert replace(drawn, seed=None) == greedy
+
+
+def test_only_what_failed_is_asked_again_and_by_a_seed_of_its_own() -> None:
+    ports = [replace(PORT, start=i, text=f"{SPAN} No {i}.") for i in range(6)]
+    good = " Who?\nAnswer: Mary Dunn"
+
+    def reply(prompt: Prompt) -> str:
+        is_bad = any(f"No {i}." in prompt.messages[1].content for i in (1, 4))
+        return "no" if is_bad else good
+
+    def seeds(some: Sequence[Passage]) -> list[int | None]:
+        teacher = ScriptedTeacher(reply)
+        list(generate_pairs(some, teacher, SHOWN, seed=3))
+        return [prompt.seed for prompt in teacher.asked]
+
+    drawn = seeds(ports)
+    assert drawn[:6] == [None] * 6
+    assert len(set(drawn[6:])) == 2
+    assert seeds(ports[4:])[2:] == drawn[7:]  # whatever batch it is in
+
+
 def test_each_passage_is_asked_about_as_often_as_said_and_it_can_be() -> None:
     long = Passage(document_id="a.txt", text=sentences(5), start=0)
     teacher = ScriptedTeacher(lambda _: " Which?\nAnswer: Berth")
@@ -127,7 +160,7 @@ def test_a_passage_without_a_title_is_named_by_its_start() -> None:
     texts = ["Tide tables. The sea rises.", "# Tides\nThe sea.", "word " * 40]
     passages = [Passage(document_id="a", text=text, start=0) for text in texts]
     list(generate_pairs(passages, teacher, SHOWN, seed=0))
-    topics = [prompt.messages[1].content.split("\n")[0] for prompt in teacher.asked]
+    topics = [prompt.messages[1].content.split("\n")[0] for prompt in teacher.asked[:3]]
     assert topics == ["Topic: Tide tables", "Topic: # Tides", "Topic: " + ("word " * 40)[:80]]
 
 

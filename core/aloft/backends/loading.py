@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
+from aloft.config import SERVER
 from aloft.models import Embedder, LanguageModel, Progress, Reranker, no_progress
 
 _UNKNOWN_WINDOW = 2048
@@ -30,8 +31,13 @@ class Models:
         """Name a model's weights without loading them.
 
         Raises:
-            ModelError: the model is not on this machine.
+            ModelError: the model is not on this machine, or a server that is to tell what model it
+                holds does not answer.
         """
+        if name.startswith(SERVER):
+            from aloft.backends.server import fingerprint_of
+
+            return fingerprint_of(name) or self.language_model(name).fingerprint
         return fingerprint_folder(Path(resolve_model(name)))
 
     def context_window(self, name: str) -> int:
@@ -40,6 +46,8 @@ class Models:
         Raises:
             ModelError: the model is not on this machine.
         """
+        if name.startswith(SERVER):
+            return _UNKNOWN_WINDOW
         file = Path(resolve_model(name)) / "config.json"
         facts = json.loads(file.read_bytes()) if file.exists() else {}
         found = facts.get("max_position_embeddings")
@@ -57,9 +65,7 @@ class Models:
         """A language model with an adapter or without; the one loaded before is let go."""
         if self._language is None or self._language[0] != (name, adapter):
             self.release()
-            from aloft.backends.transformers import TransformersLanguageModel
-
-            self._language = ((name, adapter), TransformersLanguageModel(name, adapter))
+            self._language = ((name, adapter), _load(name, adapter))
         return self._language[1]
 
     def embedder(self, name: str) -> Embedder:
@@ -80,3 +86,13 @@ class Models:
         """Let the language model go, so that a training has the memory."""
         self._language = None
         gc.collect()
+
+
+def _load(name: str, adapter: Path | None) -> LanguageModel:
+    if name.startswith(SERVER):
+        from aloft.backends.server import ServerLanguageModel
+
+        return ServerLanguageModel(name)
+    from aloft.backends.transformers import TransformersLanguageModel
+
+    return TransformersLanguageModel(name, adapter)

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+)
 
 from aloft.backends.device import best_device, has_bf16, quiet_libraries
 from aloft.backends.embedded import resolve_model
@@ -17,14 +23,16 @@ from aloft.models import Floats, Prompt, Reply
 
 _BATCH_TOKENS = 16_384  # padded tokens computed at once: bounds memory, long prompts go in few rows
 _BATCH_ROWS = 32  # measured: decoding gains nothing beyond, on 2 cores
+_SAMPLED_FROM = 50  # most likely tokens
 _SHORTEST_SHARED = 32  # tokens; a shorter common start is not worth a cache
 
 
 class TransformersLanguageModel:
     """A causal language model in this process, with an adapter where one was trained.
 
-    Replies are greedy. Prompts are grouped by length, padded on the left, and a start that all
-    prompts of a call share (instructions, worked examples) is computed once and kept.
+    Replies are greedy where a prompt has no seed, else drawn by it. Prompts are grouped by
+    length, padded on the left, and a start that all prompts of a call share (instructions, worked
+    examples) is computed once and kept.
 
     Raises:
         ModelError: the model is not on this machine, or its tokenizer has no chat template
@@ -62,12 +70,14 @@ class TransformersLanguageModel:
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
-        """Reply to each prompt greedily; a reply ends before a stop string or at the turn's end."""
+        """Reply to each prompt; a reply ends before a stop string or at the turn's end."""
         encoded = [encode_prompt(self.tokenizer, prompt) for prompt in prompts]
         replies: list[Reply | None] = [None] * len(prompts)
         shared = self._share(encoded)
         for batch in _batches([len(ids) for ids in encoded], max_new_tokens):
-            written = self._generate([encoded[i] for i in batch], shared, max_new_tokens, stop)
+            rows = [encoded[i] for i in batch]
+            draw = _Draw([prompts[i] for i in batch])
+            written = self._generate(rows, shared, max_new_tokens, stop, draw)
             for i, ids in zip(batch, written, strict=True):
                 replies[i] = self._reply(ids, len(encoded[i]), max_new_tokens, stop)
         return [reply for reply in replies if reply is not None]
@@ -134,7 +144,12 @@ class TransformersLanguageModel:
         }
 
     def _generate(
-        self, rows: list[list[int]], shared: list[int], max_new_tokens: int, stop: Sequence[str]
+        self,
+        rows: list[list[int]],
+        shared: list[int],
+        max_new_tokens: int,
+        stop: Sequence[str],
+        draw: "_Draw",
     ) -> list[list[int]]:
         inputs = self._pad(rows, len(shared))
         width = inputs["input_ids"].shape[1]
@@ -153,6 +168,7 @@ class TransformersLanguageModel:
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=self.tokenizer.eos_token_id,
                 stopping_criteria=criteria,
+                logits_processor=LogitsProcessorList([draw] if draw.is_needed else []),
             )
         written: list[list[int]] = output[:, width:].tolist()
         return written
@@ -169,6 +185,32 @@ class TransformersLanguageModel:
             prompt_tokens=read,
             new_tokens=len(ids),
         )
+
+
+class _Draw(LogitsProcessor):
+    """Draws the next token of each row that has a seed; greedy decoding then takes what is left.
+
+    The largest of logits with Gumbel noise added is a sample of their softmax; with the noise of
+    a row made from its own seed and step no other row of the batch changes it.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt]) -> None:
+        self._prompts = prompts
+        self._step = 0
+        self.is_needed = any(prompt.seed is not None for prompt in prompts)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        values, tokens = scores.float().topk(min(_SAMPLED_FROM, scores.shape[1]), dim=-1)
+        for row, prompt in enumerate(self._prompts):
+            if prompt.seed is None:
+                continue
+            noise = np.random.default_rng((prompt.seed, self._step)).gumbel(size=values.shape[1])
+            noised = values[row] / prompt.temperature + torch.from_numpy(noise).to(values)
+            drawn = tokens[row, noised.argmax()].clone()
+            scores[row] = float("-inf")
+            scores[row, drawn] = 0.0
+        self._step += 1
+        return scores
 
 
 class _StopAt(StoppingCriteria):

@@ -466,6 +466,8 @@ def _circumstances(report: Report) -> Iterator[Block]:
         rows.append(("peak memory", f"{report['peak_memory_megabytes']:,} MB"))
     if "connections_refused" in report:
         rows.append(("network", _connections(report["connections_refused"])))
+    if report.get("text_sent_to"):
+        rows.append(("text left this machine for", ", ".join(report["text_sent_to"])))
     if rows:
         yield Table(caption="Circumstances.", header=("what", "value"), rows=rows)
 

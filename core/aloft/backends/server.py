@@ -1,0 +1,276 @@
+"""Turns an OpenAI-compatible server, on this machine or next to it, into a language model.
+
+vLLM, llama.cpp, Ollama, LM Studio and others speak the same two calls: `/chat/completions` for
+conversations and `/completions` for plain text. A model is named `openai:URL`, or
+`openai:URL#MODEL` where the server holds several, such as `openai:http://localhost:8000/v1#qwen`.
+"""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import httpx
+import numpy as np
+
+from aloft.config import SERVER
+from aloft.errors import ModelError
+from aloft.hosted import plain_text, read_reply, turns
+from aloft.models import Floats, Prompt, Reply
+from aloft.records import content_id
+
+_CONCURRENCY = 16  # what a local server batches well; more only wait in its queue
+_TIMEOUT = httpx.Timeout(600.0, connect=10.0)  # seconds; a large model on a processor is slow
+_TRIES = 7  # with the pauses below about a minute: a server has time to be started again
+_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds
+_AGAIN = frozenset({408, 409, 425, 429})  # and every 5xx
+_REFUSED_FORM = frozenset({400, 422})
+_TOO_LONG = ("context", "too long", "maximum", "exceed")
+_ALTERNATIVES = 20  # most that vLLM tells; the digits 0 to 9 are among them
+_CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's words
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """The address and the model, "" where none is named, of an `openai:` name.
+
+    Raises:
+        ModelError: there is no address in it.
+    """
+    address, _, model = name.removeprefix(SERVER).partition("#")
+    if not address.startswith(("http://", "https://")):
+        raise ModelError(
+            f'"{name}" names no server. Write openai:URL or openai:URL#MODEL, such as '
+            "openai:http://localhost:8000/v1"
+        )
+    return address.rstrip("/"), model
+
+
+def fingerprint_of(name: str) -> str | None:
+    """What the replies depend on, without asking the server; None where only it knows the model.
+
+    The address is no part of it: a server on another port goes on with the same run.
+    """
+    model = parse_name(name)[1]
+    return content_id("server", model) if model else None
+
+
+class ServerLanguageModel:
+    """A language model behind an OpenAI-compatible server.
+
+    Prompts are asked many at a time. What a server refuses for the moment (429, 5xx), does not
+    answer, or answers with something else than a reply is asked again after a pause; a server
+    that stays away ends the work with one line, and a run goes on from there another time.
+
+    The environment's proxies are not used: they would carry documents elsewhere. A key, where
+    the server wants one, is read from ALOFT_API_KEY.
+
+    Args:
+        name: `openai:URL` or `openai:URL#MODEL`.
+        concurrency: Prompts asked at a time.
+        pauses: Seconds between one try and the next.
+
+    Raises:
+        ModelError: no model is named and the server does not answer or holds more than one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        concurrency: int = _CONCURRENCY,
+        pauses: Sequence[float] = _PAUSES,
+    ) -> None:
+        self._address, wanted = parse_name(name)
+        key = os.environ.get("ALOFT_API_KEY")
+        self._client = httpx.Client(
+            base_url=self._address,
+            timeout=_TIMEOUT,
+            trust_env=False,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            limits=httpx.Limits(max_connections=concurrency),
+        )
+        self._concurrency = concurrency
+        self._pauses = tuple(pauses)
+        self._can_continue = True  # until the server refuses to go on from a given start
+        self._lock = threading.Lock()
+        self.retries = 0
+        self.model = wanted or self._only_model()
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model, not the address."""
+        return content_id("server", self.model)
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        """Reply to each prompt; greedy, or sampled by the prompt's own seed."""
+        ask = partial(self._complete, max_new_tokens=max_new_tokens, stop=stop)
+        return self._each(ask, prompts)
+
+    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+        """Probability of each choice as the next token; (prompts, choices), rows sum to 1.
+
+        Raises:
+            ModelError: the server tells no probabilities.
+        """
+        rows = self._each(partial(self._score, choices=choices), prompts)
+        return np.array(rows, np.float32).reshape(len(prompts), len(choices))
+
+    def _each(self, work: Any, prompts: Sequence[Prompt]) -> list[Any]:
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            pending = [pool.submit(work, prompt) for prompt in prompts]
+            try:
+                return [one.result() for one in pending]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _complete(self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str]) -> Reply:
+        body: dict[str, Any] = {"max_tokens": max_new_tokens, **_sampling(prompt)}
+        if stop:
+            body["stop"] = list(stop)[:4]  # the API's limit; the rest are looked for in the text
+        answer = self._post(prompt, body, _replied)
+        if answer is None:
+            return Reply(text="", is_finished=False)
+        choice, usage = answer
+        reply = read_reply(_text_of(choice), prompt, stop, choice)
+        return Reply(
+            text=reply.text,
+            is_finished=reply.is_finished,
+            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            new_tokens=int(usage.get("completion_tokens") or 0),
+        )
+
+    def _score(self, prompt: Prompt, *, choices: Sequence[str]) -> list[float]:
+        told: dict[str, Any] = {"logprobs": _ALTERNATIVES}
+        if not prompt.is_plain:
+            told = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
+        answer = self._post(prompt, {"max_tokens": 1, "temperature": 0.0, **told}, _replied)
+        likely = _alternatives(answer[0]) if answer else {}
+        chances = [sum(p for token, p in likely.items() if token.strip() == c) for c in choices]
+        if not sum(chances):
+            raise ModelError(
+                f"The server at {self._address} tells no probabilities of {', '.join(choices)}. "
+                'Set ratings.method to "generate" or "none".'
+            )
+        return [chance / sum(chances) for chance in chances]
+
+    def _post(self, prompt: Prompt, body: dict[str, Any], read: Any) -> Any:
+        """Ask about one prompt; None where it is longer than the server reads."""
+        if prompt.is_plain:
+            text = plain_text(prompt)
+            return self._ask("POST", "/completions", {**body, "prompt": text}, read)
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns(prompt)]
+        if prompt.prefix and self._can_continue:
+            begun = [*messages, {"role": "assistant", "content": prompt.prefix}]
+            try:
+                return self._ask(
+                    "POST", "/chat/completions", {**body, **_CONTINUE, "messages": begun}, read
+                )
+            except _RefusedFormError:
+                self._can_continue = False
+        return self._ask("POST", "/chat/completions", {**body, "messages": messages}, read)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None, read: Any) -> Any:
+        fault = ""
+        for attempt in range(_TRIES):
+            pause = self._pauses[min(attempt, len(self._pauses) - 1)]
+            try:
+                sent = {"model": self.model, **body} if body is not None else None
+                response = self._client.request(method, self._address + path, json=sent)
+                if response.is_success:
+                    return read(response.json())
+            except httpx.TransportError as error:
+                fault = str(error) or type(error).__name__
+            except (ValueError, KeyError, IndexError, TypeError):
+                fault = "it answers with something that is not a reply"
+            else:
+                fault = f"{response.status_code} {_said(response)}"
+                if response.status_code not in _AGAIN and response.status_code < 500:
+                    return self._refused(response, body)
+                pause = _asked_pause(response, pause)
+            if attempt + 1 < _TRIES:
+                with self._lock:
+                    self.retries += 1
+                time.sleep(pause * random.uniform(0.8, 1.2))
+        raise ModelError(
+            f"The server at {self._address} gave no reply in {_TRIES} tries ({fault}). Start it, "
+            "then run the same command again: it goes on where it stopped."
+        )
+
+    def _refused(self, response: httpx.Response, body: dict[str, Any] | None) -> None:
+        said = _said(response)
+        if response.status_code in (401, 403):
+            raise ModelError(f"{self._address} wants a key ({said}). Set ALOFT_API_KEY.")
+        if response.status_code in _REFUSED_FORM | {413}:
+            if any(word in said.lower() for word in _TOO_LONG):
+                return  # one passage is longer than the server reads: that is its rejection
+            if body is not None and _CONTINUE.keys() <= body.keys():
+                raise _RefusedFormError(said)
+        raise ModelError(
+            f"The server at {self._address} refused: {response.status_code} {said}. "
+            "Check the address and the model."
+        )
+
+    def _only_model(self) -> str:
+        listed: list[str] = self._ask("GET", "/models", None, _listed)
+        if len(listed) == 1:
+            return listed[0]
+        raise ModelError(
+            f"The server at {self._address} holds {len(listed)} models: {', '.join(listed)}. "
+            f"Name one: {SERVER}{self._address}#MODEL"
+        )
+
+
+class _RefusedFormError(Exception):
+    """The server does not go on from a start that it is given."""
+
+
+def _sampling(prompt: Prompt) -> dict[str, Any]:
+    if prompt.seed is None:
+        return {"temperature": 0.0}
+    return {"temperature": prompt.temperature, "seed": prompt.seed % 2**31}
+
+
+def _listed(answer: Any) -> list[str]:
+    return [str(model["id"]) for model in answer["data"]]
+
+
+def _replied(answer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The first choice and the counts of tokens; whatever is no reply raises."""
+    choice = answer["choices"][0]
+    _text_of(choice)
+    return choice, answer.get("usage") or {}
+
+
+def _text_of(choice: dict[str, Any]) -> str:
+    text = choice["text"] if "text" in choice else choice["message"]["content"]
+    if not isinstance(text, str | None):
+        raise TypeError("a reply is text")
+    return text or ""
+
+
+def _alternatives(choice: dict[str, Any]) -> dict[str, float]:
+    """Probabilities of the tokens that could have come first, in either call's form."""
+    told = choice.get("logprobs") or {}
+    if told.get("content"):
+        pairs = [(one["token"], one["logprob"]) for one in told["content"][0]["top_logprobs"]]
+    else:
+        pairs = list(((told.get("top_logprobs") or [{}])[0] or {}).items())
+    return {token: float(np.exp(logprob)) for token, logprob in pairs}
+
+
+def _said(response: httpx.Response) -> str:
+    return " ".join(response.text.split())[:200]
+
+
+def _asked_pause(response: httpx.Response, pause: float) -> float:
+    try:
+        return min(max(float(response.headers["Retry-After"]), 0.0), 60.0)
+    except (KeyError, ValueError):
+        return pause

@@ -1,0 +1,325 @@
+"""A server of OpenAI's protocol as a teacher: what goes over the wire, and what faults cost."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import log
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("httpx")
+
+from aloft.backends.loading import Models
+from aloft.backends.server import ServerLanguageModel, fingerprint_of, parse_name
+from aloft.config import load_config
+from aloft.egress import EgressRefusedError, hosts_of, local_only
+from aloft.errors import AloftError, ConfigError, ModelError
+from aloft.models import LanguageModel, Prompt, ScoringModel
+from aloft.records import Message
+
+Answer = tuple[int, Any]  # status, and JSON or bytes
+NO_PAUSE = (0.0,)
+
+
+class Server:
+    """Serves one model by a function from (path, body) to an answer, and remembers the calls."""
+
+    def __init__(self, answer: Callable[[str, dict[str, Any]], Answer]) -> None:
+        self.answer = answer
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.headers: list[dict[str, str]] = []
+        self.models = ["small"]
+        lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._send(200, {"data": [{"id": name} for name in outer.models]})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    outer.calls.append((self.path, body))
+                    outer.headers.append(dict(self.headers))
+                    status, content = outer.answer(self.path, body)
+                self._send(status, content)
+
+            def _send(self, status: int, content: Any) -> None:
+                data = content if isinstance(content, bytes) else json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.send_header("Retry-After", "0")
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def model(self, **options: Any) -> ServerLanguageModel:
+        return ServerLanguageModel(f"openai:{self.url}", **{"pauses": NO_PAUSE, **options})
+
+
+def chat(text: str, reason: str = "stop") -> Answer:
+    choice = {"message": {"content": text}, "finish_reason": reason}
+    return 200, {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+
+
+@pytest.fixture
+def serve(loopback: None) -> Iterator[Callable[[Callable[[str, dict[str, Any]], Answer]], Server]]:
+    started: list[Server] = []
+
+    def start(answer: Callable[[str, dict[str, Any]], Answer]) -> Server:
+        started.append(Server(answer))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.http.shutdown()
+        server.http.server_close()
+
+
+def asked(text: str = "Ask.", **more: Any) -> Prompt:
+    return Prompt(messages=(Message(role="user", content=text),), **more)
+
+
+Serve = Callable[[Callable[[str, dict[str, Any]], Answer]], Server]
+
+
+def test_a_conversation_is_sent_whole_with_its_start_of_a_reply(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("Why?\n### Answer\nSo."))
+    model = server.model()
+    (reply,) = model.complete([asked(prefix="### Question\n")], max_new_tokens=9, stop=("\n\n",))
+
+    assert isinstance(model, ScoringModel)
+    assert isinstance(model, LanguageModel)
+    assert (reply.text, reply.is_finished) == ("Why?\n### Answer\nSo.", True)
+    assert (reply.prompt_tokens, reply.new_tokens) == (7, 3)
+    ((path, body),) = server.calls
+    assert path == "/v1/chat/completions"
+    assert body == {
+        "model": "small",
+        "max_tokens": 9,
+        "temperature": 0.0,
+        "stop": ["\n\n"],
+        "continue_final_message": True,
+        "add_generation_prompt": False,
+        "messages": [
+            {"role": "user", "content": "Ask."},
+            {"role": "assistant", "content": "### Question\n"},
+        ],
+    }
+
+
+def test_plain_text_goes_to_completions(serve: Serve) -> None:
+    server = serve(lambda _path, _body: (200, {"choices": [{"text": " B\n\nC"}]}))
+    (reply,) = server.model().complete(
+        [asked("A", prefix=":", is_plain=True)], max_new_tokens=9, stop=("\n\n",)
+    )
+    assert reply.text == " B"
+    assert server.calls[0][0] == "/v1/completions"
+    assert server.calls[0][1]["prompt"] == "A:"
+
+
+def test_a_seed_is_sent_with_its_temperature(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("x"))
+    server.model().complete([asked(seed=2**31 + 5, temperature=0.9)], max_new_tokens=9)
+    body = server.calls[0][1]
+    assert (body["seed"], body["temperature"]) == (5, 0.9)
+
+
+def test_a_reply_at_its_limit_is_cut(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("x", "length"))
+    (reply,) = server.model().complete([asked()], max_new_tokens=9)
+    assert not reply.is_finished
+
+
+@pytest.mark.parametrize("text", ["<|im_start|>", "</s>", "[INST]", "<end_of_turn>", "<｜User｜>"])
+def test_control_tokens_in_documents_are_broken_up_and_replies_made_whole(
+    serve: Serve, text: str
+) -> None:
+    server = serve(lambda _path, body: chat("said: " + body["messages"][0]["content"]))
+    (reply,) = server.model().complete([asked(f"a {text} b")], max_new_tokens=9)
+    sent = server.calls[0][1]["messages"][0]["content"]
+    assert text not in sent
+    assert sent.replace("\u2060", "") == f"a {text} b"
+    assert reply.text == f"said: a {text} b"
+
+
+def test_a_server_that_takes_no_start_of_a_reply_is_asked_without(serve: Serve) -> None:
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        strict = "continue_final_message" in body
+        return (422, {"detail": "Unexpected fields"}) if strict else chat("### Question\nWhy?")
+
+    server = serve(answer)
+    model = server.model(concurrency=1)
+    replies = model.complete([asked(prefix="### Question\n")] * 3, max_new_tokens=9)
+    assert [reply.text for reply in replies] == ["Why?"] * 3
+    assert len(server.calls) == 4  # it is tried once, not once a prompt
+    assert server.calls[-1][1]["messages"] == [{"role": "user", "content": "Ask."}]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        (429, {"error": "slow down"}),
+        (500, {"error": "oops"}),
+        (503, b""),
+        (200, b"<html>busy</html>"),
+        (200, {}),
+        (200, {"choices": []}),
+        (200, {"choices": [{"finish_reason": "stop"}]}),
+        (200, {"choices": [{"message": None}]}),
+        (200, []),
+    ],
+)
+def test_a_fault_costs_a_retry_and_no_record(serve: Serve, fault: Answer) -> None:
+    failed: set[str] = set()
+
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        text = body["messages"][0]["content"]
+        if text in failed:
+            return chat(f"to {text}")
+        failed.add(text)
+        return fault
+
+    server = serve(answer)
+    model = server.model()
+    replies = model.complete([asked(str(i)) for i in range(20)], max_new_tokens=9)
+    assert [reply.text for reply in replies] == [f"to {i}" for i in range(20)]
+    assert model.retries >= 20  # a connection that is reset is one more
+
+
+def test_a_server_that_dies_in_the_middle_is_told_in_one_line(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("x"))
+    model = server.model()
+    model.complete([asked()], max_new_tokens=9)
+    server.http.shutdown()
+    server.http.server_close()
+    with pytest.raises(ModelError) as caught:
+        model.complete([asked()] * 3, max_new_tokens=9)
+    assert "gave no reply in 7 tries" in str(caught.value)
+    assert "goes on where it stopped" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_prompt_longer_than_the_server_reads_is_a_cut_reply(serve: Serve) -> None:
+    said = {"error": {"message": "This model's maximum context length is 2048 tokens."}}
+    server = serve(lambda _path, _body: (400, said))
+    (reply,) = server.model().complete([asked(prefix="x")], max_new_tokens=9)
+    assert (reply.text, reply.is_finished) == ("", False)
+    assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize(("status", "says"), [(401, "ALOFT_API_KEY"), (404, "Check the address")])
+def test_what_a_retry_can_not_mend_is_told_at_once(serve: Serve, status: int, says: str) -> None:
+    server = serve(lambda _path, _body: (status, {"error": "no"}))
+    with pytest.raises(ModelError, match=says):
+        server.model().complete([asked()], max_new_tokens=9)
+    assert len(server.calls) == 1
+
+
+def test_the_key_is_the_users_own_for_this_and_no_proxy_is_asked(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "for somebody else")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALOFT_API_KEY", "mine")
+    server = serve(lambda _path, _body: chat("x"))
+    server.model().complete([asked()], max_new_tokens=9)
+    assert server.headers[0]["Authorization"] == "Bearer mine"
+
+
+def test_choices_are_scored_by_the_first_token(serve: Serve) -> None:
+    def answer(_path: str, _body: dict[str, Any]) -> Answer:
+        told = [("7", 0.6), (" 7", 0.1), ("3", 0.1), ("x", 0.2)]
+        top = [{"token": token, "logprob": log(p)} for token, p in told]
+        choice = {"message": {"content": "7"}, "logprobs": {"content": [{"top_logprobs": top}]}}
+        return 200, {"choices": [choice]}
+
+    server = serve(answer)
+    scores = server.model().score_choices([asked(prefix="Mark: ")] * 2, ("3", "7", "9"))
+    assert scores == pytest.approx(np.array([[0.125, 0.875, 0.0]] * 2))
+    assert server.calls[0][1]["max_tokens"] == 1
+    assert server.calls[0][1]["top_logprobs"] == 20
+
+
+def test_a_server_without_probabilities_is_told(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("7"))
+    with pytest.raises(ModelError, match=r'Set ratings.method to "generate"'):
+        server.model().score_choices([asked()], ("3", "7"))
+
+
+def test_the_only_model_is_taken_and_one_of_several_must_be_named(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("x"))
+    assert server.model().model == "small"
+    server.models = ["small", "large"]
+    with pytest.raises(ModelError, match=r"holds 2 models: small, large\. Name one"):
+        server.model()
+    named = ServerLanguageModel(f"openai:{server.url}#large")
+    assert named.model == "large"
+
+
+def test_a_model_is_named_by_itself_whatever_its_address(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("x"))
+    named = "openai:http://localhost:1/v1#small"
+    assert fingerprint_of(named) == server.model().fingerprint
+    assert fingerprint_of("openai:http://localhost:1/v1") is None
+    assert Models().fingerprint(named) == server.model().fingerprint  # nobody listens on port 1
+    assert parse_name("openai:https://box.lan/v1/#a/b") == ("https://box.lan/v1", "a/b")
+    with pytest.raises(ModelError, match="names no server"):
+        parse_name("openai:gpt-4")
+
+
+def test_models_loads_a_server_by_its_name(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("x"))
+    model = Models().language_model(f"openai:{server.url}")
+    assert model.complete([asked()], max_new_tokens=3)[0].text == "x"
+
+
+# ---- what may leave the machine
+
+
+def test_a_server_on_this_machine_needs_nothing() -> None:
+    assert hosts_of("http://localhost:8000/v1") == set()
+    assert hosts_of("http://127.0.0.1:8000/v1#m") == set()
+    assert hosts_of("http://[::1]:8000/v1") == set()
+
+
+@pytest.mark.parametrize("host", ["192.168.1.7", "10.0.0.9"])
+def test_a_server_next_to_it_is_open_and_no_other(host: str) -> None:
+    allowed = hosts_of(f"http://{host}:8000/v1")
+    assert allowed == {host}
+    with local_only(allowed) as guard, socket.socket(type=socket.SOCK_DGRAM) as one:
+        one.connect((host, 9))  # of datagrams, which sends nothing
+        with pytest.raises(EgressRefusedError):
+            one.connect(("192.0.2.1", 9))
+    assert guard.reached == {host}
+    assert guard.refused == ["192.0.2.1"]
+
+
+def test_a_server_elsewhere_is_refused_unless_allowed() -> None:
+    with pytest.raises(ConfigError, match="allow_remote = true"):
+        hosts_of("https://8.8.8.8/v1")
+    assert hosts_of("https://8.8.8.8/v1", allow_remote=True) == {"8.8.8.8"}
+    with pytest.raises(ConfigError, match="is not known"):
+        hosts_of("http://no-such-host.invalid/v1")
+
+
+def test_a_served_model_can_teach_but_not_be_trained() -> None:
+    name = "openai:http://localhost:8000/v1"
+    with pytest.raises(AloftError, match=r"generator is openai:.* can not be trained"):
+        load_config("cpu", overrides={"teacher": name})
+    config = load_config("cpu", overrides={"teacher": name, "parts": ("embedder",)})
+    assert config.servers == (name,)
+    both = {"teacher": name, "generator": "embedded:smollm2-135m-instruct"}
+    assert load_config("cpu", overrides=both).servers == (name,)
+    with pytest.raises(AloftError, match="embedder is openai"):
+        load_config("cpu", overrides={"embedder": name})
