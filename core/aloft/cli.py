@@ -125,6 +125,12 @@ def pairs(run: RunPath) -> None:
     _stage("pairs", run)
 
 
+@app.command("filter")
+def filter_(run: RunPath) -> None:
+    """Drop the pairs that are not worth training on."""
+    _stage("filters", run)
+
+
 @app.command()
 def negatives(run: RunPath) -> None:
     """Mine hard negatives."""

@@ -3,14 +3,17 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from aloft.errors import ConfigError
 
 Part = Literal["embedder", "reranker", "generator"]
 PARTS: tuple[Part, ...] = ("embedder", "reranker", "generator")
+Kind = Literal["fact", "definition", "how", "why", "comparison", "numeric"]
+Filter = Literal["language", "self_contained", "leak", "support", "round_trip", "duplicate"]
+FILTERS: tuple[Filter, ...] = get_args(Filter)
 SERVER = "openai:"  # how the name of a model behind a server begins
 
 
@@ -64,10 +67,13 @@ class PairsConfig(_Settings):
     """How questions and answers are written (steps 2 and 3 of ALoFTRAG).
 
     Attributes:
-        form: "instruct" asks for both from the whole passage in the paper's form; "examples"
-            shows a few worked examples and one focus span of the passage, which models too
-            small to follow instructions can do.
-        per_passage: Pairs asked of each passage; with "instruct" the paper's 1.
+        form: "instruct" asks about the whole passage, which stands first, so that a cache reads it
+            once; "paper" is ALoFTRAG's own request; "examples" shows a few worked examples and
+            one focus span of the passage, which models too small to follow instructions can do.
+        per_passage: Pairs asked of each passage; None: one per 400 characters, at most 8. With
+            "paper" it is 1.
+        kinds: Of "instruct", the kinds of question with their shares; a passage is asked for each
+            kind at most once, and for a number only where it holds one.
         max_passages: Passages asked about, drawn at random with the run's seed; None: all.
         max_new_tokens: Longest reply; a longer one is cut and therefore rejected.
         language: English name of the language to write in; "auto": that of the passage.
@@ -76,8 +82,18 @@ class PairsConfig(_Settings):
         keep_at_least: Lowest mark of question and of answer kept when `rating` is on.
     """
 
-    form: Literal["instruct", "examples"] = "instruct"
-    per_passage: int = Field(default=1, ge=1, le=10)
+    form: Literal["instruct", "paper", "examples"] = "instruct"
+    per_passage: int | None = Field(default=None, ge=1, le=8)
+    kinds: dict[Kind, float] = Field(
+        default={
+            "fact": 3.0,
+            "definition": 1.0,
+            "how": 1.0,
+            "why": 1.0,
+            "comparison": 1.0,
+            "numeric": 1.0,
+        }
+    )
     max_passages: int | None = Field(default=None, ge=1)
     max_new_tokens: int = Field(default=512, ge=16)
     language: str = "auto"
@@ -85,13 +101,38 @@ class PairsConfig(_Settings):
     keep_at_least: float = Field(default=8.0, ge=0, le=10)
 
     @model_validator(mode="after")
-    def _instruct_writes_one_pair(self) -> Self:
-        if self.form == "instruct" and self.per_passage != 1:
+    def _paper_writes_one_pair(self) -> Self:
+        if self.form == "paper" and self.per_passage != 1:
             raise ValueError(
-                f'per_passage is {self.per_passage}, but form "instruct" writes one pair a '
-                'passage. Set per_passage to 1 or form to "examples".'
+                f'per_passage is {self.per_passage}, but form "paper" writes one pair a '
+                'passage. Set per_passage to 1 or form to "instruct".'
             )
         return self
+
+    @field_validator("kinds")
+    @classmethod
+    def _some_kind_is_wanted(cls, kinds: dict[Kind, float]) -> dict[Kind, float]:
+        if min(kinds.values(), default=0) < 0 or not sum(kinds.values()):
+            raise ValueError("shares are numbers from 0, and one at least is above 0.")
+        return kinds
+
+
+class FiltersConfig(_Settings):
+    """Which pairs are worth training on, by evidence.
+
+    Attributes:
+        use: The filters that are on; each looks at what those before it left. What each does is
+            said in `aloft.filters`.
+        support: Least share of the answer's words that stand in the passage.
+        round_trip_depth: Ranks of BM25 and of the embedder in which a question finds its passage.
+        similarity: Jaccard similarity of their words from which a question counts as a copy of
+            an earlier one.
+    """
+
+    use: tuple[Filter, ...] = FILTERS
+    support: float = Field(default=0.5, gt=0, le=1)
+    round_trip_depth: int = Field(default=10, ge=1)
+    similarity: float = Field(default=0.8, gt=0, le=1)
 
 
 class NegativesConfig(_Settings):
@@ -221,6 +262,7 @@ class RunConfig(_Settings):
     passages: PassagesConfig = PassagesConfig()
     ratings: RatingsConfig = RatingsConfig()
     pairs: PairsConfig = PairsConfig()
+    filters: FiltersConfig = FiltersConfig()
     negatives: NegativesConfig = NegativesConfig()
     training_sets: TrainingSetsConfig = TrainingSetsConfig()
     embedder_training: EmbedderTrainingConfig = EmbedderTrainingConfig()
@@ -272,6 +314,8 @@ _PAPER: dict[str, Any] = {
     "teacher": "Qwen/Qwen2-7B-Instruct",
     "embedder": "BAAI/bge-m3",
     "ratings": {"method": "generate", "keep_at_least": 8.0, "drop_share": 0.0},
+    "pairs": {"form": "paper", "per_passage": 1},
+    "filters": {"use": ()},
     "negatives": {"count": 9, "depth": 10, "margin": 0.0, "has_guard": False},
     "evaluation": {"max_new_tokens": 2048, "max_answer_questions": None},
 }
@@ -279,7 +323,7 @@ _CPU: dict[str, Any] = {
     "teacher": "embedded:smollm2-135m-instruct",
     "embedder": "embedded:all-minilm-l6-v2",
     "ratings": {"method": "none"},
-    "pairs": {"form": "examples", "per_passage": 2, "max_passages": 1500, "max_new_tokens": 64},
+    "pairs": {"form": "examples", "max_passages": 1500, "max_new_tokens": 64},
     "training_sets": {"contexts": 5, "max_generator_rows": 500},
     "generator_training": {
         "r": 32,

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from aloft import __version__, negatives, pairs, ratings
+from aloft import __version__, filters, negatives, pairs, ratings
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
 from aloft.config import PARTS, SERVER, Part, RunConfig, check_config
@@ -53,8 +53,25 @@ from aloft.training_sets import build_training_sets, split_pairs
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("documents", "passages", "ratings", "pairs", "negatives", "sets", "train", "evaluate")
-_PROMPTS = 2  # raised when a prompt's wording changes: journals of older wordings are not reused
+STAGES = (
+    "documents",
+    "passages",
+    "ratings",
+    "pairs",
+    "filters",
+    "negatives",
+    "sets",
+    "train",
+    "evaluate",
+)
+_ATTRIBUTES = {
+    "questions": "human_questions",
+    "filters": "filtered",
+    "sets": "training_sets",
+    "train": "artifacts",
+    "evaluate": "report",
+}
+_PROMPTS = 3  # raised when a prompt's wording changes: journals of older wordings are not reused
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
 RecordT = TypeVar("RecordT")
@@ -166,7 +183,7 @@ def read_report(out: Path) -> dict[str, Any]:
 
 def read_funnel(out: Path) -> list[dict[str, Any]]:
     """What each finished stage of a run folder kept and dropped."""
-    found = [out / "manifests" / f"{stage}.json" for stage in (*STAGES[:6], *PARTS)]
+    found = [out / "manifests" / f"{stage}.json" for stage in (*STAGES[:-2], *PARTS)]
     return [json.loads(path.read_bytes()) for path in found if path.exists()]
 
 
@@ -210,6 +227,7 @@ class Run:
         self._given: Path | Sequence[Document] | None = None
         self._questions: Path | None = None
         self._recipes: dict[str, str] = {}
+        self._wants_pairs = False
 
     def give(self, documents: Path | Sequence[Document], questions: Path | None = None) -> None:
         """Set what is read; without it the run folder's own documents are used."""
@@ -221,13 +239,7 @@ class Run:
 
     def do(self, stage: str) -> None:
         """Work a stage out, with all that comes before it."""
-        attribute = {
-            "questions": "human_questions",
-            "sets": "training_sets",
-            "train": "artifacts",
-            "evaluate": "report",
-        }
-        getattr(self, attribute.get(stage, stage))
+        getattr(self, _ATTRIBUTES.get(stage, stage))
 
     # ---- documents, passages
 
@@ -294,37 +306,62 @@ class Run:
             outcomes = [Rating(subject_id=p.id, criterion="passage", value=10.0) for p in asked]
         else:
             outcomes = self._journalled(
-                "ratings",
-                [_PROMPTS, config.method, self._teacher_id],
-                asked,
-                lambda some: ratings.rate_passages(some, self._teacher, config),
-                Rating,
+                "ratings", [_PROMPTS, config.method, self._teacher_id], asked, self._rate, Rating
             )
         marks, unreadable = split_rejections(outcomes, Rating)
         kept, low = ratings.select_rated(marks, config)
         self._finish("ratings", recipe, "ratings.jsonl", kept, unreadable + low, started)
         return kept
 
+    def _rate(self, some: Sequence[Passage]) -> list[Rating | Rejection]:
+        """Rate passages and, where pairs will be wanted, write these while the teacher knows them.
+
+        What has just been read for its mark is kept by the teacher (a prefix cache, keys and
+        values) and is not read again for its pairs. A passage whose mark then turns out to be
+        among the lowest was written about in vain: far less than reading all of them twice.
+        """
+        outcomes = list(ratings.rate_passages(some, self._teacher, self.config.ratings))
+        if self._writes_along:
+            passed = {o.subject_id for o in outcomes if ratings.may_be_kept(o, self.config.ratings)}
+            self._write([one for one in some if one.id in passed], no_progress)
+        return outcomes
+
+    @property
+    def _writes_along(self) -> bool:
+        """Whether rating and writing begin alike and pairs are what is worked for."""
+        share_opening = (
+            self.config.ratings.method == "expect" and self.config.pairs.form == "instruct"
+        )
+        return share_opening and self._wants_pairs
+
+    def _write(
+        self, asked: Sequence[Passage], progress: Progress | None = None
+    ) -> list[QAPair | Rejection]:
+        config, seed = self.config.pairs, self.config.seed
+        return self._journalled(
+            "pairs",
+            [
+                *(_PROMPTS, config.form, config.per_passage, config.kinds, config.max_new_tokens),
+                *(config.language, seed, self._teacher_id),
+            ],
+            asked,
+            lambda some: pairs.generate_pairs(some, self._teacher, config, seed=seed),
+            QAPair,
+            progress,
+        )
+
     @cached_property
     def pairs(self) -> list[QAPair]:
         """Questions and answers."""
         config = self.config.pairs
+        self._wants_pairs = True
         rated = {rating.subject_id for rating in self.ratings}
         asked = [passage for passage in self.passages if passage.id in rated]
         recipe = self._after("ratings", config, self.config.seed, self._teacher_id)
         if self._is_done("pairs", recipe):
             return self.folder.read_records("pairs.jsonl", QAPair)
         started = time.monotonic()
-        written = self._journalled(
-            "pairs",
-            [
-                *(_PROMPTS, config.form, config.per_passage, config.max_new_tokens),
-                *(config.language, self.config.seed, self._teacher_id),
-            ],
-            asked,
-            lambda some: pairs.generate_pairs(some, self._teacher, config, seed=self.config.seed),
-            QAPair,
-        )
+        written = self._write(asked)
         kept, dropped = split_rejections(written, QAPair)
         kept, repeated = pairs.drop_repeated_questions(kept)
         if config.rating:
@@ -362,11 +399,13 @@ class Run:
         stage: str,
         recipe: list[Any],
         subjects: Sequence[Any],
-        work: Callable[[Sequence[Any]], Iterator[RecordT | Rejection]],
+        work: Callable[[Sequence[Any]], Iterable[RecordT | Rejection]],
         cls: type[RecordT],
+        progress: Progress | None = None,
     ) -> list[RecordT | Rejection]:
         """Do what the journal lacks, batch by batch, and return all outcomes in subject order."""
         journal = self.folder.journal(stage, recipe_of(stage, *recipe))
+        tell = progress or self._progress
         missing = [subject for subject in subjects if subject.id not in journal]
         done = len(subjects) - len(missing)
         for start in range(0, len(missing), _TEACHER_BATCH):
@@ -375,7 +414,7 @@ class Run:
             for outcome in work(batch):
                 found[_subject_of(outcome)].append([type(outcome).__name__, to_json(outcome)])
             journal.add(found.items())
-            self._progress(f"writing {stage}", done + start + len(batch), len(subjects))
+            tell(f"writing {stage}", done + start + len(batch), len(subjects))
         outcomes: list[RecordT | Rejection] = []
         for subject in subjects:
             for kind, values in journal[subject.id]:
@@ -383,21 +422,53 @@ class Run:
                 outcomes.append(from_json(cls, values) if is_kept else from_json(Rejection, values))
         return outcomes
 
-    # ---- negatives, training sets
+    # ---- what is kept of it, negatives, training sets
+
+    @cached_property
+    def filtered(self) -> list[QAPair]:
+        """The pairs that are worth training on."""
+        config, name = self.config.filters, self.config.embedder
+        recipe = self._after("pairs", config, self.models.fingerprint(name))
+        if self._is_done("filters", recipe):
+            return self.folder.read_records("filtered.jsonl", QAPair)
+        started = time.monotonic()
+        kept, dropped = filters.filter_pairs(
+            self.pairs, self.passages, self._question_vectors, self._passage_vectors, config
+        )
+        if not kept:
+            raise DataError(
+                f"None of {len(self.pairs)} pairs passed the filters. See "
+                f"{self.folder.path / 'rejections' / 'filters.jsonl'}; try a larger teacher, or "
+                "fewer filters in filters.use."
+            )
+        self._finish("filters", recipe, "filtered.jsonl", kept, dropped, started)
+        return kept
+
+    @property
+    def _question_vectors(self) -> Floats:
+        """Of all pairs that were written, so that no filter's choice costs an encode."""
+        questions = [pair.question for pair in self.pairs]
+        return self._encode(self.config.embedder, "queries", questions)
+
+    @property
+    def _passage_vectors(self) -> Floats:
+        contents = [passage.content for passage in self.passages]
+        return self._encode(self.config.embedder, "passages", contents)
 
     @cached_property
     def negatives(self) -> list[Negatives]:
-        """Hard negatives of every pair, from the whole corpus."""
+        """Hard negatives of every pair that is kept, from the whole corpus."""
         name = self.config.embedder
-        recipe = self._after("pairs", self.config.negatives, self.models.fingerprint(name))
+        recipe = self._after("filters", self.config.negatives, self.models.fingerprint(name))
         if self._is_done("negatives", recipe):
             return self.folder.read_records("negatives.jsonl", Negatives)
         started = time.monotonic()
+        row_of = {pair.id: row for row, pair in enumerate(self.pairs)}
         mined = negatives.mine_negatives(
-            self.pairs,
+            self.filtered,
             self.passages,
-            self._encode(name, "queries", [pair.question for pair in self.pairs]),
-            self._encode(name, "passages", [passage.content for passage in self.passages]),
+            self._question_vectors[[row_of[pair.id] for pair in self.filtered]],
+            self._passage_vectors,
             self.config.negatives,
         )
         self._finish("negatives", recipe, "negatives.jsonl", mined, [], started)
@@ -418,7 +489,7 @@ class Run:
         if not self._is_done("sets", recipe):
             started = time.monotonic()
             train, held_out = split_pairs(
-                self.pairs,
+                self.filtered,
                 self.passages_by_id,
                 group_documents(self.documents),
                 config,
@@ -614,7 +685,7 @@ class Run:
         return report
 
     def _describe(self, measured: dict[str, Any], trained: dict[Part, Artifact]) -> dict[str, Any]:
-        facts = {stage: self._facts(stage) for stage in (*STAGES[:6], *trained, "evaluate")}
+        facts = {stage: self._facts(stage) for stage in (*STAGES[:-2], *trained, "evaluate")}
         return {
             "aloft": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -640,7 +711,7 @@ class Run:
 
     def _after(self, stage: str, *parts: Any) -> str:
         """A recipe that depends on all of an earlier stage's."""
-        getattr(self, {"sets": "training_sets"}.get(stage, stage))
+        getattr(self, _ATTRIBUTES.get(stage, stage))
         return recipe_of(self._recipes[stage], *parts)
 
     def _is_done(self, stage: str, recipe: str) -> bool:

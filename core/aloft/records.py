@@ -69,6 +69,7 @@ class QAPair:
     passage_id: str
     question: str
     answer: str
+    kind: str = ""  # of question, where one was asked for
     tries: int = 1  # replies that it took
 
     @property

@@ -170,6 +170,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path / ".lock")
+        self._journals: dict[str, Journal] = {}
 
     def __enter__(self) -> Self:
         with told_plainly(self.path):
@@ -195,8 +196,11 @@ class RunFolder:
         self._lock.release()
 
     def journal(self, stage: str, recipe: str) -> Journal:
-        """The journal of a stage under one recipe."""
-        return Journal(self.path / "work" / f"{stage}-{recipe}.jsonl")
+        """The journal of a stage under one recipe, read once."""
+        name = f"{stage}-{recipe}.jsonl"
+        if name not in self._journals:
+            self._journals[name] = Journal(self.path / "work" / name)
+        return self._journals[name]
 
     def is_done(self, stage: str, recipe: str) -> bool:
         """Whether the stage's file was finished under this very recipe."""

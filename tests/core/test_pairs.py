@@ -1,5 +1,6 @@
 """Pairs: what is asked of the teacher, which replies are used, and which questions are kept."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,8 @@ from aloft.config import PairsConfig
 from aloft.models import Prompt, Reply
 from aloft.pairs import (
     choose_focuses,
+    choose_kinds,
+    count_pairs,
     drop_repeated_questions,
     generate_pairs,
     holds,
@@ -21,7 +24,8 @@ from aloft.testing import ScriptedTeacher
 
 SPAN = "The port of Aberley has eleven berths, and its pilot is called Mary Dunn."
 PORT = Passage(document_id="port.md", text=SPAN, start=0, title="Aberley")
-INSTRUCT = PairsConfig(form="instruct")
+PAPER = PairsConfig(form="paper", per_passage=1)
+INSTRUCT = PairsConfig(form="instruct", kinds={"fact": 1})
 SHOWN = PairsConfig(form="examples", per_passage=1)
 
 
@@ -50,15 +54,47 @@ def sentences(count: int) -> str:
     return "\n\n".join(f"Berth {i:03} ".ljust(99, "x") + "." for i in range(count))
 
 
-def test_instruct_reads_question_and_answer_from_the_whole_passage() -> None:
+def test_the_papers_form_reads_question_and_answer_from_the_whole_passage() -> None:
     teacher = ScriptedTeacher(lambda _: "Who is the pilot?\n\n### Answer\nMs Dunn")
-    config = PairsConfig(form="instruct", language="Welsh")
+    config = PairsConfig(form="paper", per_passage=1, language="Welsh")
     (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
     # the answer stands in other words than the text, as a large model may write it
     assert outcome == QAPair(passage_id=PORT.id, question="Who is the pilot?", answer="Ms Dunn")
     (prompt,) = teacher.asked
     assert prompt.messages[1].content == f"Aberley\n{SPAN}"
     assert "fluent Welsh" in prompt.messages[0].content
+
+
+def test_a_passage_is_asked_for_each_kind_once() -> None:
+    teacher = ScriptedTeacher(
+        lambda p: (
+            "How?\n### Answer\nso" if "works" in p.messages[0].content else "Why?\n### Answer\nno"
+        )
+    )
+    config = PairsConfig(form="instruct", per_passage=5, kinds={"how": 1, "why": 1, "numeric": 9})
+    outcomes = list(generate_pairs([PORT], teacher, config, seed=0))  # PORT holds no digit
+    found = sorted((o.kind, o.question) for o in outcomes if isinstance(o, QAPair))
+    assert found == [("how", "How?"), ("why", "Why?")]
+    assert all(SPAN in prompt.messages[0].content for prompt in teacher.asked)
+
+
+def test_kinds_are_drawn_by_their_shares_and_the_passage() -> None:
+    passages = [replace(PORT, start=i, text=f"{SPAN} {i}") for i in range(400)]
+    drawn = [choose_kinds(p, 1, {"fact": 3, "why": 1, "how": 0}, seed=1) for p in passages]
+    assert drawn == [choose_kinds(p, 1, {"fact": 3, "why": 1, "how": 0}, seed=1) for p in passages]
+    counts = Counter(kind for kinds in drawn for kind in kinds)
+    assert set(counts) == {"fact", "why"}
+    assert 260 < counts["fact"] < 340  # 300 expected, standard deviation 8.7
+    assert choose_kinds(PORT, 2, {"numeric": 1}, seed=1) == ["fact"]  # nothing else is left
+
+
+@pytest.mark.parametrize(
+    ("characters", "count"), [(40, 1), (599, 1), (601, 2), (1001, 3), (90_000, 8)]
+)
+def test_a_long_passage_is_asked_about_more_often(characters: int, count: int) -> None:
+    passage = replace(PORT, text="x" * characters)
+    assert count_pairs(passage, PairsConfig()) == count
+    assert count_pairs(passage, PairsConfig(per_passage=4)) == 4
 
 
 def test_examples_read_question_and_answer_from_a_focus() -> None:

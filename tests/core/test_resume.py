@@ -17,7 +17,6 @@ STAGES = [
     "reading documents",
     "cutting passages",
     "writing ratings",
-    "writing pairs",
     "embedding questions",
     "embedding passages",
     "training the embedder",
@@ -27,7 +26,7 @@ STAGES = [
     "answering (base generator)",
     "answering (tuned generator)",
 ]
-FILES = ["documents", "passages", "ratings", "pairs", "negatives"]
+FILES = ["documents", "passages", "ratings", "pairs", "filtered", "negatives"]
 SETS = ["embedder", "reranker", "generator", "held_out"]
 
 

@@ -1,16 +1,19 @@
 """Passage to a request for one question and its answer, and the reply to the two.
 
-Two forms. "instruct" is the paper's: instructions, the whole passage, Markdown headings.
-"examples" is for models too small to follow instructions: worked examples, then one focus span of
-the passage under its title; the model goes on in the same form.
+Three forms. "paper" is the paper's: instructions, then the whole passage. "instruct" turns them
+round, so that all that is asked about a passage begins alike and is read once. "examples" is for
+models too small to follow instructions: worked examples, then one focus span of the passage under
+its title; the model goes on in the same form.
 """
 
 import re
 
+from aloft.config import Kind
 from aloft.models import Prompt
+from aloft.prompts import ask_about
 from aloft.records import Message
 
-_INSTRUCTIONS = (
+_PAPER = (
     "You write test questions for a search system. You are given one text. Write one question that "
     "this text, and nothing else, answers, and then its answer. A reader who has never seen the "
     "text must be able to ask and understand the question: name the things it is about, assume no "
@@ -18,8 +21,26 @@ _INSTRUCTIONS = (
     "needs a long one. Write natural, fluent {language}. Reply with two sections, headed "
     "### Question and ### Answer."
 )
-_ANSWER_HEADING = re.compile(r"\n\s*#{1,4}\s*Answer\s*:?\s*\n?")
-_HEADING = re.compile(r"\n\s*#{1,4}\s")
+_INSTRUCT = (
+    "Write one question that only this text answers, and its answer. {kind} Name the people, "
+    "places and things that the question is about, so that it is understood without the text; "
+    "never mention the text itself. Answer in a few words of the text. Write in {language}. Reply "
+    "with two sections, ### Question and ### Answer."
+)
+KINDS: dict[Kind, str] = {
+    "fact": "Ask for one fact: who, what, which, where or when.",
+    "definition": "Ask what something is or means.",
+    "how": "Ask how something works or is done.",
+    "why": "Ask why something is so or happened.",
+    "comparison": "Ask how two things differ or what they share.",
+    "numeric": "Ask for a number, an amount or a date.",
+}
+_PREFIX = "### Question\n"
+_ANSWER_HEADING = re.compile(
+    r"\n\s*(?:#{1,4}\s*\**\s*Answer\s*\**\s*:?|\**\s*Answer\s*(?::\s*\**|\**\s*:))\s*\n?",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(r"\n\s*(?:#{1,4}\s|\**Question\b)")
 
 # (title, text, question, answer): written for Aloft, about four unlike subjects
 EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
@@ -52,20 +73,27 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
         "cristae",
     ),
 )
-STOP_INSTRUCT: tuple[str, ...] = ()
-STOP_EXAMPLES: tuple[str, ...] = ("\n\n", "\nTopic:", "\nText:", "\nQuestion:")
+STOP_INSTRUCT = ("### Question",)  # a second pair is not asked for
+STOP_EXAMPLES = ("\n\n", "\nTopic:", "\nText:", "\nQuestion:")
 
 
-def render_instruct(content: str, *, language: str) -> Prompt:
+def render_paper(content: str, *, language: str) -> Prompt:
     """The paper's request; `language` is an English name, or "auto" for the text's own."""
-    named = "prose in the language of the text" if language == "auto" else language
+    system = _PAPER.format(language=_named(language))
     return Prompt(
-        messages=(
-            Message(role="system", content=_INSTRUCTIONS.format(language=named)),
-            Message(role="user", content=content),
-        ),
-        prefix="### Question\n",
+        messages=(Message(role="system", content=system), Message(role="user", content=content)),
+        prefix=_PREFIX,
     )
+
+
+def render_instruct(content: str, kind: Kind, *, language: str) -> Prompt:
+    """The passage, then what is wanted of it."""
+    task = _INSTRUCT.format(kind=KINDS[kind], language=_named(language))
+    return ask_about(content, task, _PREFIX)
+
+
+def _named(language: str) -> str:
+    return "the language of the text" if language == "auto" else language
 
 
 def render_examples(title: str, focus: str) -> Prompt:
@@ -85,7 +113,7 @@ def render_examples(title: str, focus: str) -> Prompt:
     )
 
 
-def parse_instruct(reply: str) -> tuple[str, str] | None:
+def parse_headings(reply: str) -> tuple[str, str] | None:
     """(question, answer), or None where the reply does not keep the form."""
     parts = _ANSWER_HEADING.split("\n" + reply, maxsplit=1)
     if len(parts) != 2:
