@@ -20,7 +20,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from aloft import __version__
-from aloft.config import PARTS, PRESETS, load_config
+from aloft.config import MOST_STYLE_QUESTIONS, PARTS, PRESETS, load_config
 from aloft.egress import forbid_telemetry
 from aloft.errors import AloftError, ConfigError
 
@@ -52,6 +52,10 @@ Teacher = Annotated[str | None, typer.Option(help="Model that writes the data.")
 Generator = Annotated[str | None, typer.Option(help="Model that is trained to cite and answer.")]
 Embedder = Annotated[str | None, typer.Option(help="Encoder to train.")]
 RerankerName = Annotated[str | None, typer.Option("--reranker", help="Cross-encoder to train.")]
+Style = Annotated[
+    Path | None,
+    typer.Option(help="A few real questions, one a line, whose form and tone are taken over."),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the run.")]
 
 _errors = Console(stderr=True, soft_wrap=True)
@@ -70,6 +74,7 @@ def run(
     generator: Generator = None,
     embedder: Embedder = None,
     reranker: RerankerName = None,
+    style: Style = None,
     seed: Seed = None,
 ) -> None:
     """Do the whole job: read, synthesise, train, evaluate, report. Run again to go on."""
@@ -77,7 +82,9 @@ def run(
 
     names = {"teacher": teacher, "generator": generator, "embedder": embedder}
     settings = load_config(
-        preset, config, _overrides(only, {**names, "reranker": reranker, "seed": seed})
+        preset,
+        config,
+        _overrides(only, {**names, "reranker": reranker, "seed": seed}) | _style(style),
     )
     with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
         opened.give(docs, questions)
@@ -226,6 +233,21 @@ def _overrides(only: str | None, named: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(f'--only names "{wrong}", but may name: {", ".join(PARTS)}.')
         chosen["parts"] = tuple(part for part in PARTS if part in parts)
     return chosen
+
+
+def _style(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} can not be read ({error}). Check --style.") from error
+    questions = tuple(line.strip() for line in lines if line.strip())
+    if not questions or len(questions) > MOST_STYLE_QUESTIONS:
+        raise ConfigError(
+            f"{file} holds {len(questions)} questions. Give 1 to {MOST_STYLE_QUESTIONS}, a line each."
+        )
+    return {"pairs": {"style": questions}}
 
 
 @contextmanager

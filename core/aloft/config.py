@@ -14,6 +14,7 @@ PARTS: tuple[Part, ...] = ("embedder", "reranker", "generator")
 Kind = Literal["fact", "definition", "how", "why", "comparison", "numeric"]
 Filter = Literal["language", "self_contained", "leak", "support", "round_trip", "duplicate"]
 FILTERS: tuple[Filter, ...] = get_args(Filter)
+MOST_STYLE_QUESTIONS = 12  # more only lengthen every prompt
 SERVER = "openai:"  # how the name of a model behind a server begins
 
 
@@ -74,6 +75,7 @@ class PairsConfig(_Settings):
             "paper" it is 1.
         kinds: Of "instruct", the kinds of question with their shares; a passage is asked for each
             kind at most once, and for a number only where it holds one.
+        style: With "instruct", a few real questions whose form and tone are to be taken over.
         max_passages: Passages asked about, drawn at random with the run's seed; None: all.
         max_new_tokens: Longest reply; a longer one is cut and therefore rejected.
         language: English name of the language to write in; "auto": that of the passage.
@@ -94,6 +96,7 @@ class PairsConfig(_Settings):
             "numeric": 1.0,
         }
     )
+    style: tuple[str, ...] = Field(default=(), max_length=MOST_STYLE_QUESTIONS)
     max_passages: int | None = Field(default=None, ge=1)
     max_new_tokens: int = Field(default=512, ge=16)
     language: str = "auto"
@@ -106,6 +109,15 @@ class PairsConfig(_Settings):
             raise ValueError(
                 f'per_passage is {self.per_passage}, but form "paper" writes one pair a '
                 'passage. Set per_passage to 1 or form to "instruct".'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_instructions_take_a_style(self) -> Self:
+        if self.style and self.form != "instruct":
+            raise ValueError(
+                f'style is given, but form "{self.form}" has no room for it. Set form to '
+                '"instruct", which needs a teacher of half a billion parameters or more.'
             )
         return self
 

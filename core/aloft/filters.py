@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloft.config import Filter, FiltersConfig
+from aloft.language import can_be_in, language_of
 from aloft.models import Floats
+from aloft.prompts.pointing import points_at_text
 from aloft.ranking import LexicalIndex, rank_dense, split_words
 from aloft.records import Passage, QAPair, Rejection
 
+_TELLING_ANSWER = 60  # characters; of a shorter one its language can not be told
 Stays = NDArray[np.bool_]  # (pairs,)
 
 
@@ -84,6 +87,27 @@ def filter_pairs(
     return [pairs[i] for i in left.tolist()], dropped
 
 
+def speaks_its_language(evidence: Evidence, _config: FiltersConfig) -> Stays:
+    """Whether question and answer may be in the language of their passage, where it has one."""
+    spoken: dict[str, str | None] = {}
+    stays = []
+    for pair, passage in zip(evidence.pairs, evidence.sources, strict=True):
+        if passage.id not in spoken:
+            spoken[passage.id] = language_of(passage.content)
+        language = spoken[passage.id]
+        texts = [pair.question, *([pair.answer] if len(pair.answer) >= _TELLING_ANSWER else [])]
+        stays.append(language is None or all(can_be_in(text, language) for text in texts))
+    return np.array(stays, bool)
+
+
+def stands_alone(evidence: Evidence, _config: FiltersConfig) -> Stays:
+    """Whether the question can be asked by somebody who never saw the passage."""
+    return np.array(
+        [not points_at_text(pair.question, language_of(pair.question)) for pair in evidence.pairs],
+        bool,
+    )
+
+
 def finds_no_leak(evidence: Evidence, _config: FiltersConfig) -> Stays:
     """Whether the answer, word for word, does not stand in the question."""
     stays = []
@@ -141,6 +165,8 @@ def finds_no_copy(evidence: Evidence, config: FiltersConfig) -> Stays:
 
 
 _FILTERS: dict[Filter, tuple[str, Callable[[Evidence, FiltersConfig], Stays]]] = {
+    "language": ("in another language than its passage", speaks_its_language),
+    "self_contained": ("question points at the text", stands_alone),
     "leak": ("question holds the answer", finds_no_leak),
     "support": ("answer is not in the passage", finds_support),
     "round_trip": ("question does not find its passage", finds_its_passage),

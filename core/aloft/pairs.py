@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from semantic_text_splitter import TextSplitter
 
 from aloft.config import Kind, PairsConfig
+from aloft.language import language_of
 from aloft.models import LanguageModel, Prompt, Reply
 from aloft.prompts import pair as prompts
+from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.randomness import rng_for
 from aloft.records import Passage, QAPair, Rejection
 
@@ -150,22 +152,28 @@ _FORMS = {
 
 
 def _requests(passage: Passage, config: PairsConfig, seed: int) -> list[_Request]:
+    content, count = passage.content, count_pairs(passage, config)
+    code = code_of(config.language) if config.language != "auto" else language_of(content)
+    language = config.language
+    if language == "auto":
+        language = LANGUAGES[code].name if code in LANGUAGES else "the language of the text"
     if config.form == "paper":
-        return [_Request(passage, prompts.render_paper(passage.content, language=config.language))]
-    count = count_pairs(passage, config)
+        return [_Request(passage, prompts.render_paper(content, language=language))]
     if config.form == "examples":
+        topic = _topic(passage)
         return [
-            _Request(passage, prompts.render_examples(_topic(passage), focus), focus=focus)
+            _Request(
+                passage, prompts.render_examples(topic, focus, language=code or ""), focus=focus
+            )
             for focus in choose_focuses(passage, count, seed=seed)
         ]
-    kinds = choose_kinds(passage, count, config.kinds, seed=seed)
     return [
         _Request(
             passage,
-            prompts.render_instruct(passage.content, kind, language=config.language),
+            prompts.render_instruct(content, kind, language=language, style=config.style),
             kind=kind,
         )
-        for kind in kinds
+        for kind in choose_kinds(passage, count, config.kinds, seed=seed)
     ]
 
 
@@ -203,8 +211,7 @@ def _fault_of(reply: Reply, form: _Form) -> str | None:
     parsed = form.parse(reply.text)
     if parsed is None:
         return "unreadable reply"
-    is_copied = any(parsed[0] == question for _, _, question, _ in prompts.EXAMPLES)
-    return "repeats an example" if is_copied else None
+    return "repeats an example" if parsed[0] in prompts.EXAMPLE_QUESTIONS else None
 
 
 def _topic(passage: Passage) -> str:

@@ -342,7 +342,7 @@ class Run:
             "pairs",
             [
                 *(_PROMPTS, config.form, config.per_passage, config.kinds, config.max_new_tokens),
-                *(config.language, seed, self._teacher_id),
+                *(config.language, config.style, seed, self._teacher_id),
             ],
             asked,
             lambda some: pairs.generate_pairs(some, self._teacher, config, seed=seed),

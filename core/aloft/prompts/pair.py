@@ -7,10 +7,12 @@ its title; the model goes on in the same form.
 """
 
 import re
+from collections.abc import Sequence
 
 from aloft.config import Kind
 from aloft.models import Prompt
 from aloft.prompts import ask_about
+from aloft.prompts.languages import LANGUAGES
 from aloft.records import Message
 
 _PAPER = (
@@ -42,65 +44,42 @@ _ANSWER_HEADING = re.compile(
 )
 _HEADING = re.compile(r"\n\s*(?:#{1,4}\s|\**Question\b)")
 
-# (title, text, question, answer): written for Aloft, about four unlike subjects
-EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
-    (
-        "Rhine Falls",
-        "In an average summer about 600 cubic metres of water a second pour over the Rhine Falls, "
-        "which are 150 metres wide.",
-        "How much water flows over the Rhine Falls each second in summer?",
-        "about 600 cubic metres",
-    ),
-    (
-        "Working from home",
-        "Claims are filed through the travel portal before the tenth day of the following month "
-        "and need a signed statement from the line manager.",
-        "Who has to sign a claim for working from home?",
-        "the line manager",
-    ),
-    (
-        "Bearings",
-        "Ceramic bearings run cooler than steel ones because the balls are lighter and press less "
-        "against the outer ring at high speed.",
-        "Why do ceramic bearings stay cooler than steel bearings?",
-        "because the balls are lighter and press less against the outer ring",
-    ),
-    (
-        "Mitochondria",
-        "Using electron microscopy, Palade described the inner membrane folds of mitochondria, "
-        "which are called cristae and carry the respiratory enzymes.",
-        "What are the inner membrane folds of mitochondria called?",
-        "cristae",
-    ),
+EXAMPLE_QUESTIONS = frozenset(
+    question for language in LANGUAGES.values() for _, _, question, _ in language.examples
 )
 STOP_INSTRUCT = ("### Question",)  # a second pair is not asked for
 STOP_EXAMPLES = ("\n\n", "\nTopic:", "\nText:", "\nQuestion:")
 
 
 def render_paper(content: str, *, language: str) -> Prompt:
-    """The paper's request; `language` is an English name, or "auto" for the text's own."""
-    system = _PAPER.format(language=_named(language))
+    """The paper's request, in a language by its English name."""
+    system = _PAPER.format(language=language)
     return Prompt(
         messages=(Message(role="system", content=system), Message(role="user", content=content)),
         prefix=_PREFIX,
     )
 
 
-def render_instruct(content: str, kind: Kind, *, language: str) -> Prompt:
-    """The passage, then what is wanted of it."""
-    task = _INSTRUCT.format(kind=KINDS[kind], language=_named(language))
+def render_instruct(
+    content: str, kind: Kind, *, language: str, style: Sequence[str] = ()
+) -> Prompt:
+    """The passage, then what is wanted of it; `style` holds questions to be taken as a model."""
+    task = _INSTRUCT.format(kind=KINDS[kind], language=language)
+    if style:
+        shown = "\n".join(f"- {question}" for question in style)
+        task += f"\n\nAsk in the form and tone of these questions, but not about them:\n{shown}"
     return ask_about(content, task, _PREFIX)
 
 
-def _named(language: str) -> str:
-    return "the language of the text" if language == "auto" else language
+def render_examples(title: str, focus: str, *, language: str) -> Prompt:
+    """Worked examples, then the focus span; the model writes the question and the answer.
 
-
-def render_examples(title: str, focus: str) -> Prompt:
-    """Worked examples, then the focus span; the model writes the question and the answer."""
+    The examples are in the language of the code, or in English where there are none in it.
+    """
+    known = LANGUAGES.get(language, LANGUAGES["en"])
     shown = [
         f"Topic: {topic}\nText: {text}\nQuestion: {question}\nAnswer: {answer}\n\n"
-        for topic, text, question, answer in EXAMPLES
+        for topic, text, question, answer in known.examples
     ]
     task = f"Topic: {title}\nText: {focus}\n"
     return Prompt(
