@@ -244,9 +244,8 @@ def _style(file: Path | None) -> dict[str, Any]:
         raise ConfigError(f"{file} can not be read ({error}). Check --style.") from error
     questions = tuple(line.strip() for line in lines if line.strip())
     if not questions or len(questions) > MOST_STYLE_QUESTIONS:
-        raise ConfigError(
-            f"{file} holds {len(questions)} questions. Give 1 to {MOST_STYLE_QUESTIONS}, a line each."
-        )
+        most = MOST_STYLE_QUESTIONS
+        raise ConfigError(f"{file} holds {len(questions)} questions. Give 1 to {most}, one a line.")
     return {"pairs": {"style": questions}}
 
 

@@ -130,6 +130,31 @@ def test_an_unknown_model(
     assert "aloft models fetch nobody/nothing-1b" in one_line(capsys)
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (None, "can not be read"),
+        ("\n \n", "holds 0 questions. Give 1 to 12"),
+        ("how?\n" * 13, "holds 13 questions"),
+        ("wheres my parcel\n", 'form "examples" has no room for it'),  # the preset's form
+    ],
+)
+def test_a_style_that_can_not_be_taken_over(
+    lines: str | None,
+    words: str,
+    tmp_path: Path,
+    corpus: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    style = tmp_path / "style.txt"
+    if lines is not None:
+        style.write_text(lines)
+    out = tmp_path / "run"
+    assert main(["run", str(corpus), "--out", str(out), "--style", str(style)]) == 2
+    assert words in one_line(capsys)
+    assert not out.exists()
+
+
 def test_an_unknown_part(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(corpus), "--out", str(tmp_path / "run"), "--only", "retriever"]) == 2
     assert "embedder, reranker, generator" in one_line(capsys)

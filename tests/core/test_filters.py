@@ -74,6 +74,44 @@ def test_the_answers_words_stand_in_the_passage(answer: str, support: float, sta
     assert found == [None if stays else SUPPORT]
 
 
+HAFEN = Passage(
+    document_id="hafen",
+    text="Der Hafen von Aberley liegt an der Küste und hat elf Liegeplätze für große Schiffe.",
+    start=0,
+)
+LONG = "The harbour lies on the coast and has eleven berths, all of them for rather large ships."
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "stays"),
+    [
+        ("Wie viele Liegeplätze hat der Hafen von Aberley?", "elf", True),
+        ("How many berths does the harbour have for ships?", "elf", False),
+        ("Wie viele Liegeplätze hat der Hafen von Aberley?", LONG, False),
+        ("Wie viele Liegeplätze hat der Hafen von Aberley?", "eleven berths", True),  # too short
+    ],
+)
+def test_a_pair_speaks_the_language_of_its_passage(question: str, answer: str, stays: bool) -> None:
+    asked = pair(question, answer, HAFEN)
+    vector = HashingEmbedder().encode_queries(["x"])
+    kept, dropped = filter_pairs([asked], [HAFEN], vector, vector, FiltersConfig(use=("language",)))
+    assert bool(kept) is stays
+    assert stays or dropped[0].reason == "in another language than its passage"
+
+
+@pytest.mark.parametrize(
+    ("question", "stays"),
+    [
+        ("What does the author say about berths?", False),
+        ("What is this text about?", False),
+        ("Which article of the treaty names Aberley?", True),
+    ],
+)
+def test_a_question_does_not_point_at_the_text(question: str, stays: bool) -> None:
+    found = reasons([pair(question)], "self_contained")
+    assert found == [None if stays else "question points at the text"]
+
+
 def test_a_title_supports_an_answer_too() -> None:
     titled = Passage(document_id="a", text="It has berths.", start=0, title="Aberley")
     asked = pair("Which port?", "Aberley", titled)

@@ -18,10 +18,11 @@ from aloft.pairs import (
     holds,
     select_passages,
 )
-from aloft.prompts.pair import EXAMPLES
+from aloft.prompts.languages import LANGUAGES
 from aloft.records import Passage, QAPair, Rejection
 from aloft.testing import ScriptedTeacher
 
+EXAMPLES = LANGUAGES["en"].examples
 SPAN = "The port of Aberley has eleven berths, and its pilot is called Mary Dunn."
 PORT = Passage(document_id="port.md", text=SPAN, start=0, title="Aberley")
 PAPER = PairsConfig(form="paper", per_passage=1)
@@ -76,6 +77,43 @@ def test_a_passage_is_asked_for_each_kind_once() -> None:
     found = sorted((o.kind, o.question) for o in outcomes if isinstance(o, QAPair))
     assert found == [("how", "How?"), ("why", "Why?")]
     assert all(SPAN in prompt.messages[0].content for prompt in teacher.asked)
+
+
+HAFEN = Passage(
+    document_id="hafen.md",
+    text="Der Hafen von Aberley hat elf Liegeplätze, und seine Lotsin heißt Mary Dunn.",
+    start=0,
+)
+
+
+def test_a_pair_is_asked_for_in_the_passages_language() -> None:
+    teacher = ScriptedTeacher(lambda _: None)
+    list(generate_pairs([HAFEN], teacher, INSTRUCT, seed=0))
+    assert "Write in German." in teacher.asked[0].messages[0].content
+    list(generate_pairs([HAFEN], teacher, SHOWN, seed=0))
+    assert LANGUAGES["de"].examples[0][2] in teacher.asked[-1].messages[0].content
+
+
+def test_a_language_that_is_said_goes_before_the_passages() -> None:
+    teacher = ScriptedTeacher(lambda _: None)
+    for config in (INSTRUCT, SHOWN):
+        chosen = config.model_copy(update={"language": "Turkish"})
+        list(generate_pairs([HAFEN], teacher, chosen, seed=0))
+    assert "Write in Turkish." in teacher.asked[0].messages[0].content
+    assert LANGUAGES["tr"].examples[0][2] in teacher.asked[-1].messages[0].content
+
+
+def test_where_no_language_stands_out_the_text_is_pointed_to() -> None:
+    teacher = ScriptedTeacher(lambda _: None)
+    table = Passage(document_id="t", text="AB-12 77.4\nXK-09 13.1\nQQ-31 0.05", start=0)
+    list(generate_pairs([table], teacher, INSTRUCT, seed=0))
+    assert "Write in the language of the text." in teacher.asked[0].messages[0].content
+
+
+def test_an_example_of_another_language_is_a_copy_too() -> None:
+    _, _, question, answer = LANGUAGES["fr"].examples[1]
+    outcome = written(f" {question}\nAnswer: {answer}", SHOWN)
+    assert outcome.reason == "repeats an example"
 
 
 def test_kinds_are_drawn_by_their_shares_and_the_passage() -> None:

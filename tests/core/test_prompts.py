@@ -4,6 +4,7 @@ import pytest
 
 from aloft.prompts import citation, pair, rating
 from aloft.prompts.citation import CitedAnswer
+from aloft.prompts.languages import LANGUAGES
 from aloft.records import Message
 
 
@@ -25,7 +26,7 @@ def test_a_mark_of_one_digit_is_asked_for_behind_the_passage() -> None:
 
 def test_all_that_is_asked_about_a_passage_begins_alike() -> None:
     mark = rating.render_digit("The {port}.").messages[0].content
-    pairs = [pair.render_instruct("The {port}.", kind, language="auto") for kind in pair.KINDS]
+    pairs = [pair.render_instruct("The {port}.", kind, language="English") for kind in pair.KINDS]
     shared = "### Text\nThe {port}.\n\n### Task\n"
     texts = [mark, *(prompt.messages[0].content for prompt in pairs)]
     assert all(text.startswith(shared) for text in texts)
@@ -55,18 +56,23 @@ def test_a_mark_is_the_number_at_the_start(reply: str, mark: float | None) -> No
     assert rating.parse(reply) == mark
 
 
-@pytest.mark.parametrize(
-    ("language", "named"),
-    [("auto", "the language of the text."), ("German", "German.")],
-)
-def test_a_pair_is_asked_for_in_a_language(language: str, named: str) -> None:
-    prompt = pair.render_paper("A {text}.", language=language)
-    assert f"Write natural, fluent {named}" in prompt.messages[0].content
-    (other,) = pair.render_instruct("A {text}.", "why", language=language).messages
-    assert f"Write in {named}" in other.content
-    assert "Ask why" in other.content
+def test_a_pair_is_asked_for_in_a_language() -> None:
+    prompt = pair.render_paper("A {text}.", language="German")
+    assert "Write natural, fluent German." in prompt.messages[0].content
     assert prompt.messages[1] == Message(role="user", content="A {text}.")
     assert prompt.prefix == "### Question\n"
+    (other,) = pair.render_instruct("A {text}.", "why", language="German").messages
+    assert "Write in German." in other.content
+    assert "Ask why" in other.content
+
+
+def test_a_style_stands_behind_the_task() -> None:
+    bare, styled = (
+        pair.render_instruct("A text.", "how", language="English", style=style).messages[0].content
+        for style in ((), ("wheres my parcel", "refund how long??"))
+    )
+    assert styled.startswith(bare)
+    assert styled.endswith("\n- wheres my parcel\n- refund how long??")
 
 
 @pytest.mark.parametrize(
@@ -93,13 +99,16 @@ def test_a_pair_is_read_from_two_headings(reply: str, expected: tuple[str, str] 
     assert pair.parse_headings(reply) == expected
 
 
-def test_examples_stand_before_the_focus_without_a_chat() -> None:
-    prompt = pair.render_examples("Harbour", "It has 11 berths.")
+@pytest.mark.parametrize(
+    ("language", "shown_in"), [("en", "en"), ("de", "de"), ("xx", "en"), ("", "en")]
+)
+def test_examples_stand_before_the_focus_without_a_chat(language: str, shown_in: str) -> None:
+    prompt = pair.render_examples("Harbour", "It has 11 berths.", language=language)
     examples, task = prompt.messages
     assert prompt.is_plain
     assert prompt.prefix == "Question:"
     assert task.content == "Topic: Harbour\nText: It has 11 berths.\n"
-    for topic, text, question, answer in pair.EXAMPLES:
+    for topic, text, question, answer in LANGUAGES[shown_in].examples:
         shown = f"Topic: {topic}\nText: {text}\nQuestion: {question}\nAnswer: {answer}\n\n"
         assert shown in examples.content
         assert answer in text  # an example keeps the rule that it shows

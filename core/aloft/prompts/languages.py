@@ -514,3 +514,9 @@ LANGUAGES: dict[str, Language] = {  # by ISO 639-1 code
     ),
 }
 # fmt: on
+
+
+def code_of(name: str) -> str | None:
+    """The code of a language by its English name; None where it is not among these."""
+    wanted = name.casefold()
+    return next((code for code, one in LANGUAGES.items() if one.name.casefold() == wanted), None)
