@@ -44,6 +44,12 @@ class Evidence:
         """The passage that each pair was written from."""
         return [self.passages[column] for column in self.columns.tolist()]
 
+    @property
+    def languages(self) -> list[str | None]:
+        """The language of each pair's passage; None where it has none that can be told."""
+        spoken = {p.id: language_of(p.content) for p in {p.id: p for p in self.sources}.values()}
+        return [spoken[passage.id] for passage in self.sources]
+
 
 def filter_pairs(
     pairs: Sequence[QAPair],
@@ -89,23 +95,20 @@ def filter_pairs(
 
 def speaks_its_language(evidence: Evidence, _config: FiltersConfig) -> Stays:
     """Whether question and answer may be in the language of their passage, where it has one."""
-    spoken: dict[str, str | None] = {}
     stays = []
-    for pair, passage in zip(evidence.pairs, evidence.sources, strict=True):
-        if passage.id not in spoken:
-            spoken[passage.id] = language_of(passage.content)
-        language = spoken[passage.id]
-        texts = [pair.question, *([pair.answer] if len(pair.answer) >= _TELLING_ANSWER else [])]
+    for pair, passage, language in zip(
+        evidence.pairs, evidence.sources, evidence.languages, strict=True
+    ):
+        tells = len(pair.answer) >= _TELLING_ANSWER and pair.answer not in passage.content
+        texts = [pair.question, pair.answer] if tells else [pair.question]
         stays.append(language is None or all(can_be_in(text, language) for text in texts))
     return np.array(stays, bool)
 
 
 def stands_alone(evidence: Evidence, _config: FiltersConfig) -> Stays:
     """Whether the question can be asked by somebody who never saw the passage."""
-    return np.array(
-        [not points_at_text(pair.question, language_of(pair.question)) for pair in evidence.pairs],
-        bool,
-    )
+    asked = zip(evidence.pairs, evidence.languages, strict=True)
+    return np.array([not points_at_text(pair.question, spoken) for pair, spoken in asked], bool)
 
 
 def finds_no_leak(evidence: Evidence, _config: FiltersConfig) -> Stays:

@@ -1,7 +1,9 @@
 """Turns a text into the language it is written in, as far as that can be told.
 
-By the naive Bayes model of py3langid over 113 languages, offline. What it was chosen over, with
-figures: `benchmarks/`.
+By py3langid, a naive Bayes model of 4.6 MB, offline. Over 14,222 passages in 18 languages 0.3 % are
+told no language and 0.1 % another; of 34,167 questions of people 0.11 % are said to be in another
+language than their passage, of English questions on foreign passages (13,014) 99.9 %
+(`benchmarks/languages.py`).
 """
 
 from functools import cache

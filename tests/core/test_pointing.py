@@ -16,6 +16,14 @@ POINTING = {
         "What does the article suggest about the tides?",
         "Who, in the given context, signs the claim?",
         "Which method is described above?",
+        "What is the authors' statement on tides?",
+        "What is the result of the above reaction?",
+        "What is the limitation of this pilot study?",
+        "What is the most likely cause of this?",
+        "Which term in the passage below means harbour?",
+        "What is the text's main claim?",
+        "What does the last sentence imply?",
+        "What is the main topic?",
     ),
     "ar": (
         "ماذا يقول الكاتب عن الميناء؟",
@@ -24,6 +32,11 @@ POINTING = {
         "ما المدينتان المذكورتان في النص؟",
         "كم عدد الأرصفة بحسب المقال؟",
         "ما موضوع هذا النص؟",
+        "كم رصيفًا ورد في الفقرة أعلاه؟",
+        "من هو القبطان المذكور أعلاه؟",
+        "ما عنوان المقال؟",
+        "ماذا يذكر النص عن الميناء؟",
+        "ماذا تناقش الفقرة؟",
     ),
     "de": (
         "Was sagt der Autor über den Hafen?",
@@ -33,6 +46,8 @@ POINTING = {
         "Was ist das Ziel der Studie?",
         "Wie viele Liegeplätze werden im Artikel erwähnt?",
         "Welche Gründe führt der Verfasser an?",
+        "Wie viele Häfen nennt der vorliegende Text?",
+        "Welche Methode wird oben beschrieben?",
     ),
     "el": (
         "Τι λέει ο συγγραφέας για το λιμάνι;",
@@ -40,6 +55,8 @@ POINTING = {
         "Ποιο είναι το θέμα αυτού του άρθρου;",
         "Ποια δύο λιμάνια αναφέρονται στο κείμενο;",
         "Τι περιγράφει το απόσπασμα;",
+        "Ποιος είναι ο σκοπός του άρθρου;",
+        "Ποια είναι η μέθοδος που αναφέρεται παραπάνω;",
     ),
     "es": (
         "¿Qué dice el autor sobre el puerto?",
@@ -48,6 +65,10 @@ POINTING = {
         "¿Qué dos puertos se mencionan en el texto?",
         "¿Cuál es el objetivo del estudio?",
         "¿De qué trata el artículo?",
+        "De acuerdo al texto, ¿cuántos muelles hay?",
+        "¿Por qué el autor menciona el puerto?",
+        "¿Quién es el piloto mencionado anteriormente?",
+        "¿Cuál es la opinión del autor?",
     ),
     "fi": (
         "Mitä kirjoittaja sanoo satamasta?",
@@ -55,6 +76,9 @@ POINTING = {
         "Mitkä kaksi satamaa tekstissä mainitaan?",
         "Mikä on tämän artikkelin aihe?",
         "Mitä artikkeli kertoo vuorovedestä?",
+        "Mitä väittää kirjoittaja satamasta?",
+        "Mikä on tekstin pääajatus?",
+        "Mikä on edellä mainittu satama?",
     ),
     "fr": (
         "Que dit l'auteur au sujet du port ?",
@@ -64,6 +88,12 @@ POINTING = {
         "Quel est le sujet de cet article ?",
         "D’après le passage, combien y a-t-il de quais ?",
         "Pourquoi l'auteur critique-t-il la loi ?",
+        "Quelle est l'opinion exprimée dans l'article ?",
+        "Que montre l'exemple donné dans le document ?",
+        "Pourquoi l'auteur mentionne les marées ?",
+        "Quel est le titre de l'article ?",
+        "Quelle est la méthode décrite ci-dessus ?",
+        "Quels arguments sont avancés par l'auteur ?",
     ),
     "hi": (
         "लेखक ने बंदरगाह के बारे में क्या कहा है?",
@@ -71,6 +101,10 @@ POINTING = {
         "इस अनुच्छेद का मुख्य विचार क्या है?",
         "लेख में किन दो बंदरगाहों का उल्लेख है?",
         "दिए गए गद्यांश में कितने घाट बताए गए हैं?",
+        "बंदरगाह का कौन सा नाम लेख में बताया गया है?",
+        "कानून के बारे में लेखक का क्या मत है?",
+        "बंदरगाह पर लेखक क्या मानते हैं?",
+        "ऊपर वर्णित विधि क्या है?",
     ),
     "it": (
         "Che cosa dice l'autore sul porto?",
@@ -79,6 +113,9 @@ POINTING = {
         "Quali due porti sono menzionati nel testo?",
         "Di che cosa parla l'articolo?",
         "Qual è lo scopo dello studio?",
+        "In base al testo, quanti moli ha il porto?",
+        "Qual è l'opinione dell'autore?",
+        "Perché l'autore descrive la tempesta?",
     ),
     "ja": (
         "筆者は港について何と述べていますか？",
@@ -87,6 +124,10 @@ POINTING = {
         "文中で挙げられている二つの港はどこですか？",
         "この記事は何について書かれていますか？",
         "なぜ著者は法律に反対しているのか。",
+        "本論文の目的は何ですか？",
+        "本書で扱われている港はどこですか？",
+        "上記の文章で述べられている港はどこですか？",
+        "記事のタイトルは何ですか？",
     ),
     "ko": (
         "글쓴이는 항구에 대해 무엇이라고 말하는가?",
@@ -95,6 +136,9 @@ POINTING = {
         "위 지문에서 언급된 두 항구는 어디인가?",
         "기사에 따르면 부두는 몇 개인가?",
         "저자는 왜 그 법에 반대하는가?",
+        "본 논문의 목적은 무엇인가?",
+        "글에서 언급된 항구는 어디인가?",
+        "위에서 언급된 방법은 무엇인가?",
     ),
     "nl": (
         "Wat zegt de auteur over de haven?",
@@ -103,6 +147,8 @@ POINTING = {
         "Welke twee havens worden in de tekst genoemd?",
         "Waar gaat deze alinea over?",
         "Wat is het doel van de studie?",
+        "Welke prijs staat er in het artikel?",
+        "Wat is de hierboven beschreven methode?",
     ),
     "no": (
         "Hva sier forfatteren om havnen?",
@@ -110,6 +156,9 @@ POINTING = {
         "Hva er hovedpoenget i dette avsnittet?",
         "Hvilke to havner er nevnt i teksten?",
         "Hva handler artikkelen om?",
+        "Hva er formålet med studien?",
+        "Hva er artikkelens hovedpoeng?",
+        "Hvilken metode er beskrevet ovenfor?",
     ),
     "pl": (
         "Co autor mówi o porcie?",
@@ -118,6 +167,7 @@ POINTING = {
         "Które dwa porty wymieniono w tekście?",
         "Czego dotyczy artykuł?",
         "Jaki jest cel dokumentu?",
+        "Jaka jest wyżej opisana metoda?",
     ),
     "pt": (
         "O que diz o autor sobre o porto?",
@@ -126,6 +176,10 @@ POINTING = {
         "Quais são os dois portos mencionados no texto?",
         "De que trata o artigo?",
         "De acordo com a passagem, quantos cais existem?",
+        "Qual é o tema desta passagem?",
+        "Por que o autor menciona as marés?",
+        "Qual é o objetivo do estudo?",
+        "Qual é a opinião do autor?",
     ),
     "ro": (
         "Ce spune autorul despre port?",
@@ -134,6 +188,9 @@ POINTING = {
         "Ce două porturi sunt menționate în text?",
         "Despre ce vorbește articolul?",
         "Potrivit articolului, câte dane există?",
+        "Câte porturi apar în textul de mai sus?",
+        "De ce autorul descrie furtuna?",
+        "Care este scopul articolului?",
     ),
     "ru": (
         "Что говорит автор о порте?",
@@ -142,6 +199,12 @@ POINTING = {
         "Какие два порта упоминаются в тексте?",
         "О чём рассказывает статья?",
         "Почему автор критикует закон?",
+        "Что, по мнению автора, важнее всего?",
+        "Какая гавань указана в статье?",
+        "Какие причины автор приводит?",
+        "Какова тема статьи?",
+        "Какой метод описан выше?",
+        "Как называется выше описанный метод?",
     ),
     "sw": (
         "Mwandishi anasema nini kuhusu bandari?",
@@ -149,6 +212,7 @@ POINTING = {
         "Mada ya makala hii ni ipi?",
         "Ni bandari gani mbili zilizotajwa katika maandishi?",
         "Kwa mujibu wa makala, kuna gati ngapi?",
+        "Njia iliyotajwa hapo juu ni ipi?",
     ),
     "th": (
         "ผู้เขียนกล่าวถึงท่าเรือว่าอย่างไร",
@@ -156,6 +220,8 @@ POINTING = {
         "ใจความสำคัญของบทความนี้คืออะไร",
         "ท่าเรือสองแห่งที่กล่าวถึงในบทความคือที่ใด",
         "ย่อหน้านี้เกี่ยวกับอะไร",
+        "จุดประสงค์ของบทความคืออะไร",
+        "ข้อใดคือความเห็นของผู้เขียน",
     ),
     "tr": (
         "Yazar liman hakkında ne söylüyor?",
@@ -164,6 +230,8 @@ POINTING = {
         "Metinde hangi iki liman anlatılmaktadır?",
         "Makalenin konusu nedir?",
         "Metin, Aberley'nin kaç rıhtımı olduğunu söylemektedir?",
+        "Yazarın amacı nedir?",
+        "Yukarıda belirtilen yöntem nedir?",
     ),
     "vi": (
         "Tác giả nói gì về bến cảng?",
@@ -180,6 +248,9 @@ POINTING = {
         "文中提到了哪两个港口？",
         "本文主要讨论什么？",
         "根據這篇文章，港口有幾個泊位？",
+        "本研究的目的是什么？",
+        "上述材料中提到了几个港口？",
+        "文章的标题是什么？",
     ),
 }
 
@@ -192,6 +263,10 @@ SELF_CONTAINED = {
         "Where was the author Ernest Hemingway born?",
         "Who wrote the paper that founded information theory?",
         "Which passage connects the Atlantic and the Pacific Ocean?",
+        "What is the context manager's __exit__ for?",
+        "How has the study of B-cells helped in treating asthma?",
+        "What can be typed in the text field of the login page?",
+        "How does this work for contractors?",
     ),
     "ar": (
         "من هو مؤلف كتاب مقدمة ابن خلدون؟",
@@ -207,6 +282,7 @@ SELF_CONTAINED = {
         "Was regelt Artikel 5 des Grundgesetzes?",
     ),
     "el": (
+        "Τι αναφέρει το κείμενο της Συνθήκης της Λωζάννης για τα νησιά;",
         "Ποιος είναι ο συγγραφέας του Ζορμπά;",
         "Ποιο άρθρο του Συντάγματος προστατεύει την ελευθερία του λόγου;",
         "Ποιος έγραψε το κείμενο της Διακήρυξης της Ανεξαρτησίας;",
@@ -224,6 +300,7 @@ SELF_CONTAINED = {
         "Kuka lauloi kappaleen Satumaa?",
     ),
     "fr": (
+        "Que dit le texte de la loi de 1905 sur les cultes ?",
         "Qui est l'auteur des Misérables ?",
         "Quel article de la Constitution définit la langue de la République ?",
         "Que prévoit le texte de la loi de 1905 ?",
@@ -237,6 +314,7 @@ SELF_CONTAINED = {
         "1905 में आइंस्टीन का कौन सा लेख प्रकाशित हुआ?",
     ),
     "it": (
+        "Che cosa dice il testo della Costituzione sul lavoro?",
         "Chi è l'autore della Divina Commedia?",
         "Quale articolo della Costituzione tutela il lavoro?",
         "Chi scrisse il testo dell'inno nazionale?",
@@ -256,17 +334,20 @@ SELF_CONTAINED = {
         "한글은 누가 만들었는가?",
     ),
     "nl": (
+        "Wat zegt de tekst van het Verdrag van Maastricht over de euro?",
         "Wie is de auteur van Max Havelaar?",
         "Welk artikel van de Grondwet verbiedt discriminatie?",
         "Wie schreef de tekst van het Wilhelmus?",
         "In welk document werd de onafhankelijkheid uitgeroepen?",
     ),
     "no": (
+        "Hva sier teksten til den norske nasjonalsangen om fjell?",
         "Hvem er forfatteren av Sult?",
         "Hvilken artikkel i EØS-avtalen gjelder fri bevegelse?",
         "Hvem skrev teksten til nasjonalsangen?",
     ),
     "pl": (
+        "Co mówi tekst konstytucji o wolności słowa?",
         "Kto jest autorem Pana Tadeusza?",
         "Który artykuł Konstytucji chroni wolność słowa?",
         "Kto napisał tekst hymnu Polski?",
@@ -279,11 +360,13 @@ SELF_CONTAINED = {
         "Que documento comprova o vínculo com a universidade?",
     ),
     "ro": (
+        "Ce spune textul Constituției despre presă?",
         "Cine este autorul romanului Ion?",
         "Ce articol din Constituție garantează libertatea de exprimare?",
         "Cine a scris textul imnului național?",
     ),
     "ru": (
+        "Что говорит текст Конституции о свободе слова?",
         "Кто автор романа «Идиот»?",
         "Какая статья Конституции гарантирует свободу слова?",
         "Кто написал текст гимна России?",
@@ -308,6 +391,7 @@ SELF_CONTAINED = {
         "Hangi makale 1905'te yayımlandı?",
     ),
     "vi": (
+        "Theo văn bản của Hiến pháp năm 2013, ai bổ nhiệm Thủ tướng?",
         "Ai là tác giả của Truyện Kiều?",
         "Điều nào của Hiến pháp bảo vệ quyền tự do ngôn luận?",
         "Bài báo nào của Einstein được xuất bản năm 1905?",
