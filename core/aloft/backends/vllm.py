@@ -217,7 +217,7 @@ def find_python() -> str:
         found = shutil.which(Path(named).expanduser())
         if found is None:
             raise ModelError(f"{_PYTHON} is {named}, which is no program. {_SET_UP}")
-        return found
+        return str(found)
     spec = importlib.util.find_spec("vllm")
     if spec is None or spec.origin is None:
         raise ModelError(f"vLLM is not installed in this Python. {_SET_UP}")
