@@ -29,7 +29,8 @@ from aloft.models import Floats, Prompt, Reply
 _WORKER = Path(__file__).with_name("vllm_worker.py")
 _PYTHON = "ALOFT_VLLM_PYTHON"
 _SET_UP = (
-    f"Run: python -m venv VENV && VENV/bin/pip install vllm, then set {_PYTHON}=VENV/bin/python"
+    'Run: python -m venv VENV && VENV/bin/pip install "aloft-rag[vllm]", '
+    f"then set {_PYTHON}=VENV/bin/python"
 )
 _SAMPLED_FROM = 50  # most likely tokens, as in `aloft.backends.transformers`
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the largest ranks that vLLM can be told
