@@ -16,6 +16,12 @@ Filter = Literal["language", "self_contained", "leak", "support", "round_trip", 
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 MOST_STYLE_QUESTIONS = 12  # more only lengthen every prompt
 SERVER = "openai:"  # how the name of a model behind a server begins
+VLLM = "vllm:"  # how the name of a model that vLLM runs begins
+
+
+def plain_name(name: str) -> str:
+    """The model's own name, without the engine that runs it."""
+    return name.removeprefix(VLLM)
 
 
 class _Settings(BaseModel):
@@ -252,9 +258,11 @@ class RunConfig(_Settings):
     """One run, whole.
 
     Attributes:
-        teacher: Writes the data: an `embedded:` name, a folder, a Hugging Face id, or
-            `openai:URL#MODEL` for a server that speaks OpenAI's protocol.
-        generator: Trained to cite and answer; None: the teacher, as in ALoFTRAG.
+        teacher: Writes the data: an `embedded:` name, a folder, a Hugging Face id, any of them
+            behind `vllm:` to be run by vLLM, or `openai:URL#MODEL` for a server that speaks
+            OpenAI's protocol.
+        generator: Trained to cite and answer; None: the teacher, as in ALoFTRAG, without `vllm:`.
+            One that is named with it is trained as ever and answers in vLLM.
         embedder: Encoder to train.
         reranker: Cross-encoder to train; None: one is started from the embedder's body, and
             there is none before training.
@@ -285,7 +293,7 @@ class RunConfig(_Settings):
     @property
     def generator_model(self) -> str:
         """The model whose adapter is trained."""
-        return self.generator or self.teacher
+        return self.generator or plain_name(self.teacher)
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -303,6 +311,11 @@ class RunConfig(_Settings):
                 raise ValueError(
                     f"the {part} is {name}, but a model behind a server can not be trained. Set "
                     f"{part} to a model on this machine, or choose other parts (--only)."
+                )
+            if name.startswith(VLLM) and part != "generator":
+                raise ValueError(
+                    f"the {part} is {name}, but vLLM runs language models alone. Set {part} to "
+                    f"{plain_name(name)}."
                 )
         return self
 

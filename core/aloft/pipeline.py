@@ -20,7 +20,7 @@ import numpy as np
 from aloft import __version__, filters, negatives, pairs, ratings
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
-from aloft.config import PARTS, SERVER, Part, RunConfig, check_config
+from aloft.config import PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.documents import group_documents, read_documents
 from aloft.egress import EgressGuard, hosts_of, local_only
 from aloft.errors import DataError
@@ -563,7 +563,7 @@ class Run:
         if part == "embedder":
             return self.config.embedder, self.config.embedder_training
         if part == "generator":
-            return self.config.generator_model, self.config.generator_training
+            return plain_name(self.config.generator_model), self.config.generator_training
         body = str(self.folder.path / "embedder") if "embedder" in earlier else self.config.embedder
         return self.config.reranker or body, self.config.reranker_training
 
