@@ -100,17 +100,18 @@ class _Clicked:
                     yield from (span.passage_id for span in spans)
 
     def _document(self, click: str) -> str | None:
-        """The document of that id, or the only one with a path that ends alike."""
+        """The document of that id, or the one whose path ends most like the click's."""
         if click in self._places.texts:
             return click
         wanted = _segments(unquote(urlsplit(click).path) if "://" in click else click)
-        found = []
+        found: dict[int, list[str]] = {}
         for document_id in self._by_name.get(wanted[-1], ()):
             known = _segments(document_id)
             depth = min(len(known), len(wanted))
             if known[-depth:] == wanted[-depth:]:
-                found.append(document_id)
-        return found[0] if len(found) == 1 else None
+                found.setdefault(depth, []).append(document_id)
+        best = found[max(found)] if found else []
+        return best[0] if len(best) == 1 else None
 
 
 def _segments(path: str) -> list[str]:

@@ -17,8 +17,6 @@ DOCUMENTS = [
     Document(id="guide/port.md", text=PORT),
     Document(id="ferry.txt", text=FERRY),
     Document(id="old/ferry.txt", text=FERRY),  # all of it was dropped as a copy
-    Document(id="a/notes.md", text=""),
-    Document(id="b/notes.md", text=""),
 ]
 P1 = Passage(document_id="guide/port.md", text=PORT[:23], start=0)  # The port has 11 berths.
 P2 = Passage(document_id="guide/port.md", text=PORT[25:50], start=25)  # Its pilot is called Mary.
@@ -82,10 +80,12 @@ def test_several_clicks_leave_the_passages_of_all() -> None:
     [
         ("guide/port.md", "P1"),
         ("port.md", "P1"),  # the end of its path
-        ("/srv/wiki/guide/port.md", "P1"),  # its path is the end
+        ("/srv/wiki/guide/port.md", "P1"),
+        ("/srv/wiki/ferry.txt", "F1"),
         ("https://wiki.example/guide/Port.md?version=2#berths", "P1"),
         (r"C:\wiki\guide\port.md", "P1"),
         ("old/ferry.txt", "F1"),  # the passage that was kept in its stead
+        ("/srv/Old/ferry.txt", "F1"),  # ends like old/ferry.txt more than like ferry.txt
         ("Its pilot  is called\nMary.", "P2"),
         ("The office opens at nine.", "P3"),
         ("berths. Its pilot is cal...", "P1"),  # spans P1 and P2, of which P1 ranks higher
@@ -100,7 +100,7 @@ def test_a_click_is_an_id_or_a_path_or_a_quote(click: str, expected: str) -> Non
     [
         "other.md",
         "elsewhere/port.md",  # another port.md
-        "notes.md",  # of which there are two
+        "Ferry.txt",  # of which there are two
         "at nine",  # too short to be a quote
         "The pilot is called Jane",
     ],
