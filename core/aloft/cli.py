@@ -139,13 +139,15 @@ def import_questions(
         linked = opened.links
     show_skipped(out, "log", "bad line")
     show_funnel(out)
-    sure = f"{100 * sum(one.confidence for one in linked) / max(1, len(linked)):.0f} %"
-    _screen.print(
-        f"{len(linked)} questions are linked to a passage; of these, by their confidence,"
-    )
-    _screen.print(
-        f"{sure} are right. They are trained on from now on: aloft train {escape(str(out))}"
-    )
+    if linked:
+        sure = sum(one.confidence for one in linked) / len(linked)
+        _screen.print(
+            f"{len(linked)} questions are linked, by their confidence {100 * sure:.0f} % of them "
+            f"rightly. To train on them: aloft evaluate {escape(str(out))}"
+        )
+    else:
+        where = escape(str(out / "rejections" / "links.jsonl"))
+        _screen.print(f"No question is linked, and nothing changes. Why: {where}")
 
 
 @app.command()

@@ -40,12 +40,8 @@ def link_log(
     """
     columns = {passage.id: column for column, passage in enumerate(passages)}
     clicked = _Clicked(places)
-    texts = [f"{entry.question}\n{entry.answer}" for entry in entries]
-    lexical = LexicalIndex([passage.content for passage in passages]).rank(texts, DEPTH)
-    ranking = fuse(dense, lexical, DEPTH, _DENSE_SHARE)
     outcomes: list[LinkedQuestion | Rejection] = []
-    for row, entry in enumerate(entries):
-        scores = dict(zip(ranking.columns[row].tolist(), ranking.scores[row].tolist(), strict=True))
+    for entry, scores in zip(entries, _rank(entries, passages, dense), strict=True):
         if entry.clicks:
             ids = [passage_id for click in entry.clicks for passage_id in clicked.passages(click)]
             scores = {columns[i]: scores.get(columns[i], 0.0) for i in ids}
@@ -67,6 +63,17 @@ def link_log(
             )
         )
     return outcomes
+
+
+def _rank(
+    entries: Sequence[LogEntry], passages: Sequence[Passage], dense: Ranking
+) -> Iterator[dict[int, float]]:
+    """For each question the scores of its best passages, in [0, 1], by column and best first."""
+    texts = [f"{entry.question}\n{entry.answer}" for entry in entries]
+    lexical = LexicalIndex([passage.content for passage in passages]).rank(texts, DEPTH)
+    ranking = fuse(dense, lexical, DEPTH, _DENSE_SHARE)
+    for columns, scores in zip(ranking.columns.tolist(), ranking.scores.tolist(), strict=True):
+        yield dict(zip(columns, scores, strict=True))
 
 
 def _confidence(scores: Sequence[float]) -> float:
