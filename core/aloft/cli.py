@@ -142,7 +142,7 @@ def import_questions(
     if linked:
         sure = sum(one.confidence for one in linked) / len(linked)
         _screen.print(
-            f"{len(linked)} questions are linked, by their confidence {100 * sure:.0f} % of them "
+            f"Linked questions: {len(linked)}, by their confidence {100 * sure:.0f} % of them "
             f"rightly. To train on them: aloft evaluate {escape(str(out))}"
         )
     else:
