@@ -138,6 +138,31 @@ def filter_(run: RunPath) -> None:
     _stage("filters", run)
 
 
+@app.command("import-questions")
+def import_questions(
+    log: Annotated[Path, typer.Argument(help="CSV or JSON Lines: question, answer, clicked, ...")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder that was started before.")],
+) -> None:
+    """Take in past questions with their clicks, thumbs or accepted answers, to be trained on."""
+    from aloft.pipeline import open_run
+
+    with shown_progress() as progress, open_run(out, progress=progress) as opened:
+        opened.import_log(log)
+        opened.do("links")
+        linked = opened.links
+    show_skipped(out, "log", "bad line")
+    show_funnel(out)
+    if linked:
+        sure = sum(one.confidence for one in linked) / len(linked)
+        _screen.print(
+            f"Linked questions: {len(linked)}, by their confidence {100 * sure:.0f} % of them "
+            f"rightly. To train on them: aloft evaluate {escape(str(out))}"
+        )
+    else:
+        where = escape(str(out / "rejections" / "links.jsonl"))
+        _screen.print(f"No question is linked, and nothing changes. Why: {where}")
+
+
 @app.command()
 def negatives(run: RunPath) -> None:
     """Mine hard negatives."""
@@ -274,21 +299,27 @@ def shown_progress() -> Iterator[Any]:
         yield tell
 
 
-_SHOWN_FILES = 10
+_SHOWN = 10
+
+
+def show_skipped(path: Path, stage: str, reason: str = "") -> None:
+    """Print what of the user's a stage did not take, for that reason or any."""
+    from aloft.pipeline import read_skipped
+
+    skipped = [one for one in read_skipped(path, stage) if reason in ("", one.reason)]
+    for one in skipped[:_SHOWN]:
+        line = f"{one.subject_id}: {one.reason}. {one.detail}"
+        _screen.print(f"[yellow]skipped[/yellow] {escape(line)}")
+    if len(skipped) > _SHOWN:
+        more = f"{len(skipped) - _SHOWN} more in {path / 'rejections' / f'{stage}.jsonl'}"
+        _screen.print(f"[yellow]skipped[/yellow] {escape(more)}")
 
 
 def show_funnel(path: Path) -> None:
     """Print what each finished stage kept and dropped, and the files that were skipped."""
-    from aloft.pipeline import read_funnel, read_skipped
+    from aloft.pipeline import read_funnel
 
-    skipped = read_skipped(path)
-    for file in skipped[:_SHOWN_FILES]:
-        line = f"{file.subject_id}: {file.reason}. {file.detail}"
-        _screen.print(f"[yellow]skipped[/yellow] {escape(line)}")
-    if len(skipped) > _SHOWN_FILES:
-        more = f"{len(skipped) - _SHOWN_FILES} more in {path / 'rejections' / 'documents.jsonl'}"
-        _screen.print(f"[yellow]skipped[/yellow] {escape(more)}")
-
+    show_skipped(path, "documents")
     table = Table("stage", "kept", "dropped", "seconds", title="Funnel")
     for row in read_funnel(path):
         reasons = "; ".join(f"{n} {reason}" for reason, n in row["dropped"].items()) or "-"

@@ -153,6 +153,16 @@ class FiltersConfig(_Settings):
     similarity: float = Field(default=0.8, gt=0, le=1)
 
 
+class LinksConfig(_Settings):
+    """Which questions of the user's log are linked to a passage.
+
+    Attributes:
+        keep_at_least: Lowest confidence kept, in [0, 1].
+    """
+
+    keep_at_least: float = Field(default=0.9, ge=0, le=1)
+
+
 class NegativesConfig(_Settings):
     """How hard negatives are chosen for each question (step 4 of ALoFTRAG).
 
@@ -190,6 +200,7 @@ class TrainingSetsConfig(_Settings):
         embedder_negatives: Hard negatives per embedder row, beside those in the batch.
         reranker_negatives: Hard negatives per reranker question.
         max_generator_rows: Generator rows, drawn with the run's seed; None: one per pair.
+        logged_weight: How often each question of the user's log stands among the rows; 0: never.
     """
 
     held_out_share: float = Field(default=0.2, gt=0, lt=1)
@@ -197,6 +208,7 @@ class TrainingSetsConfig(_Settings):
     embedder_negatives: int = Field(default=1, ge=0)
     reranker_negatives: int = Field(default=4, ge=1)
     max_generator_rows: int | None = Field(default=None, ge=1)
+    logged_weight: int = Field(default=2, ge=0)
 
 
 class EmbedderTrainingConfig(_Settings):
@@ -283,6 +295,7 @@ class RunConfig(_Settings):
     ratings: RatingsConfig = RatingsConfig()
     pairs: PairsConfig = PairsConfig()
     filters: FiltersConfig = FiltersConfig()
+    links: LinksConfig = LinksConfig()
     negatives: NegativesConfig = NegativesConfig()
     training_sets: TrainingSetsConfig = TrainingSetsConfig()
     embedder_training: EmbedderTrainingConfig = EmbedderTrainingConfig()

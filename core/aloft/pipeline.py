@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from aloft import __version__, filters, negatives, pairs, ratings
+from aloft import __version__, filters, links, negatives, pairs, ratings
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
 from aloft.config import PARTS, SERVER, Part, RunConfig, check_config, plain_name
@@ -27,16 +27,21 @@ from aloft.errors import DataError
 from aloft.evaluation.evaluate import Evaluator
 from aloft.evaluation.measure import as_json, measure_parts
 from aloft.evaluation.report import render_html, render_markdown
+from aloft.logs import read_log
 from aloft.machine import describe_machine, peak_memory_megabytes
 from aloft.models import Floats, LanguageModel, Progress, Prompt, no_progress
 from aloft.passages import split_documents
+from aloft.places import Places
 from aloft.questions import read_questions
+from aloft.ranking import rank_dense
 from aloft.records import (
     Artifact,
     Document,
     EmbedderRow,
     GeneratorRow,
     LabelledQuestion,
+    LinkedQuestion,
+    LogEntry,
     Negatives,
     Passage,
     QAPair,
@@ -49,7 +54,7 @@ from aloft.records import (
 )
 from aloft.stack import Answer, Retriever, ask, read_contract, write_stack
 from aloft.storage import Journal, RunFolder, recipe_of, split_rejections, write_text
-from aloft.training_sets import build_training_sets, split_pairs
+from aloft.training_sets import build_training_sets, select_linked, split_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +69,7 @@ STAGES = (
     "train",
     "evaluate",
 )
+_COUNTED = (*STAGES[:5], "log", "links", *STAGES[5:7])  # the funnel's; a run may have no log
 _ATTRIBUTES = {
     "questions": "human_questions",
     "filters": "filtered",
@@ -183,15 +189,15 @@ def read_report(out: Path) -> dict[str, Any]:
 
 def read_funnel(out: Path) -> list[dict[str, Any]]:
     """What each finished stage of a run folder kept and dropped."""
-    found = [out / "manifests" / f"{stage}.json" for stage in (*STAGES[:-2], *PARTS)]
+    found = [out / "manifests" / f"{stage}.json" for stage in (*_COUNTED, *PARTS)]
     return [json.loads(path.read_bytes()) for path in found if path.exists()]
 
 
-def read_skipped(out: Path) -> list[Rejection]:
-    """Files of the user's that could not be read, with reasons."""
-    path = out / "rejections" / "documents.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [from_json(Rejection, json.loads(line)) for line in lines]
+def read_skipped(out: Path, stage: str = "documents") -> list[Rejection]:
+    """What a stage dropped, with reasons: files that can not be read, lines of a log."""
+    path = out / "rejections" / f"{stage}.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    return [from_json(Rejection, json.loads(line)) for line in lines if line]
 
 
 def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answer:
@@ -422,7 +428,7 @@ class Run:
                 outcomes.append(from_json(cls, values) if is_kept else from_json(Rejection, values))
         return outcomes
 
-    # ---- what is kept of it, negatives, training sets
+    # ---- which of it is kept
 
     @cached_property
     def filtered(self) -> list[QAPair]:
@@ -455,19 +461,68 @@ class Run:
         contents = [passage.content for passage in self.passages]
         return self._encode(self.config.embedder, "passages", contents)
 
+    # ---- the user's log
+
+    def import_log(self, path: Path) -> None:
+        """Take in past questions, in place of those that were taken in before.
+
+        Raises:
+            DataError: the file holds no question that can be used.
+        """
+        started = time.monotonic()
+        entries, dropped = read_log(path)
+        recipe = recipe_of("log", [to_json(entry) for entry in entries])
+        self._finish("log", recipe, "log.jsonl", entries, dropped, started)
+
+    @property
+    def _has_log(self) -> bool:
+        return (self.folder.path / "manifests" / "log.json").exists()
+
+    @cached_property
+    def links(self) -> list[LinkedQuestion]:
+        """The questions of the log and their passages; none where no log was taken in."""
+        if not self._has_log:
+            return []
+        config, name = self.config.links, self.config.embedder
+        log = self.folder.facts("log")["recipe"]
+        recipe = self._after("passages", log, config, self.models.fingerprint(name))
+        if self._is_done("links", recipe):
+            return self.folder.read_records("links.jsonl", LinkedQuestion)
+        started = time.monotonic()
+        entries = self.folder.read_records("log.jsonl", LogEntry)
+        rejections = self.folder.read_records("rejections/passages.jsonl", Rejection)
+        dense = rank_dense(
+            self._encode(name, "queries", [entry.question for entry in entries]),
+            self._passage_vectors,
+            links.DEPTH,
+        )
+        places = Places(self.documents, self.passages, rejections)
+        outcomes = links.link_log(entries, self.passages, places, dense, config)
+        kept, dropped = split_rejections(outcomes, LinkedQuestion)
+        self._finish("links", recipe, "links.jsonl", kept, dropped, started)
+        return kept
+
+    # ---- negatives, training sets
+
     @cached_property
     def negatives(self) -> list[Negatives]:
-        """Hard negatives of every pair that is kept, from the whole corpus."""
+        """Hard negatives of every pair that is kept and logged question, from the whole corpus."""
         name = self.config.embedder
-        recipe = self._after("filters", self.config.negatives, self.models.fingerprint(name))
+        logged = [question.pair for question in self.links]
+        recipe = self._after(
+            "filters", self.config.negatives, self.models.fingerprint(name), *self._log_recipe
+        )
         if self._is_done("negatives", recipe):
             return self.folder.read_records("negatives.jsonl", Negatives)
         started = time.monotonic()
         row_of = {pair.id: row for row, pair in enumerate(self.pairs)}
+        queries = [self._question_vectors[[row_of[pair.id] for pair in self.filtered]]]
+        if logged:
+            queries.append(self._encode(name, "queries", [pair.question for pair in logged]))
         mined = negatives.mine_negatives(
-            self.filtered,
+            [*self.filtered, *logged],
             self.passages,
-            self._question_vectors[[row_of[pair.id] for pair in self.filtered]],
+            np.concatenate(queries),
             self._passage_vectors,
             self.config.negatives,
         )
@@ -485,23 +540,27 @@ class Run:
             "held_out": LabelledQuestion,
         }
         mined = {record.pair_id: record for record in self.negatives}
-        recipe = self._after("negatives", config, self.config.seed)
+        human = [question.question for question in self.human_questions] if self._has_log else []
+        recipe = self._after("negatives", config, self.config.seed, *human)
         if not self._is_done("sets", recipe):
             started = time.monotonic()
+            groups = group_documents(self.documents)
             train, held_out = split_pairs(
-                self.filtered,
-                self.passages_by_id,
-                group_documents(self.documents),
-                config,
-                seed=self.config.seed,
+                self.filtered, self.passages_by_id, groups, config, seed=self.config.seed
             )
+            evaluated = [*human, *(pair.question for pair in held_out)]
+            outcomes = select_linked(self.links, held_out, evaluated, self.passages_by_id, groups)
+            logged, dropped = split_rejections(outcomes, LinkedQuestion)
+            logged = logged if config.logged_weight else []
+            rows = [question.pair for question in logged] * config.logged_weight
             built = build_training_sets(
-                train, held_out, self.passages_by_id, mined, config, seed=self.config.seed
+                [*train, *rows], held_out, self.passages_by_id, mined, config, seed=self.config.seed
             )
             for name in files:
                 self.folder.write_records(f"sets/{name}.jsonl", getattr(built, name))
             counts = {name: len(getattr(built, name)) for name in files}
-            self._finish("sets", recipe, None, [*train, *held_out], [], started, rows=counts)
+            kept = [*train, *logged, *held_out]
+            self._finish("sets", recipe, None, kept, dropped, started, rows=counts)
         read = self.folder.read_records
         return {name: list(read(f"sets/{name}.jsonl", cls)) for name, cls in files.items()}
 
@@ -685,7 +744,8 @@ class Run:
         return report
 
     def _describe(self, measured: dict[str, Any], trained: dict[Part, Artifact]) -> dict[str, Any]:
-        facts = {stage: self._facts(stage) for stage in (*STAGES[:-2], *trained, "evaluate")}
+        stages = [stage for stage in _COUNTED if stage in STAGES or self._has_log]
+        facts = {stage: self._facts(stage) for stage in (*stages, *trained, "evaluate")}
         return {
             "aloft": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -713,6 +773,12 @@ class Run:
         """A recipe that depends on all of an earlier stage's."""
         getattr(self, _ATTRIBUTES.get(stage, stage))
         return recipe_of(self._recipes[stage], *parts)
+
+    @property
+    def _log_recipe(self) -> tuple[str, ...]:
+        """What depends on the user's log adds this to its recipe; nothing where there is none."""
+        self.links  # noqa: B018 - working them out is what names their recipe
+        return (self._recipes["links"],) if self._has_log else ()
 
     def _is_done(self, stage: str, recipe: str) -> bool:
         self._recipes[stage] = recipe
