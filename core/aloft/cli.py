@@ -251,7 +251,8 @@ _SHOWN_FILES = 10
 
 
 def show_funnel(path: Path) -> None:
-    """Print what each finished stage kept and dropped, and the files that were skipped."""
+    """Print what each stage kept, dropped and asked of the teacher, and what files were skipped."""
+    from aloft.evaluation.report import TEACHER_HEADER, teacher_rows
     from aloft.pipeline import read_funnel, read_skipped
 
     skipped = read_skipped(path)
@@ -263,10 +264,17 @@ def show_funnel(path: Path) -> None:
         _screen.print(f"[yellow]skipped[/yellow] {escape(more)}")
 
     table = Table("stage", "kept", "dropped", "seconds", title="Funnel")
-    for row in read_funnel(path):
+    funnel = read_funnel(path)
+    for row in funnel:
         reasons = "; ".join(f"{n} {reason}" for reason, n in row["dropped"].items()) or "-"
         table.add_row(row["stage"], str(row["kept"]), escape(reasons), f"{row['seconds']:.0f}")
     _screen.print(table)
+    asked = teacher_rows(funnel)
+    if asked:
+        table = Table(*TEACHER_HEADER)
+        for cells in asked:
+            table.add_row(*cells)
+        _screen.print(table)
 
 
 def show_report(path: Path, content: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aloft import __version__, negatives, pairs, ratings
+from aloft.accounts import Meter, Spending, describe_teacher, metered, total
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
 from aloft.config import PARTS, SERVER, Part, RunConfig, check_config
@@ -57,6 +58,7 @@ STAGES = ("documents", "passages", "ratings", "pairs", "negatives", "sets", "tra
 _PROMPTS = 2  # raised when a prompt's wording changes: journals of older wordings are not reused
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
+_TAUGHT = {"ratings": ("ratings",), "pairs": ("pairs", "pair_ratings")}  # what the teacher does
 RecordT = TypeVar("RecordT")
 
 
@@ -210,6 +212,8 @@ class Run:
         self._given: Path | Sequence[Document] | None = None
         self._questions: Path | None = None
         self._recipes: dict[str, str] = {}
+        self._meter = Meter()
+        self._spent: dict[str, Spending] = {}
 
     def give(self, documents: Path | Sequence[Document], questions: Path | None = None) -> None:
         """Set what is read; without it the run folder's own documents are used."""
@@ -355,7 +359,7 @@ class Run:
 
     @property
     def _teacher(self) -> LanguageModel:
-        return self.models.teacher(self.config.teacher)
+        return metered(self.models.teacher(self.config.teacher), self._meter)
 
     def _journalled(
         self,
@@ -373,9 +377,12 @@ class Run:
             batch = missing[start : start + _TEACHER_BATCH]
             found: dict[str, list[Any]] = {subject.id: [] for subject in batch}
             for outcome in work(batch):
-                found[_subject_of(outcome)].append([type(outcome).__name__, to_json(outcome)])
-            journal.add(found.items())
+                found[_subject_of(outcome, found)].append(
+                    [type(outcome).__name__, to_json(outcome)]
+                )
+            journal.add(found.items(), note=to_json(self._meter.read()))
             self._progress(f"writing {stage}", done + start + len(batch), len(subjects))
+        self._spent[stage] = total(from_json(Spending, note) for note in journal.notes)
         outcomes: list[RecordT | Rejection] = []
         for subject in subjects:
             for kind, values in journal[subject.id]:
@@ -661,6 +668,8 @@ class Run:
             self.folder.write_records(file, kept)
         self.folder.write_records(f"rejections/{stage}.jsonl", dropped)
         self._recipes[stage] = recipe
+        spent = {name: self._spent.get(name, Spending()) for name in _TAUGHT.get(stage, ())}
+        facts |= describe_teacher(spent, len(kept) if stage == "pairs" else None)
         reasons = dict(Counter(rejection.reason for rejection in dropped).most_common())
         seconds = round(time.monotonic() - started, 1)
         self.folder.finish(stage, recipe, kept=len(kept), dropped=reasons, seconds=seconds, **facts)
@@ -681,8 +690,10 @@ def tokenizer_of(folder: str) -> Any:
     return tokenizer
 
 
-def _subject_of(outcome: Any) -> str:
-    return str(getattr(outcome, "passage_id", None) or getattr(outcome, "subject_id", outcome.id))
+def _subject_of(outcome: Any, asked: Collection[str]) -> str:
+    """A pair's subject is its passage while it is written, and itself while it is marked."""
+    names = ("id", "passage_id", "subject_id")
+    return next(i for i in (str(getattr(outcome, n, "")) for n in names) if i in asked)
 
 
 def _as_json(prompt: Prompt) -> Any:

@@ -40,7 +40,10 @@ class LoggingTeacher:
         for prompt in prompts:
             words = sorted(set(prompt.messages[-1].content.split()), key=lambda w: (-len(w), w))
             texts.append(f" What is meant by {' and '.join(words[:3])}?\nAnswer: {words[0]}")
-        return [Reply(text=text, is_finished=True) for text in texts]
+        return [
+            Reply(text=text, is_finished=True, prompt_tokens=50, new_tokens=len(text.split()))
+            for text in texts
+        ]
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         self._note(prompts)

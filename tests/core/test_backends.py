@@ -143,6 +143,8 @@ def test_a_shared_start_changes_no_reply_and_no_score(folder: Path) -> None:
     alone = load(folder)
     assert together == [alone.complete([p], max_new_tokens=12)[0] for p in prompts]
     single = [alone.score_choices([p], ("1", "2", "3"))[0] for p in prompts]
+    read = sum(len(model.tokenizer(p.messages[0].content)["input_ids"]) for p in prompts)
+    assert model.tokens_scored == alone.tokens_scored == read  # shared or not, each is read
     np.testing.assert_allclose(scores, single, atol=1e-5)
 
 

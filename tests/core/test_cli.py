@@ -15,21 +15,6 @@ PROSE = "The harbour master keeps the tide tables in the tower and renews them e
 
 
 @pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    """A folder that passes for an encoder while passages are cut: a tokenizer and some weights."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    folder = tmp_path / "encoder"
-    folder.mkdir()
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
-    return folder
-
-
-@pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     folder = tmp_path / "docs"
     folder.mkdir()

@@ -61,6 +61,7 @@ class TransformersLanguageModel:
         self._model.to(self.device).eval()
         self._fingerprint = fingerprint_folder(*([folder, adapter] if adapter else [folder]))
         self._shared: tuple[list[int], Any] = ([], None)
+        self.tokens_scored = 0  # read by score_choices, which tells of no tokens itself
 
     @property
     def fingerprint(self) -> str:
@@ -88,6 +89,7 @@ class TransformersLanguageModel:
         if len(set(first)) != len(choices):
             raise ModelError(f"The choices {list(choices)} do not begin with tokens of their own.")
         encoded = [encode_prompt(self.tokenizer, prompt) for prompt in prompts]
+        self.tokens_scored += sum(map(len, encoded))
         scores = np.zeros((len(prompts), len(choices)), np.float32)
         shared = self._share(encoded)
         for batch in _batches([len(ids) for ids in encoded], 0):
