@@ -1,7 +1,8 @@
 """Turns a teacher into one that counts what it is asked, and the counts into a stage's account."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,15 @@ class Meter:
         """What came together since the last reading; it is counted no second time."""
         spent, self._open = self._open, Spending()
         return spent
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Keep what is read inside apart from what was counted before, which is given back."""
+        earlier = self.read()
+        try:
+            yield
+        finally:
+            self.count(earlier)
 
 
 def metered(teacher: LanguageModel, meter: Meter) -> LanguageModel:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -193,6 +193,10 @@ def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answe
         return ask(Retriever(contract, passages, models, folder), question, models)
 
 
+class _UnfinishedError(Exception):
+    """A stage would have to be worked out."""
+
+
 class Run:
     """One run: each stage is worked out when it is asked for, and what comes before it first."""
 
@@ -214,6 +218,7 @@ class Run:
         self._recipes: dict[str, str] = {}
         self._meter = Meter()
         self._spent: dict[str, Spending] = {}
+        self._only_reads = False
 
     def give(self, documents: Path | Sequence[Document], questions: Path | None = None) -> None:
         """Set what is read; without it the run folder's own documents are used."""
@@ -232,6 +237,26 @@ class Run:
             "evaluate": "report",
         }
         getattr(self, attribute.get(stage, stage))
+
+    def finished(self) -> set[str]:
+        """Stages and parts that can be read back as the run is set up now; nothing is worked out.
+
+        Documents and passages count as the rest does, but must have been read.
+        """
+        done: set[str] = set()
+        trained: dict[Part, Artifact] = {}
+        self._only_reads = True
+        try:
+            for stage in STAGES[:-2]:
+                with suppress(_UnfinishedError):
+                    self.do(stage)
+                    done.add(stage)
+            for part in (part for part in PARTS if part in self.config.parts):
+                with suppress(_UnfinishedError):
+                    trained[part] = self._train(part, trained)
+        finally:
+            self._only_reads = False
+        return done | trained.keys()
 
     # ---- documents, passages
 
@@ -376,11 +401,11 @@ class Run:
         for start in range(0, len(missing), _TEACHER_BATCH):
             batch = missing[start : start + _TEACHER_BATCH]
             found: dict[str, list[Any]] = {subject.id: [] for subject in batch}
-            for outcome in work(batch):
-                found[_subject_of(outcome, found)].append(
-                    [type(outcome).__name__, to_json(outcome)]
-                )
-            journal.add(found.items(), note=to_json(self._meter.read()))
+            with self._meter.apart():
+                for outcome in work(batch):
+                    kind = type(outcome).__name__
+                    found[_subject_of(outcome, found)].append([kind, to_json(outcome)])
+                journal.add(found.items(), note=to_json(self._meter.read()))
             self._progress(f"writing {stage}", done + start + len(batch), len(subjects))
         self._spent[stage] = total(from_json(Spending, note) for note in journal.notes)
         outcomes: list[RecordT | Rejection] = []
@@ -550,10 +575,15 @@ class Run:
             self.models.fingerprint(str(name))
         self.human_questions  # noqa: B018 - reading them is the check
 
+    @property
+    def replies(self) -> Journal:
+        """What generators answered so far."""
+        return self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
+
     @cached_property
     def evaluator(self) -> Evaluator:
         """What measures, with every encode, score and reply kept in the run folder."""
-        journal = self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
+        journal = self.replies
         return Evaluator(
             passages=self.passages,
             questions=self.question_sets,
@@ -652,7 +682,10 @@ class Run:
 
     def _is_done(self, stage: str, recipe: str) -> bool:
         self._recipes[stage] = recipe
-        return self.folder.is_done(stage, recipe)
+        is_done = self.folder.is_done(stage, recipe)
+        if self._only_reads and not is_done:
+            raise _UnfinishedError(stage)
+        return is_done
 
     def _finish(
         self,

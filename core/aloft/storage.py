@@ -145,6 +145,9 @@ class Journal:
         if whole < self._path.stat().st_size:
             os.truncate(self._path, whole)
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def __contains__(self, subject: str) -> bool:
         return subject in self._entries
 
