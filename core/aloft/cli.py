@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,6 +23,9 @@ from aloft import __version__
 from aloft.config import MOST_STYLE_QUESTIONS, PARTS, PRESETS, load_config
 from aloft.egress import forbid_telemetry
 from aloft.errors import AloftError, ConfigError
+
+if TYPE_CHECKING:
+    from aloft.estimate import Estimate, Range
 
 app = typer.Typer(
     name="aloft",
@@ -56,6 +59,13 @@ Style = Annotated[
     Path | None,
     typer.Option(help="A few real questions, one a line, whose form and tone are taken over."),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Measure a little here, say what is left to do and what it takes, and end.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the run.")]
 
 _errors = Console(stderr=True, soft_wrap=True)
@@ -76,8 +86,10 @@ def run(
     reranker: RerankerName = None,
     style: Style = None,
     seed: Seed = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Do the whole job: read, synthesise, train, evaluate, report. Run again to go on."""
+    from aloft.estimate import estimate_run
     from aloft.pipeline import open_run
 
     names = {"teacher": teacher, "generator": generator, "embedder": embedder}
@@ -88,8 +100,11 @@ def run(
     )
     with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
         opened.give(docs, questions)
-        report = opened.report
-    show_report(out, report)
+        done = estimate_run(opened, progress) if dry_run else opened.report
+    if isinstance(done, dict):
+        show_report(out, done)
+    else:
+        show_estimate(done)
 
 
 @app.command()
@@ -316,15 +331,23 @@ def show_skipped(path: Path, stage: str, reason: str = "") -> None:
 
 
 def show_funnel(path: Path) -> None:
-    """Print what each finished stage kept and dropped, and the files that were skipped."""
+    """Print what each stage kept, dropped and asked of the teacher, and what files were skipped."""
+    from aloft.evaluation.report import TEACHER_HEADER, teacher_rows
     from aloft.pipeline import read_funnel
 
     show_skipped(path, "documents")
     table = Table("stage", "kept", "dropped", "seconds", title="Funnel")
-    for row in read_funnel(path):
+    funnel = read_funnel(path)
+    for row in funnel:
         reasons = "; ".join(f"{n} {reason}" for reason, n in row["dropped"].items()) or "-"
         table.add_row(row["stage"], str(row["kept"]), escape(reasons), f"{row['seconds']:.0f}")
     _screen.print(table)
+    asked = teacher_rows(funnel)
+    if asked:
+        table = Table(*TEACHER_HEADER)
+        for cells in asked:
+            table.add_row(*cells)
+        _screen.print(table)
 
 
 def show_report(path: Path, content: dict[str, Any]) -> None:
@@ -351,6 +374,40 @@ def show_report(path: Path, content: dict[str, Any]) -> None:
     parts = ", ".join(content["shipped"]["parts"]) or "the untuned models"
     _screen.print(f"Ships: {escape(parts)}, in {escape(str(path / 'models'))}")
     _screen.print(f"Report: {escape(str(path / 'report.html'))}")
+
+
+def show_estimate(estimate: "Estimate") -> None:
+    """Print what is left of a run, stage by stage, and what it takes."""
+    counts = f"{estimate.passages:,} passages, {estimate.asked_about:,} of them asked about"
+    table = Table("stage", "left", "calls", "tokens in", "tokens out", "time", title=counts)
+    for line in estimate.lines:
+        teacher = [_span(count) for count in (line.calls, line.tokens_in, line.tokens_out)]
+        left = f"{_span(line.left)} {line.unit}"
+        table.add_row(line.stage, left, *teacher, _time(line.seconds))
+    _screen.print(table)
+    if not estimate.lines:
+        _screen.print("Nothing is left to do.")
+        return
+    measured = "; ".join(f"{line.stage}: {line.measured}" for line in estimate.lines)
+    _screen.print(f"Measured here: {measured}.")
+    gigabytes = f"{estimate.disk / 1e9:.1f} GB of disk, {estimate.memory / 1e9:.1f} GB of memory"
+    _screen.print(f"In all: {_time(estimate.seconds)}; at the peak {gigabytes}.")
+
+
+def _span(count: "Range | None") -> str:
+    """A whole number, or between what numbers it lies."""
+    if count is None:
+        return "–"
+    low, high = f"{count.low:,.0f}", f"{count.high:,.0f}"
+    return low if low == high else f"{low}–{high}"
+
+
+def _time(seconds: "Range") -> str:
+    """In seconds, minutes or hours, whichever is read best."""
+    sizes = {"h": 3600, "min": 60, "s": 1}
+    unit = next((name for name, size in sizes.items() if seconds.high >= 1.5 * size), "s")
+    low, high = (f"{end / sizes[unit]:.1f}" for end in (seconds.low, seconds.high))
+    return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,8 +6,8 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aloft import __version__, filters, links, negatives, pairs, ratings
+from aloft.accounts import Meter, Spending, describe_teacher, metered, total
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
 from aloft.config import PARTS, SERVER, Part, RunConfig, check_config, plain_name
@@ -80,6 +81,7 @@ _ATTRIBUTES = {
 _PROMPTS = 3  # raised when a prompt's wording changes: journals of older wordings are not reused
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
+_TAUGHT = {"ratings": ("ratings",), "pairs": ("pairs", "pair_ratings")}  # what the teacher does
 RecordT = TypeVar("RecordT")
 
 
@@ -214,6 +216,10 @@ def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answe
         return ask(Retriever(contract, passages, models, folder), question, models)
 
 
+class _UnfinishedError(Exception):
+    """A stage would have to be worked out."""
+
+
 class Run:
     """One run: each stage is worked out when it is asked for, and what comes before it first."""
 
@@ -234,6 +240,9 @@ class Run:
         self._questions: Path | None = None
         self._recipes: dict[str, str] = {}
         self._wants_pairs = False
+        self._meter = Meter()
+        self._spent: dict[str, Spending] = {}
+        self._only_reads = False
 
     def give(self, documents: Path | Sequence[Document], questions: Path | None = None) -> None:
         """Set what is read; without it the run folder's own documents are used."""
@@ -246,6 +255,26 @@ class Run:
     def do(self, stage: str) -> None:
         """Work a stage out, with all that comes before it."""
         getattr(self, _ATTRIBUTES.get(stage, stage))
+
+    def finished(self) -> set[str]:
+        """Stages and parts that can be read back as the run is set up now; nothing is worked out.
+
+        Documents and passages count as the rest does, but must have been read.
+        """
+        done: set[str] = set()
+        trained: dict[Part, Artifact] = {}
+        self._only_reads = True
+        try:
+            for stage in STAGES[:-2]:
+                with suppress(_UnfinishedError):
+                    self.do(stage)
+                    done.add(stage)
+            for part in (part for part in PARTS if part in self.config.parts):
+                with suppress(_UnfinishedError):
+                    trained[part] = self._train(part, trained)
+        finally:
+            self._only_reads = False
+        return done | trained.keys()
 
     # ---- documents, passages
 
@@ -398,7 +427,7 @@ class Run:
 
     @property
     def _teacher(self) -> LanguageModel:
-        return self.models.teacher(self.config.teacher)
+        return metered(self.models.teacher(self.config.teacher), self._meter)
 
     def _journalled(
         self,
@@ -417,10 +446,13 @@ class Run:
         for start in range(0, len(missing), _TEACHER_BATCH):
             batch = missing[start : start + _TEACHER_BATCH]
             found: dict[str, list[Any]] = {subject.id: [] for subject in batch}
-            for outcome in work(batch):
-                found[_subject_of(outcome)].append([type(outcome).__name__, to_json(outcome)])
-            journal.add(found.items())
+            with self._meter.apart():
+                for outcome in work(batch):
+                    kind = type(outcome).__name__
+                    found[_subject_of(outcome, found)].append([kind, to_json(outcome)])
+                journal.add(found.items(), note=to_json(self._meter.read()))
             tell(f"writing {stage}", done + start + len(batch), len(subjects))
+        self._spent[stage] = total(from_json(Spending, note) for note in journal.notes)
         outcomes: list[RecordT | Rejection] = []
         for subject in subjects:
             for kind, values in journal[subject.id]:
@@ -673,10 +705,15 @@ class Run:
             self.models.fingerprint(str(name))
         self.human_questions  # noqa: B018 - reading them is the check
 
+    @property
+    def replies(self) -> Journal:
+        """What generators answered so far."""
+        return self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
+
     @cached_property
     def evaluator(self) -> Evaluator:
         """What measures, with every encode, score and reply kept in the run folder."""
-        journal = self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
+        journal = self.replies
         return Evaluator(
             passages=self.passages,
             questions=self.question_sets,
@@ -782,7 +819,10 @@ class Run:
 
     def _is_done(self, stage: str, recipe: str) -> bool:
         self._recipes[stage] = recipe
-        return self.folder.is_done(stage, recipe)
+        is_done = self.folder.is_done(stage, recipe)
+        if self._only_reads and not is_done:
+            raise _UnfinishedError(stage)
+        return is_done
 
     def _finish(
         self,
@@ -798,6 +838,8 @@ class Run:
             self.folder.write_records(file, kept)
         self.folder.write_records(f"rejections/{stage}.jsonl", dropped)
         self._recipes[stage] = recipe
+        spent = {name: self._spent.get(name, Spending()) for name in _TAUGHT.get(stage, ())}
+        facts |= describe_teacher(spent, len(kept) if stage == "pairs" else None)
         reasons = dict(Counter(rejection.reason for rejection in dropped).most_common())
         seconds = round(time.monotonic() - started, 1)
         self.folder.finish(stage, recipe, kept=len(kept), dropped=reasons, seconds=seconds, **facts)
@@ -818,8 +860,10 @@ def tokenizer_of(folder: str) -> Any:
     return tokenizer
 
 
-def _subject_of(outcome: Any) -> str:
-    return str(getattr(outcome, "passage_id", None) or getattr(outcome, "subject_id", outcome.id))
+def _subject_of(outcome: Any, asked: Collection[str]) -> str:
+    """A pair's subject is its passage while it is written, and itself while it is marked."""
+    names = ("id", "passage_id", "subject_id")
+    return next(i for i in (str(getattr(outcome, n, "")) for n in names) if i in asked)
 
 
 def _as_json(prompt: Prompt) -> Any:

@@ -42,7 +42,10 @@ class LoggingTeacher:
             words = sorted(set(passage.split()), key=lambda w: (-len(w), w))
             asked = words[1:4] if "why" in task else words[4:7]
             texts.append(f" What is meant by {' and '.join(asked)}?\nAnswer: {words[0]}")
-        return [Reply(text=text, is_finished=True) for text in texts]
+        return [
+            Reply(text=text, is_finished=True, prompt_tokens=50, new_tokens=len(text.split()))
+            for text in texts
+        ]
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         self._note(prompts)

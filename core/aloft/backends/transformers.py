@@ -66,6 +66,7 @@ class TransformersLanguageModel:
         with torch.inference_mode():
             cache = getattr(self._model(input_ids=token), "past_key_values", None)
         self._kept = KeptPrompts() if can_be_kept(cache) else None
+        self.tokens_scored = 0  # read by score_choices, which tells of no tokens itself
 
     @property
     def fingerprint(self) -> str:
@@ -91,6 +92,7 @@ class TransformersLanguageModel:
         if len(set(first)) != len(choices):
             raise ModelError(f"The choices {list(choices)} do not begin with tokens of their own.")
         rows = self._encode(prompts)
+        self.tokens_scored += sum(map(len, rows))
         scores = np.zeros((len(prompts), len(choices)), np.float32)
         for batch in self._batches(rows, 0):
             logits = self._read([rows[i] for i in batch])
