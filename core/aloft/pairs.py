@@ -21,6 +21,7 @@ _SHORTEST_FOCUS = 40
 _TITLE_CHARACTERS = 80
 _CHARACTERS_A_PAIR = 400
 _DIGIT = re.compile(r"\d")
+_LONE_QUESTION = re.compile(r"\s*[^\n]+[?？؟;]\s*")  # the last is the Greek mark
 
 
 def generate_pairs(
@@ -28,18 +29,19 @@ def generate_pairs(
 ) -> Iterator[QAPair | Rejection]:
     """Yield the pairs of each passage, or the reason why one is missing.
 
-    A reply that was cut or does not keep the form is never used; its prompt is asked once more,
-    with a reply drawn by a seed of the passage's own instead of the greedy one. With "examples" an
-    answer that its focus span does not hold is replaced by the span itself: small models ask
-    better than they answer, and the span does hold the answer.
+    A reply that was cut or does not keep the form is never used. A question that came without an
+    answer is gone on with behind the answer's heading; whatever still can not be used is asked
+    once more, with a reply drawn by a seed of the request's own instead of the greedy one. With
+    "examples" an answer that its focus span does not hold is replaced by the span itself: small
+    models ask better than they answer, and the span does hold the answer.
 
-    Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "paper".
+    Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "paper", which asks once.
     """
     requests = [one for passage in passages for one in _requests(passage, config, seed)]
     form = _FORMS[config.form]
-    for request, (reply, tries) in zip(
-        requests, _ask(teacher, requests, form, config.max_new_tokens, seed), strict=True
-    ):
+    attempts = _ask(teacher, requests, form, config.max_new_tokens, seed)
+    for request, attempt in zip(requests, attempts, strict=True):
+        reply = attempt.reply
         fault, pair = _fault_of(reply, form), form.parse(reply.text)
         if fault is not None or pair is None:
             yield Rejection(
@@ -57,7 +59,7 @@ def generate_pairs(
             question=question,
             answer=answer,
             kind=request.kind,
-            tries=tries,
+            tries=attempt.tries,
         )
 
 
@@ -142,12 +144,47 @@ class _Request:
 class _Form:
     parse: Callable[[str], tuple[str, str] | None]
     stop: tuple[str, ...]
+    answer_heading: str
+    rounds: tuple["_Round", ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    prompt: Prompt
+    reply: Reply
+    tries: int
+
+
+_Round = Callable[["_Request", "_Attempt", _Form, int], Prompt | None]
+
+
+def _plainly(request: _Request, _last: _Attempt, _form: _Form, _seed: int) -> Prompt:
+    return request.prompt
+
+
+def _behind_its_question(
+    _request: _Request, last: _Attempt, form: _Form, _seed: int
+) -> Prompt | None:
+    """Force the answer's heading upon the model, where a question came without an answer."""
+    is_alone = last.reply.is_finished and _LONE_QUESTION.fullmatch(last.reply.text)
+    prefix = f"{last.prompt.prefix}{last.reply.text.rstrip()}{form.answer_heading}"
+    return replace(last.prompt, prefix=prefix) if is_alone else None
+
+
+def _by_a_seed(request: _Request, _last: _Attempt, _form: _Form, seed: int) -> Prompt:
+    # the prompt itself tells two requests about a passage apart, whatever batch they are in
+    asked = request.prompt.messages[-1].content
+    rng = rng_for(seed, "second try", request.passage.id, asked)
+    return replace(request.prompt, seed=rng.getrandbits(31))
+
+
+_MENDED: tuple[_Round, ...] = (_plainly, _behind_its_question, _by_a_seed, _behind_its_question)
 _FORMS = {
-    "paper": _Form(prompts.parse_headings, ()),
-    "instruct": _Form(prompts.parse_headings, prompts.STOP_INSTRUCT),
-    "examples": _Form(prompts.parse_examples, prompts.STOP_EXAMPLES),
+    "paper": _Form(prompts.parse_headings, (), prompts.ANSWER_HEADING, (_plainly,)),
+    "instruct": _Form(
+        prompts.parse_headings, prompts.STOP_INSTRUCT, prompts.ANSWER_HEADING, _MENDED
+    ),
+    "examples": _Form(prompts.parse_examples, prompts.STOP_EXAMPLES, prompts.ANSWER_LINE, _MENDED),
 }
 
 
@@ -183,25 +220,25 @@ def _ask(
     form: _Form,
     max_new_tokens: int,
     seed: int,
-) -> list[tuple[Reply, int]]:
-    """Replies with the tries that each took: what can not be used is asked a second time."""
-
-    def complete(some: Sequence[Prompt]) -> list[Reply]:
-        return teacher.complete(some, max_new_tokens=max_new_tokens, stop=form.stop)
-
-    replies = [(reply, 1) for reply in complete([request.prompt for request in requests])]
-    unusable = [i for i, (reply, _) in enumerate(replies) if _fault_of(reply, form) is not None]
-    if unusable:
-        again = []
-        for request in (requests[i] for i in unusable):
-            # the prompt itself tells two requests about a passage apart, whatever batch they are in
-            rng = rng_for(
-                seed, "second try", request.passage.id, request.prompt.messages[-1].content
-            )
-            again.append(replace(request.prompt, seed=rng.getrandbits(31)))
-        for i, reply in zip(unusable, complete(again), strict=True):
-            replies[i] = (reply, 2)
-    return replies
+) -> list[_Attempt]:
+    """The last attempt of each request: a form's rounds go on with what can not be used yet."""
+    unasked = Reply(text="", is_finished=False)
+    attempts = [_Attempt(request.prompt, unasked, 0) for request in requests]
+    for prepare in form.rounds:
+        left = [i for i, one in enumerate(attempts) if _fault_of(one.reply, form) is not None]
+        asked = {i: prepare(requests[i], attempts[i], form, seed) for i in left}
+        todo = {i: prompt for i, prompt in asked.items() if prompt is not None}
+        if not todo:
+            continue
+        replies = teacher.complete(
+            list(todo.values()), max_new_tokens=max_new_tokens, stop=form.stop
+        )
+        for (i, prompt), reply in zip(todo.items(), replies, strict=True):
+            forced = prompt.prefix.removeprefix(requests[i].prompt.prefix)
+            if form.parse(reply.text) is None:  # a host that can not be forced begins anew
+                reply = replace(reply, text=forced + reply.text)
+            attempts[i] = _Attempt(prompt, reply, attempts[i].tries + 1)
+    return attempts
 
 
 def _fault_of(reply: Reply, form: _Form) -> str | None:

@@ -184,7 +184,7 @@ def test_a_cut_reply_is_not_used_though_it_could_be_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "first", [None, "I can not.", f" {EXAMPLES[0][2]}\nAnswer: {EXAMPLES[0][3]}"]
+    "first", [None, "I can\nnot.", f" {EXAMPLES[0][2]}\nAnswer: {EXAMPLES[0][3]}"]
 )
 def test_what_can_not_be_used_is_asked_once_more_by_a_seed(first: str | None) -> None:
     good = " Who is the pilot?\nAnswer: Mary Dunn"
@@ -195,6 +195,49 @@ def test_what_can_not_be_used_is_asked_once_more_by_a_seed(first: str | None) ->
     )
     greedy, drawn = teacher.asked
     assert replace(drawn, seed=None) == greedy
+
+
+@pytest.mark.parametrize(
+    ("config", "prefix", "answered"),
+    [
+        (SHOWN, "Question: Who is it?\nAnswer:", " Mary Dunn"),
+        (INSTRUCT, "### Question\n Who is it?\n\n### Answer\n", "Mary Dunn"),
+    ],
+)
+def test_a_question_without_an_answer_is_gone_on_with(
+    config: PairsConfig, prefix: str, answered: str
+) -> None:
+    teacher = ScriptedTeacher(lambda p: answered if p.prefix == prefix else " Who is it? ")
+    (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
+    assert isinstance(outcome, QAPair)
+    assert (outcome.question, outcome.answer, outcome.tries) == ("Who is it?", "Mary Dunn", 2)
+    plain, forced = teacher.asked
+    assert replace(forced, prefix=plain.prefix) == plain
+
+
+def test_a_host_that_can_not_be_forced_may_begin_anew() -> None:
+    whole = "When is it?\n\n### Answer\nMary Dunn"
+    replies = iter(["Τίς εἶναι;", whole])
+    teacher = ScriptedTeacher(lambda _: next(replies))
+    (outcome,) = generate_pairs([PORT], teacher, INSTRUCT, seed=0)
+    assert isinstance(outcome, QAPair)
+    assert outcome.question == "When is it?"
+
+
+def test_what_stays_unanswered_is_asked_by_a_seed_and_forced_again() -> None:
+    teacher = ScriptedTeacher(lambda _: " Who is it?")
+    (outcome,) = generate_pairs([PORT], teacher, PAPER, seed=0)
+    assert outcome == rejected("unreadable reply", " Who is it?")
+    assert len(teacher.asked) == 1  # the paper asks once
+
+    def reply(prompt: Prompt) -> str:
+        return "\n" if prompt.prefix.endswith("Answer:") else " Who is it?"
+
+    teacher = ScriptedTeacher(reply)
+    (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)
+    assert outcome == rejected("unreadable reply", " Who is it?\nAnswer:\n")
+    seeds = [prompt.seed is None for prompt in teacher.asked]
+    assert seeds == [True, True, False, False]
 
 
 def test_only_what_failed_is_asked_again_and_by_a_seed_of_its_own() -> None:

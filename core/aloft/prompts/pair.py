@@ -47,6 +47,8 @@ _HEADING = re.compile(r"\n\s*(?:#{1,4}\s|\**Question\b)")
 EXAMPLE_QUESTIONS = frozenset(
     question for language in LANGUAGES.values() for _, _, question, _ in language.examples
 )
+ANSWER_HEADING = "\n\n### Answer\n"
+ANSWER_LINE = "\nAnswer:"
 STOP_INSTRUCT = ("### Question",)  # a second pair is not asked for
 STOP_EXAMPLES = ("\n\n", "\nTopic:", "\nText:", "\nQuestion:")
 
