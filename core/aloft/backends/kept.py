@@ -15,7 +15,9 @@ Ids = tuple[int, ...]
 Places = NDArray[np.intp]
 
 SHORTEST_START = 32  # tokens; to take up a shorter start saves nothing
-_PLACES = 32_768  # two full batches' tokens: 0.4 GB for 0.5B parameters, 2 GB for 7B, in bfloat16
+# as much again as two full batches take: in bfloat16 0.4 GB for 0.5B parameters, 2 GB for 7B;
+# a passage of 400 tokens and what is asked about it, 64 times over
+_PLACES = 32_768
 
 
 class KeptPrompts:

@@ -24,6 +24,8 @@ from aloft.errors import ModelError
 from aloft.models import Floats, Prompt, Reply
 
 _BATCH_TOKENS = 16_384  # padded tokens computed at once: bounds memory, long prompts go in few rows
+# measured on 2 cores: 1.8 times as fast as 16,384, whose intermediate results leave the cache
+_READ_ON_PROCESSOR = 1024  # padded tokens of prompts that are read at once there
 _BATCH_ROWS = 32  # measured: decoding gains nothing beyond, on 2 cores
 _SAMPLED_FROM = 50  # most likely tokens
 
@@ -80,6 +82,8 @@ class TransformersLanguageModel:
         rows = self._encode(prompts)
         replies: list[Reply | None] = [None] * len(prompts)
         for batch in self._batches(rows, max_new_tokens):
+            if self._kept is not None:
+                self._read_starts(self._kept, [rows[i] for i in batch])
             draw = _Draw([prompts[i] for i in batch])
             written = self._generate([rows[i] for i in batch], max_new_tokens, stop, draw)
             for i, ids in zip(batch, written, strict=True):
@@ -94,7 +98,7 @@ class TransformersLanguageModel:
         rows = self._encode(prompts)
         self.tokens_scored += sum(map(len, rows))
         scores = np.zeros((len(prompts), len(choices)), np.float32)
-        for batch in self._batches(rows, 0):
+        for batch in self._batches(rows, 0, self._reading_tokens):
             logits = self._read([rows[i] for i in batch])
             scores[batch] = logits[:, first].float().softmax(-1).cpu().numpy()
         return scores
@@ -102,15 +106,25 @@ class TransformersLanguageModel:
     def _encode(self, prompts: Sequence[Prompt]) -> list[Ids]:
         return [tuple(encode_prompt(self.tokenizer, prompt)) for prompt in prompts]
 
-    def _batches(self, rows: Sequence[Ids], new_tokens: int) -> Iterator[list[int]]:
+    @property
+    def _reading_tokens(self) -> int:
+        return _READ_ON_PROCESSOR if self.device == "cpu" else _BATCH_TOKENS
+
+    def _reading_groups(self, kept: KeptPrompts, rows: Sequence[Ids]) -> list[list[int]]:
+        known = [len(kept.find(row)) for row in rows]
+        return _batches([len(row) for row in rows], known, 0, self._reading_tokens)
+
+    def _batches(
+        self, rows: Sequence[Ids], new_tokens: int, most: int = _BATCH_TOKENS
+    ) -> Iterator[list[int]]:
         """Row numbers of one batch after the other; what rows of the call share is read before."""
         lengths = [len(row) for row in rows]
         if self._kept is None:
-            yield from _batches(lengths, [0] * len(rows), new_tokens)
+            yield from _batches(lengths, [0] * len(rows), new_tokens, most)
             return
         starts = shared_starts(rows)
         known = [max(len(self._kept.find(r)), len(s)) for r, s in zip(rows, starts, strict=True)]
-        for batch in _batches(lengths, known, new_tokens):
+        for batch in _batches(lengths, known, new_tokens, most):
             self._read_starts(self._kept, [starts[i] for i in batch])
             yield batch
 
@@ -124,8 +138,8 @@ class TransformersLanguageModel:
         if len(missing) > 1:
             self._read_starts(kept, shared_starts(missing))
             missing = unread(missing)
-        if missing:
-            self._read(missing)
+        for group in self._reading_groups(kept, missing):
+            self._read([missing[i] for i in group])
 
     def _read(self, rows: Sequence[Ids]) -> torch.Tensor:
         """Logits of the token after each row; (rows, vocabulary)."""
@@ -297,7 +311,9 @@ def _opens(tokenizer: Any) -> bool:
     return bool(ids and ids[0] == tokenizer.bos_token_id)
 
 
-def _batches(lengths: Sequence[int], known: Sequence[int], new_tokens: int) -> list[list[int]]:
+def _batches(
+    lengths: Sequence[int], known: Sequence[int], new_tokens: int, most: int
+) -> list[list[int]]:
     """Row numbers in batches of like length within the token budget.
 
     Rows that are mostly known come first: later ones may push out what they begin with, and one
@@ -308,7 +324,7 @@ def _batches(lengths: Sequence[int], known: Sequence[int], new_tokens: int) -> l
     for i in order:
         batch = batches[-1] if batches else []
         longest = max(lengths[j] for j in [*batch, i]) + new_tokens
-        if batch and len(batch) < _BATCH_ROWS and longest * (len(batch) + 1) <= _BATCH_TOKENS:
+        if batch and len(batch) < _BATCH_ROWS and longest * (len(batch) + 1) <= most:
             batch.append(i)
         else:
             batches.append([i])
