@@ -3,10 +3,9 @@
     python benchmarks/synthesis.py quality --data FOLDER --sets xquad_en,xquad_de --teacher ID
     python benchmarks/synthesis.py speed --data FOLDER --sets xquad_en --teacher ID --passages 64
 
-`quality` runs the job as far as the filters and counts. `speed` asks the same prompts three ways in
-one run: one call at a time, as deprecated `generate_qa_embedding_pairs` drives a model; in Aloft's
-batches; and rating generated, read off probabilities, and read off where the passage is known
-already. FOLDER is as in uplift.py. The last line on standard output is one JSON object.
+`quality` runs the job as far as the filters and counts. `speed` asks the same prompts in several ways in
+one run: one call at a time, as deprecated `generate_qa_embedding_pairs` drives a model, or in
+Aloft's batches; ratings generated, read off probabilities, and read off on the way to the pairs. FOLDER is as in uplift.py. The last line on standard output is one JSON object.
 """
 
 import argparse
@@ -22,9 +21,10 @@ from typing import Any
 from uplift import cut_set, read_lines
 
 from aloft import ratings
+from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
 from aloft.cli import shown_progress
-from aloft.config import FILTERS, RunConfig, load_config
+from aloft.config import FILTERS, RatingsConfig, RunConfig, load_config
 from aloft.errors import AloftError
 from aloft.machine import describe_machine
 from aloft.models import LanguageModel, Prompt, Reply
@@ -70,21 +70,62 @@ def to_dict(pair: QAPair) -> dict[str, Any]:
     return {name: getattr(pair, name) for name in ("question", "answer", "kind", "tries")}
 
 
-class OneAtATime:
-    """A teacher that is called with one prompt after the other."""
+WARMING = Passage(document_id="warming", text="The port has eleven berths. " * 9, start=0)
 
-    def __init__(self, model: LanguageModel) -> None:
-        self._model = model
-        self.fingerprint = model.fingerprint
+
+def load(name: str) -> LanguageModel:
+    """Aloft's teacher, with nothing read yet."""
+    return Models().language_model(name)
+
+
+class PlainGenerate:
+    """`generate` of transformers, called with one prompt after the other, as LlamaIndex does.
+
+    Same weights, number format and token ids as Aloft's teacher; nothing is batched or kept.
+    """
+
+    def __init__(self, name: str) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        from aloft.backends.device import best_device, has_bf16
+        from aloft.backends.transformers import load_tokenizer
+
+        folder = Path(resolve_model(name))
+        self.fingerprint = name
+        self._torch = torch
+        self._tokenizer = load_tokenizer(folder)
+        dtype = torch.bfloat16 if has_bf16(best_device()) else torch.float32
+        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(best_device())
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
         """Reply to each prompt by a call of its own."""
-        return [
-            self._model.complete([prompt], max_new_tokens=max_new_tokens, stop=stop)[0]
-            for prompt in prompts
-        ]
+        return [self._reply(prompt, max_new_tokens, stop) for prompt in prompts]
+
+    def _reply(self, prompt: Prompt, max_new_tokens: int, stop: Sequence[str]) -> Reply:
+        from aloft.backends.transformers import encode_prompt
+
+        ids = encode_prompt(self._tokenizer, prompt)
+        inputs = self._torch.tensor([ids], device=self._model.device)
+        output = self._model.generate(
+            inputs,
+            attention_mask=self._torch.ones_like(inputs),
+            max_new_tokens=max_new_tokens,
+            do_sample=prompt.seed is not None,
+            pad_token_id=self._tokenizer.pad_token_id,
+            eos_token_id=self._tokenizer.eos_token_id,
+            **({"stop_strings": list(stop), "tokenizer": self._tokenizer} if stop else {}),
+        )
+        written = output[0, len(ids) :].tolist()
+        text = self._tokenizer.decode(written, skip_special_tokens=True)
+        ends = [place for place in (text.find(string) for string in stop) if place >= 0]
+        has_ended = bool(ends) or self._tokenizer.eos_token_id in written
+        return Reply(
+            text=text[: min(ends)] if ends else text,
+            is_finished=has_ended or len(written) < max_new_tokens,
+        )
 
 
 def measure_speed(name: str, options: argparse.Namespace, config: RunConfig) -> dict[str, Any]:
@@ -94,36 +135,30 @@ def measure_speed(name: str, options: argparse.Namespace, config: RunConfig) -> 
         Passage(document_id=str(row["id"]), text=row["text"], title=row["title"], start=0)
         for row in rows
     ]
-    model = Models().language_model(config.teacher)
-    alone = OneAtATime(model)
     generate = config.ratings.model_copy(update={"method": "generate"})
     expect = config.ratings.model_copy(update={"method": "expect"})
 
     def write(teacher: LanguageModel) -> list[Any]:
         return list(generate_pairs(passages, teacher, config.pairs, seed=config.seed))
 
-    def rate_and_write() -> list[Any]:
-        list(ratings.rate_passages(passages, model, expect))
-        return write(model)
+    def rate(teacher: LanguageModel, how: RatingsConfig) -> list[Any]:
+        return list(ratings.rate_passages(passages, teacher, how))
 
-    ways: dict[str, Callable[[], list[Any]]] = {
-        "warm up": lambda: list(generate_pairs(passages[:4], model, config.pairs, seed=9)),
-        "pairs, one call at a time": lambda: write(alone),
-        "pairs, in batches": lambda: write(model),
-        "ratings, generated one call at a time": lambda: list(
-            ratings.rate_passages(passages, alone, generate)
-        ),
-        "ratings, generated in batches": lambda: list(
-            ratings.rate_passages(passages, model, generate)
-        ),
-        "ratings, read off": lambda: list(ratings.rate_passages(passages, model, expect)),
-        "ratings read off, then pairs": rate_and_write,
+    ways: dict[str, tuple[Any, Callable[[Any], list[Any]]]] = {
+        "pairs, one call at a time": (PlainGenerate, write),
+        "pairs, in batches": (load, write),
+        "ratings, generated one call at a time": (PlainGenerate, lambda m: rate(m, generate)),
+        "ratings, generated in batches": (load, lambda m: rate(m, generate)),
+        "ratings, read off": (load, lambda m: rate(m, expect)),
+        "ratings read off, then pairs": (load, lambda m: [*rate(m, expect), *write(m)]),
     }
     seconds: dict[str, float] = {}
     outcomes: dict[str, list[Any]] = {}
-    for way, work in ways.items():
+    for way, (open_model, work) in ways.items():
+        model = open_model(config.teacher)  # anew, so that nothing is known from the way before
+        list(generate_pairs([WARMING], model, config.pairs, seed=9))
         started = time.monotonic()
-        outcomes[way] = work()
+        outcomes[way] = work(model)
         seconds[way] = round(time.monotonic() - started, 2)
         print(f"  {way:<40} {seconds[way]:8.1f} s", file=sys.stderr)
     return {"set": name, "passages": len(passages), **compare(outcomes, seconds)}
