@@ -3,9 +3,10 @@
     python benchmarks/synthesis.py quality --data FOLDER --sets xquad_en,xquad_de --teacher ID
     python benchmarks/synthesis.py speed --data FOLDER --sets xquad_en --teacher ID --passages 64
 
-`quality` runs the job as far as the filters and counts. `speed` asks the same prompts in several ways in
-one run: one call at a time, as deprecated `generate_qa_embedding_pairs` drives a model, or in
-Aloft's batches; ratings generated, read off probabilities, and read off on the way to the pairs. FOLDER is as in uplift.py. The last line on standard output is one JSON object.
+`quality` runs the job as far as the filters and counts. `speed` asks the same prompts in several
+ways in one run: one call at a time, as deprecated `generate_qa_embedding_pairs` drives a model, or
+in Aloft's batches; ratings generated, read off probabilities, and read off on the way to the pairs.
+FOLDER is as in uplift.py. The last line on standard output is one JSON object.
 """
 
 import argparse
