@@ -1,13 +1,14 @@
 """The estimate: what a sample is carried over to, and a dry run that wastes nothing it asks."""
 
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
 from scripted import ScriptedModels
 
 from aloft.accounts import Spending
-from aloft.cli import show_estimate
+from aloft.cli import main, show_estimate
 from aloft.config import RunConfig, load_config
 from aloft.estimate import (
     Estimate,
@@ -20,9 +21,10 @@ from aloft.estimate import (
     expect_pairs,
     scores_per_question,
     share_of,
+    weight_of,
 )
 from aloft.models import Prompt
-from aloft.pipeline import Run
+from aloft.pipeline import Run, open_run, read_report
 from aloft.records import Document
 from aloft.sampling import Asked, Pace
 from aloft.storage import RunFolder
@@ -253,3 +255,86 @@ def test_an_estimate_is_shown_line_by_line(capsys: pytest.CaptureFixture[str]) -
 def test_nothing_is_left_of_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
     show_estimate(Estimate(passages=9, asked_about=9, lines=(), disk=2e9, memory=1e9))
     assert "Nothing is left to do." in capsys.readouterr().out
+
+
+def answer_of(body: dict[str, Any]) -> tuple[int, Any]:
+    """What a server's teacher replies: a question about the longest words of its span."""
+    words = sorted(set(body["prompt"].split("Text: ")[-1].split()), key=lambda w: (-len(w), w))
+    text = f" What is meant by {' and '.join(words[:3])}?\nAnswer: {words[0]}"
+    usage = {"prompt_tokens": 100, "completion_tokens": 10}
+    return 200, {"choices": [{"text": text, "finish_reason": "stop"}], "usage": usage}
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("loopback")
+def test_the_command_measures_and_the_run_goes_on_from_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from test_server import Server
+
+    from aloft.testing import tiny_encoder
+
+    (tmp_path / "docs").mkdir()
+    for name in ("assert", "pass", "del", "return", "raise", "break", "global", "lambda"):
+        (tmp_path / "docs" / f"{name}.txt").write_text(topics[name], encoding="utf-8")
+    server = Server(lambda _path, body: answer_of(body))
+    (tmp_path / "aloft.toml").write_text(
+        f"""
+        teacher = "openai:{server.url}#small"
+        embedder = "{tiny_encoder(tmp_path / "encoder")}"
+        parts = ["embedder", "reranker"]
+        passages.max_tokens = 60
+        pairs.max_passages = 24
+        """
+    )
+    out = tmp_path / "run"
+    command = ["run", str(tmp_path / "docs"), "--out", str(out)]
+    command += ["--config", str(tmp_path / "aloft.toml")]
+    try:
+        assert main([*command, "--dry-run"]) == 0
+        said = capsys.readouterr().out
+        assert "24 of them asked about" in said
+        for stage in ("pairs: 8 passages", "embedder: ", "reranker: ", "evaluate: "):
+            assert stage in said
+        assert not any((out / name).exists() for name in ("report.json", "embedder", "pairs.jsonl"))
+        sampled = len(server.calls)
+        assert main(command) == 0
+        assert main([*command, "--dry-run"]) == 0
+        assert "Nothing is left to do." in capsys.readouterr().out
+    finally:
+        server.http.shutdown()
+        server.http.server_close()
+    prompts = [body["prompt"] for _, body in server.calls]
+    assert sampled == 8  # these passages have one span each
+    assert len(prompts) == len(set(prompts)) == 24
+    account = read_report(out)["funnel"][3]["teacher"]["pairs"]
+    assert (account["calls"], account["tokens_in"], account["tokens_out"]) == (24, 2400, 240)
+
+
+@pytest.mark.model
+def test_a_generators_steps_and_answers_are_timed(tmp_path: Path) -> None:
+    from aloft.testing import tiny_encoder, tiny_language_model
+
+    changes = {
+        "teacher": "given",
+        "generator": str(tiny_language_model(tmp_path / "language-model")),
+        "embedder": str(tiny_encoder(tmp_path / "encoder")),
+        "parts": ("generator",),
+        "pairs": {"form": "examples", "per_passage": 1},
+        "generator_training": {"num_train_epochs": 2.0},
+        "evaluation": {"max_new_tokens": 8},
+    }
+    config = load_config(overrides=changes)
+    with open_run(tmp_path / "run", config, ScriptedTeacher(ask_of_berth)) as run:
+        run.give(DOCUMENTS)
+        estimate = estimate_run(run)
+        weight = weight_of("generator", config)
+    lines = {line.stage: line for line in estimate.lines}
+    assert list(lines) == ["pairs", "negatives", "generator", "evaluate"]
+    assert 0 < lines["generator"].seconds.low < lines["generator"].seconds.high
+    assert lines["generator"].left.high <= 2 * 0.8 * 70
+    assert "8 answers in" in lines["evaluate"].measured
+    # of both layers: the attention's four, the feed-forward network's three
+    assert weight == 4 * 32 * 2 * (2 * (32 + 32) + 2 * (32 + 16) + 3 * (32 + 64))
+    assert estimate.disk > 6 * weight
+    assert not (tmp_path / "run" / "generator").exists()
