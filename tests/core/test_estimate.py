@@ -260,7 +260,7 @@ def test_nothing_is_left_of_a_finished_run(capsys: pytest.CaptureFixture[str]) -
 def answer_of(body: dict[str, Any]) -> tuple[int, Any]:
     """What a server's teacher replies: a question about the longest words of its span."""
     words = sorted(set(body["prompt"].split("Text: ")[-1].split()), key=lambda w: (-len(w), w))
-    text = f" What is meant by {' and '.join(words[:3])}?\nAnswer: {words[0]}"
+    text = f" What is meant by {' and '.join(words[1:4])}?\nAnswer: {words[0]}"
     usage = {"prompt_tokens": 100, "completion_tokens": 10}
     return 200, {"choices": [{"text": text, "finish_reason": "stop"}], "usage": usage}
 

@@ -25,7 +25,7 @@ QUESTION = "What does the text on {} say first of all?"
 def long_words(prompt: Prompt) -> str:
     """A question about a passage's longest words."""
     words = sorted(set(prompt.messages[-1].content.split()), key=lambda w: (-len(w), w))
-    return f" What is meant by {' and '.join(words[:3])}?\nAnswer: {words[0]}"
+    return f" What is meant by {' and '.join(words[1:4])}?\nAnswer: {words[0]}"
 
 
 class Wordy(Models):
