@@ -167,13 +167,14 @@ class _Worker:
     """The process that holds vLLM; it ends with this object, or with this process."""
 
     def __init__(self, python: str) -> None:
+        path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")])
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the process writes it
         self._process = subprocess.Popen(
             [python, str(_WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**_DEFAULTS, **os.environ, **_FORCED},
+            env={**_DEFAULTS, **os.environ, **_FORCED, "PATH": path},  # its ninja stands beside it
             text=True,
             start_new_session=True,  # a group to end as one, and Ctrl-C is this process's affair
         )
@@ -195,8 +196,8 @@ class _Worker:
         if not told or "error" in told:
             self.end()
             raise ModelError(
-                f"vLLM ended: {told.get('error') or self._last_words()}. Run the same command "
-                "again, and it goes on where it stopped; or name the model without vllm:"
+                f"vLLM ended: {told.get('error') or self._last_words()}. Mend that or name the "
+                "model without vllm:, then run the same command again: it goes on where it stopped."
             )
         return told
 
@@ -229,7 +230,7 @@ def _lora_options(adapter: Path | None) -> dict[str, Any]:
     if adapter is None:
         return {}
     facts = json.loads((adapter / "adapter_config.json").read_bytes())
-    r = max(facts["r"], *facts.get("rank_pattern", {}).values(), 0)
+    r = max([facts["r"], *facts.get("rank_pattern", {}).values()])
     return {"enable_lora": True, "max_lora_rank": next((n for n in _RANKS if n >= r), r)}
 
 
@@ -241,6 +242,7 @@ def _sampling(prompt: Prompt) -> dict[str, Any]:
 
 
 def _exchange(process: "subprocess.Popen[str]", line: str) -> str:
+    """The line that answers a line; "" from a process that is gone."""
     if process.stdin is None or process.stdout is None or process.poll() is not None:
         return ""
     try:
