@@ -20,7 +20,9 @@ from aloft.config import load_config
 from aloft.egress import local_only
 from aloft.errors import ConfigError, ModelError
 from aloft.models import Prompt
+from aloft.pipeline import Run
 from aloft.records import Message
+from aloft.storage import RunFolder
 
 PYTHON = "ALOFT_VLLM_PYTHON"
 FAKE = '''
@@ -82,6 +84,12 @@ def test_the_generator_is_the_teacher_without_its_engine() -> None:
     assert config.servers == ()
     named = load_config("cpu", overrides={"generator": "vllm:some/model"})
     assert named.generator_model == "vllm:some/model"
+
+
+def test_a_generator_that_answers_in_vllm_is_trained_by_its_own_name(tmp_path: Path) -> None:
+    config = load_config("cpu", overrides={"generator": "vllm:some/model"})
+    base, _ = Run(RunFolder(tmp_path), config, Models())._base_of("generator", {})
+    assert base == "some/model"
 
 
 @pytest.mark.parametrize("part", ["embedder", "reranker"])

@@ -85,6 +85,7 @@ class VllmLanguageModel:
         options = {"model": str(folder), "dtype": dtype, **_OPTIONS, **_lora_options(adapter)}
         told = self._worker.ask({"options": options, "adapter": str(adapter) if adapter else None})
         self._window: int = told["window"]
+        self.tokens_scored = 0  # read by score_choices, which tells of no tokens itself
 
     @property
     def fingerprint(self) -> str:
@@ -122,7 +123,9 @@ class VllmLanguageModel:
         if len(set(first)) != len(choices):
             raise ModelError(f"The choices {list(choices)} do not begin with tokens of their own.")
         asked = {"max_tokens": 1, "temperature": 0.0, "logprob_token_ids": first}
-        answers = self._generate(self._encode(prompts), [asked] * len(prompts))
+        encoded = self._encode(prompts)
+        self.tokens_scored += sum(map(len, encoded))
+        answers = self._generate(encoded, [asked] * len(prompts))
         scores = np.zeros((len(prompts), len(choices)), np.float32)
         for row, answer in enumerate(answers):
             if answer is not None:
@@ -167,13 +170,14 @@ class _Worker:
     """The process that holds vLLM; it ends with this object, or with this process."""
 
     def __init__(self, python: str) -> None:
+        path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")])
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the process writes it
         self._process = subprocess.Popen(
             [python, str(_WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**_DEFAULTS, **os.environ, **_FORCED},
+            env={**_DEFAULTS, **os.environ, **_FORCED, "PATH": path},  # its ninja stands beside it
             text=True,
             start_new_session=True,  # a group to end as one, and Ctrl-C is this process's affair
         )
@@ -195,8 +199,8 @@ class _Worker:
         if not told or "error" in told:
             self.end()
             raise ModelError(
-                f"vLLM ended: {told.get('error') or self._last_words()}. Run the same command "
-                "again, and it goes on where it stopped; or name the model without vllm:"
+                f"vLLM ended: {told.get('error') or self._last_words()}. Mend that or name the "
+                "model without vllm:, then run the same command again: it goes on where it stopped."
             )
         return told
 
@@ -229,7 +233,7 @@ def _lora_options(adapter: Path | None) -> dict[str, Any]:
     if adapter is None:
         return {}
     facts = json.loads((adapter / "adapter_config.json").read_bytes())
-    r = max(facts["r"], *facts.get("rank_pattern", {}).values(), 0)
+    r = max([facts["r"], *facts.get("rank_pattern", {}).values()])
     return {"enable_lora": True, "max_lora_rank": next((n for n in _RANKS if n >= r), r)}
 
 
@@ -241,6 +245,7 @@ def _sampling(prompt: Prompt) -> dict[str, Any]:
 
 
 def _exchange(process: "subprocess.Popen[str]", line: str) -> str:
+    """The line that answers a line; "" from a process that is gone."""
     if process.stdin is None or process.stdout is None or process.poll() is not None:
         return ""
     try:
