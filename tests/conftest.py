@@ -26,6 +26,21 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    """A folder that passes for an encoder while passages are cut: a tokenizer and some weights."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def loopback() -> None:
     """This machine can reach itself; in a fresh network namespace it can not."""

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,9 +20,12 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from aloft import __version__
-from aloft.config import PARTS, PRESETS, load_config
+from aloft.config import MOST_STYLE_QUESTIONS, PARTS, PRESETS, load_config
 from aloft.egress import forbid_telemetry
 from aloft.errors import AloftError, ConfigError
+
+if TYPE_CHECKING:
+    from aloft.estimate import Estimate, Range
 
 app = typer.Typer(
     name="aloft",
@@ -52,6 +55,17 @@ Teacher = Annotated[str | None, typer.Option(help="Model that writes the data.")
 Generator = Annotated[str | None, typer.Option(help="Model that is trained to cite and answer.")]
 Embedder = Annotated[str | None, typer.Option(help="Encoder to train.")]
 RerankerName = Annotated[str | None, typer.Option("--reranker", help="Cross-encoder to train.")]
+Style = Annotated[
+    Path | None,
+    typer.Option(help="A few real questions, one a line, whose form and tone are taken over."),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Measure a little here, say what is left to do and what it takes, and end.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the run.")]
 
 _errors = Console(stderr=True, soft_wrap=True)
@@ -70,19 +84,27 @@ def run(
     generator: Generator = None,
     embedder: Embedder = None,
     reranker: RerankerName = None,
+    style: Style = None,
     seed: Seed = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Do the whole job: read, synthesise, train, evaluate, report. Run again to go on."""
+    from aloft.estimate import estimate_run
     from aloft.pipeline import open_run
 
     names = {"teacher": teacher, "generator": generator, "embedder": embedder}
     settings = load_config(
-        preset, config, _overrides(only, {**names, "reranker": reranker, "seed": seed})
+        preset,
+        config,
+        _overrides(only, {**names, "reranker": reranker, "seed": seed}) | _style(style),
     )
     with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
         opened.give(docs, questions)
-        report = opened.report
-    show_report(out, report)
+        done = estimate_run(opened, progress) if dry_run else opened.report
+    if isinstance(done, dict):
+        show_report(out, done)
+    else:
+        show_estimate(done)
 
 
 @app.command()
@@ -123,6 +145,37 @@ def rate(run: RunPath) -> None:
 def pairs(run: RunPath) -> None:
     """Write questions and answers."""
     _stage("pairs", run)
+
+
+@app.command("filter")
+def filter_(run: RunPath) -> None:
+    """Drop the pairs that are not worth training on."""
+    _stage("filters", run)
+
+
+@app.command("import-questions")
+def import_questions(
+    log: Annotated[Path, typer.Argument(help="CSV or JSON Lines: question, answer, clicked, ...")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder that was started before.")],
+) -> None:
+    """Take in past questions with their clicks, thumbs or accepted answers, to be trained on."""
+    from aloft.pipeline import open_run
+
+    with shown_progress() as progress, open_run(out, progress=progress) as opened:
+        opened.import_log(log)
+        opened.do("links")
+        linked = opened.links
+    show_skipped(out, "log", "bad line")
+    show_funnel(out)
+    if linked:
+        sure = sum(one.confidence for one in linked) / len(linked)
+        _screen.print(
+            f"Linked questions: {len(linked)}, by their confidence {100 * sure:.0f} % of them "
+            f"rightly. To train on them: aloft evaluate {escape(str(out))}"
+        )
+    else:
+        where = escape(str(out / "rejections" / "links.jsonl"))
+        _screen.print(f"No question is linked, and nothing changes. Why: {where}")
 
 
 @app.command()
@@ -222,6 +275,20 @@ def _overrides(only: str | None, named: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
+def _style(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} can not be read ({error}). Check --style.") from error
+    questions = tuple(line.strip() for line in lines if line.strip())
+    if not questions or len(questions) > MOST_STYLE_QUESTIONS:
+        most = MOST_STYLE_QUESTIONS
+        raise ConfigError(f"{file} holds {len(questions)} questions. Give 1 to {most}, one a line.")
+    return {"pairs": {"style": questions}}
+
+
 @contextmanager
 def shown_progress() -> Iterator[Any]:
     """One bar per thing that is being done, with the time left; nothing is drawn into a file."""
@@ -247,26 +314,40 @@ def shown_progress() -> Iterator[Any]:
         yield tell
 
 
-_SHOWN_FILES = 10
+_SHOWN = 10
+
+
+def show_skipped(path: Path, stage: str, reason: str = "") -> None:
+    """Print what of the user's a stage did not take, for that reason or any."""
+    from aloft.pipeline import read_skipped
+
+    skipped = [one for one in read_skipped(path, stage) if reason in ("", one.reason)]
+    for one in skipped[:_SHOWN]:
+        line = f"{one.subject_id}: {one.reason}. {one.detail}"
+        _screen.print(f"[yellow]skipped[/yellow] {escape(line)}")
+    if len(skipped) > _SHOWN:
+        more = f"{len(skipped) - _SHOWN} more in {path / 'rejections' / f'{stage}.jsonl'}"
+        _screen.print(f"[yellow]skipped[/yellow] {escape(more)}")
 
 
 def show_funnel(path: Path) -> None:
-    """Print what each finished stage kept and dropped, and the files that were skipped."""
-    from aloft.pipeline import read_funnel, read_skipped
+    """Print what each stage kept, dropped and asked of the teacher, and what files were skipped."""
+    from aloft.evaluation.report import TEACHER_HEADER, teacher_rows
+    from aloft.pipeline import read_funnel
 
-    skipped = read_skipped(path)
-    for file in skipped[:_SHOWN_FILES]:
-        line = f"{file.subject_id}: {file.reason}. {file.detail}"
-        _screen.print(f"[yellow]skipped[/yellow] {escape(line)}")
-    if len(skipped) > _SHOWN_FILES:
-        more = f"{len(skipped) - _SHOWN_FILES} more in {path / 'rejections' / 'documents.jsonl'}"
-        _screen.print(f"[yellow]skipped[/yellow] {escape(more)}")
-
+    show_skipped(path, "documents")
     table = Table("stage", "kept", "dropped", "seconds", title="Funnel")
-    for row in read_funnel(path):
+    funnel = read_funnel(path)
+    for row in funnel:
         reasons = "; ".join(f"{n} {reason}" for reason, n in row["dropped"].items()) or "-"
         table.add_row(row["stage"], str(row["kept"]), escape(reasons), f"{row['seconds']:.0f}")
     _screen.print(table)
+    asked = teacher_rows(funnel)
+    if asked:
+        table = Table(*TEACHER_HEADER)
+        for cells in asked:
+            table.add_row(*cells)
+        _screen.print(table)
 
 
 def show_report(path: Path, content: dict[str, Any]) -> None:
@@ -293,6 +374,40 @@ def show_report(path: Path, content: dict[str, Any]) -> None:
     parts = ", ".join(content["shipped"]["parts"]) or "the untuned models"
     _screen.print(f"Ships: {escape(parts)}, in {escape(str(path / 'models'))}")
     _screen.print(f"Report: {escape(str(path / 'report.html'))}")
+
+
+def show_estimate(estimate: "Estimate") -> None:
+    """Print what is left of a run, stage by stage, and what it takes."""
+    counts = f"{estimate.passages:,} passages, {estimate.asked_about:,} of them asked about"
+    table = Table("stage", "left", "calls", "tokens in", "tokens out", "time", title=counts)
+    for line in estimate.lines:
+        teacher = [_span(count) for count in (line.calls, line.tokens_in, line.tokens_out)]
+        left = f"{_span(line.left)} {line.unit}"
+        table.add_row(line.stage, left, *teacher, _time(line.seconds))
+    _screen.print(table)
+    if not estimate.lines:
+        _screen.print("Nothing is left to do.")
+        return
+    measured = "; ".join(f"{line.stage}: {line.measured}" for line in estimate.lines)
+    _screen.print(f"Measured here: {measured}.")
+    gigabytes = f"{estimate.disk / 1e9:.1f} GB of disk, {estimate.memory / 1e9:.1f} GB of memory"
+    _screen.print(f"In all: {_time(estimate.seconds)}; at the peak {gigabytes}.")
+
+
+def _span(count: "Range | None") -> str:
+    """A whole number, or between what numbers it lies."""
+    if count is None:
+        return "–"
+    low, high = f"{count.low:,.0f}", f"{count.high:,.0f}"
+    return low if low == high else f"{low}–{high}"
+
+
+def _time(seconds: "Range") -> str:
+    """In seconds, minutes or hours, whichever is read best."""
+    sizes = {"h": 3600, "min": 60, "s": 1}
+    unit = next((name for name, size in sizes.items() if seconds.high >= 1.5 * size), "s")
+    low, high = (f"{end / sizes[unit]:.1f}" for end in (seconds.low, seconds.high))
+    return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

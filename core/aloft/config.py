@@ -3,15 +3,25 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from aloft.errors import ConfigError
 
 Part = Literal["embedder", "reranker", "generator"]
 PARTS: tuple[Part, ...] = ("embedder", "reranker", "generator")
+Kind = Literal["fact", "definition", "how", "why", "comparison", "numeric"]
+Filter = Literal["language", "self_contained", "leak", "support", "round_trip", "duplicate"]
+FILTERS: tuple[Filter, ...] = get_args(Filter)
+MOST_STYLE_QUESTIONS = 12  # more only lengthen every prompt
 SERVER = "openai:"  # how the name of a model behind a server begins
+VLLM = "vllm:"  # how the name of a model that vLLM runs begins
+
+
+def plain_name(name: str) -> str:
+    """The model's own name, without the engine that runs it."""
+    return name.removeprefix(VLLM)
 
 
 class _Settings(BaseModel):
@@ -64,10 +74,14 @@ class PairsConfig(_Settings):
     """How questions and answers are written (steps 2 and 3 of ALoFTRAG).
 
     Attributes:
-        form: "instruct" asks for both from the whole passage in the paper's form; "examples"
-            shows a few worked examples and one focus span of the passage, which models too
-            small to follow instructions can do.
-        per_passage: Pairs asked of each passage; with "instruct" the paper's 1.
+        form: "instruct" asks about the whole passage, which stands first, so that a cache reads it
+            once; "paper" is ALoFTRAG's own request; "examples" shows a few worked examples and
+            one focus span of the passage, which models too small to follow instructions can do.
+        per_passage: Pairs asked of each passage; None: one per 400 characters, at most 8. With
+            "paper" it is 1.
+        kinds: Of "instruct", the kinds of question with their shares; a passage is asked for each
+            kind at most once, and for a number only where it holds one.
+        style: With "instruct", a few real questions whose form and tone are to be taken over.
         max_passages: Passages asked about, drawn at random with the run's seed; None: all.
         max_new_tokens: Longest reply; a longer one is cut and therefore rejected.
         language: English name of the language to write in; "auto": that of the passage.
@@ -76,8 +90,19 @@ class PairsConfig(_Settings):
         keep_at_least: Lowest mark of question and of answer kept when `rating` is on.
     """
 
-    form: Literal["instruct", "examples"] = "instruct"
-    per_passage: int = Field(default=1, ge=1, le=10)
+    form: Literal["instruct", "paper", "examples"] = "instruct"
+    per_passage: int | None = Field(default=None, ge=1, le=8)
+    kinds: dict[Kind, float] = Field(
+        default={
+            "fact": 3.0,
+            "definition": 1.0,
+            "how": 1.0,
+            "why": 1.0,
+            "comparison": 1.0,
+            "numeric": 1.0,
+        }
+    )
+    style: tuple[str, ...] = Field(default=(), max_length=MOST_STYLE_QUESTIONS)
     max_passages: int | None = Field(default=None, ge=1)
     max_new_tokens: int = Field(default=512, ge=16)
     language: str = "auto"
@@ -85,13 +110,57 @@ class PairsConfig(_Settings):
     keep_at_least: float = Field(default=8.0, ge=0, le=10)
 
     @model_validator(mode="after")
-    def _instruct_writes_one_pair(self) -> Self:
-        if self.form == "instruct" and self.per_passage != 1:
+    def _paper_writes_one_pair(self) -> Self:
+        if self.form == "paper" and self.per_passage != 1:
             raise ValueError(
-                f'per_passage is {self.per_passage}, but form "instruct" writes one pair a '
-                'passage. Set per_passage to 1 or form to "examples".'
+                f'per_passage is {self.per_passage}, but form "paper" writes one pair a '
+                'passage. Set per_passage to 1 or form to "instruct".'
             )
         return self
+
+    @model_validator(mode="after")
+    def _only_instructions_take_a_style(self) -> Self:
+        if self.style and self.form != "instruct":
+            raise ValueError(
+                f'style is given, but form "{self.form}" has no room for it. Set form to '
+                '"instruct", which needs a teacher of half a billion parameters or more.'
+            )
+        return self
+
+    @field_validator("kinds")
+    @classmethod
+    def _some_kind_is_wanted(cls, kinds: dict[Kind, float]) -> dict[Kind, float]:
+        if min(kinds.values(), default=0) < 0 or not sum(kinds.values()):
+            raise ValueError("shares are numbers from 0, and one at least is above 0.")
+        return kinds
+
+
+class FiltersConfig(_Settings):
+    """Which pairs are worth training on, by evidence.
+
+    Attributes:
+        use: The filters that are on; each looks at what those before it left. What each does is
+            said in `aloft.filters`.
+        support: Least share of the answer's words that stand in the passage.
+        round_trip_depth: Ranks of BM25 and of the embedder in which a question finds its passage.
+        similarity: Jaccard similarity of their words from which a question counts as a copy of
+            an earlier one.
+    """
+
+    use: tuple[Filter, ...] = FILTERS
+    support: float = Field(default=0.5, gt=0, le=1)
+    round_trip_depth: int = Field(default=10, ge=1)
+    similarity: float = Field(default=0.8, gt=0, le=1)
+
+
+class LinksConfig(_Settings):
+    """Which questions of the user's log are linked to a passage.
+
+    Attributes:
+        keep_at_least: Lowest confidence kept, in [0, 1].
+    """
+
+    keep_at_least: float = Field(default=0.9, ge=0, le=1)
 
 
 class NegativesConfig(_Settings):
@@ -131,6 +200,7 @@ class TrainingSetsConfig(_Settings):
         embedder_negatives: Hard negatives per embedder row, beside those in the batch.
         reranker_negatives: Hard negatives per reranker question.
         max_generator_rows: Generator rows, drawn with the run's seed; None: one per pair.
+        logged_weight: How often each question of the user's log stands among the rows; 0: never.
     """
 
     held_out_share: float = Field(default=0.2, gt=0, lt=1)
@@ -138,6 +208,7 @@ class TrainingSetsConfig(_Settings):
     embedder_negatives: int = Field(default=1, ge=0)
     reranker_negatives: int = Field(default=4, ge=1)
     max_generator_rows: int | None = Field(default=None, ge=1)
+    logged_weight: int = Field(default=2, ge=0)
 
 
 class EmbedderTrainingConfig(_Settings):
@@ -199,9 +270,11 @@ class RunConfig(_Settings):
     """One run, whole.
 
     Attributes:
-        teacher: Writes the data: an `embedded:` name, a folder, a Hugging Face id, or
-            `openai:URL#MODEL` for a server that speaks OpenAI's protocol.
-        generator: Trained to cite and answer; None: the teacher, as in ALoFTRAG.
+        teacher: Writes the data: an `embedded:` name, a folder, a Hugging Face id, any of them
+            behind `vllm:` to be run by vLLM, or `openai:URL#MODEL` for a server that speaks
+            OpenAI's protocol.
+        generator: Trained to cite and answer; None: the teacher, as in ALoFTRAG, without `vllm:`.
+            One that is named with it is trained as ever and answers in vLLM.
         embedder: Encoder to train.
         reranker: Cross-encoder to train; None: one is started from the embedder's body, and
             there is none before training.
@@ -221,6 +294,8 @@ class RunConfig(_Settings):
     passages: PassagesConfig = PassagesConfig()
     ratings: RatingsConfig = RatingsConfig()
     pairs: PairsConfig = PairsConfig()
+    filters: FiltersConfig = FiltersConfig()
+    links: LinksConfig = LinksConfig()
     negatives: NegativesConfig = NegativesConfig()
     training_sets: TrainingSetsConfig = TrainingSetsConfig()
     embedder_training: EmbedderTrainingConfig = EmbedderTrainingConfig()
@@ -231,7 +306,7 @@ class RunConfig(_Settings):
     @property
     def generator_model(self) -> str:
         """The model whose adapter is trained."""
-        return self.generator or self.teacher
+        return self.generator or plain_name(self.teacher)
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -249,6 +324,11 @@ class RunConfig(_Settings):
                 raise ValueError(
                     f"the {part} is {name}, but a model behind a server can not be trained. Set "
                     f"{part} to a model on this machine, or choose other parts (--only)."
+                )
+            if name.startswith(VLLM) and part != "generator":
+                raise ValueError(
+                    f"the {part} is {name}, but vLLM runs language models alone. Set {part} to "
+                    f"{plain_name(name)}."
                 )
         return self
 
@@ -272,6 +352,8 @@ _PAPER: dict[str, Any] = {
     "teacher": "Qwen/Qwen2-7B-Instruct",
     "embedder": "BAAI/bge-m3",
     "ratings": {"method": "generate", "keep_at_least": 8.0, "drop_share": 0.0},
+    "pairs": {"form": "paper", "per_passage": 1},
+    "filters": {"use": ()},
     "negatives": {"count": 9, "depth": 10, "margin": 0.0, "has_guard": False},
     "evaluation": {"max_new_tokens": 2048, "max_answer_questions": None},
 }
@@ -279,7 +361,7 @@ _CPU: dict[str, Any] = {
     "teacher": "embedded:smollm2-135m-instruct",
     "embedder": "embedded:all-minilm-l6-v2",
     "ratings": {"method": "none"},
-    "pairs": {"form": "examples", "per_passage": 2, "max_passages": 1500, "max_new_tokens": 64},
+    "pairs": {"form": "examples", "max_passages": 1500, "max_new_tokens": 64},
     "training_sets": {"contexts": 5, "max_generator_rows": 500},
     "generator_training": {
         "r": 32,

@@ -79,6 +79,12 @@ def local_only(allowed: Collection[str] = ()) -> Iterator[EgressGuard]:
         _active.remove(guard)
 
 
+def count_refused(hosts: Collection[str]) -> None:
+    """Count what a process that works for a run refused by itself."""
+    for guard in _active:
+        guard.refused.extend(hosts)
+
+
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if not _active or event not in _ADDRESS_AT:
         return

@@ -46,7 +46,7 @@ class Reply:
     Attributes:
         text: The new text, without the prompt's prefix and without the stop string.
         is_finished: False where the reply ran into `max_new_tokens` and was cut.
-        prompt_tokens: Tokens read.
+        prompt_tokens: Tokens read; 0 where the model tells no counts.
         new_tokens: Tokens written.
     """
 
@@ -74,7 +74,10 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class ScoringModel(LanguageModel, Protocol):
-    """A language model that also tells how likely it finds given continuations."""
+    """A language model that also tells how likely it finds given continuations.
+
+    One that counts tokens keeps the number that it read for scores so far in `tokens_scored`.
+    """
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token; (prompts, choices), rows sum to 1."""

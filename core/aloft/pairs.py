@@ -1,14 +1,17 @@
 """Turns passages into question-answer pairs by the teacher."""
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from semantic_text_splitter import TextSplitter
 
-from aloft.config import PairsConfig
+from aloft.config import Kind, PairsConfig
+from aloft.language import language_of
 from aloft.models import LanguageModel, Prompt, Reply
 from aloft.prompts import pair as prompts
+from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.randomness import rng_for
 from aloft.records import Passage, QAPair, Rejection
 
@@ -16,6 +19,9 @@ _STAGE = "pairs"
 _FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can still ask about
 _SHORTEST_FOCUS = 40
 _TITLE_CHARACTERS = 80
+_CHARACTERS_A_PAIR = 400
+_DIGIT = re.compile(r"\d")
+_LONE_QUESTION = re.compile(r"\s*[^\n]+[?？؟;]\s*")  # the last is the Greek mark
 
 
 def generate_pairs(
@@ -23,34 +29,61 @@ def generate_pairs(
 ) -> Iterator[QAPair | Rejection]:
     """Yield the pairs of each passage, or the reason why one is missing.
 
-    A reply that was cut or does not keep the form is never used; its prompt is asked once more,
-    with a reply drawn by a seed of the passage's own instead of the greedy one. With "examples" an
-    answer that its focus span does not hold is replaced by the span itself: small models ask
-    better than they answer, and the span does hold the answer.
+    A reply that was cut or does not keep the form is never used. A question that came without an
+    answer is gone on with behind the answer's heading; whatever still can not be used is asked
+    once more, with a reply drawn by a seed of the request's own instead of the greedy one. With
+    "examples" an answer that its focus span does not hold is replaced by the span itself: small
+    models ask better than they answer, and the span does hold the answer.
 
-    Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "instruct".
+    Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "paper", which asks once.
     """
-    if config.form == "instruct":
-        asked = [prompts.render_instruct(p.content, language=config.language) for p in passages]
-        form = _Form(prompts.parse_instruct, prompts.STOP_INSTRUCT, config.max_new_tokens)
-        for passage, (reply, tries) in zip(
-            passages, _ask(teacher, passages, asked, form, seed), strict=True
-        ):
-            yield _read(passage, reply, prompts.parse_instruct(reply.text), tries)
-        return
-    spans = [
-        (passage, focus)
-        for passage in passages
-        for focus in choose_focuses(passage, config.per_passage, seed=seed)
-    ]
-    asked = [prompts.render_examples(_topic(passage), focus) for passage, focus in spans]
-    form = _Form(prompts.parse_examples, prompts.STOP_EXAMPLES, config.max_new_tokens)
-    answered = _ask(teacher, [passage for passage, _ in spans], asked, form, seed)
-    for (passage, focus), (reply, tries) in zip(spans, answered, strict=True):
-        parsed = prompts.parse_examples(reply.text)
-        if parsed is not None and not holds(focus, parsed[1]):
-            parsed = (parsed[0], focus)
-        yield _read(passage, reply, parsed, tries)
+    requests = [one for passage in passages for one in _requests(passage, config, seed)]
+    form = _FORMS[config.form]
+    attempts = _ask(teacher, requests, form, config.max_new_tokens, seed)
+    for request, attempt in zip(requests, attempts, strict=True):
+        reply = attempt.reply
+        fault, pair = _fault_of(reply, form), form.parse(reply.text)
+        if fault is not None or pair is None:
+            yield Rejection(
+                subject_id=request.passage.id,
+                stage=_STAGE,
+                reason=fault or "",
+                detail=reply.text[:200],
+            )
+            continue
+        question, answer = pair
+        if request.focus and not holds(request.focus, answer):
+            answer = request.focus
+        yield QAPair(
+            passage_id=request.passage.id,
+            question=question,
+            answer=answer,
+            kind=request.kind,
+            tries=attempt.tries,
+        )
+
+
+def count_pairs(passage: Passage, config: PairsConfig) -> int:
+    """How many pairs a passage is asked for: as said, or by its length."""
+    return config.per_passage or max(1, min(8, round(len(passage.text) / _CHARACTERS_A_PAIR)))
+
+
+def choose_kinds(
+    passage: Passage, count: int, shares: Mapping[Kind, float], *, seed: int
+) -> list[Kind]:
+    """Draw kinds of question by their shares, each once at most; a number needs a digit."""
+    rng = rng_for(seed, "kinds", passage.id)
+    left = {
+        kind: share
+        for kind, share in shares.items()
+        if share > 0 and (kind != "numeric" or _DIGIT.search(passage.text))
+    }
+    chosen: list[Kind] = []
+    while left and len(chosen) < count:
+        (kind,) = rng.choices(list(left), list(left.values()))
+        del left[kind]
+        chosen.append(kind)
+    return chosen or ["fact"]
 
 
 def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
@@ -100,64 +133,122 @@ def holds(text: str, answer: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Request:
+    passage: Passage
+    prompt: Prompt
+    kind: str = ""
+    focus: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class _Form:
     parse: Callable[[str], tuple[str, str] | None]
     stop: tuple[str, ...]
-    max_new_tokens: int
+    answer_heading: str
+    rounds: tuple["_Round", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    prompt: Prompt
+    reply: Reply
+    tries: int
+
+
+_Round = Callable[["_Request", "_Attempt", _Form, int], Prompt | None]
+
+
+def _plainly(request: _Request, _last: _Attempt, _form: _Form, _seed: int) -> Prompt:
+    return request.prompt
+
+
+def _behind_its_question(
+    _request: _Request, last: _Attempt, form: _Form, _seed: int
+) -> Prompt | None:
+    """Force the answer's heading upon the model, where a question came without an answer."""
+    is_alone = last.reply.is_finished and _LONE_QUESTION.fullmatch(last.reply.text)
+    prefix = f"{last.prompt.prefix}{last.reply.text.rstrip()}{form.answer_heading}"
+    return replace(last.prompt, prefix=prefix) if is_alone else None
+
+
+def _by_a_seed(request: _Request, _last: _Attempt, _form: _Form, seed: int) -> Prompt:
+    # the prompt itself tells two requests about a passage apart, whatever batch they are in
+    asked = request.prompt.messages[-1].content
+    rng = rng_for(seed, "second try", request.passage.id, asked)
+    return replace(request.prompt, seed=rng.getrandbits(31))
+
+
+_MENDED: tuple[_Round, ...] = (_plainly, _behind_its_question, _by_a_seed, _behind_its_question)
+_FORMS = {
+    "paper": _Form(prompts.parse_headings, (), prompts.ANSWER_HEADING, (_plainly,)),
+    "instruct": _Form(
+        prompts.parse_headings, prompts.STOP_INSTRUCT, prompts.ANSWER_HEADING, _MENDED
+    ),
+    "examples": _Form(prompts.parse_examples, prompts.STOP_EXAMPLES, prompts.ANSWER_LINE, _MENDED),
+}
+
+
+def _requests(passage: Passage, config: PairsConfig, seed: int) -> list[_Request]:
+    content, count = passage.content, count_pairs(passage, config)
+    code = code_of(config.language) if config.language != "auto" else language_of(content)
+    language = config.language
+    if language == "auto":
+        language = LANGUAGES[code].name if code in LANGUAGES else "the language of the text"
+    if config.form == "paper":
+        return [_Request(passage, prompts.render_paper(content, language=language))]
+    if config.form == "examples":
+        topic = _topic(passage)
+        return [
+            _Request(
+                passage, prompts.render_examples(topic, focus, language=code or ""), focus=focus
+            )
+            for focus in choose_focuses(passage, count, seed=seed)
+        ]
+    return [
+        _Request(
+            passage,
+            prompts.render_instruct(content, kind, language=language, style=config.style),
+            kind=kind,
+        )
+        for kind in choose_kinds(passage, count, config.kinds, seed=seed)
+    ]
 
 
 def _ask(
     teacher: LanguageModel,
-    passages: Sequence[Passage],
-    asked: Sequence[Prompt],
+    requests: Sequence[_Request],
     form: _Form,
+    max_new_tokens: int,
     seed: int,
-) -> list[tuple[Reply, int]]:
-    """Replies with the tries that each took: what can not be used is asked a second time."""
-
-    def complete(some: Sequence[Prompt]) -> list[Reply]:
-        return teacher.complete(some, max_new_tokens=form.max_new_tokens, stop=form.stop)
-
-    replies = [(reply, 1) for reply in complete(asked)]
-    unusable = [
-        i
-        for i, (reply, _) in enumerate(replies)
-        if _fault_of(reply, form.parse(reply.text)) is not None
-    ]
-    if unusable:
-        # the prompt itself tells two spans of one passage apart, whatever batch they are in
-        seeds = [
-            rng_for(seed, "second try", passages[i].id, asked[i].messages[-1].content)
-            for i in unusable
-        ]
-        again = [
-            replace(asked[i], seed=rng.getrandbits(31))
-            for i, rng in zip(unusable, seeds, strict=True)
-        ]
-        for i, reply in zip(unusable, complete(again), strict=True):
-            replies[i] = (reply, 2)
-    return replies
+) -> list[_Attempt]:
+    """The last attempt of each request: a form's rounds go on with what can not be used yet."""
+    unasked = Reply(text="", is_finished=False)
+    attempts = [_Attempt(request.prompt, unasked, 0) for request in requests]
+    for prepare in form.rounds:
+        left = [i for i, one in enumerate(attempts) if _fault_of(one.reply, form) is not None]
+        asked = {i: prepare(requests[i], attempts[i], form, seed) for i in left}
+        todo = {i: prompt for i, prompt in asked.items() if prompt is not None}
+        if not todo:
+            continue
+        replies = teacher.complete(
+            list(todo.values()), max_new_tokens=max_new_tokens, stop=form.stop
+        )
+        for (i, prompt), reply in zip(todo.items(), replies, strict=True):
+            forced = prompt.prefix.removeprefix(requests[i].prompt.prefix)
+            if form.parse(reply.text) is None:  # a host that can not be forced begins anew
+                reply = replace(reply, text=forced + reply.text)
+            attempts[i] = _Attempt(prompt, reply, attempts[i].tries + 1)
+    return attempts
 
 
-def _fault_of(reply: Reply, parsed: tuple[str, str] | None) -> str | None:
+def _fault_of(reply: Reply, form: _Form) -> str | None:
     """Why a reply can not be used; None where it can."""
     if not reply.is_finished:
         return "reply was cut"
+    parsed = form.parse(reply.text)
     if parsed is None:
         return "unreadable reply"
-    is_copied = any(parsed[0] == question for _, _, question, _ in prompts.EXAMPLES)
-    return "repeats an example" if is_copied else None
-
-
-def _read(
-    passage: Passage, reply: Reply, parsed: tuple[str, str] | None, tries: int
-) -> QAPair | Rejection:
-    fault = _fault_of(reply, parsed)
-    if fault is None and parsed is not None:
-        question, answer = parsed
-        return QAPair(passage_id=passage.id, question=question, answer=answer, tries=tries)
-    detail = reply.text[:200]
-    return Rejection(subject_id=passage.id, stage=_STAGE, reason=fault or "", detail=detail)
+    return "repeats an example" if parsed[0] in prompts.EXAMPLE_QUESTIONS else None
 
 
 def _topic(passage: Passage) -> str:

@@ -6,8 +6,8 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,26 +17,32 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from aloft import __version__, negatives, pairs, ratings
+from aloft import __version__, filters, links, negatives, pairs, ratings
+from aloft.accounts import Meter, Spending, describe_teacher, metered, total
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
-from aloft.config import PARTS, SERVER, Part, RunConfig, check_config
+from aloft.config import PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.documents import group_documents, read_documents
 from aloft.egress import EgressGuard, hosts_of, local_only
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Evaluator
 from aloft.evaluation.measure import as_json, measure_parts
 from aloft.evaluation.report import render_html, render_markdown
+from aloft.logs import read_log
 from aloft.machine import describe_machine, peak_memory_megabytes
 from aloft.models import Floats, LanguageModel, Progress, Prompt, no_progress
 from aloft.passages import split_documents
+from aloft.places import Places
 from aloft.questions import read_questions
+from aloft.ranking import rank_dense
 from aloft.records import (
     Artifact,
     Document,
     EmbedderRow,
     GeneratorRow,
     LabelledQuestion,
+    LinkedQuestion,
+    LogEntry,
     Negatives,
     Passage,
     QAPair,
@@ -49,14 +55,33 @@ from aloft.records import (
 )
 from aloft.stack import Answer, Retriever, ask, read_contract, write_stack
 from aloft.storage import Journal, RunFolder, recipe_of, split_rejections, write_text
-from aloft.training_sets import build_training_sets, split_pairs
+from aloft.training_sets import build_training_sets, select_linked, split_pairs
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("documents", "passages", "ratings", "pairs", "negatives", "sets", "train", "evaluate")
-_PROMPTS = 2  # raised when a prompt's wording changes: journals of older wordings are not reused
+STAGES = (
+    "documents",
+    "passages",
+    "ratings",
+    "pairs",
+    "filters",
+    "negatives",
+    "sets",
+    "train",
+    "evaluate",
+)
+_COUNTED = (*STAGES[:5], "log", "links", *STAGES[5:7])  # the funnel's; a run may have no log
+_ATTRIBUTES = {
+    "questions": "human_questions",
+    "filters": "filtered",
+    "sets": "training_sets",
+    "train": "artifacts",
+    "evaluate": "report",
+}
+_PROMPTS = 3  # raised when a prompt's wording changes: journals of older wordings are not reused
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
+_TAUGHT = {"ratings": ("ratings",), "pairs": ("pairs", "pair_ratings")}  # what the teacher does
 RecordT = TypeVar("RecordT")
 
 
@@ -166,15 +191,15 @@ def read_report(out: Path) -> dict[str, Any]:
 
 def read_funnel(out: Path) -> list[dict[str, Any]]:
     """What each finished stage of a run folder kept and dropped."""
-    found = [out / "manifests" / f"{stage}.json" for stage in (*STAGES[:6], *PARTS)]
+    found = [out / "manifests" / f"{stage}.json" for stage in (*_COUNTED, *PARTS)]
     return [json.loads(path.read_bytes()) for path in found if path.exists()]
 
 
-def read_skipped(out: Path) -> list[Rejection]:
-    """Files of the user's that could not be read, with reasons."""
-    path = out / "rejections" / "documents.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [from_json(Rejection, json.loads(line)) for line in lines]
+def read_skipped(out: Path, stage: str = "documents") -> list[Rejection]:
+    """What a stage dropped, with reasons: files that can not be read, lines of a log."""
+    path = out / "rejections" / f"{stage}.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    return [from_json(Rejection, json.loads(line)) for line in lines if line]
 
 
 def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answer:
@@ -189,6 +214,10 @@ def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answe
     with RunFolder(out) as folder, local_only(_servers(read_config(out))):
         passages = folder.read_records("passages.jsonl", Passage)
         return ask(Retriever(contract, passages, models, folder), question, models)
+
+
+class _UnfinishedError(Exception):
+    """A stage would have to be worked out."""
 
 
 class Run:
@@ -210,6 +239,10 @@ class Run:
         self._given: Path | Sequence[Document] | None = None
         self._questions: Path | None = None
         self._recipes: dict[str, str] = {}
+        self._wants_pairs = False
+        self._meter = Meter()
+        self._spent: dict[str, Spending] = {}
+        self._only_reads = False
 
     def give(self, documents: Path | Sequence[Document], questions: Path | None = None) -> None:
         """Set what is read; without it the run folder's own documents are used."""
@@ -221,13 +254,27 @@ class Run:
 
     def do(self, stage: str) -> None:
         """Work a stage out, with all that comes before it."""
-        attribute = {
-            "questions": "human_questions",
-            "sets": "training_sets",
-            "train": "artifacts",
-            "evaluate": "report",
-        }
-        getattr(self, attribute.get(stage, stage))
+        getattr(self, _ATTRIBUTES.get(stage, stage))
+
+    def finished(self) -> set[str]:
+        """Stages and parts that can be read back as the run is set up now; nothing is worked out.
+
+        Documents and passages count as the rest does, but must have been read.
+        """
+        done: set[str] = set()
+        trained: dict[Part, Artifact] = {}
+        self._only_reads = True
+        try:
+            for stage in STAGES[:-2]:
+                with suppress(_UnfinishedError):
+                    self.do(stage)
+                    done.add(stage)
+            for part in (part for part in PARTS if part in self.config.parts):
+                with suppress(_UnfinishedError):
+                    trained[part] = self._train(part, trained)
+        finally:
+            self._only_reads = False
+        return done | trained.keys()
 
     # ---- documents, passages
 
@@ -294,37 +341,62 @@ class Run:
             outcomes = [Rating(subject_id=p.id, criterion="passage", value=10.0) for p in asked]
         else:
             outcomes = self._journalled(
-                "ratings",
-                [_PROMPTS, config.method, self._teacher_id],
-                asked,
-                lambda some: ratings.rate_passages(some, self._teacher, config),
-                Rating,
+                "ratings", [_PROMPTS, config.method, self._teacher_id], asked, self._rate, Rating
             )
         marks, unreadable = split_rejections(outcomes, Rating)
         kept, low = ratings.select_rated(marks, config)
         self._finish("ratings", recipe, "ratings.jsonl", kept, unreadable + low, started)
         return kept
 
+    def _rate(self, some: Sequence[Passage]) -> list[Rating | Rejection]:
+        """Rate passages and, where pairs will be wanted, write these while the teacher knows them.
+
+        What has just been read for its mark is kept by the teacher (a prefix cache, keys and
+        values) and is not read again for its pairs. A passage whose mark then turns out to be
+        among the lowest was written about in vain: far less than reading all of them twice.
+        """
+        outcomes = list(ratings.rate_passages(some, self._teacher, self.config.ratings))
+        if self._writes_along:
+            passed = {o.subject_id for o in outcomes if ratings.may_be_kept(o, self.config.ratings)}
+            self._write([one for one in some if one.id in passed], no_progress)
+        return outcomes
+
+    @property
+    def _writes_along(self) -> bool:
+        """Whether rating and writing begin alike and pairs are what is worked for."""
+        share_opening = (
+            self.config.ratings.method == "expect" and self.config.pairs.form == "instruct"
+        )
+        return share_opening and self._wants_pairs
+
+    def _write(
+        self, asked: Sequence[Passage], progress: Progress | None = None
+    ) -> list[QAPair | Rejection]:
+        config, seed = self.config.pairs, self.config.seed
+        return self._journalled(
+            "pairs",
+            [
+                *(_PROMPTS, config.form, config.per_passage, config.kinds, config.max_new_tokens),
+                *(config.language, config.style, seed, self._teacher_id),
+            ],
+            asked,
+            lambda some: pairs.generate_pairs(some, self._teacher, config, seed=seed),
+            QAPair,
+            progress,
+        )
+
     @cached_property
     def pairs(self) -> list[QAPair]:
         """Questions and answers."""
         config = self.config.pairs
+        self._wants_pairs = True
         rated = {rating.subject_id for rating in self.ratings}
         asked = [passage for passage in self.passages if passage.id in rated]
         recipe = self._after("ratings", config, self.config.seed, self._teacher_id)
         if self._is_done("pairs", recipe):
             return self.folder.read_records("pairs.jsonl", QAPair)
         started = time.monotonic()
-        written = self._journalled(
-            "pairs",
-            [
-                *(_PROMPTS, config.form, config.per_passage, config.max_new_tokens),
-                *(config.language, self.config.seed, self._teacher_id),
-            ],
-            asked,
-            lambda some: pairs.generate_pairs(some, self._teacher, config, seed=self.config.seed),
-            QAPair,
-        )
+        written = self._write(asked)
         kept, dropped = split_rejections(written, QAPair)
         kept, repeated = pairs.drop_repeated_questions(kept)
         if config.rating:
@@ -355,27 +427,32 @@ class Run:
 
     @property
     def _teacher(self) -> LanguageModel:
-        return self.models.teacher(self.config.teacher)
+        return metered(self.models.teacher(self.config.teacher), self._meter)
 
     def _journalled(
         self,
         stage: str,
         recipe: list[Any],
         subjects: Sequence[Any],
-        work: Callable[[Sequence[Any]], Iterator[RecordT | Rejection]],
+        work: Callable[[Sequence[Any]], Iterable[RecordT | Rejection]],
         cls: type[RecordT],
+        progress: Progress | None = None,
     ) -> list[RecordT | Rejection]:
         """Do what the journal lacks, batch by batch, and return all outcomes in subject order."""
         journal = self.folder.journal(stage, recipe_of(stage, *recipe))
+        tell = progress or self._progress
         missing = [subject for subject in subjects if subject.id not in journal]
         done = len(subjects) - len(missing)
         for start in range(0, len(missing), _TEACHER_BATCH):
             batch = missing[start : start + _TEACHER_BATCH]
             found: dict[str, list[Any]] = {subject.id: [] for subject in batch}
-            for outcome in work(batch):
-                found[_subject_of(outcome)].append([type(outcome).__name__, to_json(outcome)])
-            journal.add(found.items())
-            self._progress(f"writing {stage}", done + start + len(batch), len(subjects))
+            with self._meter.apart():
+                for outcome in work(batch):
+                    kind = type(outcome).__name__
+                    found[_subject_of(outcome, found)].append([kind, to_json(outcome)])
+                journal.add(found.items(), note=to_json(self._meter.read()))
+            tell(f"writing {stage}", done + start + len(batch), len(subjects))
+        self._spent[stage] = total(from_json(Spending, note) for note in journal.notes)
         outcomes: list[RecordT | Rejection] = []
         for subject in subjects:
             for kind, values in journal[subject.id]:
@@ -383,21 +460,102 @@ class Run:
                 outcomes.append(from_json(cls, values) if is_kept else from_json(Rejection, values))
         return outcomes
 
+    # ---- which of it is kept
+
+    @cached_property
+    def filtered(self) -> list[QAPair]:
+        """The pairs that are worth training on."""
+        config, name = self.config.filters, self.config.embedder
+        recipe = self._after("pairs", config, self.models.fingerprint(name))
+        if self._is_done("filters", recipe):
+            return self.folder.read_records("filtered.jsonl", QAPair)
+        started = time.monotonic()
+        kept, dropped = filters.filter_pairs(
+            self.pairs, self.passages, self._question_vectors, self._passage_vectors, config
+        )
+        if not kept:
+            raise DataError(
+                f"None of {len(self.pairs)} pairs passed the filters. See "
+                f"{self.folder.path / 'rejections' / 'filters.jsonl'}; try a larger teacher, or "
+                "fewer filters in filters.use."
+            )
+        self._finish("filters", recipe, "filtered.jsonl", kept, dropped, started)
+        return kept
+
+    @property
+    def _question_vectors(self) -> Floats:
+        """Of all pairs that were written, so that no filter's choice costs an encode."""
+        questions = [pair.question for pair in self.pairs]
+        return self._encode(self.config.embedder, "queries", questions)
+
+    @property
+    def _passage_vectors(self) -> Floats:
+        contents = [passage.content for passage in self.passages]
+        return self._encode(self.config.embedder, "passages", contents)
+
+    # ---- the user's log
+
+    def import_log(self, path: Path) -> None:
+        """Take in past questions, in place of those that were taken in before.
+
+        Raises:
+            DataError: the file holds no question that can be used.
+        """
+        started = time.monotonic()
+        entries, dropped = read_log(path)
+        recipe = recipe_of("log", [to_json(entry) for entry in entries])
+        self._finish("log", recipe, "log.jsonl", entries, dropped, started)
+
+    @property
+    def _has_log(self) -> bool:
+        return (self.folder.path / "manifests" / "log.json").exists()
+
+    @cached_property
+    def links(self) -> list[LinkedQuestion]:
+        """The questions of the log and their passages; none where no log was taken in."""
+        if not self._has_log:
+            return []
+        config, name = self.config.links, self.config.embedder
+        log = self.folder.facts("log")["recipe"]
+        recipe = self._after("passages", log, config, self.models.fingerprint(name))
+        if self._is_done("links", recipe):
+            return self.folder.read_records("links.jsonl", LinkedQuestion)
+        started = time.monotonic()
+        entries = self.folder.read_records("log.jsonl", LogEntry)
+        rejections = self.folder.read_records("rejections/passages.jsonl", Rejection)
+        dense = rank_dense(
+            self._encode(name, "queries", [entry.question for entry in entries]),
+            self._passage_vectors,
+            links.DEPTH,
+        )
+        places = Places(self.documents, self.passages, rejections)
+        outcomes = links.link_log(entries, self.passages, places, dense, config)
+        kept, dropped = split_rejections(outcomes, LinkedQuestion)
+        self._finish("links", recipe, "links.jsonl", kept, dropped, started)
+        return kept
+
     # ---- negatives, training sets
 
     @cached_property
     def negatives(self) -> list[Negatives]:
-        """Hard negatives of every pair, from the whole corpus."""
+        """Hard negatives of every pair that is kept and logged question, from the whole corpus."""
         name = self.config.embedder
-        recipe = self._after("pairs", self.config.negatives, self.models.fingerprint(name))
+        logged = [question.pair for question in self.links]
+        recipe = self._after(
+            "filters", self.config.negatives, self.models.fingerprint(name), *self._log_recipe
+        )
         if self._is_done("negatives", recipe):
             return self.folder.read_records("negatives.jsonl", Negatives)
         started = time.monotonic()
+        row_of = {pair.id: row for row, pair in enumerate(self.pairs)}
+        queries = [self._question_vectors[[row_of[pair.id] for pair in self.filtered]]]
+        if logged:
+            queries.append(self._encode(name, "queries", [pair.question for pair in logged]))
         mined = negatives.mine_negatives(
-            self.pairs,
+            [*self.filtered, *logged],
             self.passages,
-            self._encode(name, "queries", [pair.question for pair in self.pairs]),
-            self._encode(name, "passages", [passage.content for passage in self.passages]),
+            np.concatenate(queries),
+            self._passage_vectors,
             self.config.negatives,
         )
         self._finish("negatives", recipe, "negatives.jsonl", mined, [], started)
@@ -414,23 +572,27 @@ class Run:
             "held_out": LabelledQuestion,
         }
         mined = {record.pair_id: record for record in self.negatives}
-        recipe = self._after("negatives", config, self.config.seed)
+        human = [question.question for question in self.human_questions] if self._has_log else []
+        recipe = self._after("negatives", config, self.config.seed, *human)
         if not self._is_done("sets", recipe):
             started = time.monotonic()
+            groups = group_documents(self.documents)
             train, held_out = split_pairs(
-                self.pairs,
-                self.passages_by_id,
-                group_documents(self.documents),
-                config,
-                seed=self.config.seed,
+                self.filtered, self.passages_by_id, groups, config, seed=self.config.seed
             )
+            evaluated = [*human, *(pair.question for pair in held_out)]
+            outcomes = select_linked(self.links, held_out, evaluated, self.passages_by_id, groups)
+            logged, dropped = split_rejections(outcomes, LinkedQuestion)
+            logged = logged if config.logged_weight else []
+            rows = [question.pair for question in logged] * config.logged_weight
             built = build_training_sets(
-                train, held_out, self.passages_by_id, mined, config, seed=self.config.seed
+                [*train, *rows], held_out, self.passages_by_id, mined, config, seed=self.config.seed
             )
             for name in files:
                 self.folder.write_records(f"sets/{name}.jsonl", getattr(built, name))
             counts = {name: len(getattr(built, name)) for name in files}
-            self._finish("sets", recipe, None, [*train, *held_out], [], started, rows=counts)
+            kept = [*train, *logged, *held_out]
+            self._finish("sets", recipe, None, kept, dropped, started, rows=counts)
         read = self.folder.read_records
         return {name: list(read(f"sets/{name}.jsonl", cls)) for name, cls in files.items()}
 
@@ -492,7 +654,7 @@ class Run:
         if part == "embedder":
             return self.config.embedder, self.config.embedder_training
         if part == "generator":
-            return self.config.generator_model, self.config.generator_training
+            return plain_name(self.config.generator_model), self.config.generator_training
         body = str(self.folder.path / "embedder") if "embedder" in earlier else self.config.embedder
         return self.config.reranker or body, self.config.reranker_training
 
@@ -543,10 +705,15 @@ class Run:
             self.models.fingerprint(str(name))
         self.human_questions  # noqa: B018 - reading them is the check
 
+    @property
+    def replies(self) -> Journal:
+        """What generators answered so far."""
+        return self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
+
     @cached_property
     def evaluator(self) -> Evaluator:
         """What measures, with every encode, score and reply kept in the run folder."""
-        journal = self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
+        journal = self.replies
         return Evaluator(
             passages=self.passages,
             questions=self.question_sets,
@@ -614,7 +781,8 @@ class Run:
         return report
 
     def _describe(self, measured: dict[str, Any], trained: dict[Part, Artifact]) -> dict[str, Any]:
-        facts = {stage: self._facts(stage) for stage in (*STAGES[:6], *trained, "evaluate")}
+        stages = [stage for stage in _COUNTED if stage in STAGES or self._has_log]
+        facts = {stage: self._facts(stage) for stage in (*stages, *trained, "evaluate")}
         return {
             "aloft": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -640,12 +808,21 @@ class Run:
 
     def _after(self, stage: str, *parts: Any) -> str:
         """A recipe that depends on all of an earlier stage's."""
-        getattr(self, {"sets": "training_sets"}.get(stage, stage))
+        getattr(self, _ATTRIBUTES.get(stage, stage))
         return recipe_of(self._recipes[stage], *parts)
+
+    @property
+    def _log_recipe(self) -> tuple[str, ...]:
+        """What depends on the user's log adds this to its recipe; nothing where there is none."""
+        self.links  # noqa: B018 - working them out is what names their recipe
+        return (self._recipes["links"],) if self._has_log else ()
 
     def _is_done(self, stage: str, recipe: str) -> bool:
         self._recipes[stage] = recipe
-        return self.folder.is_done(stage, recipe)
+        is_done = self.folder.is_done(stage, recipe)
+        if self._only_reads and not is_done:
+            raise _UnfinishedError(stage)
+        return is_done
 
     def _finish(
         self,
@@ -661,6 +838,8 @@ class Run:
             self.folder.write_records(file, kept)
         self.folder.write_records(f"rejections/{stage}.jsonl", dropped)
         self._recipes[stage] = recipe
+        spent = {name: self._spent.get(name, Spending()) for name in _TAUGHT.get(stage, ())}
+        facts |= describe_teacher(spent, len(kept) if stage == "pairs" else None)
         reasons = dict(Counter(rejection.reason for rejection in dropped).most_common())
         seconds = round(time.monotonic() - started, 1)
         self.folder.finish(stage, recipe, kept=len(kept), dropped=reasons, seconds=seconds, **facts)
@@ -681,8 +860,10 @@ def tokenizer_of(folder: str) -> Any:
     return tokenizer
 
 
-def _subject_of(outcome: Any) -> str:
-    return str(getattr(outcome, "passage_id", None) or getattr(outcome, "subject_id", outcome.id))
+def _subject_of(outcome: Any, asked: Collection[str]) -> str:
+    """A pair's subject is its passage while it is written, and itself while it is marked."""
+    names = ("id", "passage_id", "subject_id")
+    return next(i for i in (str(getattr(outcome, n, "")) for n in names) if i in asked)
 
 
 def _as_json(prompt: Prompt) -> Any:

@@ -18,19 +18,15 @@ import gzip
 import json
 import re
 import zlib
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aloft.errors import DataError
+from aloft.places import Places, find_text
 from aloft.records import Document, LabelledQuestion, Passage, Rejection, content_id
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_COPY = re.compile(
-    r"of passage (?P<kept>\w+), at characters (?P<start>\d+) to (?P<end>\d+) of (?P<document>.+)",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +39,6 @@ class _Asked:
     document_ids: tuple[str, ...]  # none: wherever the quote stands
     quote: str
     answer_start: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Span:
-    """Where a passage, or a copy of it that was dropped, stands in one document."""
-
-    start: int
-    end: int
-    passage_id: str
-
-    def overlap(self, start: int, end: int) -> int:
-        """Characters shared with another span."""
-        return min(self.end, end) - max(self.start, start)
 
 
 class _FaultError(Exception):
@@ -199,7 +182,7 @@ def _offset(values: Mapping[str, object]) -> int | None:
 
 
 class _Corpus:
-    """Documents with the places of their passages, copies that were dropped among them."""
+    """What questions point into: documents, and where their passages stand."""
 
     def __init__(
         self,
@@ -207,36 +190,17 @@ class _Corpus:
         passages: Sequence[Passage],
         rejections: Sequence[Rejection],
     ) -> None:
-        self._texts = {document.id: document.text for document in documents}
-        self._normal: dict[str, str] = {}
+        self._places = Places(documents, passages, rejections)
         self._left_out = {
             rejection.subject_id: rejection.reason
             for rejection in rejections
             if rejection.stage == "documents"
         }
-        self._spans: defaultdict[str, list[_Span]] = defaultdict(list)
-        for passage in passages:
-            self._spans[passage.document_id].append(
-                _Span(start=passage.start, end=passage.end, passage_id=passage.id)
-            )
-        self._add_copies(rejections, {passage.id for passage in passages})
-
-    def _add_copies(self, rejections: Sequence[Rejection], kept: set[str]) -> None:
-        """Let a copy's place lead to the passage that was kept in its stead."""
-        for rejection in rejections:
-            copy = _COPY.fullmatch(rejection.detail) if rejection.stage == "passages" else None
-            if copy and copy["kept"] in kept:
-                span = _Span(
-                    start=int(copy["start"]), end=int(copy["end"]), passage_id=copy["kept"]
-                )
-                self._spans[copy["document"]].append(span)
-        for spans in self._spans.values():
-            spans.sort(key=lambda span: span.start)
 
     def gold(self, asked: _Asked) -> tuple[str, ...]:
         """Ids of the passages that answer a question, in the order of documents and text."""
         for document_id in asked.document_ids:
-            if document_id not in self._texts:
+            if document_id not in self._places.texts:
                 raise _FaultError(self._unknown(document_id))
         places = self._quoted(asked) if asked.quote else {}
         gold: list[str] = []
@@ -257,31 +221,23 @@ class _Corpus:
         if document_id in self._left_out:
             reason = self._left_out[document_id]
             return f'document "{document_id}" was left out ({reason}). Mend it first.'
-        close = difflib.get_close_matches(document_id, self._texts, n=3)
+        close = difflib.get_close_matches(document_id, self._places.texts, n=3)
         known = " or ".join(f'"{name}"' for name in close) or "an id of a document that was read"
         return f'there is no document "{document_id}". Write {known}.'
 
     def _quoted(self, asked: _Asked) -> dict[str, list[tuple[int, int]]]:
         """Where the quote stands in each document that may hold it."""
-        normal = " ".join(asked.quote.split())
-        places: dict[str, list[tuple[int, int]]] = {}
-        for document_id in asked.document_ids or self._texts:
-            if normal in self._normalised(document_id):
-                places[document_id] = list(_places(asked.quote, self._texts[document_id]))
+        places = self._places.find(asked.quote, asked.document_ids)
         main = asked.document_ids[0] if asked.document_ids else None
         if not places or (main and main not in places):
             where = f'document "{main}"' if main else "any document"
+            normal = " ".join(asked.quote.split())
             start = normal if len(normal) <= 60 else f"{normal[:57]}..."
             raise _FaultError(
                 f'the "passage" that begins "{start}" is not in {where}. '
                 "Copy it from the text word for word."
             )
         return places
-
-    def _normalised(self, document_id: str) -> str:
-        if document_id not in self._normal:
-            self._normal[document_id] = " ".join(self._texts[document_id].split())
-        return self._normal[document_id]
 
     def _holding(
         self, asked: _Asked, document_id: str, quotes: Iterable[tuple[int, int]]
@@ -290,7 +246,7 @@ class _Corpus:
         answers = self._answer_places(asked, document_id)
         for start, end in quotes:
             inside = [place for place in answers if start <= place[0] and place[1] <= end]
-            spans = self._overlapping(document_id, start, end)
+            spans = self._places.overlapping(document_id, start, end)
             with_answer = [
                 span
                 for span in spans
@@ -304,17 +260,17 @@ class _Corpus:
         """The passages with most of each place of the answer; without one, all passages."""
         is_found = False
         for start, end in self._answer_places(asked, document_id):
-            spans = self._overlapping(document_id, start, end)
+            spans = self._places.overlapping(document_id, start, end)
             if spans:
                 is_found = True
                 yield max(spans, key=lambda span: span.overlap(start, end)).passage_id
         if not is_found:
-            yield from (span.passage_id for span in self._spans.get(document_id, ()))
+            yield from (span.passage_id for span in self._places.spans(document_id))
 
     def _answer_places(self, asked: _Asked, document_id: str) -> list[tuple[int, int]]:
         """Spans of the answer; `answer_start` counts in the first document alone."""
-        text = self._texts[document_id]
-        places = [place for answer in asked.answers for place in _places(answer, text)]
+        text = self._places.texts[document_id]
+        places = [place for answer in asked.answers for place in find_text(answer, text)]
         start = asked.answer_start
         if start is None or asked.document_ids[:1] != (document_id,):
             return places
@@ -326,14 +282,3 @@ class _Corpus:
                 f"{len(text)} characters. Correct or remove it."
             )
         return [(start, start + 1)]
-
-    def _overlapping(self, document_id: str, start: int, end: int) -> list[_Span]:
-        spans = self._spans.get(document_id, ())
-        return [span for span in spans if span.overlap(start, end) > 0]
-
-
-def _places(quote: str, text: str) -> Iterator[tuple[int, int]]:
-    """Spans of text that equal the quote, white space aside; whole words where there are any."""
-    pattern = r"\s+".join(re.escape(word) for word in quote.split())
-    bounded = [match.span() for match in re.finditer(rf"(?<!\w){pattern}(?!\w)", text)]
-    yield from bounded or (match.span() for match in re.finditer(pattern, text))

@@ -35,7 +35,7 @@ def rate_passages(
             raise ModelError(
                 'This teacher can not tell probabilities. Set ratings.method to "generate".'
             )
-        asked = [prompts.render("passage", p.content, highest=9) for p in passages]
+        asked = [prompts.render_digit(p.content) for p in passages]
         values = teacher.score_choices(asked, _DIGITS) @ np.arange(10) * (10 / 9)
         for passage, value in zip(passages, values, strict=True):
             yield Rating(subject_id=passage.id, criterion="passage", value=round(float(value), 4))
@@ -72,6 +72,11 @@ def rate_pairs(
             )
         else:
             yield pair
+
+
+def may_be_kept(outcome: Rating | Rejection, config: RatingsConfig) -> bool:
+    """Whether a passage can still be kept before the marks of all others are known."""
+    return isinstance(outcome, Rating) and outcome.value >= (config.keep_at_least or 0)
 
 
 def select_rated(

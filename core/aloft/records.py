@@ -14,6 +14,11 @@ def content_id(*parts: str) -> str:
     return sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def fold_question(question: str) -> str:
+    """A question as it is compared with others: case, white space and its end aside."""
+    return " ".join(question.casefold().split()).rstrip(" ?!.？！。؟")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """One text that the user gave, as it was read."""
@@ -69,12 +74,47 @@ class QAPair:
     passage_id: str
     question: str
     answer: str
+    kind: str = ""  # of question, where one was asked for
     tries: int = 1  # replies that it took
 
     @property
     def id(self) -> str:
         """Stable across runs and machines."""
         return content_id(self.passage_id, self.question, self.answer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """A question that people asked, once, with what they took for its answer."""
+
+    question: str
+    answer: str = ""  # that was accepted; "": none
+    clicks: tuple[str, ...] = ()  # ids or paths of documents, or quotes of them
+
+    @property
+    def id(self) -> str:
+        """One entry per question."""
+        return content_id(self.question)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedQuestion:
+    """A question of the user's log and the passage that is taken to answer it."""
+
+    passage_id: str
+    question: str
+    answer: str  # "": none was accepted
+    confidence: float  # estimated probability that it is the right passage, in (0, 1]
+
+    @property
+    def id(self) -> str:
+        """That of the pair."""
+        return self.pair.id
+
+    @property
+    def pair(self) -> QAPair:
+        """What is trained on."""
+        return QAPair(passage_id=self.passage_id, question=self.question, answer=self.answer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,11 +114,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 class Journal:
-    """What a stage finished so far: one JSON line per subject, on disk before the next batch."""
+    """What a stage finished so far: one JSON line per subject, on disk before the next batch.
+
+    Attributes:
+        notes: What was said of each batch, such as what it took.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._entries: dict[str, Any] = {}
+        self.notes: list[Any] = []
         if path.exists():
             self._read()
 
@@ -132,10 +137,16 @@ class Journal:
                     break  # the line that a kill tore
                 if not line.endswith(b"\n"):
                     break  # torn at its very end: the next line would join it
-                self._entries[subject] = value
+                if subject is None:
+                    self.notes.append(value)
+                else:
+                    self._entries[subject] = value
                 whole += len(line)
         if whole < self._path.stat().st_size:
             os.truncate(self._path, whole)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def __contains__(self, subject: str) -> bool:
         return subject in self._entries
@@ -143,14 +154,18 @@ class Journal:
     def __getitem__(self, subject: str) -> Any:
         return self._entries[subject]
 
-    def add(self, entries: Iterable[tuple[str, Any]]) -> None:
-        """Append (subject, JSON value) entries and bring them to the disk.
+    def add(self, entries: Iterable[tuple[str, Any]], note: Any = None) -> None:
+        """Append (subject, JSON value) entries and bring them to the disk, their note with them.
+
+        The note goes first: what a torn batch took was spent, though some of its entries be lost.
 
         Raises:
             RunFolderError: the disk is full; a line written in part is taken back.
         """
         new = dict(entries)
-        lines = "".join(json.dumps([key, new[key]], ensure_ascii=False) + "\n" for key in new)
+        noted = [] if note is None else [note]
+        rows = [*([None, one] for one in noted), *([key, new[key]] for key in new)]
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         with told_plainly(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab") as file:
@@ -158,6 +173,7 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
         self._entries.update(new)
+        self.notes += noted
 
 
 class RunFolder:
@@ -170,6 +186,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path / ".lock")
+        self._journals: dict[str, Journal] = {}
 
     def __enter__(self) -> Self:
         with told_plainly(self.path):
@@ -195,8 +212,11 @@ class RunFolder:
         self._lock.release()
 
     def journal(self, stage: str, recipe: str) -> Journal:
-        """The journal of a stage under one recipe."""
-        return Journal(self.path / "work" / f"{stage}-{recipe}.jsonl")
+        """The journal of a stage under one recipe, read once."""
+        name = f"{stage}-{recipe}.jsonl"
+        if name not in self._journals:
+            self._journals[name] = Journal(self.path / "work" / name)
+        return self._journals[name]
 
     def is_done(self, stage: str, recipe: str) -> bool:
         """Whether the stage's file was finished under this very recipe."""

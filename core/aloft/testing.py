@@ -97,8 +97,11 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def tiny_language_model(folder: Path, seed: int = 0) -> Path:
-    """A Llama of two layers with random weights, a byte tokenizer and a chat template, on disk."""
+def tiny_language_model(folder: Path, seed: int = 0, *, head_dim: int = 8) -> Path:
+    """A Llama of two layers with random weights, a byte tokenizer and a chat template, on disk.
+
+    vLLM takes heads of 32 dimensions and more.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -126,6 +129,7 @@ def tiny_language_model(folder: Path, seed: int = 0) -> Path:
                 num_hidden_layers=2,
                 num_attention_heads=4,
                 num_key_value_heads=2,
+                head_dim=head_dim,
                 max_position_embeddings=8192,
                 pad_token_id=0,
                 bos_token_id=1,

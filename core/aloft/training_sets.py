@@ -1,6 +1,6 @@
 """Turns pairs and hard negatives into rows for each part, apart from held-out questions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aloft.config import TrainingSetsConfig
@@ -11,10 +11,13 @@ from aloft.records import (
     EmbedderRow,
     GeneratorRow,
     LabelledQuestion,
+    LinkedQuestion,
     Negatives,
     Passage,
     QAPair,
+    Rejection,
     RerankerRow,
+    fold_question,
 )
 
 
@@ -77,6 +80,40 @@ def split_pairs(
     return train, test
 
 
+def select_linked(
+    linked: Sequence[LinkedQuestion],
+    held_out: Sequence[QAPair],
+    evaluated: Iterable[str],
+    passages: Mapping[str, Passage],
+    groups: Sequence[Sequence[str]],
+) -> list[LinkedQuestion | Rejection]:
+    """Keep the questions of the user's log that give nothing away of what is evaluated.
+
+    Args:
+        linked: All questions of the log that are linked.
+        held_out: The held-out pairs; no text of their groups may be trained on.
+        evaluated: Every question of the evaluation.
+        passages: Passages by id.
+        groups: Document ids that share text.
+    """
+    apart = {passages[pair.passage_id].document_id for pair in held_out}
+    apart = {document for group in groups if apart & set(group) for document in group}
+    asked = {fold_question(question) for question in evaluated}
+    outcomes: list[LinkedQuestion | Rejection] = []
+    for question in linked:
+        if fold_question(question.question) in asked:
+            reason = "logged question is in the evaluation"
+        elif passages[question.passage_id].document_id in apart:
+            reason = "logged question is about a held-out document"
+        else:
+            outcomes.append(question)
+            continue
+        outcomes.append(
+            Rejection(subject_id=question.id, stage="sets", reason=reason, detail=question.question)
+        )
+    return outcomes
+
+
 def build_training_sets(
     train: Sequence[QAPair],
     held_out: Sequence[QAPair],
@@ -89,9 +126,10 @@ def build_training_sets(
     """Lay out rows for the three trainers and the held-out questions.
 
     The gold passage stands at every place among a generator row's contexts equally often; where
-    a question has fewer hard negatives than the prompt has room for, the prompt is shorter.
+    a question has fewer hard negatives than the prompt has room for, the prompt is shorter. A pair
+    without an answer gives no generator row.
     """
-    asked = _sample(train, config.max_generator_rows, seed)
+    asked = _sample([pair for pair in train if pair.answer], config.max_generator_rows, seed)
     others = [negatives[pair.id].passage_ids[: config.contexts - 1] for pair in asked]
     places = deal_places([1 + len(some) for some in others], seed, "gold places")
     return TrainingSets(

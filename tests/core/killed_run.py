@@ -38,9 +38,14 @@ class LoggingTeacher:
         self._note(prompts)
         texts = []
         for prompt in prompts:
-            words = sorted(set(prompt.messages[-1].content.split()), key=lambda w: (-len(w), w))
-            texts.append(f" What is meant by {' and '.join(words[:3])}?\nAnswer: {words[0]}")
-        return [Reply(text=text, is_finished=True) for text in texts]
+            passage, task = prompt.messages[-1].content.split("### Task")
+            words = sorted(set(passage.split()), key=lambda w: (-len(w), w))
+            asked = words[1:4] if "why" in task else words[4:7]
+            texts.append(f" What is meant by {' and '.join(asked)}?\nAnswer: {words[0]}")
+        return [
+            Reply(text=text, is_finished=True, prompt_tokens=50, new_tokens=len(text.split()))
+            for text in texts
+        ]
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         self._note(prompts)
@@ -58,7 +63,13 @@ def settings(encoder: str, language_model: str) -> dict[str, object]:
         "seed": 3,
         "passages": {"max_tokens": 60},
         "ratings": {"method": "expect", "drop_share": 0.1},
-        "pairs": {"form": "examples", "max_passages": 24, "max_new_tokens": 32},
+        "pairs": {
+            "form": "instruct",
+            "kinds": {"fact": 1, "why": 1},
+            "per_passage": 2,
+            "max_passages": 24,
+            "max_new_tokens": 32,
+        },
         "negatives": {"count": 4, "depth": 20},
         "training_sets": {"contexts": 3, "held_out_share": 0.25},
         "embedder_training": {**steps, "max_seq_length": 64},

@@ -15,21 +15,6 @@ PROSE = "The harbour master keeps the tide tables in the tower and renews them e
 
 
 @pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    """A folder that passes for an encoder while passages are cut: a tokenizer and some weights."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    folder = tmp_path / "encoder"
-    folder.mkdir()
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
-    return folder
-
-
-@pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     folder = tmp_path / "docs"
     folder.mkdir()
@@ -130,6 +115,31 @@ def test_an_unknown_model(
     assert "aloft models fetch nobody/nothing-1b" in one_line(capsys)
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (None, "can not be read"),
+        ("\n \n", "holds 0 questions. Give 1 to 12"),
+        ("how?\n" * 13, "holds 13 questions"),
+        ("wheres my parcel\n", 'form "examples" has no room for it'),  # the preset's form
+    ],
+)
+def test_a_style_that_can_not_be_taken_over(
+    lines: str | None,
+    words: str,
+    tmp_path: Path,
+    corpus: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    style = tmp_path / "style.txt"
+    if lines is not None:
+        style.write_text(lines)
+    out = tmp_path / "run"
+    assert main(["run", str(corpus), "--out", str(out), "--style", str(style)]) == 2
+    assert words in one_line(capsys)
+    assert not out.exists()
+
+
 def test_an_unknown_part(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(corpus), "--out", str(tmp_path / "run"), "--only", "retriever"]) == 2
     assert "embedder, reranker, generator" in one_line(capsys)
@@ -171,6 +181,50 @@ def test_a_run_folder_that_another_process_holds(
 def test_a_stage_without_a_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pairs", str(tmp_path / "nothing")]) == 2
     assert "not a run folder" in one_line(capsys)
+
+
+def test_a_log_before_there_is_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log.csv").write_text("question\nWhen?\n")
+    arguments = ["import-questions", str(tmp_path / "log.csv"), "--out", str(tmp_path / "run")]
+    assert main(arguments) == 2
+    assert "not a run folder" in one_line(capsys)
+
+
+def test_a_log_without_questions(
+    tmp_path: Path, corpus: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cut(corpus, tmp_path / "run", settings) == 0
+    (tmp_path / "log.csv").write_text("text,answer\nWhen?,now\n")
+    arguments = ["import-questions", str(tmp_path / "log.csv"), "--out", str(tmp_path / "run")]
+    assert main(arguments) == 2
+    assert 'no column "question", but text, answer' in one_line(capsys)
+    assert not (tmp_path / "run" / "manifests" / "log.json").exists()
+
+
+@pytest.mark.model
+def test_a_log_is_taken_in_and_its_bad_lines_are_shown(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from aloft.testing import tiny_encoder
+
+    settings = tmp_path / "aloft.toml"
+    settings.write_text(f'embedder = "{tiny_encoder(tmp_path / "tiny")}"\n')
+    (tmp_path / "log.csv").write_text(
+        "question,thumbs,clicked\nWho keeps the tide tables?,up,tides.txt\nWho?,hm,\nWhy?,down,\n"
+    )
+    assert cut(corpus, tmp_path / "run", settings) == 0
+    arguments = ["import-questions", str(tmp_path / "log.csv"), "--out", str(tmp_path / "run")]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert 'line 3: bad line. "thumbs" is "hm"' in shown
+    assert "line 4" not in shown  # it is counted
+    assert "1 bad line; 1 thumbs down" in shown
+    assert "Linked questions: 1, by their confidence" in shown
+    assert f"aloft evaluate {tmp_path / 'run'}" in shown
+
+    (tmp_path / "log.csv").write_text("question,clicked\nWho?,other.txt\n")
+    assert main(arguments) == 0
+    assert "No question is linked, and nothing changes" in capsys.readouterr().out
 
 
 def test_a_report_that_is_not_there_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,12 +32,13 @@ def write(folder: Path, text: str) -> Path:
         ("ratings.keep_at_least", 8.0),
         ("ratings.drop_share", 0.0),
         # step 2: one pair a passage, from the whole of it
-        ("pairs.form", "instruct"),
+        ("pairs.form", "paper"),
         ("pairs.per_passage", 1),
         ("pairs.max_passages", None),
         # step 3: off by default; 8 where it is on
         ("pairs.rating", False),
         ("pairs.keep_at_least", 8.0),
+        ("filters.use", ()),
         # step 4: the n - 1 passages most similar to the question, whatever they hold
         ("negatives.count", 9),
         ("negatives.has_guard", False),
@@ -120,9 +121,14 @@ def test_a_configuration_can_not_be_changed() -> None:
             ["negatives: count is 101", "1 and depth (100)", "Lower count or raise depth"],
         ),
         (
-            {"pairs": {"form": "instruct"}},  # the preset asks for two
+            {"pairs": {"form": "paper", "per_passage": 2}},
             ["pairs: per_passage is 2", "Set per_passage to 1 or form to"],
         ),
+        ({"pairs": {"kinds": {}}}, ["pairs.kinds: shares are numbers from 0"]),
+        ({"pairs": {"kinds": {"how": 0}}}, ["pairs.kinds: shares", "one at least is above 0"]),
+        ({"pairs": {"kinds": {"how": 2, "why": -1}}}, ["pairs.kinds: shares are numbers from 0"]),
+        ({"pairs": {"kinds": {"who": 1}}}, ["pairs.kinds.who", "'fact', 'definition', 'how'"]),
+        ({"filters": {"use": ["leaks"]}}, ["filters.use.0", "'self_contained', 'leak'"]),
         (
             {"training_sets": {"contexts": 11}},  # ten beside the right one, but nine are kept
             ["negatives.count is 9", "need 10", "Raise negatives.count or lower"],
@@ -144,7 +150,7 @@ def test_a_bad_setting_is_named_in_one_line(overrides: dict[str, Any], words: li
 def test_limits_themselves_are_allowed() -> None:
     load_config("cpu", overrides={"negatives": {"count": 100}})  # as many as the depth
     load_config("cpu", overrides={"training_sets": {"contexts": 10}})  # nine and the right one
-    load_config("cpu", overrides={"pairs": {"form": "instruct", "per_passage": 1}})
+    load_config("cpu", overrides={"pairs": {"form": "paper", "per_passage": 1}})
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -23,7 +23,7 @@ def test_a_plain_text_ends_with_the_prefix() -> None:
     ],
 )
 def test_a_repeated_prefix_is_dropped(text: str) -> None:
-    assert pair.parse_instruct(read_reply(text, PROMPT).text) == ("Why?", "Because.")
+    assert pair.parse_headings(read_reply(text, PROMPT).text) == ("Why?", "Because.")
 
 
 def test_a_reply_ends_before_the_first_stop_string() -> None:

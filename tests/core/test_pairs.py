@@ -1,5 +1,6 @@
 """Pairs: what is asked of the teacher, which replies are used, and which questions are kept."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,18 +11,22 @@ from aloft.config import PairsConfig
 from aloft.models import Prompt, Reply
 from aloft.pairs import (
     choose_focuses,
+    choose_kinds,
+    count_pairs,
     drop_repeated_questions,
     generate_pairs,
     holds,
     select_passages,
 )
-from aloft.prompts.pair import EXAMPLES
+from aloft.prompts.languages import LANGUAGES
 from aloft.records import Passage, QAPair, Rejection
 from aloft.testing import ScriptedTeacher
 
+EXAMPLES = LANGUAGES["en"].examples
 SPAN = "The port of Aberley has eleven berths, and its pilot is called Mary Dunn."
 PORT = Passage(document_id="port.md", text=SPAN, start=0, title="Aberley")
-INSTRUCT = PairsConfig(form="instruct")
+PAPER = PairsConfig(form="paper", per_passage=1)
+INSTRUCT = PairsConfig(form="instruct", kinds={"fact": 1})
 SHOWN = PairsConfig(form="examples", per_passage=1)
 
 
@@ -50,15 +55,84 @@ def sentences(count: int) -> str:
     return "\n\n".join(f"Berth {i:03} ".ljust(99, "x") + "." for i in range(count))
 
 
-def test_instruct_reads_question_and_answer_from_the_whole_passage() -> None:
+def test_the_papers_form_reads_question_and_answer_from_the_whole_passage() -> None:
     teacher = ScriptedTeacher(lambda _: "Who is the pilot?\n\n### Answer\nMs Dunn")
-    config = PairsConfig(form="instruct", language="Welsh")
+    config = PairsConfig(form="paper", per_passage=1, language="Welsh")
     (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
     # the answer stands in other words than the text, as a large model may write it
     assert outcome == QAPair(passage_id=PORT.id, question="Who is the pilot?", answer="Ms Dunn")
     (prompt,) = teacher.asked
     assert prompt.messages[1].content == f"Aberley\n{SPAN}"
     assert "fluent Welsh" in prompt.messages[0].content
+
+
+def test_a_passage_is_asked_for_each_kind_once() -> None:
+    teacher = ScriptedTeacher(
+        lambda p: (
+            "How?\n### Answer\nso" if "works" in p.messages[0].content else "Why?\n### Answer\nno"
+        )
+    )
+    config = PairsConfig(form="instruct", per_passage=5, kinds={"how": 1, "why": 1, "numeric": 9})
+    outcomes = list(generate_pairs([PORT], teacher, config, seed=0))  # PORT holds no digit
+    found = sorted((o.kind, o.question) for o in outcomes if isinstance(o, QAPair))
+    assert found == [("how", "How?"), ("why", "Why?")]
+    assert all(SPAN in prompt.messages[0].content for prompt in teacher.asked)
+
+
+HAFEN = Passage(
+    document_id="hafen.md",
+    text="Der Hafen von Aberley hat elf Liegeplätze, und seine Lotsin heißt Mary Dunn.",
+    start=0,
+)
+
+
+def test_a_pair_is_asked_for_in_the_passages_language() -> None:
+    teacher = ScriptedTeacher(lambda _: None)
+    list(generate_pairs([HAFEN], teacher, INSTRUCT, seed=0))
+    assert "Write in German." in teacher.asked[0].messages[0].content
+    list(generate_pairs([HAFEN], teacher, SHOWN, seed=0))
+    assert LANGUAGES["de"].examples[0][2] in teacher.asked[-1].messages[0].content
+
+
+def test_a_language_that_is_said_goes_before_the_passages() -> None:
+    teacher = ScriptedTeacher(lambda _: None)
+    for config in (INSTRUCT, SHOWN):
+        chosen = config.model_copy(update={"language": "Turkish"})
+        list(generate_pairs([HAFEN], teacher, chosen, seed=0))
+    assert "Write in Turkish." in teacher.asked[0].messages[0].content
+    assert LANGUAGES["tr"].examples[0][2] in teacher.asked[-1].messages[0].content
+
+
+def test_where_no_language_stands_out_the_text_is_pointed_to() -> None:
+    teacher = ScriptedTeacher(lambda _: None)
+    table = Passage(document_id="t", text="AB-12 77.4\nXK-09 13.1\nQQ-31 0.05", start=0)
+    list(generate_pairs([table], teacher, INSTRUCT, seed=0))
+    assert "Write in the language of the text." in teacher.asked[0].messages[0].content
+
+
+def test_an_example_of_another_language_is_a_copy_too() -> None:
+    _, _, question, answer = LANGUAGES["fr"].examples[1]
+    outcome = written(f" {question}\nAnswer: {answer}", SHOWN)
+    assert outcome.reason == "repeats an example"
+
+
+def test_kinds_are_drawn_by_their_shares_and_the_passage() -> None:
+    passages = [replace(PORT, start=i, text=f"{SPAN} {i}") for i in range(400)]
+    drawn = [choose_kinds(p, 1, {"fact": 3, "why": 1, "how": 0}, seed=1) for p in passages]
+    assert drawn == [choose_kinds(p, 1, {"fact": 3, "why": 1, "how": 0}, seed=1) for p in passages]
+    counts = Counter(kind for kinds in drawn for kind in kinds)
+    assert set(counts) == {"fact", "why"}
+    assert 260 < counts["fact"] < 340  # 300 expected, standard deviation 8.7
+    assert choose_kinds(PORT, 2, {"numeric": 1}, seed=1) == ["fact"]  # nothing else is left
+
+
+@pytest.mark.parametrize(
+    ("characters", "count"), [(40, 1), (599, 1), (601, 2), (1001, 3), (90_000, 8)]
+)
+def test_a_long_passage_is_asked_about_more_often(characters: int, count: int) -> None:
+    passage = replace(PORT, text="x" * characters)
+    assert count_pairs(passage, PairsConfig()) == count
+    assert count_pairs(passage, PairsConfig(per_passage=4)) == 4
 
 
 def test_examples_read_question_and_answer_from_a_focus() -> None:
@@ -110,7 +184,7 @@ def test_a_cut_reply_is_not_used_though_it_could_be_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "first", [None, "I can not.", f" {EXAMPLES[0][2]}\nAnswer: {EXAMPLES[0][3]}"]
+    "first", [None, "I can\nnot.", f" {EXAMPLES[0][2]}\nAnswer: {EXAMPLES[0][3]}"]
 )
 def test_what_can_not_be_used_is_asked_once_more_by_a_seed(first: str | None) -> None:
     good = " Who is the pilot?\nAnswer: Mary Dunn"
@@ -121,6 +195,49 @@ def test_what_can_not_be_used_is_asked_once_more_by_a_seed(first: str | None) ->
     )
     greedy, drawn = teacher.asked
     assert replace(drawn, seed=None) == greedy
+
+
+@pytest.mark.parametrize(
+    ("config", "prefix", "answered"),
+    [
+        (SHOWN, "Question: Who is it?\nAnswer:", " Mary Dunn"),
+        (INSTRUCT, "### Question\n Who is it?\n\n### Answer\n", "Mary Dunn"),
+    ],
+)
+def test_a_question_without_an_answer_is_gone_on_with(
+    config: PairsConfig, prefix: str, answered: str
+) -> None:
+    teacher = ScriptedTeacher(lambda p: answered if p.prefix == prefix else " Who is it? ")
+    (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
+    assert isinstance(outcome, QAPair)
+    assert (outcome.question, outcome.answer, outcome.tries) == ("Who is it?", "Mary Dunn", 2)
+    plain, forced = teacher.asked
+    assert replace(forced, prefix=plain.prefix) == plain
+
+
+def test_a_host_that_can_not_be_forced_may_begin_anew() -> None:
+    whole = "When is it?\n\n### Answer\nMary Dunn"
+    replies = iter(["Τίς εἶναι;", whole])
+    teacher = ScriptedTeacher(lambda _: next(replies))
+    (outcome,) = generate_pairs([PORT], teacher, INSTRUCT, seed=0)
+    assert isinstance(outcome, QAPair)
+    assert outcome.question == "When is it?"
+
+
+def test_what_stays_unanswered_is_asked_by_a_seed_and_forced_again() -> None:
+    teacher = ScriptedTeacher(lambda _: " Who is it?")
+    (outcome,) = generate_pairs([PORT], teacher, PAPER, seed=0)
+    assert outcome == rejected("unreadable reply", " Who is it?")
+    assert len(teacher.asked) == 1  # the paper asks once
+
+    def reply(prompt: Prompt) -> str:
+        return "\n" if prompt.prefix.endswith("Answer:") else " Who is it?"
+
+    teacher = ScriptedTeacher(reply)
+    (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)
+    assert outcome == rejected("unreadable reply", " Who is it?\nAnswer:\n")
+    seeds = [prompt.seed is None for prompt in teacher.asked]
+    assert seeds == [True, True, False, False]
 
 
 def test_only_what_failed_is_asked_again_and_by_a_seed_of_its_own() -> None:

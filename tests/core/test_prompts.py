@@ -4,6 +4,7 @@ import pytest
 
 from aloft.prompts import citation, pair, rating
 from aloft.prompts.citation import CitedAnswer
+from aloft.prompts.languages import LANGUAGES
 from aloft.records import Message
 
 
@@ -17,10 +18,19 @@ def test_a_mark_is_asked_for_with_what_is_marked() -> None:
     assert not prompt.is_plain
 
 
-def test_a_mark_of_one_digit_goes_to_nine() -> None:
-    prompt = rating.render("passage", "The port.", highest=9)
-    assert "to 9 (dense" in prompt.messages[0].content
-    assert prompt.messages[1].content == "### Context\nThe port."
+def test_a_mark_of_one_digit_is_asked_for_behind_the_passage() -> None:
+    (user,) = rating.render_digit("The port.").messages
+    assert user.content.startswith("### Text\nThe port.\n\n### Task\n")
+    assert "to 9 (dense" in user.content
+
+
+def test_all_that_is_asked_about_a_passage_begins_alike() -> None:
+    mark = rating.render_digit("The {port}.").messages[0].content
+    pairs = [pair.render_instruct("The {port}.", kind, language="English") for kind in pair.KINDS]
+    shared = "### Text\nThe {port}.\n\n### Task\n"
+    texts = [mark, *(prompt.messages[0].content for prompt in pairs)]
+    assert all(text.startswith(shared) for text in texts)
+    assert len(set(texts)) == len(pair.KINDS) + 1
 
 
 @pytest.mark.parametrize(
@@ -46,15 +56,23 @@ def test_a_mark_is_the_number_at_the_start(reply: str, mark: float | None) -> No
     assert rating.parse(reply) == mark
 
 
-@pytest.mark.parametrize(
-    ("language", "named"),
-    [("auto", "fluent prose in the language of the text."), ("German", "fluent German.")],
-)
-def test_a_pair_is_asked_for_in_a_language(language: str, named: str) -> None:
-    prompt = pair.render_instruct("A {text}.", language=language)
-    assert named in prompt.messages[0].content
+def test_a_pair_is_asked_for_in_a_language() -> None:
+    prompt = pair.render_paper("A {text}.", language="German")
+    assert "Write natural, fluent German." in prompt.messages[0].content
     assert prompt.messages[1] == Message(role="user", content="A {text}.")
     assert prompt.prefix == "### Question\n"
+    (other,) = pair.render_instruct("A {text}.", "why", language="German").messages
+    assert "Write in German." in other.content
+    assert "Ask why" in other.content
+
+
+def test_a_style_stands_behind_the_task() -> None:
+    bare, styled = (
+        pair.render_instruct("A text.", "how", language="English", style=style).messages[0].content
+        for style in ((), ("wheres my parcel", "refund how long??"))
+    )
+    assert styled.startswith(bare)
+    assert styled.endswith("\n- wheres my parcel\n- refund how long??")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +82,12 @@ def test_a_pair_is_asked_for_in_a_language(language: str, named: str) -> None:
         ("Who?\n## Answer:\nMary\nAnn", ("Who?", "Mary\nAnn")),  # an answer may have lines
         ("Who?\n### Answer\nMary\n\n### Question\nWhen?", ("Who?", "Mary")),
         ("Who?\n### Answer Mary", ("Who?", "Mary")),
+        ("Who?\n\n**Answer:** Mary", ("Who?", "Mary")),
+        ("Who?\n**Answer**: Mary", ("Who?", "Mary")),
+        ("Who?\nanswer: Mary", ("Who?", "Mary")),
+        ("Who?\n### **Answer**\nMary", ("Who?", "Mary")),
+        ("Who?\n### Answer\nMary\nQuestion: When?", ("Who?", "Mary")),
+        ("Who?\nThe answer: is Mary", None),
         ("Who? Mary.", None),
         ("Who?\nAnswer\nMary", None),  # no heading
         ("### Answer\nMary", None),
@@ -72,16 +96,19 @@ def test_a_pair_is_asked_for_in_a_language(language: str, named: str) -> None:
     ],
 )
 def test_a_pair_is_read_from_two_headings(reply: str, expected: tuple[str, str] | None) -> None:
-    assert pair.parse_instruct(reply) == expected
+    assert pair.parse_headings(reply) == expected
 
 
-def test_examples_stand_before_the_focus_without_a_chat() -> None:
-    prompt = pair.render_examples("Harbour", "It has 11 berths.")
+@pytest.mark.parametrize(
+    ("language", "shown_in"), [("en", "en"), ("de", "de"), ("xx", "en"), ("", "en")]
+)
+def test_examples_stand_before_the_focus_without_a_chat(language: str, shown_in: str) -> None:
+    prompt = pair.render_examples("Harbour", "It has 11 berths.", language=language)
     examples, task = prompt.messages
     assert prompt.is_plain
     assert prompt.prefix == "Question:"
     assert task.content == "Topic: Harbour\nText: It has 11 berths.\n"
-    for topic, text, question, answer in pair.EXAMPLES:
+    for topic, text, question, answer in LANGUAGES[shown_in].examples:
         shown = f"Topic: {topic}\nText: {text}\nQuestion: {question}\nAnswer: {answer}\n\n"
         assert shown in examples.content
         assert answer in text  # an example keeps the rule that it shows

@@ -63,7 +63,7 @@ def test_the_expected_mark_is_stretched_from_nine_to_ten(weights: list[float], m
 
 def test_each_passage_gets_its_own_mark_with_its_title() -> None:
     def score(prompt: Prompt) -> list[float]:
-        return weights(d9=1) if "Harbour\nberths" in prompt.messages[1].content else weights(d3=1)
+        return weights(d9=1) if "Harbour\nberths" in prompt.messages[0].content else weights(d3=1)
 
     subjects = [passage("menu"), Passage(document_id="a", text="berths", start=0, title="Harbour")]
     rated = list(rate_passages(subjects, ScriptedTeacher(lambda _: None, score), EXPECT))

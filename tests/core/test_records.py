@@ -13,6 +13,8 @@ from aloft.records import (
     EmbedderRow,
     GeneratorRow,
     LabelledQuestion,
+    LinkedQuestion,
+    LogEntry,
     Message,
     Negatives,
     Passage,
@@ -21,6 +23,7 @@ from aloft.records import (
     Rejection,
     RerankerRow,
     content_id,
+    fold_question,
     from_json,
     to_json,
 )
@@ -32,6 +35,8 @@ EVERY_RECORD = [
     PASSAGE,
     Rating(subject_id="s", criterion="answer", value=7.5),
     QAPair(passage_id="p", question="Who?", answer="Mary"),
+    LogEntry(question="Who?", answer="Mary", clicks=("a.md", "b.md")),
+    LinkedQuestion(passage_id="p", question="Who?", answer="", confidence=0.97),
     Negatives(pair_id="q", passage_ids=("x", "y"), scores=(0.5, -0.25)),
     Rejection(subject_id="s", stage="pairs", reason="reply was cut", detail="It is"),
     LabelledQuestion(id="5", question="Q?", answers=(), passage_ids=("p",), origin="human"),
@@ -75,6 +80,16 @@ def test_ids_tell_what_a_record_is_of() -> None:
     assert marks[0].id == marks[1].id != Rating(subject_id="p", criterion="answer", value=1.0).id
     rows = [RerankerRow(pair_id="q", query="Q?", passage=text, label=0.0) for text in ("x", "y")]
     assert rows[0].id != rows[1].id
+
+
+@pytest.mark.parametrize("same", ["who signs", "Who  signs ?", "WHO\nSIGNS?!", " Who signs。"])
+def test_questions_are_compared_by_their_words(same: str) -> None:
+    assert fold_question(same) == "who signs"
+
+
+def test_other_questions_stay_others() -> None:
+    folded = {fold_question(one) for one in ("What is C?", "What is C++?", "What is C#?")}
+    assert len(folded) == 3
 
 
 def test_a_passage_ends_where_its_text_ends() -> None:

@@ -28,6 +28,10 @@ def gain(
     return {"metric": metric, "n": n, **values}
 
 
+def account(calls: int, read: int | None, written: int | None, seconds: float) -> dict[str, Any]:
+    return {"calls": calls, "tokens_in": read, "tokens_out": written, "seconds": seconds}
+
+
 def ranked(name: str, retriever: str, embedder: str, reranker: str, first: float) -> dict[str, Any]:
     metrics = {m: first + 0.05 * i for i, m in enumerate(RETRIEVAL_METRICS)}
     return {
@@ -83,6 +87,11 @@ def full_report() -> dict[str, Any]:
                 "kept": 1800,
                 "dropped": {"no reply": 1100, "cut": 20},
                 "seconds": 88.5,
+                "teacher": {
+                    "pairs": account(3100, 1_240_000, 62_000, 80.0),
+                    "pair_ratings": account(3600, None, None, 1.25),
+                },
+                "pairs_an_hour": 79754,  # 1800 in 81.25 s
             },
             {"stage": "sets", "kept": 0, "dropped": {}, "seconds": 0.2, "rows": {"held_out": 300}},
             {"stage": "embedder", "kept": 1, "dropped": {}, "seconds": 30.0, "rows": 1500},
@@ -336,6 +345,18 @@ def test_connections_are_counted_and_named() -> None:
     tried = full_report() | {"connections_refused": ["a.example", "a.example", "b.example"]}
     expected = "3 outbound connections were attempted and refused: a.example, b.example"
     assert expected in render_markdown(tried) and expected in render_html(tried)
+
+
+def test_the_teachers_account_is_stated_and_what_it_does_not_tell_is_not_nought() -> None:
+    asked = [
+        "| pairs | 3,100 | 1,240,000 | 62,000 | 80.0 | 79,754 |",
+        "| pair_ratings | 3,600 | – | – | 1.2 | – |",
+    ]
+    assert all(line in render_markdown(full_report()).splitlines() for line in asked)
+    assert '<td class="number">1,240,000</td>' in render_html(full_report())
+    report = full_report()
+    del report["funnel"][1]["teacher"]
+    assert "teacher was asked" not in render_markdown(report)
 
 
 def test_rows_for_other_tables_are_in_percent() -> None:

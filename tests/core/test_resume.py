@@ -17,7 +17,6 @@ STAGES = [
     "reading documents",
     "cutting passages",
     "writing ratings",
-    "writing pairs",
     "embedding questions",
     "embedding passages",
     "training the embedder",
@@ -27,7 +26,7 @@ STAGES = [
     "answering (base generator)",
     "answering (tuned generator)",
 ]
-FILES = ["documents", "passages", "ratings", "pairs", "negatives"]
+FILES = ["documents", "passages", "ratings", "pairs", "filtered", "negatives"]
 SETS = ["embedder", "reranker", "generator", "held_out"]
 
 
@@ -57,6 +56,16 @@ def start(given: list[str], out: Path, log: Path, deadly: str) -> subprocess.Com
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def accounts(run: Path) -> dict[str, tuple[int, int, int]]:
+    """What each stage's teacher was asked, its calls and tokens; seconds are the machine's."""
+    found = json.loads((run / "report.json").read_bytes())["funnel"]
+    return {
+        name: (one["calls"], one["tokens_in"], one["tokens_out"])
+        for stage in found
+        for name, one in stage.get("teacher", {}).items()
+    }
 
 
 def weights(folder: Path) -> dict[str, object]:
@@ -92,6 +101,7 @@ def test_killed_in_every_stage_it_ends_the_same_and_repeats_nothing(
             torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-4)
     asked = Counter(log.read_text(encoding="utf-8").splitlines())
     assert Counter(killed_log.read_text(encoding="utf-8").splitlines()) == asked
+    assert accounts(killed) == accounts(whole) != {}
     reports = [json.loads((run / "report.json").read_bytes()) for run in (whole, killed)]
     assert reports[0]["retrieval"] == reports[1]["retrieval"]
     assert reports[0]["connections_refused"] == reports[1]["connections_refused"] == []

@@ -242,11 +242,13 @@ def test_choices_are_scored_by_the_first_token(serve: Serve) -> None:
         told = [("7", 0.6), (" 7", 0.1), ("3", 0.1), ("x", 0.2)]
         top = [{"token": token, "logprob": log(p)} for token, p in told]
         choice = {"message": {"content": "7"}, "logprobs": {"content": [{"top_logprobs": top}]}}
-        return 200, {"choices": [choice]}
+        return 200, {"choices": [choice], "usage": {"prompt_tokens": 7}}
 
     server = serve(answer)
-    scores = server.model().score_choices([asked(prefix="Mark: ")] * 2, ("3", "7", "9"))
+    model = server.model()
+    scores = model.score_choices([asked(prefix="Mark: ")] * 2, ("3", "7", "9"))
     assert scores == pytest.approx(np.array([[0.125, 0.875, 0.0]] * 2))
+    assert model.tokens_scored == 14
     assert server.calls[0][1]["max_tokens"] == 1
     assert server.calls[0][1]["top_logprobs"] == 20
 

@@ -79,6 +79,22 @@ def test_a_journal_goes_on_behind_a_torn_last_line(tmp_path: Path, torn: int) ->
     assert [again[subject] for subject in "abc" if subject in again] == [1, "ü", 3]
 
 
+@pytest.mark.parametrize("torn", range(LINE + 1))
+def test_a_batchs_note_comes_with_it_and_outlives_a_torn_entry(tmp_path: Path, torn: int) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.add([("a", 1)], note={"calls": 1})
+    journal.add([("b", "ü")], note={"calls": 2})
+    assert journal.notes == [{"calls": 1}, {"calls": 2}]
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) - torn])
+    again = Journal(path)
+    assert again.notes == journal.notes
+    assert again["a"] == 1
+    assert ("b" in again) is (torn == 0)
+    path.write_bytes(path.read_bytes()[: -1 - LINE * (torn == 0)])
+    assert Journal(path).notes == [{"calls": 1}]  # a note torn too: the batch has left nothing
+
+
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "down" / "report.md"
     write_text(path, "old")

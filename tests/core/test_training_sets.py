@@ -12,12 +12,14 @@ from aloft.records import (
     EmbedderRow,
     GeneratorRow,
     LabelledQuestion,
+    LinkedQuestion,
     Negatives,
     Passage,
     QAPair,
+    Rejection,
     RerankerRow,
 )
-from aloft.training_sets import TrainingSets, build_training_sets, split_pairs
+from aloft.training_sets import TrainingSets, build_training_sets, select_linked, split_pairs
 
 
 def passage(document: int, number: int = 0) -> Passage:
@@ -225,3 +227,42 @@ def test_generator_rows_are_drawn_by_the_seed_in_order() -> None:
     assert [one for one in everything if one in some] == some
     assert len(set(some)) == 6
     assert drawn(None) == drawn(20) == drawn(21) == everything
+
+
+def logged(source: Passage, question: str = "A new one?", answer: str = "") -> LinkedQuestion:
+    return LinkedQuestion(passage_id=source.id, question=question, answer=answer, confidence=0.95)
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        (logged(CORPUS[0]), None),
+        (logged(CORPUS[4]), "logged question is about a held-out document"),
+        (logged(CORPUS[5]), "logged question is about a held-out document"),  # its other passage
+        (logged(CORPUS[6]), "logged question is about a held-out document"),  # shares its text
+        (logged(CORPUS[8]), None),
+        (logged(CORPUS[0], "who  Signs"), "logged question is in the evaluation"),
+        (logged(CORPUS[0], "Who signs it?"), None),
+    ],
+)
+def test_what_is_evaluated_takes_logged_questions_out(
+    question: LinkedQuestion, reason: str | None
+) -> None:
+    groups = [["d00", "d04"], ["d01"], ["d02", "d03"]]
+    (outcome,) = select_linked([question], [PAIRS[4]], ["Who signs?"], PASSAGES, groups)
+    if reason is None:
+        assert outcome is question
+    else:
+        assert isinstance(outcome, Rejection)
+        assert (outcome.subject_id, outcome.stage) == (question.id, "sets")
+        assert (outcome.reason, outcome.detail) == (reason, question.question)
+
+
+def test_a_question_without_an_answer_trains_no_generator() -> None:
+    asked = [logged(GOLD).pair, logged(GOLD, answer="yes").pair]
+    mined = {one.id: Negatives(pair_id=one.id, passage_ids=(), scores=()) for one in asked}
+    sets = build_training_sets(asked, [], PASSAGES, mined, TrainingSetsConfig(), seed=0)
+    both = [one.id for one in asked]
+    assert [row.pair_id for row in sets.embedder] == both
+    assert [row.pair_id for row in sets.reranker] == both
+    assert [row.pair_id for row in sets.generator] == both[1:]

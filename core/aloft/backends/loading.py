@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
-from aloft.config import SERVER
+from aloft.config import SERVER, VLLM, plain_name
 from aloft.models import Embedder, LanguageModel, Progress, Reranker, no_progress
 
 _UNKNOWN_WINDOW = 2048
@@ -38,7 +38,7 @@ class Models:
             from aloft.backends.server import fingerprint_of
 
             return fingerprint_of(name) or self.language_model(name).fingerprint
-        return fingerprint_folder(Path(resolve_model(name)))
+        return fingerprint_folder(Path(resolve_model(plain_name(name))))
 
     def context_window(self, name: str) -> int:
         """Tokens that a language model reads and writes in all, by its configuration file.
@@ -48,7 +48,7 @@ class Models:
         """
         if name.startswith(SERVER):
             return _UNKNOWN_WINDOW
-        file = Path(resolve_model(name)) / "config.json"
+        file = Path(resolve_model(plain_name(name))) / "config.json"
         facts = json.loads(file.read_bytes()) if file.exists() else {}
         found = facts.get("max_position_embeddings")
         return found if isinstance(found, int) else _UNKNOWN_WINDOW
@@ -73,6 +73,7 @@ class Models:
         if name not in self._encoders:
             from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 
+            self.release()  # vLLM, for one, holds nearly all of a GPU
             self._encoders[name] = SentenceTransformersEmbedder(name, self._progress)
         return self._encoders[name]
 
@@ -93,6 +94,10 @@ def _load(name: str, adapter: Path | None) -> LanguageModel:
         from aloft.backends.server import ServerLanguageModel
 
         return ServerLanguageModel(name)
+    if name.startswith(VLLM):
+        from aloft.backends.vllm import VllmLanguageModel
+
+        return VllmLanguageModel(plain_name(name), adapter)
     from aloft.backends.transformers import TransformersLanguageModel
 
     return TransformersLanguageModel(name, adapter)

@@ -98,6 +98,7 @@ class ServerLanguageModel:
         self._can_continue = True  # until the server refuses to go on from a given start
         self._lock = threading.Lock()
         self.retries = 0
+        self.tokens_scored = 0  # read by score_choices, as far as the server tells
         self.model = wanted or self._only_model()
 
     @property
@@ -151,6 +152,9 @@ class ServerLanguageModel:
         if not prompt.is_plain:
             told = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
         answer = self._post(prompt, {"max_tokens": 1, "temperature": 0.0, **told}, _replied)
+        if answer:
+            with self._lock:
+                self.tokens_scored += int(answer[1].get("prompt_tokens") or 0)
         likely = _alternatives(answer[0]) if answer else {}
         chances = [sum(p for token, p in likely.items() if token.strip() == c) for c in choices]
         if not sum(chances):

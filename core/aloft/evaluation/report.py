@@ -95,6 +95,24 @@ class Section:
 
 # ---- rows for others' tables
 
+TEACHER_HEADER = ("teacher", "calls", "tokens in", "tokens out", "seconds", "pairs an hour")
+
+
+def teacher_rows(funnel: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """What the teacher was asked and took, a row for each thing it did; see `TEACHER_HEADER`."""
+    rows = []
+    for stage in funnel:
+        for name, account in stage.get("teacher", {}).items():
+            pace = stage.get("pairs_an_hour") if name == stage["stage"] else None
+            counts = (account["calls"], account["tokens_in"], account["tokens_out"])
+            figures = [*map(_count, counts), f"{account['seconds']:,.1f}", _count(pace)]
+            rows.append((name, *figures))
+    return rows
+
+
+def _count(number: int | None) -> str:
+    return _NONE if number is None else f"{number:,}"
+
 
 def headline_rows(report: Report) -> list[Row]:
     """The few figures that say most, per question set and part."""
@@ -399,6 +417,13 @@ def _funnel(report: Report) -> Iterator[Block]:
         header=("stage", "kept", "dropped", "reasons", "rows", "seconds"),
         rows=[_funnel_row(stage, is_counted=_is_counted(report, stage)) for stage in stages],
     )
+    asked = teacher_rows(stages)
+    if asked:
+        yield Table(
+            caption="What the teacher was asked and took; seconds are those it was waited for.",
+            header=TEACHER_HEADER,
+            rows=asked,
+        )
 
 
 def _is_counted(report: Report, stage: Mapping[str, Any]) -> bool:

@@ -1,1 +1,14 @@
 """What goes out to a language model and how its reply is read: one pure pair a module."""
+
+from aloft.models import Prompt
+from aloft.records import Message
+
+
+def ask_about(content: str, task: str, prefix: str) -> Prompt:
+    """The passage first and the task behind it: all tasks about a passage begin alike.
+
+    What has read the passage for one of them (a prefix cache, kept keys and values) has read it
+    for the others.
+    """
+    user = f"### Text\n{content}\n\n### Task\n{task}"
+    return Prompt(messages=(Message(role="user", content=user),), prefix=prefix)

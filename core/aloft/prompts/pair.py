@@ -1,16 +1,21 @@
 """Passage to a request for one question and its answer, and the reply to the two.
 
-Two forms. "instruct" is the paper's: instructions, the whole passage, Markdown headings.
-"examples" is for models too small to follow instructions: worked examples, then one focus span of
-the passage under its title; the model goes on in the same form.
+Three forms. "paper" is the paper's: instructions, then the whole passage. "instruct" turns them
+round, so that all that is asked about a passage begins alike and is read once. "examples" is for
+models too small to follow instructions: worked examples, then one focus span of the passage under
+its title; the model goes on in the same form.
 """
 
 import re
+from collections.abc import Sequence
 
+from aloft.config import Kind
 from aloft.models import Prompt
+from aloft.prompts import ask_about
+from aloft.prompts.languages import LANGUAGES
 from aloft.records import Message
 
-_INSTRUCTIONS = (
+_PAPER = (
     "You write test questions for a search system. You are given one text. Write one question that "
     "this text, and nothing else, answers, and then its answer. A reader who has never seen the "
     "text must be able to ask and understand the question: name the things it is about, assume no "
@@ -18,61 +23,65 @@ _INSTRUCTIONS = (
     "needs a long one. Write natural, fluent {language}. Reply with two sections, headed "
     "### Question and ### Answer."
 )
-_ANSWER_HEADING = re.compile(r"\n\s*#{1,4}\s*Answer\s*:?\s*\n?")
-_HEADING = re.compile(r"\n\s*#{1,4}\s")
-
-# (title, text, question, answer): written for Aloft, about four unlike subjects
-EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
-    (
-        "Rhine Falls",
-        "In an average summer about 600 cubic metres of water a second pour over the Rhine Falls, "
-        "which are 150 metres wide.",
-        "How much water flows over the Rhine Falls each second in summer?",
-        "about 600 cubic metres",
-    ),
-    (
-        "Working from home",
-        "Claims are filed through the travel portal before the tenth day of the following month "
-        "and need a signed statement from the line manager.",
-        "Who has to sign a claim for working from home?",
-        "the line manager",
-    ),
-    (
-        "Bearings",
-        "Ceramic bearings run cooler than steel ones because the balls are lighter and press less "
-        "against the outer ring at high speed.",
-        "Why do ceramic bearings stay cooler than steel bearings?",
-        "because the balls are lighter and press less against the outer ring",
-    ),
-    (
-        "Mitochondria",
-        "Using electron microscopy, Palade described the inner membrane folds of mitochondria, "
-        "which are called cristae and carry the respiratory enzymes.",
-        "What are the inner membrane folds of mitochondria called?",
-        "cristae",
-    ),
+_INSTRUCT = (
+    "Write one question that only this text answers, and its answer. {kind} Name the people, "
+    "places and things that the question is about, so that it is understood without the text; "
+    "never mention the text itself. Answer in a few words of the text. Write in {language}. Reply "
+    "with two sections, ### Question and ### Answer."
 )
-STOP_INSTRUCT: tuple[str, ...] = ()
-STOP_EXAMPLES: tuple[str, ...] = ("\n\n", "\nTopic:", "\nText:", "\nQuestion:")
+KINDS: dict[Kind, str] = {
+    "fact": "Ask for one fact: who, what, which, where or when.",
+    "definition": "Ask what something is or means.",
+    "how": "Ask how something works or is done.",
+    "why": "Ask why something is so or happened.",
+    "comparison": "Ask how two things differ or what they share.",
+    "numeric": "Ask for a number, an amount or a date.",
+}
+_PREFIX = "### Question\n"
+_ANSWER_HEADING = re.compile(
+    r"\n\s*(?:#{1,4}\s*\**\s*Answer\s*\**\s*:?|\**\s*Answer\s*(?::\s*\**|\**\s*:))\s*\n?",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(r"\n\s*(?:#{1,4}\s|\**Question\b)")
+
+EXAMPLE_QUESTIONS = frozenset(
+    question for language in LANGUAGES.values() for _, _, question, _ in language.examples
+)
+ANSWER_HEADING = "\n\n### Answer\n"
+ANSWER_LINE = "\nAnswer:"
+STOP_INSTRUCT = ("### Question",)  # a second pair is not asked for
+STOP_EXAMPLES = ("\n\n", "\nTopic:", "\nText:", "\nQuestion:")
 
 
-def render_instruct(content: str, *, language: str) -> Prompt:
-    """The paper's request; `language` is an English name, or "auto" for the text's own."""
-    named = "prose in the language of the text" if language == "auto" else language
+def render_paper(content: str, *, language: str) -> Prompt:
+    """The paper's request, in a language by its English name."""
+    system = _PAPER.format(language=language)
     return Prompt(
-        messages=(
-            Message(role="system", content=_INSTRUCTIONS.format(language=named)),
-            Message(role="user", content=content),
-        ),
-        prefix="### Question\n",
+        messages=(Message(role="system", content=system), Message(role="user", content=content)),
+        prefix=_PREFIX,
     )
 
 
-def render_examples(title: str, focus: str) -> Prompt:
-    """Worked examples, then the focus span; the model writes the question and the answer."""
+def render_instruct(
+    content: str, kind: Kind, *, language: str, style: Sequence[str] = ()
+) -> Prompt:
+    """The passage, then what is wanted of it; `style` holds questions to be taken as a model."""
+    task = _INSTRUCT.format(kind=KINDS[kind], language=language)
+    if style:
+        shown = "\n".join(f"- {question}" for question in style)
+        task += f"\n\nAsk in the form and tone of these questions, but not about them:\n{shown}"
+    return ask_about(content, task, _PREFIX)
+
+
+def render_examples(title: str, focus: str, *, language: str) -> Prompt:
+    """Worked examples, then the focus span; the model writes the question and the answer.
+
+    The examples are in the language of the code, or in English where there are none in it.
+    """
+    known = LANGUAGES.get(language, LANGUAGES["en"])
     shown = [
         f"Topic: {topic}\nText: {text}\nQuestion: {question}\nAnswer: {answer}\n\n"
-        for topic, text, question, answer in EXAMPLES
+        for topic, text, question, answer in known.examples
     ]
     task = f"Topic: {title}\nText: {focus}\n"
     return Prompt(
@@ -85,7 +94,7 @@ def render_examples(title: str, focus: str) -> Prompt:
     )
 
 
-def parse_instruct(reply: str) -> tuple[str, str] | None:
+def parse_headings(reply: str) -> tuple[str, str] | None:
     """(question, answer), or None where the reply does not keep the form."""
     parts = _ANSWER_HEADING.split("\n" + reply, maxsplit=1)
     if len(parts) != 2:

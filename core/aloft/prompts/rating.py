@@ -1,27 +1,28 @@
-"""Passage, question or answer to a request for a mark from 0 to 10, and the reply to a number."""
+"""Passage, question or answer to a request for a mark, and the reply to a number."""
 
 import re
 from typing import Literal
 
 from aloft.models import Prompt
+from aloft.prompts import ask_about
 from aloft.records import Message
 
 CRITERIA: dict[str, str] = {
     "passage": (
         "You judge source texts for a question-answering system. You are given one text. Say how "
         "much useful, factual information it holds, as a number from 0 (none: menus, boilerplate, "
-        "fragments) to {highest} (dense with facts worth asking about). The language of the text "
+        "fragments) to 10 (dense with facts worth asking about). The language of the text "
         "does not matter. Reply with the number alone."
     ),
     "question": (
         "You judge questions. You are given a context and a question. Say how well the question "
         "can be answered from the context alone and how fluent it is, as a number from 0 (not at "
-        "all) to {highest} (fully answerable and fluent). Reply with the number alone."
+        "all) to 10 (fully answerable and fluent). Reply with the number alone."
     ),
     "answer": (
         "You judge answers. You are given a context, a question and an answer. Say how correct "
         "the answer is by the context and how fluent it is, as a number from 0 (wrong) to "
-        "{highest} (correct and fluent). Reply with the number alone."
+        "10 (correct and fluent). Reply with the number alone."
     ),
 }
 PREFIX = {
@@ -29,6 +30,11 @@ PREFIX = {
     "question": "### Question rating score\n",
     "answer": "### Answer rating score\n",
 }
+_DIGIT = (
+    "How much useful, factual information does this text hold? Reply with one digit, from 0 (none: "
+    "menus, boilerplate, fragments) to 9 (dense with facts worth asking about). The language of "
+    "the text does not matter."
+)
 _NUMBER = re.compile(r"[\s\[\(\*]*(\d+(?:\.\d+)?)")
 
 
@@ -38,16 +44,22 @@ def render(
     *,
     question: str = "",
     answer: str = "",
-    highest: int = 10,
 ) -> Prompt:
-    """Ask for a mark; `highest` is 9 where the mark is read off single digits' probabilities."""
+    """Ask for a mark from 0 to 10, to be written."""
     sections = [("Context", content), ("Question", question), ("Answer", answer)]
     body = "\n\n".join(f"### {name}\n{text}" for name, text in sections if text)
-    system = CRITERIA[criterion].format(highest=highest)
     return Prompt(
-        messages=(Message(role="system", content=system), Message(role="user", content=body)),
+        messages=(
+            Message(role="system", content=CRITERIA[criterion]),
+            Message(role="user", content=body),
+        ),
         prefix=PREFIX[criterion],
     )
+
+
+def render_digit(content: str) -> Prompt:
+    """Ask for a passage's mark from 0 to 9, to be read off the digits' probabilities."""
+    return ask_about(content, _DIGIT, PREFIX["passage"])
 
 
 def parse(reply: str) -> float | None:

@@ -1,0 +1,266 @@
+"""Turns a local model that vLLM runs, in a process beside this one, into a language model.
+
+vLLM wants other versions of the libraries below than the training does, so it has an environment
+of its own: ALOFT_VLLM_PYTHON names that environment's Python. A model is named `vllm:MODEL`.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from aloft.backends.embedded import resolve_model
+from aloft.backends.fingerprint import fingerprint_folder
+from aloft.egress import count_refused
+from aloft.errors import ModelError
+from aloft.models import Floats, Prompt, Reply
+
+_WORKER = Path(__file__).with_name("vllm_worker.py")
+_PYTHON = "ALOFT_VLLM_PYTHON"
+_SET_UP = (
+    'Run: python -m venv VENV && VENV/bin/pip install "aloft-rag[vllm]", '
+    f"then set {_PYTHON}=VENV/bin/python"
+)
+_SAMPLED_FROM = 50  # most likely tokens, as in `aloft.backends.transformers`
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the largest ranks that vLLM can be told
+_FORCED = {
+    **dict.fromkeys(("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "TRANSFORMERS_OFFLINE"), "1"),
+    **dict.fromkeys(("DO_NOT_TRACK", "VLLM_NO_USAGE_STATS"), "1"),
+    "VLLM_HOST_IP": "127.0.0.1",  # else it looks for its address in the network
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process, which ends whole
+    "PYTHONSAFEPATH": "1",  # else modules beside the worker hide libraries of the same name
+}
+_DEFAULTS = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB; its own default is nearly all memory
+    "OMP_WAIT_POLICY": "passive",  # threads that spin halve the speed of a processor in use
+}
+
+_OPTIONS = {
+    "max_model_len": -1,  # as much of the model's window as the memory holds
+    "enable_prefix_caching": True,
+    "generation_config": "vllm",  # not the model's own: greedy means greedy
+    "load_format": "safetensors",
+    "trust_remote_code": False,
+}
+
+
+class VllmLanguageModel:
+    """A causal language model in vLLM: many prompts at a time, common starts computed once.
+
+    vLLM lives in a child process: its versions stay apart from ours, and when the model is let
+    go, or this process ends, all memory of the GPU is free again, which vLLM can not promise
+    within one process. Rendering and tokenizing are done here, as for every local model.
+
+    Replies are greedy where a prompt has no seed, else drawn by it.
+
+    Args:
+        model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
+        adapter: A LoRA adapter in peft's format.
+        dtype: Number format; "auto": the one of the weights, or the nearest that is fast.
+
+    Raises:
+        ModelError: the model is not on this machine, there is no vLLM, or it can not load it.
+    """
+
+    def __init__(self, model: str, adapter: Path | None = None, *, dtype: str = "auto") -> None:
+        folder = Path(resolve_model(model))
+        python = find_python()
+        from aloft.backends.transformers import load_tokenizer
+
+        self.tokenizer = load_tokenizer(folder)
+        self._fingerprint = fingerprint_folder(*([folder, adapter] if adapter else [folder]))
+        self._worker = _Worker(python)
+        options = {"model": str(folder), "dtype": dtype, **_OPTIONS, **_lora_options(adapter)}
+        told = self._worker.ask({"options": options, "adapter": str(adapter) if adapter else None})
+        self._window: int = told["window"]
+        self.tokens_scored = 0  # read by score_choices, which tells of no tokens itself
+
+    @property
+    def fingerprint(self) -> str:
+        """Names base weights and adapter; the same whatever runs them."""
+        return self._fingerprint
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        """Reply to each prompt; one that is longer than vLLM reads gets an empty, cut reply.
+
+        Raises:
+            ModelError: vLLM ended.
+        """
+        encoded = self._encode(prompts)
+        sampling = [
+            {"max_tokens": max_new_tokens, "stop": list(stop), **_sampling(prompt)}
+            for prompt in prompts
+        ]
+        answers = self._generate(encoded, sampling)
+        return [
+            self._reply(answer, len(ids), stop)
+            for answer, ids in zip(answers, encoded, strict=True)
+        ]
+
+    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+        """Probability of each choice's first token after each prompt; (prompts, choices).
+
+        All choices of a prompt that is longer than vLLM reads are equal.
+
+        Raises:
+            ModelError: two choices begin with one token, or vLLM ended.
+        """
+        first = [self.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in choices]
+        if len(set(first)) != len(choices):
+            raise ModelError(f"The choices {list(choices)} do not begin with tokens of their own.")
+        asked = {"max_tokens": 1, "temperature": 0.0, "logprob_token_ids": first}
+        encoded = self._encode(prompts)
+        self.tokens_scored += sum(map(len, encoded))
+        answers = self._generate(encoded, [asked] * len(prompts))
+        scores = np.zeros((len(prompts), len(choices)), np.float32)
+        for row, answer in enumerate(answers):
+            if answer is not None:
+                scores[row] = [answer["logprobs"][str(token)] for token in first]
+        scores = np.exp(scores - scores.max(1, keepdims=True, initial=-np.inf))
+        shares: Floats = scores / scores.sum(1, keepdims=True)
+        return shares
+
+    def _encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        from aloft.backends.transformers import encode_prompt
+
+        return [encode_prompt(self.tokenizer, prompt) for prompt in prompts]
+
+    def _generate(
+        self, encoded: Sequence[list[int]], sampling: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any] | None]:
+        """The answer to each prompt; None where the prompt leaves no room for a token."""
+        short = [i for i, ids in enumerate(encoded) if len(ids) < self._window]
+        answers: list[dict[str, Any] | None] = [None] * len(encoded)
+        if short:
+            told = self._worker.ask([{"ids": encoded[i], "sampling": sampling[i]} for i in short])
+            for i, answer in zip(short, told["answers"], strict=True):
+                answers[i] = answer
+        return answers
+
+    def _reply(self, answer: dict[str, Any] | None, read: int, stop: Sequence[str]) -> Reply:
+        if answer is None:
+            return Reply(text="", is_finished=False, prompt_tokens=read)
+        ids = answer["ids"]
+        ids = ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        places = [place for place in (text.find(string) for string in stop) if place >= 0]
+        return Reply(
+            text=text[: min(places)] if places else text,
+            is_finished=answer["end"] == "stop" or bool(places),
+            prompt_tokens=read,
+            new_tokens=len(ids),
+        )
+
+
+class _Worker:
+    """The process that holds vLLM; it ends with this object, or with this process."""
+
+    def __init__(self, python: str) -> None:
+        path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")])
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the process writes it
+        self._process = subprocess.Popen(
+            [python, str(_WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**_DEFAULTS, **os.environ, **_FORCED, "PATH": path},  # its ninja stands beside it
+            text=True,
+            start_new_session=True,  # a group to end as one, and Ctrl-C is this process's affair
+        )
+        self.end = weakref.finalize(self, _end, self._process)
+
+    def ask(self, question: Any) -> dict[str, Any]:
+        """One line to the process, and the line that answers it.
+
+        Raises:
+            ModelError: the process ended, now or before, or told of a fault.
+        """
+        try:
+            line = _exchange(self._process, json.dumps(question) + "\n")
+        except BaseException:
+            self.end()  # an answer that nobody read would be taken for the next one's
+            raise
+        told: dict[str, Any] = json.loads(line) if line.endswith("\n") else {}
+        count_refused(told.get("refused", ()))
+        if not told or "error" in told:
+            self.end()
+            raise ModelError(
+                f"vLLM ended: {told.get('error') or self._last_words()}. Mend that or name the "
+                "model without vllm:, then run the same command again: it goes on where it stopped."
+            )
+        return told
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return " ".join([f"status {self._process.returncode}", *said[-1:]])[:300]
+
+
+def find_python() -> str:
+    """The Python that has vLLM.
+
+    Raises:
+        ModelError: there is none.
+    """
+    named = os.environ.get(_PYTHON)
+    if named:
+        found = shutil.which(Path(named).expanduser())
+        if found is None:
+            raise ModelError(f"{_PYTHON} is {named}, which is no program. {_SET_UP}")
+        return str(found)
+    spec = importlib.util.find_spec("vllm")
+    if spec is None or spec.origin is None:
+        raise ModelError(f"vLLM is not installed in this Python. {_SET_UP}")
+    return sys.executable
+
+
+def _lora_options(adapter: Path | None) -> dict[str, Any]:
+    if adapter is None:
+        return {}
+    facts = json.loads((adapter / "adapter_config.json").read_bytes())
+    r = max([facts["r"], *facts.get("rank_pattern", {}).values()])
+    return {"enable_lora": True, "max_lora_rank": next((n for n in _RANKS if n >= r), r)}
+
+
+def _sampling(prompt: Prompt) -> dict[str, Any]:
+    if prompt.seed is None:
+        return {"temperature": 0.0}
+    seed = prompt.seed % 2**31
+    return {"temperature": prompt.temperature, "seed": seed, "top_k": _SAMPLED_FROM}
+
+
+def _exchange(process: "subprocess.Popen[str]", line: str) -> str:
+    """The line that answers a line; "" from a process that is gone."""
+    if process.stdin is None or process.stdout is None or process.poll() is not None:
+        return ""
+    try:
+        process.stdin.write(line)
+        process.stdin.flush()
+    except BrokenPipeError:
+        return ""
+    return process.stdout.readline()
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(BrokenPipeError):  # what it did not read any more
+            if pipe is not None:
+                pipe.close()

@@ -1,0 +1,181 @@
+"""Turns written pairs into those worth training on, by evidence and not by a model's mark.
+
+Each filter says of every pair whether it stays. Their order is from cheap to dear, and each looks
+only at what those before it left.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloft.config import Filter, FiltersConfig
+from aloft.language import can_be_in, language_of
+from aloft.models import Floats
+from aloft.prompts.pointing import points_at_text
+from aloft.ranking import LexicalIndex, rank_dense, split_words
+from aloft.records import Passage, QAPair, Rejection
+
+_TELLING_ANSWER = 60  # characters; of a shorter one its language can not be told
+Stays = NDArray[np.bool_]  # (pairs,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the filters look at.
+
+    Attributes:
+        pairs: As written.
+        queries: Vectors of the questions; (pairs, dimensions), rows of length one.
+        passages: The whole corpus.
+        vectors: Vectors of the passages; (passages, dimensions), rows of length one.
+        columns: The place of each pair's passage in the corpus; (pairs,).
+    """
+
+    pairs: Sequence[QAPair]
+    queries: Floats
+    passages: Sequence[Passage]
+    vectors: Floats
+    columns: NDArray[np.intp]
+
+    @property
+    def sources(self) -> list[Passage]:
+        """The passage that each pair was written from."""
+        return [self.passages[column] for column in self.columns.tolist()]
+
+    @property
+    def languages(self) -> list[str | None]:
+        """The language of each pair's passage; None where it has none that can be told."""
+        spoken = {p.id: language_of(p.content) for p in {p.id: p for p in self.sources}.values()}
+        return [spoken[passage.id] for passage in self.sources]
+
+
+def filter_pairs(
+    pairs: Sequence[QAPair],
+    passages: Sequence[Passage],
+    queries: Floats,
+    vectors: Floats,
+    config: FiltersConfig,
+) -> tuple[list[QAPair], list[Rejection]]:
+    """Part the pairs that pass every filter in use from the others, both in order.
+
+    Args:
+        pairs: As written.
+        passages: The whole corpus.
+        queries: Vectors of the questions; (pairs, dimensions), rows of length one.
+        vectors: Vectors of the passages; (passages, dimensions), rows of length one.
+        config: The filters in use and their thresholds.
+    """
+    known = {passage.id: column for column, passage in enumerate(passages)}
+    columns = np.array([known[pair.passage_id] for pair in pairs], np.intp)
+    left = np.arange(len(pairs))
+    reasons: dict[int, str] = {}
+    for name, (reason, passes) in _FILTERS.items():
+        if name not in config.use or not len(left):
+            continue
+        evidence = Evidence(
+            pairs=[pairs[i] for i in left.tolist()],
+            queries=queries[left],
+            passages=passages,
+            vectors=vectors,
+            columns=columns[left],
+        )
+        stays = passes(evidence, config)
+        reasons.update(dict.fromkeys(left[~stays].tolist(), reason))
+        left = left[stays]
+    dropped = [
+        Rejection(
+            subject_id=pairs[i].id, stage="filters", reason=reasons[i], detail=_shown(pairs[i])
+        )
+        for i in sorted(reasons)
+    ]
+    return [pairs[i] for i in left.tolist()], dropped
+
+
+def speaks_its_language(evidence: Evidence, _config: FiltersConfig) -> Stays:
+    """Whether question and answer may be in the language of their passage, where it has one."""
+    stays = []
+    for pair, passage, language in zip(
+        evidence.pairs, evidence.sources, evidence.languages, strict=True
+    ):
+        tells = len(pair.answer) >= _TELLING_ANSWER and pair.answer not in passage.content
+        texts = [pair.question, pair.answer] if tells else [pair.question]
+        stays.append(language is None or all(can_be_in(text, language) for text in texts))
+    return np.array(stays, bool)
+
+
+def stands_alone(evidence: Evidence, _config: FiltersConfig) -> Stays:
+    """Whether the question can be asked by somebody who never saw the passage."""
+    asked = zip(evidence.pairs, evidence.languages, strict=True)
+    return np.array([not points_at_text(pair.question, spoken) for pair, spoken in asked], bool)
+
+
+def finds_no_leak(evidence: Evidence, _config: FiltersConfig) -> Stays:
+    """Whether the answer, word for word, does not stand in the question."""
+    stays = []
+    for pair in evidence.pairs:
+        question, answer = split_words(pair.question), split_words(pair.answer)
+        starts = range(len(question) - len(answer) + 1)
+        leaks = any(question[i : i + len(answer)] == answer for i in starts)
+        stays.append(not (answer and leaks))
+    return np.array(stays, bool)
+
+
+def finds_support(evidence: Evidence, config: FiltersConfig) -> Stays:
+    """Whether enough of the answer's words stand in the passage."""
+    stays = []
+    for pair, passage in zip(evidence.pairs, evidence.sources, strict=True):
+        there, words = set(split_words(passage.content)), split_words(pair.answer)
+        found = sum(word in there for word in words)
+        stays.append(bool(words) and found >= config.support * len(words))
+    return np.array(stays, bool)
+
+
+def finds_its_passage(evidence: Evidence, config: FiltersConfig) -> Stays:
+    """Whether the question finds its passage among the first ranks of BM25 or of the embedder.
+
+    A question that neither finds asks about nothing in particular, or about something else.
+    """
+    depth, wanted = config.round_trip_depth, evidence.columns[:, None]
+    index = LexicalIndex([passage.content for passage in evidence.passages])
+    lexical = index.rank([pair.question for pair in evidence.pairs], depth)
+    dense = rank_dense(evidence.queries, evidence.vectors, depth)
+    by_words = ((lexical.columns == wanted) & (lexical.scores > 0)).any(1)
+    stays: Stays = by_words | (dense.columns == wanted).any(1)
+    return stays
+
+
+def finds_no_copy(evidence: Evidence, config: FiltersConfig) -> Stays:
+    """Whether no earlier question that stays is nearly the same, by the words of both.
+
+    Jaccard similarity, and the same numbers: questions after two years are two questions. Words
+    and not vectors, whose similarities mean something else with every embedder.
+    """
+    words = [frozenset(split_words(pair.question)) for pair in evidence.pairs]
+    numbers = [frozenset(filter(str.isdigit, some)) for some in words]
+    kept: list[int] = []
+    for i, mine in enumerate(words):
+        copies = (
+            len(mine & words[j]) >= config.similarity * len(mine | words[j])
+            and numbers[i] == numbers[j]
+            for j in kept
+        )
+        if not any(copies):
+            kept.append(i)
+    stays: Stays = np.isin(np.arange(len(words)), kept)
+    return stays
+
+
+_FILTERS: dict[Filter, tuple[str, Callable[[Evidence, FiltersConfig], Stays]]] = {
+    "language": ("in another language than its passage", speaks_its_language),
+    "self_contained": ("question points at the text", stands_alone),
+    "leak": ("question holds the answer", finds_no_leak),
+    "support": ("answer is not in the passage", finds_support),
+    "round_trip": ("question does not find its passage", finds_its_passage),
+    "duplicate": ("near duplicate of another question", finds_no_copy),
+}
+
+
+def _shown(pair: QAPair) -> str:
+    return f"{pair.question[:200]} | {pair.answer[:100]}"

@@ -1,0 +1,255 @@
+"""Turns a run that is not done yet into paces: a little of each kind of its work, timed here.
+
+What the teacher is asked stands in the run folder's journals, so that the run does not ask it
+again. Trainings are the real ones on rows like the real ones, left after a few steps.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from aloft.accounts import Spending, total
+from aloft.config import Part
+from aloft.models import Progress, Prompt
+from aloft.pipeline import Run
+from aloft.prompts import citation
+from aloft.randomness import rng_for
+from aloft.records import (
+    EmbedderRow,
+    GeneratorRow,
+    Passage,
+    Rejection,
+    RerankerRow,
+    from_json,
+)
+from aloft.storage import recipe_of
+
+_SUBJECTS = 8  # asked about, of each stage of the teacher's
+_ENCODED = 64
+_WARMING = 8  # of them, before they are timed
+_VARIED = 1000  # passages that rows are made of
+_ANSWERED = 8
+_LEAST_SECONDS = 3.0  # of steps behind the first one, of which there is at least one
+_STEPS = 25  # that rows are laid out for: so many that none of those timed saves a checkpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long some work took on this machine.
+
+    Attributes:
+        amount: How much of it was timed.
+        unit: What is counted, such as "passages".
+        seconds: What that took.
+        startup: Seconds that come once: loading, and the first step's preparations.
+    """
+
+    amount: float
+    unit: str
+    seconds: float
+    startup: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} {self.unit} in {self.seconds:.1f} s"
+
+    def seconds_for(self, amount: float) -> float:
+        """What so much of it will take."""
+        return self.startup + amount * self.seconds / self.amount if amount else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the teacher was asked of a stage, to see what the whole will take.
+
+    Attributes:
+        subjects: Those of the stage, as far as they are known.
+        left: Those of them that the journal still lacks.
+        spent: On those that were asked now.
+        pace: Of those.
+        replies: That came of them.
+        kept: Those that can be used.
+    """
+
+    subjects: int
+    left: int
+    spent: Spending
+    pace: Pace
+    replies: int
+    kept: int
+
+
+class Sample(Run):
+    """A run that asks its teacher about a few passages and finishes no stage.
+
+    Attributes:
+        asked: By what the teacher did; nothing where the journal lacks nothing.
+    """
+
+    def __init__(self, run: Run, progress: Progress) -> None:
+        super().__init__(run.folder, run.config, run.models, progress)
+        self.asked: dict[str, Asked] = {}
+
+    def _journalled(
+        self, stage: str, recipe: list[Any], subjects: Sequence[Any], *how: Any
+    ) -> list[Any]:
+        journal = self.folder.journal(stage, recipe_of(stage, *recipe))
+        known = len(journal.notes)
+        missing = [subject for subject in subjects if subject.id not in journal]
+        if not missing:
+            return super()._journalled(stage, recipe, subjects, *how)
+        some = _drawn(missing, _SUBJECTS, self.config.seed)
+        started = time.monotonic()
+        outcomes: list[Any] = super()._journalled(stage, recipe, some, *how)
+        took = time.monotonic() - started
+        spent = total(from_json(Spending, note) for note in journal.notes[known:])
+        self.asked[stage] = Asked(
+            subjects=len(subjects),
+            left=len(missing) - len(some),
+            spent=spent,
+            pace=Pace(
+                amount=len(some),
+                unit="passages" if isinstance(some[0], Passage) else "pairs",
+                seconds=spent.seconds,
+                startup=max(0.0, took - spent.seconds),
+            ),
+            replies=len(outcomes),
+            kept=sum(not isinstance(outcome, Rejection) for outcome in outcomes),
+        )
+        return outcomes
+
+    @property
+    def _writes_along(self) -> bool:
+        """Each is timed by itself; what the teacher has just rated it knows all the same."""
+        return False
+
+    def _finish(self, stage: str, recipe: str, *_: Any, **_facts: Any) -> None:
+        self._recipes[stage] = recipe
+
+    def time_encoding(self) -> Pace:
+        """Embed a few passages with the embedder as it is."""
+        some = [passage.content for passage in self._some(_ENCODED)]
+        started = time.monotonic()
+        embedder = self.models.embedder(self.config.embedder)
+        embedder.encode_passages(some[:_WARMING])
+        begun = time.monotonic()
+        embedder.encode_passages(some)
+        took = time.monotonic() - begun
+        return Pace(amount=len(some), unit="passages", seconds=took, startup=begun - started)
+
+    def time_scoring(self) -> Pace:
+        """Score a few passages; the embedder's body stands for a reranker not trained yet."""
+        from aloft.training.trainer import seeded
+
+        texts = [passage.content for passage in self._some(_ENCODED)]
+        asked = [(pair.question, text) for pair, text in zip(cycle(self.pairs), texts)]
+        started = time.monotonic()
+        with seeded(self.config.seed):  # a new head is drawn
+            reranker = self.models.reranker(self.config.reranker or self.config.embedder)
+        reranker.score(asked[:_WARMING])
+        begun = time.monotonic()
+        reranker.score(asked)
+        took = time.monotonic() - begun
+        return Pace(amount=len(asked), unit="scores", seconds=took, startup=begun - started)
+
+    def time_replies(self) -> Pace:
+        """Let the generator, as it is, answer a few prompts of the size that evaluation has."""
+        started = time.monotonic()
+        model = self.models.language_model(self.config.generator_model)
+        begun = time.monotonic()
+        rows = self._rows("generator", _ANSWERED)
+        asked = [Prompt(messages=row.prompt, prefix=citation.PREFIX) for row in rows]
+        model.complete(asked, max_new_tokens=self.config.evaluation.max_new_tokens)
+        took = time.monotonic() - begun
+        return Pace(amount=_ANSWERED, unit="answers", seconds=took, startup=begun - started)
+
+    def time_training(self, part: Part) -> Pace:
+        """Train a part for a few steps, which are thrown away.
+
+        A reranker that is to start from the tuned embedder's body starts from the untuned one's,
+        which is as large.
+        """
+        from aloft import training
+
+        self.models.release()
+        base, settings = self._base_of(part, {})
+        size = _batch_size(part, settings.per_device_train_batch_size)
+        short = {"num_train_epochs": 1.0, "per_device_train_batch_size": size}
+        train: Callable[..., Any] = getattr(training, f"train_{part}")
+        ticks = [time.monotonic()]
+
+        def tick(_stage: str, _done: int, _total: int) -> None:
+            ticks.append(time.monotonic())
+            is_enough = len(ticks) > 2 and ticks[-1] - ticks[1] >= _LEAST_SECONDS
+            self._progress(f"timing the {part}", int(is_enough), 1)
+            if is_enough:
+                raise _EnoughError
+
+        with TemporaryDirectory() as folder, suppress(_EnoughError):
+            train(
+                list(self._rows(part, _STEPS * size)),
+                base,
+                Path(folder) / part,
+                settings.model_copy(update=short),
+                seed=self.config.seed,
+                progress=tick,
+            )
+        return _pace_of(ticks, size)
+
+    def _rows(self, part: Part, count: int) -> Iterator[Any]:
+        """Rows as long as the real ones; a number makes each text another one."""
+        sets = self.config.training_sets
+        texts = (f"{i} {p.content}" for i, p in enumerate(cycle(self._some(_VARIED))))
+        asked = enumerate(islice(cycle(self.pairs), count))
+        for i, pair in asked:
+            if part == "embedder":
+                positive, *others = islice(texts, 1 + sets.embedder_negatives)
+                yield EmbedderRow(
+                    pair_id=str(i),
+                    anchor=f"{i} {pair.question}",
+                    positive=positive,
+                    negatives=tuple(others),
+                )
+            elif part == "reranker":
+                label = float(i % (1 + sets.reranker_negatives) == 0)
+                yield RerankerRow(
+                    pair_id=str(i), query=pair.question, passage=next(texts), label=label
+                )
+            else:
+                prompt = citation.render(pair.question, list(islice(texts, sets.contexts)))
+                target = citation.PREFIX + citation.target([1], pair.answer)
+                yield GeneratorRow(pair_id=str(i), prompt=prompt.messages, completion=target)
+
+    def _some(self, most: int) -> list[Passage]:
+        return _drawn(self.passages, most, self.config.seed)
+
+
+class _EnoughError(Exception):
+    """Leaves a training once it has been timed."""
+
+
+def _batch_size(part: Part, size: int) -> int:
+    """What a step is timed on: of the embedder's large batches as much as is held at a time."""
+    from aloft.backends.device import best_device
+    from aloft.training.embedder import AT_ONCE
+
+    return min(size, AT_ONCE) if part == "embedder" and best_device() == "cpu" else size
+
+
+def _pace_of(ticks: Sequence[float], size: int) -> Pace:
+    """Of the steps behind the first, which warms up and has the loading before it."""
+    if len(ticks) < 3:  # the only row that fits
+        return Pace(amount=size, unit="rows", seconds=ticks[-1] - ticks[0])
+    steps = len(ticks) - 2
+    took = ticks[-1] - ticks[1]
+    startup = ticks[1] - ticks[0] - took / steps
+    return Pace(amount=steps * size, unit="rows", seconds=took, startup=max(0.0, startup))
+
+
+def _drawn(subjects: Sequence[Any], most: int, seed: int) -> list[Any]:
+    """Some of them, drawn by the run's seed."""
+    return rng_for(seed, "sample").sample(list(subjects), min(most, len(subjects)))

@@ -1,0 +1,340 @@
+"""The estimate: what a sample is carried over to, and a dry run that wastes nothing it asks."""
+
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
+
+import pytest
+from scripted import ScriptedModels
+
+from aloft.accounts import Spending
+from aloft.cli import main, show_estimate
+from aloft.config import RunConfig, load_config
+from aloft.estimate import (
+    Estimate,
+    Line,
+    Range,
+    answers_of,
+    estimate_run,
+    exactly,
+    expect_amounts,
+    expect_pairs,
+    scores_per_question,
+    share_of,
+    weight_of,
+)
+from aloft.models import Prompt
+from aloft.pipeline import Run, open_run, read_report
+from aloft.records import Document
+from aloft.sampling import Asked, Pace
+from aloft.storage import RunFolder
+from aloft.testing import ScriptedTeacher
+
+DOCUMENTS = [
+    Document(id=f"{i}.txt", text=f"Berth {i} of the port of Aberley is {i + 40} metres in length.")
+    for i in range(70)
+]
+
+
+def asked(subjects: int, left: int, sampled: int, replies: int, kept: int) -> Asked:
+    spent = Spending(calls=replies + 2, tokens_in=1000, tokens_out=100, seconds=4.0)
+    pace = Pace(amount=sampled, unit="passages", seconds=4.0, startup=2.0)
+    return Asked(subjects=subjects, left=left, spent=spent, pace=pace, replies=replies, kept=kept)
+
+
+def near(low: float, high: float) -> Any:
+    return pytest.approx((low, high), abs=0.02)
+
+
+def ends(some: Range) -> tuple[float, float]:
+    return some.low, some.high
+
+
+def test_a_pace_is_carried_over_behind_what_comes_once() -> None:
+    pace = Pace(amount=8, unit="passages", seconds=4.0, startup=2.0)
+    assert pace.seconds_for(20) == 12.0
+    assert pace.seconds_for(0) == 0.0
+    assert str(pace) == "8 passages in 4.0 s"
+
+
+@pytest.mark.parametrize(
+    ("kept", "of", "low", "high"),
+    [
+        (7, 14, 0.375, 0.625),  # 8 of 16: a half, with an error of 1/8
+        (14, 14, 0.877, 0.998),  # 15 of 16, with 0.0605: some doubt stays
+        (0, 0, 0.146, 0.854),  # nothing is known: a half, with 0.354
+    ],
+)
+def test_a_samples_share_has_its_error(kept: int, of: int, low: float, high: float) -> None:
+    assert ends(share_of(kept, of)) == near(low, high)
+
+
+def test_pairs_are_expected_by_the_samples_share() -> None:
+    config = load_config()
+    sample = {"pairs": asked(subjects=60, left=52, sampled=7, replies=14, kept=7)}
+    expected = expect_pairs(sample, 60, 60, config)
+    assert ends(expected.passages) == (60, 60)
+    assert expected.kept is not None
+    assert ends(expected.kept) == near(60 * 2 * 0.375, 60 * 2 * 0.625)
+
+
+def test_passages_are_asked_about_by_the_share_that_is_rated_well() -> None:
+    config = load_config(overrides={"ratings": {"method": "expect", "drop_share": 0.5}})
+    sample = {
+        "ratings": asked(subjects=100, left=86, sampled=14, replies=14, kept=14),
+        "pairs": asked(subjects=7, left=0, sampled=7, replies=7, kept=7),
+    }
+    expected = expect_pairs(sample, 7, 100, config)
+    # between 37.5 and 62.5 of 100 are rated well, but half of them is dropped in any case
+    assert ends(expected.passages) == near(37.5, 50)
+    # a reply each; 8 of 9 can be used, with an error of 0.1048
+    assert ends(expected.written) == near(37.5 * 0.7841, 50 * 0.9937)
+
+
+def test_marked_pairs_are_kept_by_the_share_that_is_marked_well() -> None:
+    sample = {"pair_ratings": asked(subjects=200, left=186, sampled=14, replies=14, kept=7)}
+    expected = expect_pairs(sample, 60, 60, load_config())
+    assert ends(expected.written) == (200, 200)  # they are there, only the marks are not
+    assert expected.kept is not None
+    assert ends(expected.kept) == near(75, 125)
+    assert expect_pairs({}, 60, 60, load_config()).kept is None
+
+
+def test_rows_and_questions_follow_from_the_pairs() -> None:
+    sets = {"held_out_share": 0.2, "reranker_negatives": 3, "max_generator_rows": 70}
+    amounts = expect_amounts(Range(80, 100), load_config(overrides={"training_sets": sets}))
+    assert {part: ends(rows) for part, rows in amounts.rows.items()} == {
+        "embedder": (64, 80),
+        "reranker": (256, 320),  # one right, three wrong
+        "generator": (64, 70),
+    }
+    assert ends(amounts.held_out) == (16, 20)
+
+
+def test_answers_are_those_before_and_after_and_those_of_each_combination() -> None:
+    evaluation = {"max_answer_questions": 50, "max_stack_questions": 30, "min_human_questions": 60}
+    config = load_config(overrides={"evaluation": evaluation})
+    synthetic = {"synthetic": Range(16, 20)}
+    assert ends(answers_of(synthetic, config)) == (2 * 16 + 16, 2 * 20 + 8 * 20)
+    few = {**synthetic, "human": exactly(59)}  # too few to decide
+    assert ends(answers_of(few, config)) == (2 * (16 + 50) + 16, 2 * (20 + 50) + 8 * 20)
+    many = {**synthetic, "human": exactly(60)}
+    assert ends(answers_of(many, config)) == (2 * (16 + 50) + 30, 2 * (20 + 50) + 8 * 30)
+
+
+@pytest.mark.parametrize(
+    ("settings", "low", "high"),
+    [
+        ({}, 20, 60),  # three rankings: BM25, the embedder before and after
+        ({"parts": ("reranker",)}, 20, 40),
+        ({"reranker": "own"}, 40, 120),  # it scores before it is trained too
+        ({"parts": ("generator",)}, 0, 0),
+    ],
+)
+def test_what_rankings_share_is_scored_once(
+    settings: dict[str, Any], low: float, high: float
+) -> None:
+    evaluation = {"evaluation": {"rerank_depth": 20}}
+    config = load_config(overrides={**evaluation, **settings})
+    assert ends(scores_per_question(config)) == (low, high)
+
+
+class Teaching(ScriptedModels):
+    """A teacher that asks about berths and rates them; nothing of it needs weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given = self.teacher_model = ScriptedTeacher(ask_of_berth)
+
+
+def ask_of_berth(prompt: Prompt) -> str:
+    """A pair about the berth; those of the berths from 60 on come at the second try only."""
+    number = int(prompt.messages[-1].content.split("Text: Berth ")[1].split()[0])
+    is_usable = number < 60 or prompt.seed is not None
+    return f" How long is berth {number}?\nAnswer: {number + 40} metres" if is_usable else ""
+
+
+@pytest.fixture
+def config(encoder: Path) -> RunConfig:
+    changes = {
+        "teacher": "given",
+        "embedder": str(encoder),
+        "parts": (),  # their trainings need weights
+        "ratings": {"method": "expect", "drop_share": 0.0},
+        "pairs": {"form": "examples", "per_passage": 1, "max_passages": 66},
+    }
+    return load_config(overrides=changes)
+
+
+def open_folder(folder: RunFolder, config: RunConfig) -> tuple[Run, ScriptedTeacher]:
+    models = Teaching()
+    run = Run(folder, config, models)
+    run.give(DOCUMENTS)
+    return run, models.teacher_model
+
+
+def test_what_a_dry_run_asks_is_not_asked_again(tmp_path: Path, config: RunConfig) -> None:
+    with RunFolder(tmp_path / "whole") as folder:
+        whole, teacher = open_folder(folder, config)
+        whole.do("pairs")
+        wanted = [(prompt.messages, prompt.seed) for prompt in teacher.asked]
+    with RunFolder(tmp_path / "dry") as folder:
+        dry, first = open_folder(folder, config)
+        estimate = estimate_run(dry)
+        left = {line.stage: line for line in estimate.lines}
+        assert (estimate.passages, estimate.asked_about) == (70, 66)
+        assert ends(left["ratings"].left) == (58, 58)  # 8 of 66 were rated
+        assert ends(left["pairs"].left)[1] <= 58
+        assert list(left) == ["ratings", "pairs", "negatives", "evaluate"]
+        assert not (folder.path / "pairs.jsonl").exists()
+        assert (folder.path / "passages.jsonl").exists()
+        assert 16 <= len(first.asked) < 33
+
+        run, second = open_folder(folder, config)
+        run.do("pairs")
+        both = [(prompt.messages, prompt.seed) for prompt in (*first.asked, *second.asked)]
+        assert sorted(map(str, both)) == sorted(map(str, wanted))
+        assert run.pairs == whole.pairs
+
+
+def test_a_dry_run_of_a_started_folder_tells_what_is_left(
+    tmp_path: Path, config: RunConfig
+) -> None:
+    config = config.model_copy(update={"ratings": load_config().ratings})  # none
+    with RunFolder(tmp_path / "run") as folder:
+        for left in (58, 50):  # of 66, and of the 58
+            run, _ = open_folder(folder, config)
+            lines = {line.stage: line for line in estimate_run(run).lines}
+            assert ends(lines["pairs"].left) == (left, left)
+        assert lines["pairs"].tokens_in is None  # this teacher tells no counts
+        run.do("pairs")
+        again, nobody = open_folder(folder, config)
+        lines = {line.stage: line for line in estimate_run(again).lines}
+        assert list(lines) == ["negatives", "evaluate"]
+        assert nobody.asked == []
+        assert ends(lines["evaluate"].left) == near(0.2 * 66, 0.2 * 66)
+        again.do("sets")
+        lines = {line.stage: line for line in estimate_run(open_folder(folder, config)[0]).lines}
+        assert list(lines) == ["evaluate"]
+        assert lines["evaluate"].left == exactly(len(again.training_sets["held_out"]))
+
+
+def test_an_estimate_is_shown_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = Line(
+        stage="pairs",
+        left=exactly(149),
+        unit="passages",
+        seconds=exactly(85.4),
+        calls=Range(298.2, 310.0),
+        tokens_in=None,
+        tokens_out=exactly(90),
+        measured="8 passages in 0.5 s",
+    )
+    generator = Line(
+        stage="generator",
+        left=Range(400, 500),
+        unit="rows",
+        seconds=Range(3600, 7200),
+        measured="8 rows in 12.0 s",
+    )
+    some = (pairs, generator)
+    shown = Estimate(passages=2000, asked_about=1500, lines=some, disk=0.64e9, memory=6.28e9)
+    assert ends(shown.seconds) == (3685.4, 7285.4)
+    show_estimate(shown)
+    said = capsys.readouterr().out
+    rows = [[c.strip() for c in r.split("│")[1:-1]] for r in said.splitlines() if "│" in r]
+    assert rows == [
+        ["pairs", "149 passages", "298–310", "–", "90", "85.4 s"],
+        ["generator", "400–500 rows", "–", "–", "–", "1.0–2.0 h"],
+    ]
+    assert "2,000 passages, 1,500 of them asked about" in said
+    assert "Measured here: pairs: 8 passages in 0.5 s; generator: 8 rows in 12.0 s" in said
+    assert "In all: 1.0–2.0 h; at the peak 0.6 GB of disk, 6.3 GB of memory" in said
+
+
+def test_nothing_is_left_of_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
+    show_estimate(Estimate(passages=9, asked_about=9, lines=(), disk=2e9, memory=1e9))
+    assert "Nothing is left to do." in capsys.readouterr().out
+
+
+def answer_of(body: dict[str, Any]) -> tuple[int, Any]:
+    """What a server's teacher replies: a question about the longest words of its span."""
+    words = sorted(set(body["prompt"].split("Text: ")[-1].split()), key=lambda w: (-len(w), w))
+    text = f" What is meant by {' and '.join(words[1:4])}?\nAnswer: {words[0]}"
+    usage = {"prompt_tokens": 100, "completion_tokens": 10}
+    return 200, {"choices": [{"text": text, "finish_reason": "stop"}], "usage": usage}
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("loopback")
+def test_the_command_measures_and_the_run_goes_on_from_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from test_server import Server
+
+    from aloft.testing import tiny_encoder
+
+    (tmp_path / "docs").mkdir()
+    for name in ("assert", "pass", "del", "return", "raise", "break", "global", "lambda"):
+        (tmp_path / "docs" / f"{name}.txt").write_text(topics[name], encoding="utf-8")
+    server = Server(lambda _path, body: answer_of(body))
+    (tmp_path / "aloft.toml").write_text(
+        f"""
+        teacher = "openai:{server.url}#small"
+        embedder = "{tiny_encoder(tmp_path / "encoder")}"
+        parts = ["embedder", "reranker"]
+        passages.max_tokens = 60
+        pairs.max_passages = 24
+        """
+    )
+    out = tmp_path / "run"
+    command = ["run", str(tmp_path / "docs"), "--out", str(out)]
+    command += ["--config", str(tmp_path / "aloft.toml")]
+    try:
+        assert main([*command, "--dry-run"]) == 0
+        said = capsys.readouterr().out
+        assert "24 of them asked about" in said
+        for stage in ("pairs: 8 passages", "embedder: ", "reranker: ", "evaluate: "):
+            assert stage in said
+        assert not any((out / name).exists() for name in ("report.json", "embedder", "pairs.jsonl"))
+        sampled = len(server.calls)
+        assert main(command) == 0
+        assert main([*command, "--dry-run"]) == 0
+        assert "Nothing is left to do." in capsys.readouterr().out
+    finally:
+        server.http.shutdown()
+        server.http.server_close()
+    prompts = [body["prompt"] for _, body in server.calls]
+    assert sampled == 8  # these passages have one span each
+    assert len(prompts) == len(set(prompts)) == 24
+    account = read_report(out)["funnel"][3]["teacher"]["pairs"]
+    assert (account["calls"], account["tokens_in"], account["tokens_out"]) == (24, 2400, 240)
+
+
+@pytest.mark.model
+def test_a_generators_steps_and_answers_are_timed(tmp_path: Path) -> None:
+    from aloft.testing import tiny_encoder, tiny_language_model
+
+    changes = {
+        "teacher": "given",
+        "generator": str(tiny_language_model(tmp_path / "language-model")),
+        "embedder": str(tiny_encoder(tmp_path / "encoder")),
+        "parts": ("generator",),
+        "pairs": {"form": "examples", "per_passage": 1},
+        "generator_training": {"num_train_epochs": 2.0},
+        "evaluation": {"max_new_tokens": 8},
+    }
+    config = load_config(overrides=changes)
+    with open_run(tmp_path / "run", config, ScriptedTeacher(ask_of_berth)) as run:
+        run.give(DOCUMENTS)
+        estimate = estimate_run(run)
+        weight = weight_of("generator", config)
+    lines = {line.stage: line for line in estimate.lines}
+    assert list(lines) == ["pairs", "negatives", "generator", "evaluate"]
+    assert 0 < lines["generator"].seconds.low < lines["generator"].seconds.high
+    assert lines["generator"].left.high <= 2 * 0.8 * 70
+    assert "8 answers in" in lines["evaluate"].measured
+    # of both layers: the attention's four, the feed-forward network's three
+    assert weight == 4 * 32 * 2 * (2 * (32 + 32) + 2 * (32 + 16) + 3 * (32 + 64))
+    assert estimate.disk > 6 * weight
+    assert not (tmp_path / "run" / "generator").exists()

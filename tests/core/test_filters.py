@@ -1,0 +1,186 @@
+"""Filters: which pairs are worth training on, each by evidence that is worked out by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aloft.config import FILTERS, Filter, FiltersConfig
+from aloft.filters import filter_pairs
+from aloft.records import Passage, QAPair
+from aloft.testing import HashingEmbedder
+
+PORT = Passage(document_id="port", text="The port of Aberley has eleven berths.", start=0)
+PILOT = Passage(document_id="pilot", text="Mary Dunn guides ships as a pilot.", start=0)
+TIDE = Passage(document_id="tide", text="High tide comes at nine every night.", start=0)
+CORPUS = [PORT, PILOT, TIDE]
+
+
+def pair(question: str, answer: str = "eleven berths", passage: Passage = PORT) -> QAPair:
+    return QAPair(passage_id=passage.id, question=question, answer=answer)
+
+
+def reasons(pairs: list[QAPair], *use: Filter, **settings: Any) -> list[str | None]:
+    """Why each pair is dropped; None where it stays."""
+    embedder = HashingEmbedder()
+    kept, dropped = filter_pairs(
+        pairs,
+        CORPUS,
+        embedder.encode_queries([one.question for one in pairs]),
+        embedder.encode_passages([one.content for one in CORPUS]),
+        FiltersConfig(use=use, **settings),
+    )
+    why = {one.subject_id: one.reason for one in dropped}
+    assert [one.id for one in pairs if one.id not in why] == [one.id for one in kept]
+    assert all(one.stage == "filters" for one in dropped)
+    return [why.get(one.id) for one in pairs]
+
+
+LEAK = "question holds the answer"
+SUPPORT = "answer is not in the passage"
+ROUND_TRIP = "question does not find its passage"
+DUPLICATE = "near duplicate of another question"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "leaks"),
+    [
+        ("What are eleven berths?", "Eleven berths.", True),
+        ("What are berths, eleven of them?", "eleven berths", False),  # not word for word
+        ("Which berth is the eleventh?", "eleven", False),  # not a whole word
+        ("How many?", "eleven", False),
+        ("港口有十一个泊位吗?", "十一个泊位", True),  # no spaces between words
+        ("港口有几个泊位?", "十一个泊位", False),
+    ],
+)
+def test_a_question_that_holds_its_answer_is_dropped(
+    question: str, answer: str, leaks: bool
+) -> None:
+    assert reasons([pair(question, answer)], "leak") == [LEAK if leaks else None]
+
+
+@pytest.mark.parametrize(
+    ("answer", "support", "stays"),
+    [
+        ("eleven berths", 1.0, True),
+        ("It has ELEVEN berths", 0.75, True),  # "it" is not there
+        ("It has eleven berths", 0.76, False),
+        ("twelve", 0.01, False),
+        ("?", 0.01, False),  # no word at all
+    ],
+)
+def test_the_answers_words_stand_in_the_passage(answer: str, support: float, stays: bool) -> None:
+    found = reasons([pair("How many?", answer)], "support", support=support)
+    assert found == [None if stays else SUPPORT]
+
+
+HAFEN = Passage(
+    document_id="hafen",
+    text="Der Hafen von Aberley liegt an der Küste und hat elf Liegeplätze für große Schiffe.",
+    start=0,
+)
+LONG = "The harbour lies on the coast and has eleven berths, all of them for rather large ships."
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "stays"),
+    [
+        ("Wie viele Liegeplätze hat der Hafen von Aberley?", "elf", True),
+        ("How many berths does the harbour have for ships?", "elf", False),
+        ("Wie viele Liegeplätze hat der Hafen von Aberley?", LONG, False),
+        ("Wie viele Liegeplätze hat der Hafen von Aberley?", "eleven berths", True),  # too short
+    ],
+)
+def test_a_pair_speaks_the_language_of_its_passage(question: str, answer: str, stays: bool) -> None:
+    asked = pair(question, answer, HAFEN)
+    vector = HashingEmbedder().encode_queries(["x"])
+    kept, dropped = filter_pairs([asked], [HAFEN], vector, vector, FiltersConfig(use=("language",)))
+    assert bool(kept) is stays
+    assert stays or dropped[0].reason == "in another language than its passage"
+
+
+@pytest.mark.parametrize(
+    ("question", "stays"),
+    [
+        ("What does the author say about berths?", False),
+        ("What is this text about?", False),
+        ("Which article of the treaty names Aberley?", True),
+    ],
+)
+def test_a_question_does_not_point_at_the_text(question: str, stays: bool) -> None:
+    found = reasons([pair(question)], "self_contained")
+    assert found == [None if stays else "question points at the text"]
+
+
+def test_a_title_supports_an_answer_too() -> None:
+    titled = Passage(document_id="a", text="It has berths.", start=0, title="Aberley")
+    asked = pair("Which port?", "Aberley", titled)
+    vector = HashingEmbedder().encode_queries(["x"])
+    config = FiltersConfig(use=("support",))
+    assert filter_pairs([asked], [titled], vector, vector, config)[0] == [asked]
+
+
+def test_a_question_finds_the_passage_that_it_was_written_from() -> None:
+    pairs = [
+        pair("How many berths has Aberley?"),
+        pair("Who guides ships?"),  # finds the pilot's passage
+        pair("Who guides ships?", passage=PILOT),
+        pair("Xyzzy plugh?"),  # finds nothing
+    ]
+    found = reasons(pairs, "round_trip", round_trip_depth=1)
+    assert found[:3] == [None, ROUND_TRIP, None]
+    assert reasons(pairs[1:2], "round_trip", round_trip_depth=3) == [None]  # of three passages
+
+
+def test_words_or_vectors_suffice_to_find_a_passage() -> None:
+    asked = pair("How many berths has Aberley?")
+    away = np.eye(3, dtype=np.float32)
+    config = FiltersConfig(use=("round_trip",), round_trip_depth=1)
+
+    def stays(question: QAPair, row: int) -> bool:
+        return bool(filter_pairs([question], CORPUS, away[[row]], away, config)[0])
+
+    assert stays(asked, 2)  # by its words, though its vector is the tide's
+    assert stays(pair("Xyzzy?"), 0)  # by its vector
+    assert not stays(pair("Xyzzy?"), 2)
+
+
+@pytest.mark.parametrize(
+    ("question", "similarity", "stays"),
+    [
+        ("How many berths has the port of Aberley today?", 0.88, False),  # 8 words of 9 are shared
+        ("How many berths has the port of Aberley today?", 0.9, True),
+        ("The port of Aberley has how many berths?", 1.0, False),  # order is no difference
+        ("Who guides ships?", 0.1, True),
+    ],
+)
+def test_the_first_of_questions_that_are_nearly_alike_stays(
+    question: str, similarity: float, stays: bool
+) -> None:
+    pairs = [pair("How many berths has the port of Aberley?"), pair(question)]
+    found = reasons(pairs, "duplicate", similarity=similarity)
+    assert found == [None, None if stays else DUPLICATE]
+
+
+def test_questions_after_different_numbers_are_no_copies() -> None:
+    pairs = [pair(f"How many ships came to Aberley in {year}?") for year in (1990, 1991)]
+    assert reasons(pairs, "duplicate", similarity=0.5) == [None, None]
+
+
+def test_a_pair_is_counted_under_the_first_filter_that_drops_it() -> None:
+    bad = pair("What are twelve docks?", "twelve docks")  # leaks, and is not in the passage
+    copy = pair("What are twelve docks here?", "eleven berths")
+    assert reasons([bad, copy], *FILTERS, similarity=0.75) == [LEAK, None]
+    # what is dropped by an earlier filter makes no copy of a later one
+    assert reasons([bad, copy], "duplicate", similarity=0.75) == [None, DUPLICATE]
+
+
+def test_without_filters_everything_stays() -> None:
+    assert reasons([pair("?", "x"), pair("?", "x y")]) == [None, None]
+
+
+def test_a_rejection_shows_what_was_dropped() -> None:
+    asked = pair("What are eleven berths?")
+    vector = HashingEmbedder().encode_queries(["x"])
+    _, (dropped,) = filter_pairs([asked], [PORT], vector, vector, FiltersConfig(use=("leak",)))
+    assert dropped.detail == "What are eleven berths? | eleven berths"
