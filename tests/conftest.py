@@ -28,7 +28,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def encoder(tmp_path: Path) -> Path:
-    """A folder that passes for an encoder while passages are cut: a tokenizer and some weights."""
+    """A folder that passes for an encoder until it is loaded: a tokenizer and some weights."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     folder = tmp_path / "encoder"

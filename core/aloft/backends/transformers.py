@@ -92,9 +92,7 @@ class TransformersLanguageModel:
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token after each prompt; (prompts, choices)."""
-        first = [self.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in choices]
-        if len(set(first)) != len(choices):
-            raise ModelError(f"The choices {list(choices)} do not begin with tokens of their own.")
+        first = first_tokens(self.tokenizer, choices)
         rows = self._encode(prompts)
         self.tokens_scored += sum(map(len, rows))
         scores = np.zeros((len(prompts), len(choices)), np.float32)
@@ -295,6 +293,18 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
         return_dict=False,
     )
     return ids + (encode_text(tokenizer, prompt.prefix) if prompt.prefix else [])
+
+
+def first_tokens(tokenizer: Any, choices: Sequence[str]) -> list[int]:
+    """The token that each choice begins with.
+
+    Raises:
+        ModelError: two choices begin with the same one, so that it can not tell them apart.
+    """
+    first = [tokenizer(choice, add_special_tokens=False)["input_ids"][0] for choice in choices]
+    if len(set(first)) != len(choices):
+        raise ModelError(f"The choices {list(choices)} do not begin with tokens of their own.")
+    return first
 
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:

@@ -119,9 +119,9 @@ class VllmLanguageModel:
         Raises:
             ModelError: two choices begin with one token, or vLLM ended.
         """
-        first = [self.tokenizer(c, add_special_tokens=False)["input_ids"][0] for c in choices]
-        if len(set(first)) != len(choices):
-            raise ModelError(f"The choices {list(choices)} do not begin with tokens of their own.")
+        from aloft.backends.transformers import first_tokens
+
+        first = first_tokens(self.tokenizer, choices)
         asked = {"max_tokens": 1, "temperature": 0.0, "logprob_token_ids": first}
         encoded = self._encode(prompts)
         self.tokens_scored += sum(map(len, encoded))
