@@ -25,6 +25,10 @@ Answer = tuple[int, Any]  # status, and JSON or bytes
 NO_PAUSE = (0.0,)
 
 
+class _Patient(ThreadingHTTPServer):
+    request_queue_size = 64  # of 5, others wait a second before they knock again
+
+
 class Server:
     """Serves one model by a function from (path, body) to an answer, and remembers the calls."""
 
@@ -59,9 +63,9 @@ class Server:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = _Patient(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     def model(self, **options: Any) -> ServerLanguageModel:
         return ServerLanguageModel(f"openai:{self.url}", **{"pauses": NO_PAUSE, **options})
