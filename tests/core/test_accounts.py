@@ -94,6 +94,16 @@ def test_each_call_counts_its_prompts_and_tokens() -> None:
     assert meter.read() == Spending()  # nothing is counted a second time
 
 
+def test_work_within_other_work_has_an_account_of_its_own() -> None:
+    meter = Meter()
+    meter.count(Spending(calls=1, tokens_in=10))
+    with meter.apart():
+        meter.count(Spending(calls=2, tokens_in=20))
+        assert meter.read() == Spending(calls=2, tokens_in=20)
+    meter.count(Spending(calls=4, tokens_in=40))
+    assert meter.read() == Spending(calls=5, tokens_in=50)
+
+
 def test_scores_are_counted_by_what_the_teacher_read_for_them() -> None:
     meter = Meter()
     teacher = metered(CountingTeacher(lambda _: None), meter)
