@@ -2,10 +2,15 @@
 
     python benchmarks/synthesis.py quality --data FOLDER --sets xquad_en,xquad_de --teacher ID
     python benchmarks/synthesis.py speed --data FOLDER --sets xquad_en --teacher ID --passages 64
+    python benchmarks/synthesis.py downstream --data FOLDER --sets pira_en --teacher ID \\
+        --config benchmarks/downstream.toml
+    python benchmarks/synthesis.py ablation --data FOLDER --sets pira_en --teacher ID
 
 `quality` runs the job as far as the filters and counts. `speed` asks the same prompts in several
 ways in one run: one call at a time, as deprecated `generate_qa_embedding_pairs` drives a model, or
 in Aloft's batches; ratings generated, read off probabilities, and read off on the way to the pairs.
+`downstream` trains on our pairs and on those of the paper's preset, at the same teacher tokens;
+`ablation` trains with and without each filter. Both are measured on human questions.
 FOLDER is as in uplift.py. The last line on standard output is one JSON object.
 """
 
@@ -19,6 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from downstream import measure_ablation, measure_downstream
 from uplift import cut_set, read_lines
 
 from aloft import ratings
@@ -38,21 +44,17 @@ def measure_quality(
     name: str, options: argparse.Namespace, config: RunConfig, out: Path
 ) -> dict[str, Any]:
     """What becomes of the replies of one set."""
-    sizes = cut_set(options.data / name, out / name, options.passages, None)
-    with (
-        shown_progress() as progress,
-        open_run(out / name / "run", config, progress=progress) as run,
-    ):
-        run.give(out / name / "corpus")
+    sizes = cut_set(options.data / name, out, options.passages, None)
+    with shown_progress() as progress, open_run(out / "run", config, progress=progress) as run:
+        run.give(out / "corpus")
         run.do("filters")
         written = [to_dict(pair) for pair in run.pairs]
-    stages = {row["stage"]: row for row in read_funnel(out / name / "run")}
+    stages = {row["stage"]: row for row in read_funnel(out / "run")}
     lost, dropped = stages["pairs"]["dropped"], stages["filters"]["dropped"]
     repeated = sum(n for reason, n in lost.items() if reason.startswith("asked "))
     unusable = sum(lost.values()) - repeated
     asked = len(written) + repeated + unusable
     return {
-        "set": name,
         "documents": sizes["documents"],
         "asked": asked,
         "unusable": unusable,
@@ -129,7 +131,9 @@ class PlainGenerate:
         )
 
 
-def measure_speed(name: str, options: argparse.Namespace, config: RunConfig) -> dict[str, Any]:
+def measure_speed(
+    name: str, options: argparse.Namespace, config: RunConfig, _out: Path
+) -> dict[str, Any]:
     """Seconds of each way to rate and to write, on the same passages."""
     rows = read_lines(options.data / name / "corpus.jsonl.gz")[: options.passages]
     passages = [
@@ -162,7 +166,7 @@ def measure_speed(name: str, options: argparse.Namespace, config: RunConfig) -> 
         outcomes[way] = work(model)
         seconds[way] = round(time.monotonic() - started, 2)
         print(f"  {way:<40} {seconds[way]:8.1f} s", file=sys.stderr)
-    return {"set": name, "passages": len(passages), **compare(outcomes, seconds)}
+    return {"passages": len(passages), **compare(outcomes, seconds)}
 
 
 def compare(outcomes: dict[str, list[Any]], seconds: dict[str, float]) -> dict[str, Any]:
@@ -207,16 +211,41 @@ def ratio(slow: float, fast: float) -> float | None:
     return round(slow / fast, 2) if fast > 0 else None
 
 
+def measure_worth(
+    name: str, options: argparse.Namespace, config: RunConfig, out: Path
+) -> dict[str, Any]:
+    """Parts trained on the paper's pairs and on ours, on human questions."""
+    sizes = cut_set(options.data / name, out, options.passages, None)
+    return {**sizes, **measure_downstream(out, config, options.config)}
+
+
+def measure_filters(
+    name: str, options: argparse.Namespace, config: RunConfig, out: Path
+) -> dict[str, Any]:
+    """The embedder with and without each filter, on human questions."""
+    sizes = cut_set(options.data / name, out, options.passages, None)
+    return {**sizes, **measure_ablation(out, config)}
+
+
+MEASURES: dict[str, Callable[[str, argparse.Namespace, RunConfig, Path], dict[str, Any]]] = {
+    "quality": measure_quality,
+    "speed": measure_speed,
+    "downstream": measure_worth,
+    "ablation": measure_filters,
+}
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=("quality", "speed"))
+    parser.add_argument("what", choices=MEASURES)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", required=True, help="names below --data, with commas")
     parser.add_argument("--teacher")
     parser.add_argument("--embedder")
+    parser.add_argument("--parts", default="embedder,generator", help="trained by downstream")
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--config", type=Path, help="TOML file laid over the preset")
     parser.add_argument("--passages", type=int, help="the first so many documents of each set")
@@ -230,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure all sets; returns the exit status."""
     options = parse(argv)
     chosen = {k: getattr(options, k) for k in ("teacher", "embedder") if getattr(options, k)}
+    chosen |= {"parts": tuple(options.parts.split(","))}
     results = []
     try:
         config = load_config(
@@ -240,11 +270,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as temporary:
             for name in options.sets.split(","):
                 print(name, file=sys.stderr)
-                if options.what == "speed":
-                    results.append(measure_speed(name, options, config))
-                else:
-                    out = options.out or Path(temporary)
-                    results.append(measure_quality(name, options, config, out))
+                out = (options.out or Path(temporary)) / name
+                results.append({"set": name, **MEASURES[options.what](name, options, config, out)})
                 print(json.dumps(results[-1], indent=2, ensure_ascii=False), file=sys.stderr)
     except AloftError as error:
         print(f"synthesis: {error}", file=sys.stderr)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aloft.models import Floats, LanguageModel, Prompt, Reply, ScoringModel
+from aloft.models import Floats, LanguageModel, Prompt, ReadingModel, Reply, ScoringModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,8 @@ class Meter:
 
 def metered(teacher: LanguageModel, meter: Meter) -> LanguageModel:
     """The same teacher, each call of which is counted; one that scores still does."""
+    if isinstance(teacher, ReadingModel):
+        return _Reading(teacher, meter)
     return _Scoring(teacher, meter) if isinstance(teacher, ScoringModel) else _Asked(teacher, meter)
 
 
@@ -126,17 +128,24 @@ class _Asked:
 
 class _Scoring(_Asked):
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
-        started, read = time.monotonic(), self._read()
-        scores: Floats = self._teacher.score_choices(prompts, choices)
-        self._meter.count(
-            Spending(
-                calls=len(prompts),
-                tokens_in=self._read() - read,
-                seconds=time.monotonic() - started,
-            )
-        )
+        with self._counted(len(prompts)):
+            scores: Floats = self._teacher.score_choices(prompts, choices)
         return scores
 
-    def _read(self) -> int:
+    @contextmanager
+    def _counted(self, calls: int) -> Iterator[None]:
         """Scores come without counts: a teacher that can tell keeps a running one."""
+        started, read = time.monotonic(), self._read()
+        yield
+        seconds = time.monotonic() - started
+        self._meter.count(Spending(calls=calls, tokens_in=self._read() - read, seconds=seconds))
+
+    def _read(self) -> int:
         return int(getattr(self._teacher, "tokens_scored", 0))
+
+
+class _Reading(_Scoring):
+    def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
+        with self._counted(len(prompts)):
+            scores: Floats = self._teacher.score_replies(prompts, replies)
+        return scores

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from aloft.config import Filter, FiltersConfig
 from aloft.language import can_be_in, language_of
 from aloft.models import Floats
+from aloft.pairs import leaks
 from aloft.prompts.pointing import points_at_text
 from aloft.ranking import LexicalIndex, rank_dense, split_words
 from aloft.records import Passage, QAPair, Rejection
@@ -113,13 +114,7 @@ def stands_alone(evidence: Evidence, _config: FiltersConfig) -> Stays:
 
 def finds_no_leak(evidence: Evidence, _config: FiltersConfig) -> Stays:
     """Whether the answer, word for word, does not stand in the question."""
-    stays = []
-    for pair in evidence.pairs:
-        question, answer = split_words(pair.question), split_words(pair.answer)
-        starts = range(len(question) - len(answer) + 1)
-        leaks = any(question[i : i + len(answer)] == answer for i in starts)
-        stays.append(not (answer and leaks))
-    return np.array(stays, bool)
+    return np.array([not leaks(pair.question, pair.answer) for pair in evidence.pairs], bool)
 
 
 def finds_support(evidence: Evidence, config: FiltersConfig) -> Stays:

@@ -85,6 +85,18 @@ class ScoringModel(LanguageModel, Protocol):
 
 
 @runtime_checkable
+class ReadingModel(ScoringModel, Protocol):
+    """A language model that also tells how likely it finds a whole given reply."""
+
+    def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
+        """Mean natural log-probability of the tokens of each reply after its prompt; (prompts,).
+
+        What is read for it counts in `tokens_scored`. A reply has one token at least.
+        """
+        ...
+
+
+@runtime_checkable
 class Embedder(Protocol):
     """Turns texts to vectors of length one."""
 

@@ -13,6 +13,7 @@ from aloft.models import LanguageModel, Prompt, Reply
 from aloft.prompts import pair as prompts
 from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.randomness import rng_for
+from aloft.ranking import split_words
 from aloft.records import Passage, QAPair, Rejection
 
 _STAGE = "pairs"
@@ -29,11 +30,12 @@ def generate_pairs(
 ) -> Iterator[QAPair | Rejection]:
     """Yield the pairs of each passage, or the reason why one is missing.
 
-    A reply that was cut or does not keep the form is never used. A question that came without an
-    answer is gone on with behind the answer's heading; whatever still can not be used is asked
-    once more, with a reply drawn by a seed of the request's own instead of the greedy one. With
-    "examples" an answer that its focus span does not hold is replaced by the span itself: small
-    models ask better than they answer, and the span does hold the answer.
+    A reply that was cut or does not keep the form is never used. One whose answer was cut is gone
+    on with where it ended, a question without an answer behind the answer's heading; whatever
+    still can not be used is asked once more, with a reply drawn by a seed of the request's own
+    instead of the greedy one. With "examples" an answer that its focus span does not hold, or that
+    the question holds already, is replaced by the span itself: small models ask better than they
+    answer, and the span does hold the answer.
 
     Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "paper", which asks once.
     """
@@ -52,7 +54,7 @@ def generate_pairs(
             )
             continue
         question, answer = pair
-        if request.focus and not holds(request.focus, answer):
+        if request.focus and (not holds(request.focus, answer) or leaks(question, answer)):
             answer = request.focus
         yield QAPair(
             passage_id=request.passage.id,
@@ -132,6 +134,13 @@ def holds(text: str, answer: str) -> bool:
     return bool(wanted) and wanted in _folded(text)
 
 
+def leaks(question: str, answer: str) -> bool:
+    """Whether the answer stands in the question, word for word."""
+    asked, wanted = split_words(question), split_words(answer)
+    starts = range(len(asked) - len(wanted) + 1)
+    return bool(wanted) and any(asked[i : i + len(wanted)] == wanted for i in starts)
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     passage: Passage
@@ -162,13 +171,18 @@ def _plainly(request: _Request, _last: _Attempt, _form: _Form, _seed: int) -> Pr
     return request.prompt
 
 
-def _behind_its_question(
+def _behind_what_it_wrote(
     _request: _Request, last: _Attempt, form: _Form, _seed: int
 ) -> Prompt | None:
-    """Force the answer's heading upon the model, where a question came without an answer."""
-    is_alone = last.reply.is_finished and _LONE_QUESTION.fullmatch(last.reply.text)
-    prefix = f"{last.prompt.prefix}{last.reply.text.rstrip()}{form.answer_heading}"
-    return replace(last.prompt, prefix=prefix) if is_alone else None
+    """Go on in an answer that was cut, or behind the heading where only the answer is missing."""
+    text, is_whole = last.reply.text, last.reply.is_finished
+    if is_whole and _LONE_QUESTION.fullmatch(text):
+        start = f"{text.rstrip()}{form.answer_heading}"
+    elif not is_whole and form.parse(text) is not None:
+        start = text
+    else:
+        return None
+    return replace(last.prompt, prefix=last.prompt.prefix + start)
 
 
 def _by_a_seed(request: _Request, _last: _Attempt, _form: _Form, seed: int) -> Prompt:
@@ -178,7 +192,10 @@ def _by_a_seed(request: _Request, _last: _Attempt, _form: _Form, seed: int) -> P
     return replace(request.prompt, seed=rng.getrandbits(31))
 
 
-_MENDED: tuple[_Round, ...] = (_plainly, _behind_its_question, _by_a_seed, _behind_its_question)
+_MENDED: tuple[_Round, ...] = (
+    *(_plainly, _behind_what_it_wrote),
+    *(_by_a_seed, _behind_what_it_wrote),
+)
 _FORMS = {
     "paper": _Form(prompts.parse_headings, (), prompts.ANSWER_HEADING, (_plainly,)),
     "instruct": _Form(

@@ -321,6 +321,48 @@ def test_choices_are_scored_by_the_models_own_next_token_probabilities(folder: P
     assert scores.sum() == pytest.approx(1)
 
 
+READ = [plain("It ran dry. Why?"), plain(LONG + WRITE), chat("Why?"), plain("a" * 50)]
+SAID = ["Because of the sun.", " No", "x", "The river is long, and it never ends there."]
+
+
+def expected_likelihood(model: Any, folder: Path, prompt: Prompt, reply: str) -> float:
+    """By the definition: the mean over the reply's tokens of log p(token | all before it)."""
+    from transformers import AutoModelForCausalLM
+
+    from aloft.backends.transformers import encode_prompt, encode_text
+
+    reference = AutoModelForCausalLM.from_pretrained(folder / "language-model")
+    before, after = encode_prompt(model.tokenizer, prompt), encode_text(model.tokenizer, reply)
+    with torch.no_grad():
+        told = reference(torch.tensor([before + after])).logits[0].log_softmax(-1)
+    at = range(len(before) - 1, len(before) + len(after) - 1)
+    return float(np.mean([told[i, token] for i, token in zip(at, after, strict=True)]))
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_replies_are_scored_by_the_mean_of_their_tokens_log_probabilities(folder: Path) -> None:
+    model = load(folder)
+    expected = [
+        expected_likelihood(model, folder, prompt, reply)
+        for prompt, reply in zip(READ, SAID, strict=True)
+    ]
+    assert len({round(value, 3) for value in expected}) == len(READ)
+    np.testing.assert_allclose(model.score_replies(READ, SAID), expected, atol=1e-5)
+    for _ in range(2):  # and nothing that was kept of one reply stands in for another's columns
+        np.testing.assert_allclose(model.score_replies(READ, SAID), expected, atol=1e-5)
+        model.complete(READ, max_new_tokens=3)
+    assert model.score_replies([], []).shape == (0,)
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_a_passage_that_was_written_about_is_not_read_again_to_score_a_reply(folder: Path) -> None:
+    model = load(folder)
+    model.complete(ASK, max_new_tokens=1)
+    read = count_read_tokens(model)
+    model.score_replies(ASK, ["Yes."] * len(ASK))
+    assert sum(read) == len(ASK) * (len("Yes.") + 1)  # the first one's chances follow the prompt
+
+
 def test_choices_that_begin_alike_can_not_be_told_apart(folder: Path) -> None:
     with pytest.raises(ModelError, match="tokens of their own"):
         load(folder).score_choices([plain("?")], ("10", "1"))

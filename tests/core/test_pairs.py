@@ -153,6 +153,20 @@ def test_an_answer_of_a_mere_full_stop_gives_way_too() -> None:
 
 
 @pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("Who is Mary Dunn?", "Mary Dunn", SPAN),  # it says nothing that was not asked already
+        ("Who is the pilot Mary?", "Mary Dunn", "Mary Dunn"),  # only a part of it
+        ("Who is Mary, Dunn or Lee?", "Mary Dunn.", SPAN),
+    ],
+)
+def test_an_answer_that_the_question_holds_gives_way_too(
+    question: str, answer: str, expected: str
+) -> None:
+    assert written(f" {question}\nAnswer: {answer}", SHOWN).answer == expected
+
+
+@pytest.mark.parametrize(
     ("reply", "config", "expected"),
     [
         (None, INSTRUCT, rejected("reply was cut")),
@@ -213,6 +227,29 @@ def test_a_question_without_an_answer_is_gone_on_with(
     assert (outcome.question, outcome.answer, outcome.tries) == ("Who is it?", "Mary Dunn", 2)
     plain, forced = teacher.asked
     assert replace(forced, prefix=plain.prefix) == plain
+
+
+@pytest.mark.parametrize(
+    ("config", "cut"),
+    [(SHOWN, " Who is it?\nAnswer: Mary D"), (INSTRUCT, "Who is it?\n\n### Answer\nMary D")],
+)
+def test_an_answer_that_was_cut_is_gone_on_with(config: PairsConfig, cut: str) -> None:
+    class Slow(ScriptedTeacher):
+        def complete(self, prompts: Sequence[Prompt], **limits: Any) -> list[Reply]:
+            replies = super().complete(prompts, **limits)
+            return [replace(reply, is_finished=reply.text == "unn") for reply in replies]
+
+    teacher = Slow(lambda prompt: "unn" if prompt.prefix.endswith(cut) else cut)
+    (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
+    assert isinstance(outcome, QAPair)
+    assert (outcome.question, outcome.answer, outcome.tries) == ("Who is it?", "Mary Dunn", 2)
+
+
+def test_a_question_that_was_cut_is_not_gone_on_with() -> None:
+    teacher = CutTeacher(lambda _: " Who is it that")
+    (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)
+    assert outcome == rejected("reply was cut", " Who is it that")
+    assert [prompt.prefix for prompt in teacher.asked] == ["Question:"] * 2
 
 
 def test_a_host_that_can_not_be_forced_may_begin_anew() -> None:

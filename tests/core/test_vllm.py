@@ -343,6 +343,19 @@ def test_vllm_and_transformers_find_the_same_chances(
 
 
 @pytest.mark.model
+def test_vllm_and_transformers_find_replies_as_likely(
+    tuned: Any, folder: Path, adapter: Path, exact: None
+) -> None:
+    from aloft.backends.transformers import TransformersLanguageModel
+
+    replies = ["9", " a a a", "Because it is.", "0123456789"]
+    expected = TransformersLanguageModel(str(folder), adapter).score_replies(PROMPTS, replies)
+    untuned = TransformersLanguageModel(str(folder)).score_replies(PROMPTS, replies)
+    assert np.abs(expected - untuned).max() > 0.1
+    assert tuned.score_replies(PROMPTS, replies) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.model
 def test_vllm_draws_by_the_seed_whatever_stands_beside_it(tuned: Any) -> None:
     seeded = [replace(PROMPTS[0], seed=seed) for seed in range(6)]
     alone = [tuned.complete([one], max_new_tokens=12)[0].text for one in seeded]

@@ -43,8 +43,10 @@ class KeptPrompts:
         count, best = max(((_common(prompt, other), other) for other in near), default=(0, ()))
         return self._places[best][:count] if count else np.zeros(0, np.intp)
 
-    def open(self, prompts: Sequence[Ids]) -> DynamicCache:
+    def open(self, prompts: Sequence[Ids], fresh: int = 1) -> DynamicCache:
         """A cache with the first columns of a batch padded on the left, as many as all rows know.
+
+        The last `fresh` columns are never in it.
 
         A batch computes the same columns for every row, so a row of which more is known gains
         nothing by it, and all tokens stay in the columns where they are without a cache. Columns
@@ -52,7 +54,7 @@ class KeptPrompts:
         """
         width = max(map(len, prompts))
         begins = [width - len(prompt) for prompt in prompts]
-        found = [self.find(prompt)[: len(prompt) - 1] for prompt in prompts]
+        found = [self.find(prompt)[: max(0, len(prompt) - fresh)] for prompt in prompts]
         past = min(begin + len(places) for begin, places in zip(begins, found, strict=True))
         if past < SHORTEST_START:
             return DynamicCache()

@@ -97,8 +97,23 @@ class TransformersLanguageModel:
         self.tokens_scored += sum(map(len, rows))
         scores = np.zeros((len(prompts), len(choices)), np.float32)
         for batch in self._batches(rows, 0, self._reading_tokens):
-            logits = self._read([rows[i] for i in batch])
+            logits = self._read([rows[i] for i in batch])[:, -1]
             scores[batch] = logits[:, first].float().softmax(-1).cpu().numpy()
+        return scores
+
+    def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
+        """Mean log-probability of each reply's tokens after its prompt; (prompts,)."""
+        ends = [encode_text(self.tokenizer, reply) for reply in replies]
+        rows = [(*row, *end) for row, end in zip(self._encode(prompts), ends, strict=True)]
+        self.tokens_scored += sum(map(len, rows))
+        scores = np.zeros(len(rows), np.float32)
+        for batch in self._batches(rows, 0, self._reading_tokens):
+            longest = max(len(ends[i]) for i in batch)
+            logits = self._read([rows[i] for i in batch], longest + 1)
+            for row, i in zip(logits, batch, strict=True):
+                wanted = torch.tensor(ends[i], device=self.device)
+                told = row[-1 - len(wanted) : -1].float().log_softmax(-1)
+                scores[i] = told.gather(1, wanted[:, None]).mean().item()
         return scores
 
     def _encode(self, prompts: Sequence[Prompt]) -> list[Ids]:
@@ -139,27 +154,30 @@ class TransformersLanguageModel:
         for group in self._reading_groups(kept, missing):
             self._read([missing[i] for i in group])
 
-    def _read(self, rows: Sequence[Ids]) -> torch.Tensor:
-        """Logits of the token after each row; (rows, vocabulary)."""
+    def _read(self, rows: Sequence[Ids], told: int = 1) -> torch.Tensor:
+        """Logits of what follows each of the last columns; (rows, told, vocabulary)."""
         ids, mask = self._pad(rows)
-        with torch.inference_mode(), self._cache(rows) as cache:
+        with torch.inference_mode(), self._cache(rows, told) as cache:
             past = 0 if cache is None else cache.get_seq_length()
             logits: torch.Tensor = self._model(
                 input_ids=ids[:, past:],
                 attention_mask=mask,
                 position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, past:],
                 past_key_values=cache,
-                logits_to_keep=1,
-            ).logits[:, -1]
+                logits_to_keep=told,
+            ).logits
         return logits
 
     @contextmanager
-    def _cache(self, rows: Sequence[Ids]) -> Iterator[DynamicCache | None]:
-        """What is kept of the rows' first columns; what the model adds is kept in its turn."""
+    def _cache(self, rows: Sequence[Ids], fresh: int = 1) -> Iterator[DynamicCache | None]:
+        """What is kept of the rows' first columns; what the model adds is kept in its turn.
+
+        The last `fresh` columns are left to the model, whether they are kept or not.
+        """
         if self._kept is None:
             yield None
             return
-        cache = self._kept.open(rows)
+        cache = self._kept.open(rows, fresh)
         yield cache
         self._kept.keep(rows, cache)
 

@@ -134,6 +134,29 @@ class VllmLanguageModel:
         shares: Floats = scores / scores.sum(1, keepdims=True)
         return shares
 
+    def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
+        """Mean log-probability of each reply's tokens after its prompt; (prompts,).
+
+        Nothing is likely after a prompt that is longer than vLLM reads: minus infinity.
+
+        Raises:
+            ModelError: vLLM ended.
+        """
+        from aloft.backends.transformers import encode_text
+
+        ends = [encode_text(self.tokenizer, reply) for reply in replies]
+        rows = [row + end for row, end in zip(self._encode(prompts), ends, strict=True)]
+        self.tokens_scored += sum(map(len, rows))
+        asked = [
+            {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0, "told": len(end)}
+            for end in ends
+        ]
+        scores = np.full(len(rows), -np.inf, np.float32)
+        for row, answer in enumerate(self._generate(rows, asked)):
+            if answer is not None:
+                scores[row] = np.mean(answer["read"])
+        return scores
+
     def _encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         from aloft.backends.transformers import encode_prompt
 

@@ -60,13 +60,23 @@ class _Engine:
         """Token ids, the reason for their end, and what the first could have been."""
         from vllm import SamplingParams
 
+        told = [request["sampling"].pop("told", 0) for request in requests]
         outputs = self._vllm.generate(
             [{"prompt_token_ids": request["ids"]} for request in requests],
             [SamplingParams(**request["sampling"]) for request in requests],
             lora_request=self._adapter,
             use_tqdm=False,
         )
-        return [_told(output.outputs[0]) for output in outputs]
+        return [
+            _told(output.outputs[0]) | {"read": _read_off(output, last)}
+            for output, last in zip(outputs, told, strict=True)
+        ]
+
+
+def _read_off(output: Any, last: int) -> list[float]:
+    """Log-probabilities of a prompt's last tokens."""
+    ids = output.prompt_token_ids
+    return [output.prompt_logprobs[i][ids[i]].logprob for i in range(len(ids) - last, len(ids))]
 
 
 def _told(output: Any) -> dict[str, Any]:

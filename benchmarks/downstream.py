@@ -1,0 +1,157 @@
+"""What the synthetic pairs are worth: parts trained on them, measured on human questions.
+
+`measure_downstream` trains the same parts, by the same settings, on the pairs of the paper's
+preset and on ours, with no more teacher tokens for ours than the paper's took. `measure_ablation`
+trains the embedder with all filters, with each left out, and with none. Both run from
+synthesis.py.
+"""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloft.cli import shown_progress
+from aloft.config import FILTERS, RunConfig, check_config, load_config
+from aloft.evaluation.evaluate import System
+from aloft.evaluation.intervals import compare
+from aloft.evaluation.measure import as_json
+from aloft.pipeline import Run, open_run, read_funnel
+
+_PILOT = 48  # passages that tell what a pair costs
+_DENSE = System("dense", "tuned", "none")
+_RETRIEVAL = ("hit@10", "ndcg@10", "mrr@10")
+Values = dict[str, NDArray[np.float64]]
+
+
+def measure_downstream(folder: Path, config: RunConfig, file: Path | None) -> dict[str, Any]:
+    """The paper's preset against the configuration, on the corpus and questions of a folder.
+
+    Args:
+        folder: Holds corpus/ and questions.jsonl; the runs are kept beside them.
+        config: Ours; its models, parts and seed are the paper's too.
+        file: TOML file laid over both presets: cutting, training and evaluation.
+    """
+    chosen = {
+        name: getattr(config, name)
+        for name in ("teacher", "generator", "embedder", "parts", "seed")
+    }
+    paper = load_config("paper", file, chosen)
+    values: dict[str, Values] = {}
+    facts: dict[str, Any] = {}
+    values["paper"], facts["paper"] = _measure(folder, "paper", paper)
+    budget = facts["paper"]["tokens"]
+    count = facts["paper"]["passages"]
+    ours = _within(budget, _cost_of_pair(folder, config), count, config)
+    values["ours"], facts["ours"] = _measure(folder, "ours", ours)
+    return {
+        **facts,
+        "comparisons": [
+            as_json(
+                compare(
+                    metric,
+                    values["paper"][metric],
+                    values["ours"][metric],
+                    resamples=config.evaluation.resamples,
+                    seed=config.seed,
+                )
+            )
+            for metric in values["ours"]
+        ],
+    }
+
+
+def measure_ablation(folder: Path, config: RunConfig) -> dict[str, Any]:
+    """The embedder trained with all filters, with each left out, and with none."""
+    variants: dict[str, tuple[str, ...]] = {"all": FILTERS, "none": ()}
+    variants |= {f"without {n}": tuple(f for f in FILTERS if f != n) for n in FILTERS}
+    values: dict[str, Values] = {}
+    rows = []
+    for variant, use in variants.items():
+        filtered = {**config.model_dump(), "filters": {"use": use}, "parts": ("embedder",)}
+        values[variant], facts = _measure(folder, "ours", check_config(filtered))
+        row: dict[str, Any] = {"variant": variant, "pairs": facts["pairs"]}
+        for metric in _RETRIEVAL:
+            row[metric] = as_json(
+                compare(
+                    metric,
+                    values["all"][metric],
+                    values[variant][metric],
+                    resamples=config.evaluation.resamples,
+                    seed=config.seed,
+                )
+            )
+        print(f"  {variant:<24} {row['pairs']:5d} pairs  {shown(row['hit@10'])}", file=sys.stderr)
+        rows.append(row)
+    return {"ablation": rows}
+
+
+def shown(row: Mapping[str, Any]) -> str:
+    """A comparison, for a person."""
+    gain = f"{100 * row['gain']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+    return f"{row['metric']} {100 * row['before']:.1f} -> {100 * row['after']:.1f}, {gain}"
+
+
+def _measure(folder: Path, name: str, config: RunConfig) -> tuple[Values, dict[str, Any]]:
+    """Values per human question, and what they took."""
+    started = time.monotonic()
+    with shown_progress() as progress, open_run(folder / name, config, progress=progress) as run:
+        run.give(folder / "corpus", folder / "questions.jsonl")
+        rows = {part: len(run.training_sets[part]) for part in config.parts}
+        run.do("train")
+        retrieval = run.evaluator.measure_system("human", _DENSE).values
+        values = {metric: retrieval[metric] for metric in _RETRIEVAL}
+        if "generator" in config.parts:
+            measured = run.evaluator.measure_answers("human", "tuned")
+            for metric in ("citation accuracy", "answer f1"):
+                values[metric] = measured["all"].values[metric]
+        passages = len(run.passages)
+    funnel = {row["stage"]: row for row in read_funnel(folder / name)}
+    return values, {
+        "passages": passages,
+        "tokens": _tokens(funnel),
+        "teacher": {s: funnel[s].get("teacher") for s in ("ratings", "pairs")},
+        "pairs": funnel["filters"]["kept"],
+        "dropped": {s: funnel[s]["dropped"] for s in ("ratings", "pairs", "filters")},
+        "rows": rows,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _tokens(funnel: Mapping[str, Mapping[str, Any]]) -> int:
+    """Tokens that the teacher was sent and wrote; what a cache spares is counted all the same."""
+    spent = [
+        account
+        for stage in ("ratings", "pairs")
+        for account in funnel[stage].get("teacher", {}).values()
+    ]
+    return sum(account["tokens_in"] + account["tokens_out"] for account in spent)
+
+
+def _cost_of_pair(folder: Path, config: RunConfig) -> float:
+    """Teacher tokens that one pair asked for takes, by a small run of its own."""
+    pairs = config.pairs.model_copy(update={"max_passages": _PILOT, "per_passage": 1})
+    pilot = folder / "pilot"
+    with open_run(pilot, config.model_copy(update={"pairs": pairs})) as run:
+        run.give(folder / "corpus")
+        asked = _asked(run)
+    return _tokens({row["stage"]: row for row in read_funnel(pilot)}) / asked
+
+
+def _asked(run: Run) -> int:
+    run.do("pairs")
+    return len(run.ratings)
+
+
+def _within(budget: int, cost: float, passages: int, config: RunConfig) -> RunConfig:
+    """The configuration that asks as many passages as often as the teacher's tokens allow."""
+    count = config.pairs.per_passage or 8
+    each = max(1, min(count, int(budget / (cost * passages))))
+    asked = min(passages, int(budget / (cost * each)))
+    pairs = config.pairs.model_copy(update={"per_passage": each, "max_passages": asked})
+    print(f"  {cost:.0f} tokens a pair: {each} of each of {asked} passages", file=sys.stderr)
+    return config.model_copy(update={"pairs": pairs})
