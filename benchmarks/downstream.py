@@ -9,6 +9,7 @@ synthesis.py.
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 
 from aloft.cli import shown_progress
 from aloft.config import FILTERS, RunConfig, check_config, load_config
+from aloft.errors import DataError
 from aloft.evaluation.evaluate import System
 from aloft.evaluation.intervals import compare
 from aloft.evaluation.measure import as_json
-from aloft.pipeline import Run, open_run, read_funnel
+from aloft.pipeline import Run, open_run, read_config, read_funnel
 
 _PILOT = 48  # passages that tell what a pair costs
 _DENSE = System("dense", "tuned", "none")
@@ -66,13 +68,18 @@ def measure_downstream(folder: Path, config: RunConfig, file: Path | None) -> di
 
 
 def measure_ablation(folder: Path, config: RunConfig) -> dict[str, Any]:
-    """The embedder trained with all filters, with each left out, and with none."""
+    """The embedder trained with all filters, with each left out, and with none.
+
+    Pairs that `measure_downstream` had written in the folder are used again.
+    """
+    with suppress(DataError):
+        config = read_config(folder / "ours")
     variants: dict[str, tuple[str, ...]] = {"all": FILTERS, "none": ()}
     variants |= {f"without {n}": tuple(f for f in FILTERS if f != n) for n in FILTERS}
     values: dict[str, Values] = {}
     rows = []
     for variant, use in variants.items():
-        filtered = {**config.model_dump(), "filters": {"use": use}, "parts": ("embedder",)}
+        filtered = config.model_dump() | {"filters": {"use": use}, "parts": ("embedder",)}
         values[variant], facts = _measure(folder, "ours", check_config(filtered))
         row: dict[str, Any] = {"variant": variant, "pairs": facts["pairs"]}
         for metric in _RETRIEVAL:

@@ -11,8 +11,17 @@ from aloft.errors import ConfigError
 
 Part = Literal["embedder", "reranker", "generator"]
 PARTS: tuple[Part, ...] = ("embedder", "reranker", "generator")
-Kind = Literal["fact", "definition", "how", "why", "comparison", "numeric"]
-Filter = Literal["language", "self_contained", "leak", "support", "round_trip", "duplicate"]
+Kind = Literal["fact", "definition", "how", "why", "comparison", "numeric", "multi_hop"]
+Filter = Literal[
+    "language",
+    "self_contained",
+    "leak",
+    "support",
+    "round_trip",
+    "duplicate",
+    "needs_all",
+    "dependency",
+]
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 MOST_STYLE_QUESTIONS = 12  # more only lengthen every prompt
 SERVER = "openai:"  # how the name of a model behind a server begins
@@ -80,7 +89,8 @@ class PairsConfig(_Settings):
         per_passage: Pairs asked of each passage; None: one per 400 characters, at most 8. With
             "paper" it is 1.
         kinds: Of "instruct", the kinds of question with their shares; a passage is asked for each
-            kind at most once, and for a number only where it holds one.
+            kind at most once, and for a number only where it holds one. "multi_hop" asks about
+            two related passages, both of which the question then needs; see the filter needs_all.
         style: With "instruct", a few real questions whose form and tone are to be taken over.
         max_passages: Passages asked about, drawn at random with the run's seed; None: all.
         max_new_tokens: Longest reply; a longer one is cut and therefore rejected.
@@ -145,12 +155,16 @@ class FiltersConfig(_Settings):
         round_trip_depth: Ranks of BM25 and of the embedder in which a question finds its passage.
         similarity: Jaccard similarity of their words from which a question counts as a copy of
             an earlier one.
+        gain: Of the filters that read the answer with the teacher, which are `needs_all` and
+            `dependency`: least gain, in nats a token, in the answer's mean log-likelihood from
+            seeing what the question is said to need.
     """
 
-    use: tuple[Filter, ...] = FILTERS
+    use: tuple[Filter, ...] = FILTERS[:-1]
     support: float = Field(default=0.5, gt=0, le=1)
     round_trip_depth: int = Field(default=10, ge=1)
     similarity: float = Field(default=0.8, gt=0, le=1)
+    gain: float = 0.1
 
 
 class LinksConfig(_Settings):

@@ -1,7 +1,8 @@
 """Turns written pairs into those worth training on, by evidence and not by a model's mark.
 
 Each filter says of every pair whether it stays. Their order is from cheap to dear, and each looks
-only at what those before it left.
+only at what those before it left. Where the evidence is the teacher's, it is how likely it finds
+an answer that stands there already, with and without the passages: read off, not asked for.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,14 +13,17 @@ from numpy.typing import NDArray
 
 from aloft.config import Filter, FiltersConfig
 from aloft.language import can_be_in, language_of
-from aloft.models import Floats
+from aloft.models import Floats, Prompt
 from aloft.pairs import leaks
+from aloft.prompts import answering
 from aloft.prompts.pointing import points_at_text
 from aloft.ranking import LexicalIndex, rank_dense, split_words
 from aloft.records import Passage, QAPair, Rejection
 
 _TELLING_ANSWER = 60  # characters; of a shorter one its language can not be told
 Stays = NDArray[np.bool_]  # (pairs,)
+Reader = Callable[[Sequence[Prompt], Sequence[str]], Floats]
+"""Mean log-likelihoods, in nats a token, that the teacher gives replies to prompts; (prompts,)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,19 +35,26 @@ class Evidence:
         queries: Vectors of the questions; (pairs, dimensions), rows of length one.
         passages: The whole corpus.
         vectors: Vectors of the passages; (passages, dimensions), rows of length one.
-        columns: The place of each pair's passage in the corpus; (pairs,).
+        golds: The places in the corpus of all passages that each pair needs, its own first.
+        read: Asks the teacher how likely replies are.
     """
 
     pairs: Sequence[QAPair]
     queries: Floats
     passages: Sequence[Passage]
     vectors: Floats
-    columns: NDArray[np.intp]
+    golds: Sequence[Sequence[int]]
+    read: Reader
 
     @property
     def sources(self) -> list[Passage]:
-        """The passage that each pair was written from."""
-        return [self.passages[column] for column in self.columns.tolist()]
+        """The passage that each pair was written from, or the first of several."""
+        return [self.passages[columns[0]] for columns in self.golds]
+
+    @property
+    def contents(self) -> list[list[str]]:
+        """What stands in the passages that each pair needs."""
+        return [[self.passages[column].content for column in columns] for columns in self.golds]
 
     @property
     def languages(self) -> list[str | None]:
@@ -57,6 +68,7 @@ def filter_pairs(
     passages: Sequence[Passage],
     queries: Floats,
     vectors: Floats,
+    read: Reader,
     config: FiltersConfig,
 ) -> tuple[list[QAPair], list[Rejection]]:
     """Part the pairs that pass every filter in use from the others, both in order.
@@ -66,10 +78,11 @@ def filter_pairs(
         passages: The whole corpus.
         queries: Vectors of the questions; (pairs, dimensions), rows of length one.
         vectors: Vectors of the passages; (passages, dimensions), rows of length one.
+        read: Asks the teacher how likely replies are; only filters that need it call it.
         config: The filters in use and their thresholds.
     """
     known = {passage.id: column for column, passage in enumerate(passages)}
-    columns = np.array([known[pair.passage_id] for pair in pairs], np.intp)
+    golds = [[known[i] for i in pair.passage_ids] for pair in pairs]
     left = np.arange(len(pairs))
     reasons: dict[int, str] = {}
     for name, (reason, passes) in _FILTERS.items():
@@ -80,7 +93,8 @@ def filter_pairs(
             queries=queries[left],
             passages=passages,
             vectors=vectors,
-            columns=columns[left],
+            golds=[golds[i] for i in left.tolist()],
+            read=read,
         )
         stays = passes(evidence, config)
         reasons.update(dict.fromkeys(left[~stays].tolist(), reason))
@@ -118,27 +132,29 @@ def finds_no_leak(evidence: Evidence, _config: FiltersConfig) -> Stays:
 
 
 def finds_support(evidence: Evidence, config: FiltersConfig) -> Stays:
-    """Whether enough of the answer's words stand in the passage."""
+    """Whether enough of the answer's words stand in what the question needs."""
     stays = []
-    for pair, passage in zip(evidence.pairs, evidence.sources, strict=True):
-        there, words = set(split_words(passage.content)), split_words(pair.answer)
+    for pair, contents in zip(evidence.pairs, evidence.contents, strict=True):
+        there, words = set(split_words(" ".join(contents))), split_words(pair.answer)
         found = sum(word in there for word in words)
         stays.append(bool(words) and found >= config.support * len(words))
     return np.array(stays, bool)
 
 
 def finds_its_passage(evidence: Evidence, config: FiltersConfig) -> Stays:
-    """Whether the question finds its passage among the first ranks of BM25 or of the embedder.
+    """Whether the question finds its passages among the first ranks of BM25 or of the embedder.
 
-    A question that neither finds asks about nothing in particular, or about something else.
+    A question that neither finds asks about nothing in particular, or about something else. Of a
+    multi-hop question each passage must be found.
     """
-    depth, wanted = config.round_trip_depth, evidence.columns[:, None]
+    depth = config.round_trip_depth
     index = LexicalIndex([passage.content for passage in evidence.passages])
     lexical = index.rank([pair.question for pair in evidence.pairs], depth)
     dense = rank_dense(evidence.queries, evidence.vectors, depth)
-    by_words = ((lexical.columns == wanted) & (lexical.scores > 0)).any(1)
-    stays: Stays = by_words | (dense.columns == wanted).any(1)
-    return stays
+    shares_words = np.where(lexical.scores > 0, lexical.columns, -1)
+    found = np.concatenate([shares_words, dense.columns], axis=1)
+    stays = zip(evidence.golds, found.tolist(), strict=True)
+    return np.array([set(columns) <= set(row) for columns, row in stays], bool)
 
 
 def finds_no_copy(evidence: Evidence, config: FiltersConfig) -> Stays:
@@ -162,6 +178,45 @@ def finds_no_copy(evidence: Evidence, config: FiltersConfig) -> Stays:
     return stays
 
 
+def needs_all(evidence: Evidence, config: FiltersConfig) -> Stays:
+    """Whether no passage of a multi-hop question can be missed; other questions stay.
+
+    By the gain in the answer's mean log-likelihood from the passage that is missed least.
+    """
+    return _gains_enough(evidence, config, lambda columns: len(columns) > 1)
+
+
+def depends_on_its_passage(evidence: Evidence, config: FiltersConfig) -> Stays:
+    """Whether the answer is likelier with the passage than without it; multi-hop questions stay.
+
+    An answer that the passage does not make likelier is either known to everybody or not in it.
+    """
+    return _gains_enough(evidence, config, lambda columns: len(columns) == 1)
+
+
+def _gains_enough(
+    evidence: Evidence, config: FiltersConfig, concerns: Callable[[Sequence[int]], bool]
+) -> Stays:
+    """Whether the answer gains by each of its passages, of the pairs that are concerned."""
+    stays = np.ones(len(evidence.pairs), bool)
+    prompts, replies, owners = [], [], []
+    for i, (pair, contents) in enumerate(zip(evidence.pairs, evidence.contents, strict=True)):
+        if not concerns(evidence.golds[i]):
+            continue
+        shown = [contents, *(contents[:j] + contents[j + 1 :] for j in range(len(contents)))]
+        prompts += [answering.render(pair.question, some) for some in shown]
+        replies += [answering.reply_of(pair.answer)] * len(shown)
+        owners.append((i, len(shown)))
+    if not owners:
+        return stays
+    told, start = evidence.read(prompts, replies), 0
+    for i, count in owners:
+        whole, *less = told[start : start + count].tolist()
+        stays[i] = whole - max(less) >= config.gain
+        start += count
+    return stays
+
+
 _FILTERS: dict[Filter, tuple[str, Callable[[Evidence, FiltersConfig], Stays]]] = {
     "language": ("in another language than its passage", speaks_its_language),
     "self_contained": ("question points at the text", stands_alone),
@@ -169,6 +224,8 @@ _FILTERS: dict[Filter, tuple[str, Callable[[Evidence, FiltersConfig], Stays]]] =
     "support": ("answer is not in the passage", finds_support),
     "round_trip": ("question does not find its passage", finds_its_passage),
     "duplicate": ("near duplicate of another question", finds_no_copy),
+    "needs_all": ("one of its passages can be missed", needs_all),
+    "dependency": ("answer gains nothing from its passage", depends_on_its_passage),
 }
 
 

@@ -46,15 +46,17 @@ def mine_negatives(
             f"{len(passage_vectors)} vectors."
         )
     column_of = {passage.id: column for column, passage in enumerate(passages)}
-    missing = next((p.passage_id for p in pairs if p.passage_id not in column_of), None)
+    needed = (passage_id for pair in pairs for passage_id in pair.passage_ids)
+    missing = next((passage_id for passage_id in needed if passage_id not in column_of), None)
     if missing is not None:
         raise DataError(f"Passage {missing} of a pair is not in the corpus. Run pairs again.")
-    ranking = rank_dense(query_vectors, passage_vectors, config.depth + 1)
+    most = max((len(pair.passage_ids) for pair in pairs), default=1)
+    ranking = rank_dense(query_vectors, passage_vectors, config.depth + most)
     folded = [_folded(passage.content) for passage in passages]
     mined = []
     for row, pair in enumerate(pairs):
-        positive = column_of[pair.passage_id]
-        score = float(query_vectors[row] @ passage_vectors[positive])
+        positives = [column_of[passage_id] for passage_id in pair.passage_ids]
+        score = float((passage_vectors[positives] @ query_vectors[row]).min())
         ceiling = score - config.margin * abs(score) if config.has_guard else np.inf
         answer = _folded(pair.answer).strip(" .")
         kept = [
@@ -62,7 +64,7 @@ def mine_negatives(
             for column, value in zip(
                 ranking.columns[row].tolist(), ranking.scores[row].tolist(), strict=True
             )
-            if column != positive
+            if column not in positives
             and value <= ceiling
             and not (config.has_guard and _tells(answer) and answer in folded[column])
         ][: config.count]

@@ -4,16 +4,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from semantic_text_splitter import TextSplitter
 
 from aloft.config import Kind, PairsConfig
 from aloft.language import language_of
-from aloft.models import LanguageModel, Prompt, Reply
+from aloft.models import Floats, LanguageModel, Prompt, Reply
 from aloft.prompts import pair as prompts
 from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.randomness import rng_for
-from aloft.ranking import split_words
+from aloft.ranking import rank_dense, split_words
 from aloft.records import Passage, QAPair, Rejection
 
 _STAGE = "pairs"
@@ -21,12 +22,19 @@ _FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can sti
 _SHORTEST_FOCUS = 40
 _TITLE_CHARACTERS = 80
 _CHARACTERS_A_PAIR = 400
+_PARTNERS = 5  # nearest passages, of which the partner of a multi-hop question is drawn
 _DIGIT = re.compile(r"\d")
+_NO_PARTNERS: Mapping[str, Passage] = MappingProxyType({})
 _LONE_QUESTION = re.compile(r"\s*[^\n]+[?？؟;]\s*")  # the last is the Greek mark
 
 
 def generate_pairs(
-    passages: Sequence[Passage], teacher: LanguageModel, config: PairsConfig, *, seed: int
+    passages: Sequence[Passage],
+    teacher: LanguageModel,
+    config: PairsConfig,
+    *,
+    seed: int,
+    partners: Mapping[str, Passage] = _NO_PARTNERS,
 ) -> Iterator[QAPair | Rejection]:
     """Yield the pairs of each passage, or the reason why one is missing.
 
@@ -37,9 +45,17 @@ def generate_pairs(
     the question holds already, is replaced by the span itself: small models ask better than they
     answer, and the span does hold the answer.
 
+    Args:
+        passages: To be asked about.
+        teacher: Writes.
+        config: How.
+        seed: The run's seed.
+        partners: By a passage's id the one that a multi-hop question about it also needs; where
+            there is none, none is asked for.
+
     Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "paper", which asks once.
     """
-    requests = [one for passage in passages for one in _requests(passage, config, seed)]
+    requests = [one for p in passages for one in _requests(p, config, seed, partners.get(p.id))]
     form = _FORMS[config.form]
     attempts = _ask(teacher, requests, form, config.max_new_tokens, seed)
     for request, attempt in zip(requests, attempts, strict=True):
@@ -62,6 +78,7 @@ def generate_pairs(
             answer=answer,
             kind=request.kind,
             tries=attempt.tries,
+            further_ids=request.further_ids,
         )
 
 
@@ -71,15 +88,23 @@ def count_pairs(passage: Passage, config: PairsConfig) -> int:
 
 
 def choose_kinds(
-    passage: Passage, count: int, shares: Mapping[Kind, float], *, seed: int
+    passage: Passage,
+    count: int,
+    shares: Mapping[Kind, float],
+    *,
+    seed: int,
+    has_partner: bool = False,
 ) -> list[Kind]:
-    """Draw kinds of question by their shares, each once at most; a number needs a digit."""
+    """Draw kinds of question by their shares, each once at most.
+
+    A number needs a digit in the passage, a multi-hop question a partner.
+    """
     rng = rng_for(seed, "kinds", passage.id)
-    left = {
-        kind: share
-        for kind, share in shares.items()
-        if share > 0 and (kind != "numeric" or _DIGIT.search(passage.text))
-    }
+    left = {kind: share for kind, share in shares.items() if share > 0}
+    if not _DIGIT.search(passage.text):
+        left.pop("numeric", None)
+    if not has_partner:
+        left.pop("multi_hop", None)
     chosen: list[Kind] = []
     while left and len(chosen) < count:
         (kind,) = rng.choices(list(left), list(left.values()))
@@ -96,6 +121,36 @@ def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
         return [" ".join(passage.text.split())]
     rng = rng_for(seed, _STAGE, passage.id)
     return [chunks[i] for i in sorted(rng.sample(long_enough, min(count, len(long_enough))))]
+
+
+def choose_partners(
+    asked: Sequence[Passage],
+    passages: Sequence[Passage],
+    vectors: Floats,
+    *,
+    seed: int,
+) -> dict[str, Passage]:
+    """Draw for each passage one of those nearest to it, to ask about both at once.
+
+    Args:
+        asked: Passages that are asked about.
+        passages: The whole corpus.
+        vectors: Vectors of the corpus; (passages, dimensions), rows of length one.
+        seed: The run's seed.
+
+    Returns:
+        The partners by the passages' ids; none where there is no other passage.
+    """
+    row_of = {passage.id: row for row, passage in enumerate(passages)}
+    rows = [row_of[passage.id] for passage in asked]
+    nearest = rank_dense(vectors[rows], vectors, _PARTNERS + 1).columns.tolist()
+    partners = {}
+    for passage, row, columns in zip(asked, rows, nearest, strict=True):
+        others = [column for column in columns if column != row][:_PARTNERS]
+        if others:
+            drawn = rng_for(seed, "partner", passage.id).choice(others)
+            partners[passage.id] = passages[drawn]
+    return partners
 
 
 def select_passages(
@@ -128,6 +183,19 @@ def drop_repeated_questions(pairs: Sequence[QAPair]) -> tuple[list[QAPair], list
     return kept, dropped
 
 
+def drop_stale(
+    pairs: Sequence[QAPair], passages: Mapping[str, Passage]
+) -> tuple[list[QAPair], list[Rejection]]:
+    """Drop the pairs that need a passage which is no longer in the corpus."""
+    kept = [pair for pair in pairs if all(i in passages for i in pair.passage_ids)]
+    dropped = [
+        Rejection(subject_id=pair.id, stage=_STAGE, reason="needs a passage that is gone")
+        for pair in pairs
+        if not all(i in passages for i in pair.passage_ids)
+    ]
+    return kept, dropped
+
+
 def holds(text: str, answer: str) -> bool:
     """Whether the answer stands in the text, letter case and white space aside."""
     wanted = _folded(answer).strip(" .")
@@ -147,6 +215,7 @@ class _Request:
     prompt: Prompt
     kind: str = ""
     focus: str = ""
+    further_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +274,9 @@ _FORMS = {
 }
 
 
-def _requests(passage: Passage, config: PairsConfig, seed: int) -> list[_Request]:
+def _requests(
+    passage: Passage, config: PairsConfig, seed: int, partner: Passage | None
+) -> list[_Request]:
     content, count = passage.content, count_pairs(passage, config)
     code = code_of(config.language) if config.language != "auto" else language_of(content)
     language = config.language
@@ -221,14 +292,21 @@ def _requests(passage: Passage, config: PairsConfig, seed: int) -> list[_Request
             )
             for focus in choose_focuses(passage, count, seed=seed)
         ]
-    return [
-        _Request(
-            passage,
-            prompts.render_instruct(content, kind, language=language, style=config.style),
-            kind=kind,
+    has_partner = partner is not None
+    kinds = choose_kinds(passage, count, config.kinds, seed=seed, has_partner=has_partner)
+    requests = []
+    for kind in kinds:
+        other = partner if kind == "multi_hop" else None
+        prompt = prompts.render_instruct(
+            content,
+            kind,
+            language=language,
+            style=config.style,
+            further=other.content if other else "",
         )
-        for kind in choose_kinds(passage, count, config.kinds, seed=seed)
-    ]
+        further_ids = (other.id,) if other else ()
+        requests.append(_Request(passage, prompt, kind=kind, further_ids=further_ids))
+    return requests
 
 
 def _ask(

@@ -24,13 +24,13 @@ from aloft.backends.loading import Models
 from aloft.config import PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.documents import group_documents, read_documents
 from aloft.egress import EgressGuard, hosts_of, local_only
-from aloft.errors import DataError
+from aloft.errors import DataError, ModelError
 from aloft.evaluation.evaluate import Evaluator
 from aloft.evaluation.measure import as_json, measure_parts
 from aloft.evaluation.report import render_html, render_markdown
 from aloft.logs import read_log
 from aloft.machine import describe_machine, peak_memory_megabytes
-from aloft.models import Floats, LanguageModel, Progress, Prompt, no_progress
+from aloft.models import Floats, LanguageModel, Progress, Prompt, ReadingModel, no_progress
 from aloft.passages import split_documents
 from aloft.places import Places
 from aloft.questions import read_questions
@@ -81,7 +81,11 @@ _ATTRIBUTES = {
 _PROMPTS = 3  # raised when a prompt's wording changes: journals of older wordings are not reused
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
-_TAUGHT = {"ratings": ("ratings",), "pairs": ("pairs", "pair_ratings")}  # what the teacher does
+_TAUGHT = {  # what the teacher does, by stage
+    "ratings": ("ratings",),
+    "pairs": ("pairs", "pair_ratings"),
+    "filters": ("readings",),
+}
 RecordT = TypeVar("RecordT")
 
 
@@ -355,6 +359,8 @@ class Run:
         values) and is not read again for its pairs. A passage whose mark then turns out to be
         among the lowest was written about in vain: far less than reading all of them twice.
         """
+        if self._writes_along:
+            self._partners_of(some)  # what can be lost in finding them is not lost after a rating
         outcomes = list(ratings.rate_passages(some, self._teacher, self.config.ratings))
         if self._writes_along:
             passed = {o.subject_id for o in outcomes if ratings.may_be_kept(o, self.config.ratings)}
@@ -377,10 +383,12 @@ class Run:
             "pairs",
             [
                 *(_PROMPTS, config.form, config.per_passage, config.kinds, config.max_new_tokens),
-                *(config.language, config.style, seed, self._teacher_id),
+                *(config.language, config.style, seed, self._teacher_id, *self._partner_recipe),
             ],
             asked,
-            lambda some: pairs.generate_pairs(some, self._teacher, config, seed=seed),
+            lambda some: pairs.generate_pairs(
+                some, self._teacher, config, seed=seed, partners=self._partners_of(some)
+            ),
             QAPair,
             progress,
         )
@@ -392,13 +400,17 @@ class Run:
         self._wants_pairs = True
         rated = {rating.subject_id for rating in self.ratings}
         asked = [passage for passage in self.passages if passage.id in rated]
-        recipe = self._after("ratings", config, self.config.seed, self._teacher_id)
+        seed = self.config.seed
+        recipe = self._after("ratings", config, seed, self._teacher_id, *self._partner_recipe)
         if self._is_done("pairs", recipe):
             return self.folder.read_records("pairs.jsonl", QAPair)
         started = time.monotonic()
         written = self._write(asked)
         kept, dropped = split_rejections(written, QAPair)
         kept, repeated = pairs.drop_repeated_questions(kept)
+        kept, stale = pairs.drop_stale(kept, self.passages_by_id)
+        dropped += stale
+        mended = sum(pair.tries > 1 for pair in kept)
         if config.rating:
             outcomes = self._journalled(
                 "pair_ratings",
@@ -418,8 +430,24 @@ class Run:
                 f"The teacher wrote no usable pair for {len(asked)} passages. See "
                 f'{self.folder.path / "work"}; try pairs.form = "examples" or a larger teacher.'
             )
-        self._finish("pairs", recipe, "pairs.jsonl", kept, dropped + repeated, started)
+        self._finish(
+            "pairs", recipe, "pairs.jsonl", kept, dropped + repeated, started, mended=mended
+        )
         return kept
+
+    @property
+    def _partner_recipe(self) -> tuple[str, ...]:
+        """What the partners of multi-hop questions depend on; nothing where none are asked."""
+        config = self.config.pairs
+        wants = config.form == "instruct" and config.kinds.get("multi_hop", 0) > 0
+        return (self.models.fingerprint(self.config.embedder),) if wants else ()
+
+    def _partners_of(self, some: Sequence[Passage]) -> dict[str, Passage]:
+        if not self._partner_recipe:
+            return {}
+        return pairs.choose_partners(
+            some, self.passages, self._passage_vectors, seed=self.config.seed
+        )
 
     @property
     def _teacher_id(self) -> str:
@@ -466,12 +494,19 @@ class Run:
     def filtered(self) -> list[QAPair]:
         """The pairs that are worth training on."""
         config, name = self.config.filters, self.config.embedder
-        recipe = self._after("pairs", config, self.models.fingerprint(name))
+        reads = {"needs_all", "dependency"} & set(config.use)
+        by = [self._teacher_id] if reads else []
+        recipe = self._after("pairs", config, self.models.fingerprint(name), *by)
         if self._is_done("filters", recipe):
             return self.folder.read_records("filtered.jsonl", QAPair)
         started = time.monotonic()
         kept, dropped = filters.filter_pairs(
-            self.pairs, self.passages, self._question_vectors, self._passage_vectors, config
+            self.pairs,
+            self.passages,
+            self._question_vectors,
+            self._passage_vectors,
+            self._read,
+            config,
         )
         if not kept:
             raise DataError(
@@ -481,6 +516,28 @@ class Run:
             )
         self._finish("filters", recipe, "filtered.jsonl", kept, dropped, started)
         return kept
+
+    def _read(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
+        """How likely the teacher finds replies; what it read before a kill is not read again."""
+        journal = self.folder.journal("readings", recipe_of(self._teacher_id))
+        keys = [recipe_of(*_as_json(p), r) for p, r in zip(prompts, replies, strict=True)]
+        missing = list({key: i for i, key in enumerate(keys) if key not in journal}.items())
+        for start in range(0, len(missing), _TEACHER_BATCH):
+            batch = missing[start : start + _TEACHER_BATCH]
+            teacher = self._teacher
+            if not isinstance(teacher, ReadingModel):
+                raise ModelError(
+                    "This teacher can not tell how likely an answer is. Leave dependency and "
+                    "needs_all out of filters.use."
+                )
+            with self._meter.apart():
+                asked = [prompts[i] for _, i in batch], [replies[i] for _, i in batch]
+                scores = teacher.score_replies(*asked)
+                told = [(key, float(x)) for (key, _), x in zip(batch, scores, strict=True)]
+                journal.add(told, note=to_json(self._meter.read()))
+            self._progress("reading answers", start + len(batch), len(missing))
+        self._spent["readings"] = total(from_json(Spending, note) for note in journal.notes)
+        return np.array([journal[key] for key in keys], np.float32)
 
     @property
     def _question_vectors(self) -> Floats:
@@ -577,7 +634,7 @@ class Run:
         if not self._is_done("sets", recipe):
             started = time.monotonic()
             groups = group_documents(self.documents)
-            train, held_out = split_pairs(
+            train, held_out, neither = split_pairs(
                 self.filtered, self.passages_by_id, groups, config, seed=self.config.seed
             )
             evaluated = [*human, *(pair.question for pair in held_out)]
@@ -592,7 +649,7 @@ class Run:
                 self.folder.write_records(f"sets/{name}.jsonl", getattr(built, name))
             counts = {name: len(getattr(built, name)) for name in files}
             kept = [*train, *logged, *held_out]
-            self._finish("sets", recipe, None, kept, dropped, started, rows=counts)
+            self._finish("sets", recipe, None, kept, neither + dropped, started, rows=counts)
         read = self.folder.read_records
         return {name: list(read(f"sets/{name}.jsonl", cls)) for name, cls in files.items()}
 

@@ -69,18 +69,24 @@ class Rating:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QAPair:
-    """A question and its answer, written from one passage."""
+    """A question and its answer, written from one passage, or from several that it needs."""
 
     passage_id: str
     question: str
     answer: str
     kind: str = ""  # of question, where one was asked for
     tries: int = 1  # replies that it took
+    further_ids: tuple[str, ...] = ()  # the other passages that a multi-hop question needs
 
     @property
     def id(self) -> str:
         """Stable across runs and machines."""
         return content_id(self.passage_id, self.question, self.answer)
+
+    @property
+    def passage_ids(self) -> tuple[str, ...]:
+        """All passages that it takes to answer."""
+        return (self.passage_id, *self.further_ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +173,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedderRow:
-    """One contrastive example: a question, its passage and hard negatives."""
+    """One contrastive example: a question, a passage that it needs and hard negatives."""
 
     pair_id: str
     anchor: str
@@ -176,8 +182,8 @@ class EmbedderRow:
 
     @property
     def id(self) -> str:
-        """One row per pair."""
-        return self.pair_id
+        """One row per pair and passage."""
+        return content_id(self.pair_id, self.positive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ class ScriptedTeacher:
     Args:
         reply: From a prompt to the reply's text; None: the reply was cut.
         score: From a prompt to a weight per choice; without it all choices are equal.
+        read: From a prompt and a reply to the reply's mean log-likelihood; without it 0.
     """
 
     fingerprint = "scripted"
@@ -32,9 +33,11 @@ class ScriptedTeacher:
         self,
         reply: Callable[[Prompt], str | None],
         score: Callable[[Prompt], Sequence[float]] | None = None,
+        read: Callable[[Prompt, str], float] | None = None,
     ) -> None:
         self._reply = reply
         self._score = score
+        self._read = read
         self.asked: list[Prompt] = []
 
     def complete(
@@ -53,6 +56,14 @@ class ScriptedTeacher:
         table = np.array(rows, np.float32)
         scores: Floats = np.divide(table, table.sum(1, keepdims=True), dtype=np.float32)
         return scores
+
+    def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
+        """Log-likelihoods by the script; (prompts,)."""
+        self.asked.extend(prompts)
+        told = [
+            self._read(p, r) if self._read else 0.0 for p, r in zip(prompts, replies, strict=True)
+        ]
+        return np.array(told, np.float32)
 
 
 class HashingEmbedder:

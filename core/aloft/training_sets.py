@@ -38,7 +38,7 @@ def split_pairs(
     config: TrainingSetsConfig,
     *,
     seed: int,
-) -> tuple[list[QAPair], list[QAPair]]:
+) -> tuple[list[QAPair], list[QAPair], list[Rejection]]:
     """Split pairs by groups of documents, so that no held-out question is about text trained on.
 
     Args:
@@ -49,35 +49,47 @@ def split_pairs(
         seed: The run's seed.
 
     Returns:
-        Training pairs and held-out pairs, each in their first order. Groups are drawn at random
-        until the held-out ones hold the share asked for; a group that would take it past one and
-        a half times the share is passed over.
+        Training pairs and held-out pairs, each in their first order, and what can be neither: a
+        multi-hop question that needs a held-out document. None is held out, as no passage answers
+        one alone. Groups are drawn at random until the held-out ones hold the share asked for; a
+        group that would take it past one and a half times the share is passed over.
 
     Raises:
         DataError: there are too few pairs or documents to hold any out.
     """
     group_of = {document: i for i, group in enumerate(groups) for document in group}
+    groups_of = {
+        pair.id: {group_of[passages[i].document_id] for i in pair.passage_ids} for pair in pairs
+    }
     members: dict[int, list[QAPair]] = {}
     for pair in pairs:
-        members.setdefault(group_of[passages[pair.passage_id].document_id], []).append(pair)
+        if not pair.further_ids:
+            members.setdefault(min(groups_of[pair.id]), []).append(pair)
     order = sorted(members)
     rng_for(seed, "held-out documents").shuffle(order)
     wanted = config.held_out_share * len(pairs)
     held_out: set[str] = set()
+    apart: set[int] = set()
     for group in order:
         if len(held_out) >= wanted:
             break
         if len(held_out) + len(members[group]) <= max(1.5 * wanted, 1):
             held_out.update(pair.id for pair in members[group])
-    train = [pair for pair in pairs if pair.id not in held_out]
+            apart.add(group)
+    train = [pair for pair in pairs if apart.isdisjoint(groups_of[pair.id])]
     test = [pair for pair in pairs if pair.id in held_out]
+    neither = [
+        Rejection(subject_id=pair.id, stage="sets", reason="needs a held-out document")
+        for pair in pairs
+        if pair.further_ids and not apart.isdisjoint(groups_of[pair.id])
+    ]
     if not train or not test:
         raise DataError(
             f"{len(pairs)} pairs from {len(members)} unrelated documents can not be split into "
             "training and held-out questions. Give more documents, or split one large file into "
             "its chapters."
         )
-    return train, test
+    return train, test, neither
 
 
 def select_linked(
@@ -127,13 +139,21 @@ def build_training_sets(
 
     The gold passage stands at every place among a generator row's contexts equally often; where
     a question has fewer hard negatives than the prompt has room for, the prompt is shorter. A pair
-    without an answer gives no generator row.
+    without an answer gives no generator row. All passages of a multi-hop question are gold.
     """
     asked = _sample([pair for pair in train if pair.answer], config.max_generator_rows, seed)
-    others = [negatives[pair.id].passage_ids[: config.contexts - 1] for pair in asked]
+    others = [
+        [
+            *pair.further_ids,
+            *negatives[pair.id].passage_ids[: config.contexts - len(pair.passage_ids)],
+        ]
+        for pair in asked
+    ]
     places = deal_places([1 + len(some) for some in others], seed, "gold places")
     return TrainingSets(
-        embedder=tuple(_embedder_row(pair, passages, negatives, config) for pair in train),
+        embedder=tuple(
+            row for pair in train for row in _embedder_rows(pair, passages, negatives, config)
+        ),
         reranker=tuple(
             row for pair in train for row in _reranker_rows(pair, passages, negatives, config)
         ),
@@ -157,39 +177,45 @@ def build_training_sets(
 def generator_row(
     pair: QAPair,
     passages: Mapping[str, Passage],
-    negatives: Sequence[str],
+    others: Sequence[str],
     place: int,
     *,
     seed: int,
 ) -> GeneratorRow:
-    """One conversation: the gold passage at its place among hard negatives, then the target.
+    """One conversation: the pair's passage at its place among the others, then the target.
+
+    Others are hard negatives and, of a multi-hop question, the further passages that are cited too.
 
     Source: step 5 of ALoFTRAG (arXiv:2501.11929).
     """
-    contexts = list(negatives)
+    contexts = list(others)
     rng_for(seed, "contexts", pair.id).shuffle(contexts)
     contexts.insert(place, pair.passage_id)
     prompt = citation.render(pair.question, [passages[i].content for i in contexts])
+    cited = [i for i, context in enumerate(contexts, start=1) if context in pair.passage_ids]
     return GeneratorRow(
         pair_id=pair.id,
         prompt=prompt.messages,
-        completion=citation.PREFIX + citation.target([place + 1], pair.answer),
+        completion=citation.PREFIX + citation.target(cited, pair.answer),
     )
 
 
-def _embedder_row(
+def _embedder_rows(
     pair: QAPair,
     passages: Mapping[str, Passage],
     negatives: Mapping[str, Negatives],
     config: TrainingSetsConfig,
-) -> EmbedderRow:
+) -> list[EmbedderRow]:
     chosen = negatives[pair.id].passage_ids[: config.embedder_negatives]
-    return EmbedderRow(
-        pair_id=pair.id,
-        anchor=pair.question,
-        positive=passages[pair.passage_id].content,
-        negatives=tuple(passages[i].content for i in chosen),
-    )
+    return [
+        EmbedderRow(
+            pair_id=pair.id,
+            anchor=pair.question,
+            positive=passages[gold].content,
+            negatives=tuple(passages[i].content for i in chosen),
+        )
+        for gold in pair.passage_ids
+    ]
 
 
 def _reranker_rows(
@@ -199,7 +225,7 @@ def _reranker_rows(
     config: TrainingSetsConfig,
 ) -> list[RerankerRow]:
     chosen = negatives[pair.id].passage_ids[: config.reranker_negatives]
-    labelled = [(pair.passage_id, 1.0), *((i, 0.0) for i in chosen)]
+    labelled = [*((i, 1.0) for i in pair.passage_ids), *((i, 0.0) for i in chosen)]
     return [
         RerankerRow(pair_id=pair.id, query=pair.question, passage=passages[i].content, label=label)
         for i, label in labelled

@@ -38,9 +38,11 @@ class LoggingTeacher:
         self._note(prompts)
         texts = []
         for prompt in prompts:
-            passage, task = prompt.messages[-1].content.split("### Task")
+            texts_shown, task = prompt.messages[-1].content.split("### Task")
+            passage, _, further = texts_shown.partition("### Second text")
             words = sorted(set(passage.split()), key=lambda w: (-len(w), w))
             asked = words[1:4] if "why" in task else words[4:7]
+            asked += sorted(further.split(), key=len)[-2:]
             texts.append(f" What is meant by {' and '.join(asked)}?\nAnswer: {words[0]}")
         return [
             Reply(text=text, is_finished=True, prompt_tokens=50, new_tokens=len(text.split()))
@@ -52,6 +54,14 @@ class LoggingTeacher:
         rows = [1 + np.arange(len(choices)) * (len(p.messages[-1].content) % 7) for p in prompts]
         table = np.array(rows, np.float32)
         return table / table.sum(1, keepdims=True)
+
+    def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
+        self._note(prompts)
+        shared = [
+            sum(word in prompt.messages[-1].content for word in reply.split()) / len(reply)
+            for prompt, reply in zip(prompts, replies, strict=True)
+        ]
+        return np.array(shared, np.float32)
 
 
 def settings(encoder: str, language_model: str) -> dict[str, object]:
@@ -65,11 +75,12 @@ def settings(encoder: str, language_model: str) -> dict[str, object]:
         "ratings": {"method": "expect", "drop_share": 0.1},
         "pairs": {
             "form": "instruct",
-            "kinds": {"fact": 1, "why": 1},
+            "kinds": {"fact": 1, "why": 1, "multi_hop": 2},
             "per_passage": 2,
             "max_passages": 24,
             "max_new_tokens": 32,
         },
+        "filters": {"use": ["support", "duplicate", "needs_all", "dependency"], "gain": 0.001},
         "negatives": {"count": 4, "depth": 20},
         "training_sets": {"contexts": 3, "held_out_share": 0.25},
         "embedder_training": {**steps, "max_seq_length": 64},

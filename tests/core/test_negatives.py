@@ -1,5 +1,7 @@
 """Hard negatives: scores set by hand, and the reason why each passage is taken or not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,14 @@ def test_a_pair_whose_passage_is_gone_is_told() -> None:
     stray = QAPair(passage_id="gone", question="Who?", answer="Mary")
     with pytest.raises(DataError, match="Passage gone of a pair is not in the corpus"):
         mine_negatives([stray], PASSAGES, QUESTION, VECTORS, NegativesConfig())
+
+
+def test_all_passages_of_a_multi_hop_question_are_none_and_the_lowest_sets_the_margin() -> None:
+    asked = replace(pair(), further_ids=(PASSAGES[2].id,))  # 0.80 and 0.60
+    (found,) = mine_negatives(
+        [asked], PASSAGES, QUESTION, VECTORS, NegativesConfig(margin=0.0, depth=9)
+    )
+    assert found.passage_ids == (PASSAGES[4].id, PASSAGES[5].id)  # below 0.60
+    config = NegativesConfig(margin=0.0, depth=9, has_guard=False)
+    (found,) = mine_negatives([asked], PASSAGES, QUESTION, VECTORS, config)
+    assert found.passage_ids == tuple(PASSAGES[i].id for i in (3, 1, 4, 5))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from aloft.config import PairsConfig
@@ -12,8 +13,10 @@ from aloft.models import Prompt, Reply
 from aloft.pairs import (
     choose_focuses,
     choose_kinds,
+    choose_partners,
     count_pairs,
     drop_repeated_questions,
+    drop_stale,
     generate_pairs,
     holds,
     select_passages,
@@ -380,3 +383,46 @@ def test_a_question_asked_twice_names_nothing_of_its_own() -> None:
 )
 def test_an_answer_is_found_letter_case_and_spaces_aside(answer: str, is_held: bool) -> None:
     assert holds(SPAN, answer) is is_held
+
+
+TUG = Passage(document_id="tug.md", text="The tug Ann pulls ships.", start=0)
+HOPS = PairsConfig(form="instruct", per_passage=2, kinds={"multi_hop": 1, "fact": 1})
+
+
+def test_a_multi_hop_question_is_asked_about_both_passages() -> None:
+    teacher = ScriptedTeacher(
+        lambda p: f"{'Which' if TUG.text in p.messages[0].content else 'Who'}?\n### Answer\nAnn"
+    )
+    found = list(generate_pairs([PORT, TUG], teacher, HOPS, seed=0, partners={PORT.id: TUG}))
+    about_port = [one for one in found if isinstance(one, QAPair) and one.passage_id == PORT.id]
+    about_tug = [one for one in found if one not in about_port]
+    assert {(one.kind, one.question, one.further_ids) for one in about_port} == {
+        ("multi_hop", "Which?", (TUG.id,)),
+        ("fact", "Who?", ()),
+    }
+    assert [one.kind for one in about_tug if isinstance(one, QAPair)] == ["fact"]  # no partner
+    shown = [prompt.messages[0].content for prompt in teacher.asked[:2]]
+    assert all(text.startswith(f"### Text\nAberley\n{SPAN}\n\n### ") for text in shown)
+    assert sum(f"### Second text\n{TUG.text}\n\n### Task" in text for text in shown) == 1
+
+
+def test_partners_are_drawn_from_the_nearest_passages() -> None:
+    passages = [replace(TUG, start=i) for i in range(20)]
+    turns = np.arange(20) * np.pi / 40  # the nearest of each are its neighbours in the row
+    vectors = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
+    drawn = set()
+    for seed in range(30):
+        partners = choose_partners(passages[9:11], passages, vectors, seed=seed)
+        assert partners == choose_partners(passages[9:11], passages, vectors, seed=seed)
+        assert set(partners) == {passages[9].id, passages[10].id}
+        drawn.add(partners[passages[9].id].start)
+    assert drawn <= {6, 7, 8, 10, 11, 12} and {8, 10} < drawn
+    assert choose_partners(passages[:1], passages[:1], vectors[:1], seed=0) == {}
+
+
+def test_a_pair_that_needs_a_passage_that_is_gone_is_dropped() -> None:
+    asked = QAPair(passage_id=PORT.id, question="Who?", answer="Ann", further_ids=(TUG.id,))
+    assert drop_stale([asked], {PORT.id: PORT, TUG.id: TUG}) == ([asked], [])
+    kept, (dropped,) = drop_stale([asked], {PORT.id: PORT})
+    assert kept == []
+    assert (dropped.subject_id, dropped.reason) == (asked.id, "needs a passage that is gone")

@@ -75,7 +75,8 @@ def test_ids_tell_what_a_record_is_of() -> None:
     pair = QAPair(passage_id="p", question="Who?", answer="Mary")
     assert replace(pair, answer="Ann").id != pair.id
     assert Negatives(pair_id=pair.id, passage_ids=(), scores=()).id == pair.id
-    assert EmbedderRow(pair_id=pair.id, anchor="", positive="", negatives=()).id == pair.id
+    row = EmbedderRow(pair_id=pair.id, anchor="", positive="a", negatives=())
+    assert replace(row, positive="b").id != row.id == replace(row, anchor="Who?").id
     marks = [Rating(subject_id="p", criterion="passage", value=value) for value in (1.0, 9.0)]
     assert marks[0].id == marks[1].id != Rating(subject_id="p", criterion="answer", value=1.0).id
     rows = [RerankerRow(pair_id="q", query="Q?", passage=text, label=0.0) for text in ("x", "y")]

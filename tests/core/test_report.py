@@ -92,6 +92,7 @@ def full_report() -> dict[str, Any]:
                     "pair_ratings": account(3600, None, None, 1.25),
                 },
                 "pairs_an_hour": 79754,  # 1800 in 81.25 s
+                "mended": 210,
             },
             {"stage": "sets", "kept": 0, "dropped": {}, "seconds": 0.2, "rows": {"held_out": 300}},
             {"stage": "embedder", "kept": 1, "dropped": {}, "seconds": 30.0, "rows": 1500},
@@ -349,8 +350,8 @@ def test_connections_are_counted_and_named() -> None:
 
 def test_the_teachers_account_is_stated_and_what_it_does_not_tell_is_not_nought() -> None:
     asked = [
-        "| pairs | 3,100 | 1,240,000 | 62,000 | 80.0 | 79,754 |",
-        "| pair_ratings | 3,600 | – | – | 1.2 | – |",
+        "| pairs | 3,100 | 1,240,000 | 62,000 | 80.0 | 79,754 | 210 |",
+        "| pair_ratings | 3,600 | – | – | 1.2 | – | – |",
     ]
     assert all(line in render_markdown(full_report()).splitlines() for line in asked)
     assert '<td class="number">1,240,000</td>' in render_html(full_report())

@@ -16,9 +16,10 @@ pytestmark = pytest.mark.model
 STAGES = [
     "reading documents",
     "cutting passages",
+    "embedding passages",  # of which the partners of multi-hop questions are drawn
     "writing ratings",
     "embedding questions",
-    "embedding passages",
+    "reading answers",
     "training the embedder",
     "training the reranker",
     "training the generator",

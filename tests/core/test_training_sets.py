@@ -46,7 +46,10 @@ def documents(pairs: Sequence[QAPair]) -> set[str]:
 def split(
     groups: Sequence[Sequence[str]], share: float = 0.2, seed: int = 0
 ) -> tuple[list[QAPair], list[QAPair]]:
-    return split_pairs(PAIRS, PASSAGES, groups, TrainingSetsConfig(held_out_share=share), seed=seed)
+    config = TrainingSetsConfig(held_out_share=share)
+    train, test, neither = split_pairs(PAIRS, PASSAGES, groups, config, seed=seed)
+    assert neither == []
+    return train, test
 
 
 @pytest.mark.parametrize(("share", "held_out"), [(0.2, 4), (0.25, 6), (0.5, 10)])
@@ -96,7 +99,7 @@ def test_too_few_documents_are_told(groups: list[list[str]]) -> None:
 
 def test_two_documents_are_enough() -> None:
     pairs = [PAIRS[0], PAIRS[2]]
-    train, test = split_pairs(pairs, PASSAGES, ALONE, TrainingSetsConfig(), seed=0)
+    train, test, _ = split_pairs(pairs, PASSAGES, ALONE, TrainingSetsConfig(), seed=0)
     assert sorted([*train, *test], key=PAIRS.index) == pairs
     assert len(test) == 1
 
@@ -266,3 +269,48 @@ def test_a_question_without_an_answer_trains_no_generator() -> None:
     assert [row.pair_id for row in sets.embedder] == both
     assert [row.pair_id for row in sets.reranker] == both
     assert [row.pair_id for row in sets.generator] == both[1:]
+
+
+def hop(first: Passage, second: Passage) -> QAPair:
+    return QAPair(
+        passage_id=first.id, further_ids=(second.id,), question=f"{first.text}?", answer="both"
+    )
+
+
+def test_a_multi_hop_question_is_trained_on_where_none_of_its_documents_is_held_out() -> None:
+    hops = [hop(CORPUS[2 * i], CORPUS[(2 * i + 2) % 20]) for i in range(10)]
+    for seed in range(20):
+        config = TrainingSetsConfig()
+        train, test, neither = split_pairs([*PAIRS, *hops], PASSAGES, ALONE, config, seed=seed)
+        apart = documents(test)
+        assert len(test) == 6 and not any(one.further_ids for one in test)  # of 30, a fifth
+        for one in hops:
+            needed = {PASSAGES[i].document_id for i in one.passage_ids}
+            assert (one in train) == needed.isdisjoint(apart)
+        assert len(train) + len(test) + len(neither) == 30
+        assert {one.reason for one in neither} == {"needs a held-out document"}
+        assert {one.subject_id for one in neither} < {one.id for one in hops}
+
+
+def test_all_passages_of_a_multi_hop_question_are_gold() -> None:
+    asked = hop(GOLD, CORPUS[9])
+    mined = {
+        asked.id: Negatives(pair_id=asked.id, passage_ids=MINED[ASKED.id].passage_ids, scores=())
+    }
+    config = TrainingSetsConfig(contexts=4, embedder_negatives=1, reranker_negatives=1)
+    sets = build_training_sets([asked], [], PASSAGES, mined, config, seed=0)
+    assert [(row.positive, row.negatives) for row in sets.embedder] == [
+        (GOLD.text, (OTHERS[0].text,)),
+        (CORPUS[9].text, (OTHERS[0].text,)),
+    ]
+    assert len({row.id for row in sets.embedder}) == 2
+    assert [(row.passage, row.label) for row in sets.reranker] == [
+        (GOLD.text, 1.0),
+        (CORPUS[9].text, 1.0),
+        (OTHERS[0].text, 0.0),
+    ]
+    (row,) = sets.generator
+    contents = contents_of(row)
+    assert set(contents) == {GOLD.text, CORPUS[9].text, OTHERS[0].text, OTHERS[1].text}
+    cited = sorted(contents.index(text) + 1 for text in (GOLD.text, CORPUS[9].text))
+    assert row.completion == f"### Reference\n{cited[0]}, {cited[1]}\n\n### Answer\nboth"

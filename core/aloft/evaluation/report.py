@@ -95,7 +95,10 @@ class Section:
 
 # ---- rows for others' tables
 
-TEACHER_HEADER = ("teacher", "calls", "tokens in", "tokens out", "seconds", "pairs an hour")
+TEACHER_HEADER = (
+    *("teacher", "calls", "tokens in", "tokens out"),
+    *("seconds", "pairs an hour", "mended pairs"),
+)
 
 
 def teacher_rows(funnel: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -103,9 +106,15 @@ def teacher_rows(funnel: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     rows = []
     for stage in funnel:
         for name, account in stage.get("teacher", {}).items():
-            pace = stage.get("pairs_an_hour") if name == stage["stage"] else None
+            of_pairs = stage if name == stage["stage"] else {}
+            pace, mended = of_pairs.get("pairs_an_hour"), of_pairs.get("mended")
             counts = (account["calls"], account["tokens_in"], account["tokens_out"])
-            figures = [*map(_count, counts), f"{account['seconds']:,.1f}", _count(pace)]
+            figures = [
+                *map(_count, counts),
+                f"{account['seconds']:,.1f}",
+                _count(pace),
+                _count(mended),
+            ]
             rows.append((name, *figures))
     return rows
 

@@ -4,11 +4,12 @@ from aloft.models import Prompt
 from aloft.records import Message
 
 
-def ask_about(content: str, task: str, prefix: str) -> Prompt:
+def ask_about(content: str, task: str, prefix: str, *, further: str = "") -> Prompt:
     """The passage first and the task behind it: all tasks about a passage begin alike.
 
     What has read the passage for one of them (a prefix cache, kept keys and values) has read it
-    for the others.
+    for the others. A further passage stands between.
     """
-    user = f"### Text\n{content}\n\n### Task\n{task}"
+    second = f"\n\n### Second text\n{further}" if further else ""
+    user = f"### Text\n{content}{second}\n\n### Task\n{task}"
     return Prompt(messages=(Message(role="user", content=user),), prefix=prefix)

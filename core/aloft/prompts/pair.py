@@ -29,6 +29,13 @@ _INSTRUCT = (
     "never mention the text itself. Answer in a few words of the text. Write in {language}. Reply "
     "with two sections, ### Question and ### Answer."
 )
+_MULTI_HOP = (
+    "Write one question that nobody can answer from one of these two texts alone, because it takes "
+    "a fact of the first and a fact of the second, and its answer. Name the people, places and "
+    "things that the question is about, so that it is understood without the texts; never mention "
+    "the texts themselves. Answer in a few words. Write in {language}. Reply with two sections, "
+    "### Question and ### Answer."
+)
 KINDS: dict[Kind, str] = {
     "fact": "Ask for one fact: who, what, which, where or when.",
     "definition": "Ask what something is or means.",
@@ -63,14 +70,25 @@ def render_paper(content: str, *, language: str) -> Prompt:
 
 
 def render_instruct(
-    content: str, kind: Kind, *, language: str, style: Sequence[str] = ()
+    content: str, kind: Kind, *, language: str, style: Sequence[str] = (), further: str = ""
 ) -> Prompt:
-    """The passage, then what is wanted of it; `style` holds questions to be taken as a model."""
-    task = _INSTRUCT.format(kind=KINDS[kind], language=language)
+    """The passage, then what is wanted of it; all that is asked about it begins alike.
+
+    Args:
+        content: The passage.
+        kind: Of question; "multi_hop" asks about the further passage too.
+        language: To write in, in English.
+        style: Questions to be taken as a model.
+        further: The second passage of a multi-hop question.
+    """
+    if kind == "multi_hop":
+        task = _MULTI_HOP.format(language=language)
+    else:
+        task = _INSTRUCT.format(kind=KINDS[kind], language=language)
     if style:
         shown = "\n".join(f"- {question}" for question in style)
         task += f"\n\nAsk in the form and tone of these questions, but not about them:\n{shown}"
-    return ask_about(content, task, _PREFIX)
+    return ask_about(content, task, _PREFIX, further=further)
 
 
 def render_examples(title: str, focus: str, *, language: str) -> Prompt:
