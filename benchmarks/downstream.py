@@ -1,9 +1,10 @@
 """What the synthetic pairs are worth: parts trained on them, measured on human questions.
 
 `measure_downstream` trains the same parts, by the same settings, on the pairs of the paper's
-preset and on ours, with no more teacher tokens for ours than the paper's took. `measure_ablation`
-trains the embedder with all filters, with each left out, and with none. Both run from
-synthesis.py.
+preset and on ours, with no more teacher tokens for ours than the paper's took. The paper keeps what
+the teacher marks 8 or more; as a small model's marks may leave next to nothing, its pairs of all
+passages, without marks, are measured too. `measure_ablation` trains the embedder with the usual
+filters, with none, with each of them left out, and with those that are usually off.
 """
 
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloft.cli import shown_progress
-from aloft.config import FILTERS, RunConfig, check_config, load_config
+from aloft.config import FILTERS, FiltersConfig, RunConfig, check_config, load_config
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import System
 from aloft.evaluation.intervals import compare
@@ -43,58 +44,49 @@ def measure_downstream(folder: Path, config: RunConfig, file: Path | None) -> di
         for name in ("teacher", "generator", "embedder", "parts", "seed")
     }
     paper = load_config("paper", file, chosen)
+    unmarked = paper.ratings.model_copy(update={"method": "none"})
+    theirs = {"paper": paper, "paper, no marks": paper.model_copy(update={"ratings": unmarked})}
     values: dict[str, Values] = {}
     facts: dict[str, Any] = {}
-    values["paper"], facts["paper"] = _measure(folder, "paper", paper)
-    budget = facts["paper"]["tokens"]
+    for name, one in theirs.items():
+        values[name], facts[name] = _measure(folder, name, one)
+    budget = min(facts[name]["tokens"] for name in theirs)
     count = facts["paper"]["passages"]
     ours = _within(budget, _cost_of_pair(folder, config), count, config)
     values["ours"], facts["ours"] = _measure(folder, "ours", ours)
-    return {
-        **facts,
-        "comparisons": [
-            as_json(
-                compare(
-                    metric,
-                    values["paper"][metric],
-                    values["ours"][metric],
-                    resamples=config.evaluation.resamples,
-                    seed=config.seed,
-                )
-            )
-            for metric in values["ours"]
-        ],
-    }
+    comparisons = {name: _compare(values[name], values["ours"], config) for name in theirs}
+    for name, rows in comparisons.items():
+        for row in rows:
+            print(f"  {name:<16} -> ours  {shown(row)}", file=sys.stderr)
+    return {**facts, "comparisons": comparisons}
 
 
 def measure_ablation(folder: Path, config: RunConfig) -> dict[str, Any]:
-    """The embedder trained with all filters, with each left out, and with none.
+    """The embedder trained with the usual filters, with none, with one less and with one more.
 
     Pairs that `measure_downstream` had written in the folder are used again.
     """
     with suppress(DataError):
         config = read_config(folder / "ours")
-    variants: dict[str, tuple[str, ...]] = {"all": FILTERS, "none": ()}
-    variants |= {f"without {n}": tuple(f for f in FILTERS if f != n) for n in FILTERS}
+    usual = FiltersConfig().use
+    variants: dict[str, tuple[str, ...]] = {"the usual": usual, "none": ()}
+    variants |= {f"without {n}": tuple(f for f in usual if f != n) for n in usual}
+    variants |= {f"with {n}": (*usual, n) for n in FILTERS if n not in usual}
     values: dict[str, Values] = {}
     rows = []
     for variant, use in variants.items():
         filtered = config.model_dump() | {"filters": {"use": use}, "parts": ("embedder",)}
         values[variant], facts = _measure(folder, "ours", check_config(filtered))
-        row: dict[str, Any] = {"variant": variant, "pairs": facts["pairs"]}
-        for metric in _RETRIEVAL:
-            row[metric] = as_json(
-                compare(
-                    metric,
-                    values["all"][metric],
-                    values[variant][metric],
-                    resamples=config.evaluation.resamples,
-                    seed=config.seed,
-                )
-            )
-        print(f"  {variant:<24} {row['pairs']:5d} pairs  {shown(row['hit@10'])}", file=sys.stderr)
-        rows.append(row)
+        compared = _compare(values["the usual"], values[variant], config)
+        rows.append({"variant": variant, "pairs": facts["pairs"], "comparisons": compared})
+        print(f"  {variant:<24} {facts['pairs']:5d} pairs  {shown(compared[0])}", file=sys.stderr)
     return {"ablation": rows}
+
+
+def _compare(before: Values, after: Values, config: RunConfig) -> list[dict[str, Any]]:
+    """Each metric with its interval, question by question."""
+    how = {"resamples": config.evaluation.resamples, "seed": config.seed}
+    return [as_json(compare(metric, before[metric], after[metric], **how)) for metric in after]
 
 
 def shown(row: Mapping[str, Any]) -> str:

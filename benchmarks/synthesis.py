@@ -31,7 +31,7 @@ from aloft import ratings
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
 from aloft.cli import shown_progress
-from aloft.config import FILTERS, RatingsConfig, RunConfig, load_config
+from aloft.config import RatingsConfig, RunConfig, load_config, plain_name
 from aloft.errors import AloftError
 from aloft.machine import describe_machine
 from aloft.models import LanguageModel, Prompt, Reply
@@ -94,7 +94,7 @@ class PlainGenerate:
         from aloft.backends.device import best_device, has_bf16
         from aloft.backends.transformers import load_tokenizer
 
-        folder = Path(resolve_model(name))
+        folder = Path(resolve_model(plain_name(name)))
         self.fingerprint = name
         self._torch = torch
         self._tokenizer = load_tokenizer(folder)
@@ -262,11 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen |= {"parts": tuple(options.parts.split(","))}
     results = []
     try:
-        config = load_config(
-            options.preset,
-            options.config,
-            {**chosen, "seed": options.seed, "filters": {"use": FILTERS}},
-        )
+        config = load_config(options.preset, options.config, {**chosen, "seed": options.seed})
         with tempfile.TemporaryDirectory() as temporary:
             for name in options.sets.split(","):
                 print(name, file=sys.stderr)

@@ -157,14 +157,15 @@ class FiltersConfig(_Settings):
             an earlier one.
         gain: Of the filters that read the answer with the teacher, which are `needs_all` and
             `dependency`: least gain, in nats a token, in the answer's mean log-likelihood from
-            seeing what the question is said to need.
+            seeing what the question is said to need. Of 100 human questions of xquad_en 99 gain
+            0.5 or more from their passage, and 38 from the one beside it (a 0.5B model).
     """
 
     use: tuple[Filter, ...] = FILTERS[:-1]
     support: float = Field(default=0.5, gt=0, le=1)
     round_trip_depth: int = Field(default=10, ge=1)
     similarity: float = Field(default=0.8, gt=0, le=1)
-    gain: float = 0.1
+    gain: float = 0.5
 
 
 class LinksConfig(_Settings):
