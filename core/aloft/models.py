@@ -30,6 +30,9 @@ class Prompt:
         seed: Of a sampled reply, the prompt's own, so that no other prompt changes it; None:
             the reply is greedy. A host's model that takes no seed replies as it is set to.
         temperature: Of a sampled reply.
+        pattern: A regular expression for the whole reply behind the prefix, in what the dialects
+            have in common. An engine that can hold the model to it does (vLLM); to others it is
+            nothing.
     """
 
     messages: tuple[Message, ...]
@@ -37,6 +40,7 @@ class Prompt:
     is_plain: bool = False
     seed: int | None = None
     temperature: float = 0.7
+    pattern: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -251,7 +251,8 @@ def _behind_what_it_wrote(
         start = text
     else:
         return None
-    return replace(last.prompt, prefix=last.prompt.prefix + start)
+    # what is left of a pattern is not known
+    return replace(last.prompt, prefix=last.prompt.prefix + start, pattern="")
 
 
 def _by_a_seed(request: _Request, _last: _Attempt, _form: _Form, seed: int) -> Prompt:

@@ -1,5 +1,6 @@
 """Pairs: what is asked of the teacher, which replies are used, and which questions are kept."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -229,7 +230,25 @@ def test_a_question_without_an_answer_is_gone_on_with(
     assert isinstance(outcome, QAPair)
     assert (outcome.question, outcome.answer, outcome.tries) == ("Who is it?", "Mary Dunn", 2)
     plain, forced = teacher.asked
-    assert replace(forced, prefix=plain.prefix) == plain
+    assert replace(forced, prefix=plain.prefix, pattern=plain.pattern) == plain
+    assert plain.pattern and not forced.pattern
+
+
+@pytest.mark.parametrize(
+    ("config", "reply"),
+    [
+        (SHOWN, " Who is it?\nAnswer: Mary Dunn"),
+        (INSTRUCT, "Who is it?\n\n### Answer\nMary Dunn"),
+    ],
+)
+def test_what_keeps_the_pattern_of_a_request_can_be_read(config: PairsConfig, reply: str) -> None:
+    teacher = ScriptedTeacher(lambda _: reply)
+    (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
+    assert isinstance(outcome, QAPair)
+    pattern = teacher.asked[0].pattern
+    assert re.fullmatch(pattern, reply)
+    for other in (reply.split("\n")[0], f"{reply}\nWho else?", f"\n{reply}"):
+        assert not re.fullmatch(pattern, other)
 
 
 @pytest.mark.parametrize(

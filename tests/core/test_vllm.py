@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -343,16 +344,31 @@ def test_vllm_and_transformers_find_the_same_chances(
 
 
 @pytest.mark.model
-def test_vllm_and_transformers_find_replies_as_likely(
-    tuned: Any, folder: Path, adapter: Path, exact: None
-) -> None:
+def test_vllm_and_transformers_find_replies_as_likely(folder: Path, exact: None) -> None:
+    if not os.environ.get(PYTHON):
+        pytest.skip(f"{PYTHON} names no Python that has vLLM: make test-vllm")
     from aloft.backends.transformers import TransformersLanguageModel
+    from aloft.backends.vllm import VllmLanguageModel
 
     replies = ["9", " a a a", "Because it is.", "0123456789"]
-    expected = TransformersLanguageModel(str(folder), adapter).score_replies(PROMPTS, replies)
-    untuned = TransformersLanguageModel(str(folder)).score_replies(PROMPTS, replies)
-    assert np.abs(expected - untuned).max() > 0.1
-    assert tuned.score_replies(PROMPTS, replies) == pytest.approx(expected, abs=1e-3)
+    expected = TransformersLanguageModel(str(folder)).score_replies(PROMPTS, replies)
+    told = VllmLanguageModel(str(folder), dtype="float32").score_replies(PROMPTS, replies)
+    assert told == pytest.approx(expected, abs=1e-3)
+    assert np.ptp(expected) > 0.1
+
+
+@pytest.mark.model
+def test_vllm_holds_a_reply_to_its_pattern(tuned: Any) -> None:
+    free, held, drawn = (
+        replace(PROMPTS[0], pattern=pattern, seed=seed)
+        for pattern, seed in (("", None), ("[ab]{3} (so|no)", None), ("[ab]{3} (so|no)", 1))
+    )
+    replies = tuned.complete([free, held, drawn], max_new_tokens=24)
+    assert re.fullmatch("[ab]{3} (so|no)", replies[1].text)
+    assert re.fullmatch("[ab]{3} (so|no)", replies[2].text)
+    assert replies[1].is_finished
+    assert replies[0].text == tuned.complete([free], max_new_tokens=24)[0].text
+    assert not re.fullmatch("[ab]{3} (so|no)", replies[0].text)
 
 
 @pytest.mark.model

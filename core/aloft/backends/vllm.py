@@ -63,7 +63,7 @@ class VllmLanguageModel:
     go, or this process ends, all memory of the GPU is free again, which vLLM can not promise
     within one process. Rendering and tokenizing are done here, as for every local model.
 
-    Replies are greedy where a prompt has no seed, else drawn by it.
+    Replies are greedy where a prompt has no seed, else drawn by it; they keep a prompt's pattern.
 
     Args:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
@@ -140,7 +140,7 @@ class VllmLanguageModel:
         Nothing is likely after a prompt that is longer than vLLM reads: minus infinity.
 
         Raises:
-            ModelError: vLLM ended.
+            ModelError: vLLM ended, as it does on a processor where there is an adapter (0.32).
         """
         from aloft.backends.transformers import encode_text
 
@@ -261,10 +261,11 @@ def _lora_options(adapter: Path | None) -> dict[str, Any]:
 
 
 def _sampling(prompt: Prompt) -> dict[str, Any]:
+    held = {"pattern": prompt.pattern} if prompt.pattern else {}
     if prompt.seed is None:
-        return {"temperature": 0.0}
+        return {"temperature": 0.0, **held}
     seed = prompt.seed % 2**31
-    return {"temperature": prompt.temperature, "seed": seed, "top_k": _SAMPLED_FROM}
+    return {"temperature": prompt.temperature, "seed": seed, "top_k": _SAMPLED_FROM, **held}
 
 
 def _exchange(process: "subprocess.Popen[str]", line: str) -> str:

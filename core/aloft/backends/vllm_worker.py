@@ -58,12 +58,10 @@ class _Engine:
 
     def answer(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Token ids, the reason for their end, and what the first could have been."""
-        from vllm import SamplingParams
-
         told = [request["sampling"].pop("told", 0) for request in requests]
         outputs = self._vllm.generate(
             [{"prompt_token_ids": request["ids"]} for request in requests],
-            [SamplingParams(**request["sampling"]) for request in requests],
+            [_sampling(**request["sampling"]) for request in requests],
             lora_request=self._adapter,
             use_tqdm=False,
         )
@@ -73,9 +71,19 @@ class _Engine:
         ]
 
 
+def _sampling(pattern: str = "", **values: Any) -> Any:
+    from vllm import SamplingParams
+
+    if pattern:
+        from vllm.sampling_params import StructuredOutputsParams
+
+        values["structured_outputs"] = StructuredOutputsParams(regex=pattern)
+    return SamplingParams(**values)
+
+
 def _read_off(output: Any, last: int) -> list[float]:
     """Log-probabilities of a prompt's last tokens."""
-    ids = output.prompt_token_ids
+    ids = output.prompt_token_ids if last else []
     return [output.prompt_logprobs[i][ids[i]].logprob for i in range(len(ids) - last, len(ids))]
 
 

@@ -4,7 +4,9 @@ from aloft.models import Prompt
 from aloft.records import Message
 
 
-def ask_about(content: str, task: str, prefix: str, *, further: str = "") -> Prompt:
+def ask_about(
+    content: str, task: str, prefix: str, *, further: str = "", pattern: str = ""
+) -> Prompt:
     """The passage first and the task behind it: all tasks about a passage begin alike.
 
     What has read the passage for one of them (a prefix cache, kept keys and values) has read it
@@ -12,4 +14,5 @@ def ask_about(content: str, task: str, prefix: str, *, further: str = "") -> Pro
     """
     second = f"\n\n### Second text\n{further}" if further else ""
     user = f"### Text\n{content}{second}\n\n### Task\n{task}"
-    return Prompt(messages=(Message(role="user", content=user),), prefix=prefix)
+    messages = (Message(role="user", content=user),)
+    return Prompt(messages=messages, prefix=prefix, pattern=pattern)

@@ -51,6 +51,10 @@ _ANSWER_HEADING = re.compile(
 )
 _HEADING = re.compile(r"\n\s*(?:#{1,4}\s|\**Question\b)")
 
+# what a reply may be, for engines that can hold a model to it: a line each, none without end
+_PATTERN = r"[^\n]{4,400}\n\n### Answer\n[^\n]{1,600}"
+_EXAMPLES_PATTERN = r" [^\n]{4,400}\nAnswer: [^\n]{1,400}"
+
 EXAMPLE_QUESTIONS = frozenset(
     question for language in LANGUAGES.values() for _, _, question, _ in language.examples
 )
@@ -88,7 +92,7 @@ def render_instruct(
     if style:
         shown = "\n".join(f"- {question}" for question in style)
         task += f"\n\nAsk in the form and tone of these questions, but not about them:\n{shown}"
-    return ask_about(content, task, _PREFIX, further=further)
+    return ask_about(content, task, _PREFIX, further=further, pattern=_PATTERN)
 
 
 def render_examples(title: str, focus: str, *, language: str) -> Prompt:
@@ -109,6 +113,7 @@ def render_examples(title: str, focus: str, *, language: str) -> Prompt:
         ),
         prefix="Question:",
         is_plain=True,
+        pattern=_EXAMPLES_PATTERN,
     )
 
 
