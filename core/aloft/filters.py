@@ -6,7 +6,7 @@ an answer that stands there already, with and without the passages: read off, no
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,21 +35,20 @@ class Evidence:
         queries: Vectors of the questions; (pairs, dimensions), rows of length one.
         passages: The whole corpus.
         vectors: Vectors of the passages; (passages, dimensions), rows of length one.
-        golds: The places in the corpus of all passages that each pair needs, its own first.
-        read: Asks the teacher how likely replies are.
+        read: Asks the teacher how likely replies are; only filters that need it call it.
     """
 
     pairs: Sequence[QAPair]
     queries: Floats
     passages: Sequence[Passage]
     vectors: Floats
-    golds: Sequence[Sequence[int]]
     read: Reader
 
     @property
-    def sources(self) -> list[Passage]:
-        """The passage that each pair was written from, or the first of several."""
-        return [self.passages[columns[0]] for columns in self.golds]
+    def golds(self) -> list[list[int]]:
+        """Places in the corpus of all passages that each pair needs, its own first."""
+        known = {passage.id: column for column, passage in enumerate(self.passages)}
+        return [[known[i] for i in pair.passage_ids] for pair in self.pairs]
 
     @property
     def contents(self) -> list[list[str]]:
@@ -57,46 +56,29 @@ class Evidence:
         return [[self.passages[column].content for column in columns] for columns in self.golds]
 
     @property
+    def sources(self) -> list[Passage]:
+        """The passage that each pair was written from, or the first of several."""
+        return [self.passages[columns[0]] for columns in self.golds]
+
+    @property
     def languages(self) -> list[str | None]:
         """The language of each pair's passage; None where it has none that can be told."""
         spoken = {p.id: language_of(p.content) for p in {p.id: p for p in self.sources}.values()}
         return [spoken[passage.id] for passage in self.sources]
 
+    def only(self, rows: NDArray[np.intp]) -> "Evidence":
+        """The same of some pairs."""
+        return replace(self, pairs=[self.pairs[i] for i in rows], queries=self.queries[rows])
 
-def filter_pairs(
-    pairs: Sequence[QAPair],
-    passages: Sequence[Passage],
-    queries: Floats,
-    vectors: Floats,
-    read: Reader,
-    config: FiltersConfig,
-) -> tuple[list[QAPair], list[Rejection]]:
-    """Part the pairs that pass every filter in use from the others, both in order.
 
-    Args:
-        pairs: As written.
-        passages: The whole corpus.
-        queries: Vectors of the questions; (pairs, dimensions), rows of length one.
-        vectors: Vectors of the passages; (passages, dimensions), rows of length one.
-        read: Asks the teacher how likely replies are; only filters that need it call it.
-        config: The filters in use and their thresholds.
-    """
-    known = {passage.id: column for column, passage in enumerate(passages)}
-    golds = [[known[i] for i in pair.passage_ids] for pair in pairs]
-    left = np.arange(len(pairs))
+def filter_pairs(evidence: Evidence, config: FiltersConfig) -> tuple[list[QAPair], list[Rejection]]:
+    """Part the pairs that pass every filter in use from the others, both in order."""
+    pairs, left = evidence.pairs, np.arange(len(evidence.pairs))
     reasons: dict[int, str] = {}
     for name, (reason, passes) in _FILTERS.items():
         if name not in config.use or not len(left):
             continue
-        evidence = Evidence(
-            pairs=[pairs[i] for i in left.tolist()],
-            queries=queries[left],
-            passages=passages,
-            vectors=vectors,
-            golds=[golds[i] for i in left.tolist()],
-            read=read,
-        )
-        stays = passes(evidence, config)
+        stays = passes(evidence.only(left), config)
         reasons.update(dict.fromkeys(left[~stays].tolist(), reason))
         left = left[stays]
     dropped = [
@@ -183,7 +165,7 @@ def needs_all(evidence: Evidence, config: FiltersConfig) -> Stays:
 
     By the gain in the answer's mean log-likelihood from the passage that is missed least.
     """
-    return _gains_enough(evidence, config, lambda columns: len(columns) > 1)
+    return _gains_enough(evidence, config, lambda contents: len(contents) > 1)
 
 
 def depends_on_its_passage(evidence: Evidence, config: FiltersConfig) -> Stays:
@@ -191,17 +173,17 @@ def depends_on_its_passage(evidence: Evidence, config: FiltersConfig) -> Stays:
 
     An answer that the passage does not make likelier is either known to everybody or not in it.
     """
-    return _gains_enough(evidence, config, lambda columns: len(columns) == 1)
+    return _gains_enough(evidence, config, lambda contents: len(contents) == 1)
 
 
 def _gains_enough(
-    evidence: Evidence, config: FiltersConfig, concerns: Callable[[Sequence[int]], bool]
+    evidence: Evidence, config: FiltersConfig, concerns: Callable[[Sequence[str]], bool]
 ) -> Stays:
     """Whether the answer gains by each of its passages, of the pairs that are concerned."""
     stays = np.ones(len(evidence.pairs), bool)
     prompts, replies, owners = [], [], []
     for i, (pair, contents) in enumerate(zip(evidence.pairs, evidence.contents, strict=True)):
-        if not concerns(evidence.golds[i]):
+        if not concerns(contents):
             continue
         shown = [contents, *(contents[:j] + contents[j + 1 :] for j in range(len(contents)))]
         prompts += [answering.render(pair.question, some) for some in shown]

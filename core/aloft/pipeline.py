@@ -81,6 +81,7 @@ _ATTRIBUTES = {
 _PROMPTS = 3  # raised when a prompt's wording changes: journals of older wordings are not reused
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
+_SCORE_BATCH = 4096
 _TAUGHT = {  # what the teacher does, by stage
     "ratings": ("ratings",),
     "pairs": ("pairs", "pair_ratings"),
@@ -500,14 +501,14 @@ class Run:
         if self._is_done("filters", recipe):
             return self.folder.read_records("filtered.jsonl", QAPair)
         started = time.monotonic()
-        kept, dropped = filters.filter_pairs(
-            self.pairs,
-            self.passages,
-            self._question_vectors,
-            self._passage_vectors,
-            self._read,
-            config,
+        evidence = filters.Evidence(
+            pairs=self.pairs,
+            queries=self._question_vectors,
+            passages=self.passages,
+            vectors=self._passage_vectors,
+            read=self._read,
         )
+        kept, dropped = filters.filter_pairs(evidence, config)
         if not kept:
             raise DataError(
                 f"None of {len(self.pairs)} pairs passed the filters. See "
@@ -519,25 +520,42 @@ class Run:
 
     def _read(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
         """How likely the teacher finds replies; what it read before a kill is not read again."""
+        teacher = self._teacher
+        if not isinstance(teacher, ReadingModel):
+            raise ModelError(
+                "This teacher can not tell how likely an answer is. Leave dependency and needs_all "
+                "out of filters.use."
+            )
         journal = self.folder.journal("readings", recipe_of(self._teacher_id))
         keys = [recipe_of(*_as_json(p), r) for p, r in zip(prompts, replies, strict=True)]
-        missing = list({key: i for i, key in enumerate(keys) if key not in journal}.items())
-        for start in range(0, len(missing), _TEACHER_BATCH):
-            batch = missing[start : start + _TEACHER_BATCH]
-            teacher = self._teacher
-            if not isinstance(teacher, ReadingModel):
-                raise ModelError(
-                    "This teacher can not tell how likely an answer is. Leave dependency and "
-                    "needs_all out of filters.use."
-                )
-            with self._meter.apart():
-                asked = [prompts[i] for _, i in batch], [replies[i] for _, i in batch]
-                scores = teacher.score_replies(*asked)
-                told = [(key, float(x)) for (key, _), x in zip(batch, scores, strict=True)]
-                journal.add(told, note=to_json(self._meter.read()))
-            self._progress("reading answers", start + len(batch), len(missing))
+
+        def read(rows: Sequence[int]) -> list[float]:
+            asked = [prompts[i] for i in rows], [replies[i] for i in rows]
+            return list(map(float, teacher.score_replies(*asked)))
+
+        with self._meter.apart():
+            found = self._known(journal, keys, read, _TEACHER_BATCH, "reading answers")
         self._spent["readings"] = total(from_json(Spending, note) for note in journal.notes)
-        return np.array([journal[key] for key in keys], np.float32)
+        return np.array(found, np.float32)
+
+    def _known(
+        self,
+        journal: Journal,
+        keys: Sequence[str],
+        work: Callable[[Sequence[int]], Iterable[Any]],
+        size: int,
+        doing: str,
+    ) -> list[Any]:
+        """What the journal holds under the keys; what it lacks is worked out batch by batch."""
+        missing = list({key: i for i, key in enumerate(keys) if key not in journal}.items())
+        for start in range(0, len(missing), size):
+            batch = missing[start : start + size]
+            values = work([i for _, i in batch])
+            entries = [(key, value) for (key, _), value in zip(batch, values, strict=True)]
+            spent = self._meter.read()
+            journal.add(entries, note=to_json(spent) if spent.calls else None)
+            self._progress(doing, start + len(batch), len(missing))
+        return [journal[key] for key in keys]
 
     @property
     def _question_vectors(self) -> Floats:
@@ -793,31 +811,29 @@ class Run:
         """Scores of pairs: those known from another ranking are not worked out again."""
         model = self._model("reranker", which)
         journal = self.folder.journal("scores", recipe_of(self.models.fingerprint(model)))
+
+        def score(rows: Sequence[int]) -> list[float]:
+            scores = self.models.reranker(model).score([texts[i] for i in rows])
+            return list(map(float, scores))
+
         keys = [content_id(*pair) for pair in texts]
-        missing = {key: pair for key, pair in zip(keys, texts, strict=True) if key not in journal}
-        if missing:
-            scores = self.models.reranker(model).score(list(missing.values()))
-            journal.add(zip(missing, (float(score) for score in scores), strict=True))
-        return np.array([journal[key] for key in keys], np.float32)
+        found = self._known(journal, keys, score, _SCORE_BATCH, f"reranking ({which} reranker)")
+        return np.array(found, np.float32)
 
     def _reply(self, which: str, prompts: Sequence[Prompt], journal: Journal) -> list[str]:
         name = self.config.generator_model
         adapter = self.folder.path / "generator" if which == "tuned" else None
         weights = self.artifacts["generator"].fingerprint if adapter else ""
         base = self.models.fingerprint(name)
-        keys = [recipe_of(base, weights, _as_json(prompt)) for prompt in prompts]
-        missing = {k: p for k, p in zip(keys, prompts, strict=True) if k not in journal}
-        todo = list(missing.items())
-        for start in range(0, len(todo), _ANSWER_BATCH):
-            batch = todo[start : start + _ANSWER_BATCH]
+
+        def reply(rows: Sequence[int]) -> list[str]:
             model = self.models.language_model(name, adapter)
-            replies = model.complete(
-                [prompt for _, prompt in batch],
-                max_new_tokens=self.config.evaluation.max_new_tokens,
-            )
-            journal.add((key, r.text) for (key, _), r in zip(batch, replies, strict=True))
-            self._progress(f"answering ({which} generator)", start + len(batch), len(todo))
-        return [journal[key] for key in keys]
+            limit = self.config.evaluation.max_new_tokens
+            replies = model.complete([prompts[i] for i in rows], max_new_tokens=limit)
+            return [reply.text for reply in replies]
+
+        keys = [recipe_of(base, weights, _as_json(prompt)) for prompt in prompts]
+        return self._known(journal, keys, reply, _ANSWER_BATCH, f"answering ({which} generator)")
 
     @cached_property
     def report(self) -> dict[str, Any]:

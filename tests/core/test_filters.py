@@ -1,15 +1,16 @@
 """Filters: which pairs are worth training on, each by evidence that is worked out by hand."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from aloft.config import FILTERS, Filter, FiltersConfig
-from aloft.filters import filter_pairs
-from aloft.models import Prompt
+from aloft.filters import Evidence, filter_pairs
+from aloft.models import Floats, Prompt
 from aloft.prompts import answering
-from aloft.records import Passage, QAPair
+from aloft.records import Passage, QAPair, Rejection
 from aloft.testing import HashingEmbedder, ScriptedTeacher
 
 PORT = Passage(document_id="port", text="The port of Aberley has eleven berths.", start=0)
@@ -25,24 +26,37 @@ def likelihood(prompt: Prompt, reply: str) -> float:
 
 
 TOLD = ScriptedTeacher(lambda _: None, read=likelihood)
-read = TOLD.score_replies
 
 
 def pair(question: str, answer: str = "eleven berths", passage: Passage = PORT) -> QAPair:
     return QAPair(passage_id=passage.id, question=question, answer=answer)
 
 
+def filtered(
+    pairs: Sequence[QAPair],
+    corpus: Sequence[Passage],
+    config: FiltersConfig,
+    vectors: tuple[Floats, Floats] | None = None,
+) -> tuple[list[QAPair], list[Rejection]]:
+    """The filters' verdicts; vectors of questions and passages are those of their words."""
+    embedder = HashingEmbedder()
+    queries, passages = vectors or (
+        embedder.encode_queries([one.question for one in pairs]),
+        embedder.encode_passages([one.content for one in corpus]),
+    )
+    evidence = Evidence(
+        pairs=pairs,
+        queries=queries,
+        passages=corpus,
+        vectors=passages,
+        read=TOLD.score_replies,
+    )
+    return filter_pairs(evidence, config)
+
+
 def reasons(pairs: list[QAPair], *use: Filter, **settings: Any) -> list[str | None]:
     """Why each pair is dropped; None where it stays."""
-    embedder = HashingEmbedder()
-    kept, dropped = filter_pairs(
-        pairs,
-        CORPUS,
-        embedder.encode_queries([one.question for one in pairs]),
-        embedder.encode_passages([one.content for one in CORPUS]),
-        read,
-        FiltersConfig(use=use, **settings),
-    )
+    kept, dropped = filtered(pairs, CORPUS, FiltersConfig(use=use, **settings))
     why = {one.subject_id: one.reason for one in dropped}
     assert [one.id for one in pairs if one.id not in why] == [one.id for one in kept]
     assert all(one.stage == "filters" for one in dropped)
@@ -106,10 +120,7 @@ LONG = "The harbour lies on the coast and has eleven berths, all of them for rat
 )
 def test_a_pair_speaks_the_language_of_its_passage(question: str, answer: str, stays: bool) -> None:
     asked = pair(question, answer, HAFEN)
-    vector = HashingEmbedder().encode_queries(["x"])
-    kept, dropped = filter_pairs(
-        [asked], [HAFEN], vector, vector, read, FiltersConfig(use=("language",))
-    )
+    kept, dropped = filtered([asked], [HAFEN], FiltersConfig(use=("language",)))
     assert bool(kept) is stays
     assert stays or dropped[0].reason == "in another language than its passage"
 
@@ -130,9 +141,7 @@ def test_a_question_does_not_point_at_the_text(question: str, stays: bool) -> No
 def test_a_title_supports_an_answer_too() -> None:
     titled = Passage(document_id="a", text="It has berths.", start=0, title="Aberley")
     asked = pair("Which port?", "Aberley", titled)
-    vector = HashingEmbedder().encode_queries(["x"])
-    config = FiltersConfig(use=("support",))
-    assert filter_pairs([asked], [titled], vector, vector, read, config)[0] == [asked]
+    assert filtered([asked], [titled], FiltersConfig(use=("support",)))[0] == [asked]
 
 
 def test_a_question_finds_the_passage_that_it_was_written_from() -> None:
@@ -153,7 +162,7 @@ def test_words_or_vectors_suffice_to_find_a_passage() -> None:
     config = FiltersConfig(use=("round_trip",), round_trip_depth=1)
 
     def stays(question: QAPair, row: int) -> bool:
-        return bool(filter_pairs([question], CORPUS, away[[row]], away, read, config)[0])
+        return bool(filtered([question], CORPUS, config, (away[[row]], away))[0])
 
     assert stays(asked, 2)  # by its words, though its vector is the tide's
     assert stays(pair("Xyzzy?"), 0)  # by its vector
@@ -196,10 +205,7 @@ def test_without_filters_everything_stays() -> None:
 
 def test_a_rejection_shows_what_was_dropped() -> None:
     asked = pair("What are eleven berths?")
-    vector = HashingEmbedder().encode_queries(["x"])
-    _, (dropped,) = filter_pairs(
-        [asked], [PORT], vector, vector, read, FiltersConfig(use=("leak",))
-    )
+    _, (dropped,) = filtered([asked], [PORT], FiltersConfig(use=("leak",)))
     assert dropped.detail == "What are eleven berths? | eleven berths"
 
 
