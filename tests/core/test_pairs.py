@@ -246,7 +246,7 @@ def test_what_keeps_the_pattern_of_a_request_can_be_read(config: PairsConfig, re
     (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
     assert isinstance(outcome, QAPair)
     pattern = teacher.asked[0].pattern
-    assert re.fullmatch(pattern, reply)
+    assert re.fullmatch(pattern, reply) and re.fullmatch(pattern, f"{reply}\n\n")
     for other in (reply.split("\n")[0], f"{reply}\nWho else?", f"\n{reply}"):
         assert not re.fullmatch(pattern, other)
 

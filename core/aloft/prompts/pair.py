@@ -51,9 +51,10 @@ _ANSWER_HEADING = re.compile(
 )
 _HEADING = re.compile(r"\n\s*(?:#{1,4}\s|\**Question\b)")
 
-# what a reply may be, for engines that can hold a model to it: a line each, none without end
-_PATTERN = r"[^\n]{4,400}\n\n### Answer\n[^\n]{1,600}"
-_EXAMPLES_PATTERN = r" [^\n]{4,400}\nAnswer: [^\n]{1,400}"
+# what a reply may be, for engines that can hold a model to it: a line each, none without end; the
+# empty line is how models end, and where it is forbidden they write on
+_PATTERN = r"[^\n]{4,400}\n\n### Answer\n[^\n]{1,600}(\n\n)?"
+_EXAMPLES_PATTERN = r" [^\n]{4,400}\nAnswer: [^\n]{1,400}(\n\n)?"
 
 EXAMPLE_QUESTIONS = frozenset(
     question for language in LANGUAGES.values() for _, _, question, _ in language.examples

@@ -35,7 +35,6 @@ _DIGIT = (
     "menus, boilerplate, fragments) to 9 (dense with facts worth asking about). The language of "
     "the text does not matter."
 )
-_PATTERN = "10|[0-9]"
 _NUMBER = re.compile(r"[\s\[\(\*]*(\d+(?:\.\d+)?)")
 
 
@@ -55,7 +54,6 @@ def render(
             Message(role="user", content=body),
         ),
         prefix=PREFIX[criterion],
-        pattern=_PATTERN,
     )
 
 
