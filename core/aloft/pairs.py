@@ -20,6 +20,7 @@ from aloft.records import Passage, QAPair, Rejection
 _STAGE = "pairs"
 _FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can still ask about
 _SHORTEST_FOCUS = 40
+_DENSE = re.compile("[぀-ヿ㐀-鿿豈-﫿가-힯]")  # a character says what three letters say
 _TITLE_CHARACTERS = 80
 _CHARACTERS_A_PAIR = 400
 _PARTNERS = 5  # nearest passages, of which the partner of a multi-hop question is drawn
@@ -84,7 +85,8 @@ def generate_pairs(
 
 def count_pairs(passage: Passage, config: PairsConfig) -> int:
     """How many pairs a passage is asked for: as said, or by its length."""
-    return config.per_passage or max(1, min(8, round(len(passage.text) / _CHARACTERS_A_PAIR)))
+    letters = len(passage.text) * _letters_a_character(passage.text)
+    return config.per_passage or max(1, min(8, round(letters / _CHARACTERS_A_PAIR)))
 
 
 def choose_kinds(
@@ -115,8 +117,10 @@ def choose_kinds(
 
 def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
     """Draw spans of one or two sentences from a passage, in reading order."""
-    chunks = [" ".join(c.split()) for c in TextSplitter(_FOCUS_CHARACTERS).chunks(passage.text)]
-    long_enough = [i for i, chunk in enumerate(chunks) if len(chunk) >= _SHORTEST_FOCUS]
+    letters = _letters_a_character(passage.text)
+    low, high = (round(limit / letters) for limit in _FOCUS_CHARACTERS)
+    chunks = [" ".join(chunk.split()) for chunk in TextSplitter((low, high)).chunks(passage.text)]
+    long_enough = [i for i, chunk in enumerate(chunks) if len(chunk) * letters >= _SHORTEST_FOCUS]
     if not long_enough:
         return [" ".join(passage.text.split())]
     rng = rng_for(seed, _STAGE, passage.id)
@@ -151,6 +155,11 @@ def choose_partners(
             drawn = rng_for(seed, "partner", passage.id).choice(others)
             partners[passage.id] = passages[drawn]
     return partners
+
+
+def _letters_a_character(text: str) -> float:
+    """How many letters of an alphabet say as much as one of the text's characters; from 1 to 3."""
+    return 1 + 2 * len(_DENSE.findall(text)) / max(1, len(text))
 
 
 def select_passages(
@@ -213,6 +222,7 @@ def leaks(question: str, answer: str) -> bool:
 class _Request:
     passage: Passage
     prompt: Prompt
+    answer_heading: str = prompts.ANSWER_HEADING
     kind: str = ""
     focus: str = ""
     further_ids: tuple[str, ...] = ()
@@ -222,7 +232,6 @@ class _Request:
 class _Form:
     parse: Callable[[str], tuple[str, str] | None]
     stop: tuple[str, ...]
-    answer_heading: str
     rounds: tuple["_Round", ...]
 
 
@@ -241,12 +250,12 @@ def _plainly(request: _Request, _last: _Attempt, _form: _Form, _seed: int) -> Pr
 
 
 def _behind_what_it_wrote(
-    _request: _Request, last: _Attempt, form: _Form, _seed: int
+    request: _Request, last: _Attempt, form: _Form, _seed: int
 ) -> Prompt | None:
     """Go on in an answer that was cut, or behind the heading where only the answer is missing."""
     text, is_whole = last.reply.text, last.reply.is_finished
     if is_whole and _LONE_QUESTION.fullmatch(text):
-        start = f"{text.rstrip()}{form.answer_heading}"
+        start = f"{text.rstrip()}{request.answer_heading}"
     elif not is_whole and form.parse(text) is not None:
         start = text
     else:
@@ -267,11 +276,9 @@ _MENDED: tuple[_Round, ...] = (
     *(_by_a_seed, _behind_what_it_wrote),
 )
 _FORMS = {
-    "paper": _Form(prompts.parse_headings, (), prompts.ANSWER_HEADING, (_plainly,)),
-    "instruct": _Form(
-        prompts.parse_headings, prompts.STOP_INSTRUCT, prompts.ANSWER_HEADING, _MENDED
-    ),
-    "examples": _Form(prompts.parse_examples, prompts.STOP_EXAMPLES, prompts.ANSWER_LINE, _MENDED),
+    "paper": _Form(prompts.parse_headings, (), (_plainly,)),
+    "instruct": _Form(prompts.parse_headings, prompts.STOP_INSTRUCT, _MENDED),
+    "examples": _Form(prompts.parse_examples, prompts.STOP_EXAMPLES, _MENDED),
 }
 
 
@@ -286,10 +293,13 @@ def _requests(
     if config.form == "paper":
         return [_Request(passage, prompts.render_paper(content, language=language))]
     if config.form == "examples":
-        topic = _topic(passage)
+        spoken, topic = code or "", _topic(passage)
         return [
             _Request(
-                passage, prompts.render_examples(topic, focus, language=code or ""), focus=focus
+                passage,
+                prompts.render_examples(topic, focus, language=spoken),
+                answer_heading=prompts.answer_line(spoken),
+                focus=focus,
             )
             for focus in choose_focuses(passage, count, seed=seed)
         ]

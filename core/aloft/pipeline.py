@@ -78,7 +78,7 @@ _ATTRIBUTES = {
     "train": "artifacts",
     "evaluate": "report",
 }
-_PROMPTS = 3  # raised when a prompt's wording changes: journals of older wordings are not reused
+_PROMPTS = 4  # raised when a prompt's wording changes: journals of older wordings are not reused
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
 _SCORE_BATCH = 4096

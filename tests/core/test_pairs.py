@@ -139,6 +139,16 @@ def test_a_long_passage_is_asked_about_more_often(characters: int, count: int) -
     assert count_pairs(passage, PairsConfig(per_passage=4)) == 4
 
 
+def test_a_character_that_says_more_than_a_letter_counts_for_more() -> None:
+    # of 300 characters Chinese says what 900 letters say: two pairs, and spans a third as long
+    chinese = replace(PORT, text="港口有十一个泊位，引航员名叫玛丽·邓恩。" * 15)
+    assert len(chinese.text) == 300
+    assert count_pairs(chinese, PairsConfig()) == 2
+    assert max(map(len, choose_focuses(chinese, 9, seed=0))) <= 105 < 280
+    latin = replace(PORT, text=(SPAN + " ") * 12)
+    assert 105 < max(map(len, choose_focuses(latin, 9, seed=0))) <= 280
+
+
 def test_examples_read_question_and_answer_from_a_focus() -> None:
     teacher = ScriptedTeacher(lambda _: " Who is the  pilot?\nAnswer: mary DUNN.")
     (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)

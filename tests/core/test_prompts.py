@@ -1,5 +1,7 @@
 """Prompts: what goes out, and what is read from replies that keep the form and that do not."""
 
+import re
+
 import pytest
 
 from aloft.prompts import citation, pair, rating
@@ -105,13 +107,16 @@ def test_a_pair_is_read_from_two_headings(reply: str, expected: tuple[str, str] 
 def test_examples_stand_before_the_focus_without_a_chat(language: str, shown_in: str) -> None:
     prompt = pair.render_examples("Harbour", "It has 11 berths.", language=language)
     examples, task = prompt.messages
+    labels = LANGUAGES[shown_in].labels
     assert prompt.is_plain
-    assert prompt.prefix == "Question:"
-    assert task.content == "Topic: Harbour\nText: It has 11 berths.\n"
-    for topic, text, question, answer in LANGUAGES[shown_in].examples:
-        shown = f"Topic: {topic}\nText: {text}\nQuestion: {question}\nAnswer: {answer}\n\n"
+    assert prompt.prefix == f"{labels[2]}:"
+    assert task.content == f"{labels[0]}: Harbour\n{labels[1]}: It has 11 berths.\n"
+    assert pair.answer_line(language) == f"\n{labels[3]}:"
+    assert re.fullmatch(prompt.pattern, f" How many?\n{labels[3]}: 11")
+    for one in LANGUAGES[shown_in].examples:
+        shown = "\n".join(f"{label}: {value}" for label, value in zip(labels, one, strict=True))
         assert shown in examples.content
-        assert answer in text  # an example keeps the rule that it shows
+        assert one[3] in one[1]  # an example keeps the rule that it shows
     assert examples.content.endswith("\n\n")
 
 
@@ -121,7 +126,10 @@ def test_examples_stand_before_the_focus_without_a_chat(language: str, shown_in:
         (" How many\tberths?\nAnswer: 11", ("How many berths?", "11")),
         (" How many?\nAnswer:\n 11\nand more", ("How many?", "11")),
         (" How many?", None),
-        (" How many? Answer: 11", None),  # not on its own line
+        (" How many? Answer: 11", ("How many?", "11")),  # small models forget the line's end
+        (" How many berths Answer: 11", None),
+        (" 有几个泊位？答案：十一", ("有几个泊位？", "十一")),
+        (" Wie viele?\nAntwort: elf", ("Wie viele?", "elf")),
         ("\nAnswer: 11", None),
         (" How many?\nAnswer: ", None),
     ],

@@ -54,15 +54,20 @@ _HEADING = re.compile(r"\n\s*(?:#{1,4}\s|\**Question\b)")
 # what a reply may be, for engines that can hold a model to it: a line each, none without end; the
 # empty line is how models end, and where it is forbidden they write on
 _PATTERN = r"[^\n]{4,400}\n\n### Answer\n[^\n]{1,600}(\n\n)?"
-_EXAMPLES_PATTERN = r" [^\n]{4,400}\nAnswer: [^\n]{1,400}(\n\n)?"
+_EXAMPLES_PATTERN = r" [^\n]{{4,400}}\n{answer}: [^\n]{{1,400}}(\n\n)?"
 
 EXAMPLE_QUESTIONS = frozenset(
     question for language in LANGUAGES.values() for _, _, question, _ in language.examples
 )
 ANSWER_HEADING = "\n\n### Answer\n"
-ANSWER_LINE = "\nAnswer:"
 STOP_INSTRUCT = ("### Question",)  # a second pair is not asked for
-STOP_EXAMPLES = ("\n\n", "\nTopic:", "\nText:", "\nQuestion:")
+STOP_EXAMPLES = ("\n\n", *(f"\n{label}:" for label in LANGUAGES["en"].labels[:3]))
+# small models put the answer's label behind the question mark, and the colon of their script
+_ANSWER_LABEL = re.compile(
+    r"(?:\n\s*|(?<=[?？؟])\s*)(?:"
+    + "|".join(sorted({re.escape(language.labels[3]) for language in LANGUAGES.values()}))
+    + r")\s*[:：]"
+)
 
 
 def render_paper(content: str, *, language: str) -> Prompt:
@@ -99,22 +104,23 @@ def render_instruct(
 def render_examples(title: str, focus: str, *, language: str) -> Prompt:
     """Worked examples, then the focus span; the model writes the question and the answer.
 
-    The examples are in the language of the code, or in English where there are none in it.
+    Examples and labels are in the language of the code, or in English where there are none in it.
     """
     known = LANGUAGES.get(language, LANGUAGES["en"])
+    topic, text, question, answer = known.labels
     shown = [
-        f"Topic: {topic}\nText: {text}\nQuestion: {question}\nAnswer: {answer}\n\n"
-        for topic, text, question, answer in known.examples
+        f"{topic}: {one[0]}\n{text}: {one[1]}\n{question}: {one[2]}\n{answer}: {one[3]}\n\n"
+        for one in known.examples
     ]
-    task = f"Topic: {title}\nText: {focus}\n"
+    task = f"{topic}: {title}\n{text}: {focus}\n"
     return Prompt(
         messages=(
             Message(role="user", content="".join(shown)),
             Message(role="user", content=task),
         ),
-        prefix="Question:",
+        prefix=f"{question}:",
         is_plain=True,
-        pattern=_EXAMPLES_PATTERN,
+        pattern=_EXAMPLES_PATTERN.format(answer=re.escape(answer)),
     )
 
 
@@ -128,8 +134,13 @@ def parse_headings(reply: str) -> tuple[str, str] | None:
 
 def parse_examples(reply: str) -> tuple[str, str] | None:
     """(question, answer), or None where the reply does not keep the form."""
-    question, heading, rest = reply.partition("\nAnswer:")
-    return _both(question, rest.strip().split("\n")[0]) if heading else None
+    question, *rest = _ANSWER_LABEL.split(reply, maxsplit=1)
+    return _both(question, rest[0].strip().split("\n")[0]) if rest else None
+
+
+def answer_line(language: str) -> str:
+    """What stands between question and answer in worked examples of a language."""
+    return f"\n{LANGUAGES.get(language, LANGUAGES['en']).labels[3]}:"
 
 
 def _both(question: str, answer: str) -> tuple[str, str] | None:
