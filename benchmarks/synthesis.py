@@ -51,21 +51,22 @@ def measure_quality(
         written = [to_dict(pair) for pair in run.pairs]
     stages = {row["stage"]: row for row in read_funnel(out / "run")}
     lost, dropped = stages["pairs"]["dropped"], stages["filters"]["dropped"]
-    repeated = sum(n for reason, n in lost.items() if reason.startswith("asked "))
-    unusable = sum(lost.values()) - repeated
-    asked = len(written) + repeated + unusable
+    unusable = sum(lost.get(reason, 0) for reason in UNUSABLE)
+    asked = len(written) + sum(lost.values())
     return {
         "documents": sizes["documents"],
         "asked": asked,
         "unusable": unusable,
         "unusable_share": round(unusable / asked, 5),
         "second_tries": sum(pair["tries"] > 1 for pair in written),
-        "repeated": repeated,
         "passed": stages["filters"]["kept"],
         "passed_share": round(stages["filters"]["kept"] / asked, 4),
         "dropped": {**lost, **dropped},
         "examples": written[:5],
     }
+
+
+UNUSABLE = ("reply was cut", "unreadable reply", "repeats an example")
 
 
 def to_dict(pair: QAPair) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from aloft.pairs import (
     choose_focuses,
     choose_kinds,
     choose_partners,
+    copies,
     count_pairs,
     drop_repeated_questions,
     drop_stale,
@@ -203,6 +204,41 @@ def test_a_bad_reply_is_kept_as_the_reason(
     reply: str | None, config: PairsConfig, expected: Rejection
 ) -> None:
     assert written(reply, config) == expected
+
+
+TWENTY = " ".join(f"w{i}" for i in range(20))
+
+
+@pytest.mark.parametrize(
+    ("question", "is_copy"),
+    [
+        ("The port of Aberley has ELEVEN berths?", True),
+        ("its pilot is called Mary Dunn?", True),
+        ("What is the port of Aberley?", False),
+        ("Is its pilot called Mary Dunn?", False),  # turned round
+        (f"Why {TWENTY.removesuffix(' w19')}?", True),  # 19 of 20 words in a row
+        (f"Why so {TWENTY.removesuffix(' w18 w19')}?", False),  # 18 of 20
+        (f"{TWENTY} {TWENTY}", False),  # not in a row
+        ("?", False),
+    ],
+)
+def test_a_sentence_with_a_question_mark_is_a_copy(question: str, is_copy: bool) -> None:
+    assert copies(question, f"{SPAN} {TWENTY}") == is_copy
+
+
+def test_a_copied_sentence_is_asked_about_once_more_and_then_dropped() -> None:
+    copied = f" {SPAN[:-1]}?\nAnswer: Mary Dunn"
+    teacher = ScriptedTeacher(lambda _: copied)
+    (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)
+    assert outcome == rejected("question copies the text", copied)
+    assert [prompt.seed is None for prompt in teacher.asked] == [True, False]
+    good = " Who is the pilot?\nAnswer: Mary Dunn"
+    teacher = ScriptedTeacher(lambda p: copied if p.seed is None else good)
+    (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)
+    assert isinstance(outcome, QAPair) and outcome.tries == 2
+    paper = f"{SPAN}\n### Answer\nMary Dunn"  # whose form keeps what it gets
+    (outcome,) = generate_pairs([PORT], ScriptedTeacher(lambda _: paper), PAPER, seed=0)
+    assert isinstance(outcome, QAPair)
 
 
 def test_a_cut_reply_is_not_used_though_it_could_be_read() -> None:
