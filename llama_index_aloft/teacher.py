@@ -41,7 +41,7 @@ class LlamaIndexTeacher:
     def _ask(self, prompt: Prompt, stop: Sequence[str]) -> Reply:
         if prompt.is_plain:
             completion = self._llm.complete(plain_text(prompt), formatted=True, **self._options)
-            return read_reply(completion.text, prompt, stop, _facts(completion))
+            return read_reply(completion.text, prompt, stop, _facts(completion), goes_on=True)
         messages = [
             ChatMessage(role=MessageRole(turn.role), content=turn.content) for turn in turns(prompt)
         ]

@@ -41,7 +41,12 @@ def plain_text(prompt: Prompt) -> str:
 
 
 def read_reply(
-    text: str, prompt: Prompt, stop: Sequence[str] = (), facts: Mapping[str, Any] | None = None
+    text: str,
+    prompt: Prompt,
+    stop: Sequence[str] = (),
+    facts: Mapping[str, Any] | None = None,
+    *,
+    goes_on: bool = False,
 ) -> Reply:
     """The reply in a host's text: without the prefix, where it was repeated, and the stop string.
 
@@ -50,15 +55,18 @@ def read_reply(
         prompt: What it was asked.
         stop: The reply ends before any of these.
         facts: What the host tells about the reply; a known reason for its end is looked up there.
+        goes_on: Whether the host went on from the prefix, as it does with plain text.
     """
     text = text.replace(_JOINER, "")
     bare = text.lstrip()
     prefix = prompt.prefix.strip()
-    if prefix and bare.startswith(prefix):
+    repeats_it = bool(prefix) and bare.startswith(prefix)
+    if repeats_it:
         text = bare.removeprefix(prefix).removeprefix("\n")
     places = [place for place in (text.find(string) for string in stop) if place >= 0]
     reasons = [str((facts or {}).get(name, "")).lower() for name in _REASONS]
     return Reply(
         text=text[: min(places)] if places else text,
         is_finished=bool(places) or _CUT.isdisjoint(reasons),
+        is_anew=not (goes_on or repeats_it),
     )

@@ -52,12 +52,15 @@ class Reply:
         is_finished: False where the reply ran into `max_new_tokens` and was cut.
         prompt_tokens: Tokens read; 0 where the model tells no counts.
         new_tokens: Tokens written.
+        is_anew: True where the model could not be made to go on from the prompt's prefix, so that
+            the text may begin as it would have without it; a host's model is of that kind.
     """
 
     text: str
     is_finished: bool
     prompt_tokens: int = 0
     new_tokens: int = 0
+    is_anew: bool = False
 
 
 @runtime_checkable

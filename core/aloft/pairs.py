@@ -29,6 +29,7 @@ _CHARACTERS_A_PAIR = 400
 _PARTNERS = 5  # nearest passages, of which the partner of a multi-hop question is drawn
 _DIGIT = re.compile(r"\d")
 _NO_PARTNERS: Mapping[str, Passage] = MappingProxyType({})
+_HALF_A_CHARACTER = "\ufffd"  # where the limit cut one that is several tokens long
 _LONE_QUESTION = re.compile(r"\s*[^\n]+[?？؟;]\s*")  # the last is the Greek mark
 
 
@@ -43,12 +44,12 @@ def generate_pairs(
     """Yield the pairs of each passage, or the reason why one is missing.
 
     A reply that was cut, does not keep the form or copies a sentence for its question is never
-    used. One whose answer was cut is gone
-    on with where it ended, a question without an answer behind the answer's heading; whatever
-    still can not be used is asked once more, with a reply drawn by a seed of the request's own
-    instead of the greedy one. With "examples" an answer that its focus span does not hold, or that
-    the question holds already, is replaced by the span itself: small models ask better than they
-    answer, and the span does hold the answer.
+    used. One that was cut is gone on with where it ended, and a question without an answer behind
+    the answer's heading, where the model can be made to; whatever still can not be used is asked
+    once more, with a reply drawn by a seed of the request's own instead of the greedy one. With
+    "examples" an answer that its focus span does not hold, or that the question holds already, is
+    replaced by the span itself: small models ask better than they answer, and the span does hold
+    the answer.
 
     Args:
         passages: To be asked about.
@@ -266,18 +267,20 @@ def _plainly(request: _Request, _last: _Attempt, _form: _Form, _seed: int) -> Pr
 
 
 def _behind_what_it_wrote(
-    request: _Request, last: _Attempt, form: _Form, _seed: int
+    request: _Request, last: _Attempt, _form: _Form, _seed: int
 ) -> Prompt | None:
-    """Go on in an answer that was cut, or behind the heading where only the answer is missing."""
-    text, is_whole = last.reply.text, last.reply.is_finished
-    if is_whole and _LONE_QUESTION.fullmatch(text):
-        start = f"{text.rstrip()}{request.answer_heading}"
-    elif not is_whole and form.parse(text) is not None:
+    """Go on where a reply was cut, or behind the answer's heading where only that is missing."""
+    text = last.reply.text.rstrip(_HALF_A_CHARACTER)
+    if last.reply.is_anew or not text:
+        return None
+    if not last.reply.is_finished:
         start = text
+    elif _LONE_QUESTION.fullmatch(text):
+        start = f"{text.rstrip()}{request.answer_heading}"
     else:
         return None
     # what is left of a pattern is not known
-    return replace(last.prompt, prefix=last.prompt.prefix + start, pattern="")
+    return replace(last.prompt, prefix=request.prompt.prefix + start, pattern="")
 
 
 def _by_a_seed(request: _Request, _last: _Attempt, _form: _Form, seed: int) -> Prompt:
@@ -287,10 +290,10 @@ def _by_a_seed(request: _Request, _last: _Attempt, _form: _Form, seed: int) -> P
     return replace(request.prompt, seed=rng.getrandbits(31))
 
 
-_MENDED: tuple[_Round, ...] = (
-    *(_plainly, _behind_what_it_wrote),
-    *(_by_a_seed, _behind_what_it_wrote),
-)
+# scripts that a tokenizer cuts small take several times the tokens of English: the few replies that
+# a limit cuts are gone on with, instead of a limit for all that is the longest's
+_FURTHER: tuple[_Round, ...] = (_behind_what_it_wrote,) * 3
+_MENDED: tuple[_Round, ...] = (_plainly, *_FURTHER, _by_a_seed, *_FURTHER)
 _FORMS = {
     "paper": _Form(prompts.parse_headings, (), is_mended=False),
     "instruct": _Form(prompts.parse_headings, prompts.STOP_INSTRUCT, is_mended=True),
@@ -357,8 +360,8 @@ def _ask(
             list(todo.values()), max_new_tokens=max_new_tokens, stop=form.stop
         )
         for (i, prompt), reply in zip(todo.items(), replies, strict=True):
-            forced = prompt.prefix.removeprefix(requests[i].prompt.prefix)
-            if form.parse(reply.text) is None:  # a host that can not be forced begins anew
+            if not reply.is_anew:
+                forced = prompt.prefix.removeprefix(requests[i].prompt.prefix)
                 reply = replace(reply, text=forced + reply.text)
             attempts[i] = _Attempt(prompt, reply, attempts[i].tries + 1)
     return attempts

@@ -29,7 +29,22 @@ def test_a_repeated_prefix_is_dropped(text: str) -> None:
 def test_a_reply_ends_before_the_first_stop_string() -> None:
     reply = read_reply("one\n\ntwo", PROMPT, ("two", "\n\n"), {"finish_reason": "length"})
 
-    assert reply == Reply(text="one", is_finished=True)  # what was cut lay behind the stop
+    # what was cut lay behind the stop
+    assert reply == Reply(text="one", is_finished=True, is_anew=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "goes_on", "is_anew"),
+    [
+        ("Why?", False, True),
+        (f"{PROMPT.prefix}Why?", False, False),  # it repeats what it was to begin with
+        ("Why?", True, False),
+    ],
+)
+def test_a_reply_begins_anew_unless_the_host_goes_on(
+    text: str, goes_on: bool, is_anew: bool
+) -> None:
+    assert read_reply(text, PROMPT, goes_on=goes_on).is_anew is is_anew
 
 
 @pytest.mark.parametrize(

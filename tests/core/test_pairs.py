@@ -242,9 +242,10 @@ def test_a_copied_sentence_is_asked_about_once_more_and_then_dropped() -> None:
 
 
 def test_a_cut_reply_is_not_used_though_it_could_be_read() -> None:
-    teacher = CutTeacher(lambda _: "Who?\n\n### Answer\nMary")
+    whole = "Who?\n\n### Answer\nMary"
+    teacher = CutTeacher(lambda p: "" if whole in p.prefix else whole)
     (outcome,) = generate_pairs([PORT], teacher, INSTRUCT, seed=0)
-    assert outcome == rejected("reply was cut", "Who?\n\n### Answer\nMary")
+    assert outcome == rejected("reply was cut", whole)
 
 
 @pytest.mark.parametrize(
@@ -298,35 +299,54 @@ def test_what_keeps_the_pattern_of_a_request_can_be_read(config: PairsConfig, re
 
 
 @pytest.mark.parametrize(
-    ("config", "cut"),
-    [(SHOWN, " Who is it?\nAnswer: Mary D"), (INSTRUCT, "Who is it?\n\n### Answer\nMary D")],
+    ("config", "parts"),
+    [
+        (SHOWN, [" Who is it?\nAnswer: Mary D", "unn"]),
+        (INSTRUCT, ["Who is it?\n\n### Answer\nMary D", "unn"]),
+        (SHOWN, [" Who", " is", " it?\nAns", "wer: Mary Dunn"]),
+        (SHOWN, [" Who is it?\nAnswer: Mary \ufffd", "Dunn"]),  # half a character
+    ],
 )
-def test_an_answer_that_was_cut_is_gone_on_with(config: PairsConfig, cut: str) -> None:
+def test_a_reply_that_was_cut_is_gone_on_with(config: PairsConfig, parts: list[str]) -> None:
     class Slow(ScriptedTeacher):
         def complete(self, prompts: Sequence[Prompt], **limits: Any) -> list[Reply]:
-            replies = super().complete(prompts, **limits)
-            return [replace(reply, is_finished=reply.text == "unn") for reply in replies]
+            self.asked.extend(prompts)
+            part = parts[len(self.asked) - 1]
+            return [Reply(text=part, is_finished=part == parts[-1])]
 
-    teacher = Slow(lambda prompt: "unn" if prompt.prefix.endswith(cut) else cut)
+    teacher = Slow(lambda _: None)
     (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
     assert isinstance(outcome, QAPair)
-    assert (outcome.question, outcome.answer, outcome.tries) == ("Who is it?", "Mary Dunn", 2)
+    assert (outcome.question, outcome.answer) == ("Who is it?", "Mary Dunn")
+    assert outcome.tries == len(parts)
+    written = "".join(parts[:-1]).rstrip("\ufffd")
+    assert teacher.asked[-1].prefix == teacher.asked[0].prefix + written
 
 
-def test_a_question_that_was_cut_is_not_gone_on_with() -> None:
-    teacher = CutTeacher(lambda _: " Who is it that")
+def test_a_reply_that_does_not_end_is_gone_on_with_three_times_and_by_a_seed() -> None:
+    teacher = CutTeacher(lambda _: " and")
     (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)
-    assert outcome == rejected("reply was cut", " Who is it that")
-    assert [prompt.prefix for prompt in teacher.asked] == ["Question:"] * 2
+    assert outcome == rejected("reply was cut", " and and and and")
+    starts = ["Question:", *("Question:" + " and" * n for n in (1, 2, 3))]
+    assert [prompt.prefix for prompt in teacher.asked] == starts * 2
+    assert [prompt.seed is None for prompt in teacher.asked] == [True] * 4 + [False] * 4
 
 
-def test_a_host_that_can_not_be_forced_may_begin_anew() -> None:
-    whole = "When is it?\n\n### Answer\nMary Dunn"
-    replies = iter(["Τίς εἶναι;", whole])
-    teacher = ScriptedTeacher(lambda _: next(replies))
+class HostTeacher(ScriptedTeacher):
+    """Can not be made to go on from a prefix."""
+
+    def complete(self, prompts: Sequence[Prompt], **limits: Any) -> list[Reply]:
+        return [replace(reply, is_anew=True) for reply in super().complete(prompts, **limits)]
+
+
+@pytest.mark.parametrize("first", ["Τίς εἶναι;", None])
+def test_a_host_that_can_not_be_forced_begins_anew(first: str | None) -> None:
+    replies = iter([first, "When is it?\n\n### Answer\nMary Dunn"])
+    teacher = HostTeacher(lambda _: next(replies))
     (outcome,) = generate_pairs([PORT], teacher, INSTRUCT, seed=0)
     assert isinstance(outcome, QAPair)
     assert outcome.question == "When is it?"
+    assert [prompt.seed is None for prompt in teacher.asked] == [True, False]
 
 
 def test_what_stays_unanswered_is_asked_by_a_seed_and_forced_again() -> None:

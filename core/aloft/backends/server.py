@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -139,10 +140,10 @@ class ServerLanguageModel:
         if answer is None:
             return Reply(text="", is_finished=False)
         choice, usage = answer
-        reply = read_reply(_text_of(choice), prompt, stop, choice)
-        return Reply(
-            text=reply.text,
-            is_finished=reply.is_finished,
+        goes_on = prompt.is_plain or self._can_continue
+        reply = read_reply(_text_of(choice), prompt, stop, choice, goes_on=goes_on)
+        return replace(
+            reply,
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             new_tokens=int(usage.get("completion_tokens") or 0),
         )
