@@ -62,9 +62,9 @@ EXAMPLE_QUESTIONS = frozenset(
 ANSWER_HEADING = "\n\n### Answer\n"
 STOP_INSTRUCT = ("### Question",)  # a second pair is not asked for
 STOP_EXAMPLES = ("\n\n", *(f"\n{label}:" for label in LANGUAGES["en"].labels[:3]))
-# small models put the answer's label behind the question mark, and the colon of their script
+# small models put the answer's label behind the question's end, and the colon of their script
 _ANSWER_LABEL = re.compile(
-    r"(?:\n\s*|(?<=[?？؟])\s*)(?:"
+    r"(?:\n\s*|(?<=[?？؟.。।!])\s*)(?:"
     + "|".join(sorted({re.escape(language.labels[3]) for language in LANGUAGES.values()}))
     + r")\s*[:：]"
 )
