@@ -233,9 +233,20 @@ def test_a_process_that_dies_at_work_is_told_of_every_time(
             model.complete([plain("a")], max_new_tokens=3)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests run in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.model
 def test_after_an_interrupt_no_old_answer_is_taken_for_a_new_one(
-    folder: Path, fake: Callable[[str], None], alive: Callable[[], bool]
+    folder: Path,
+    fake: Callable[[str], None],
+    alive: Callable[[], bool],
+    interruptible: None,
 ) -> None:
     fake("sleeps")
     model = load(folder)
