@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aloft.config import Filter, FiltersConfig
 from aloft.language import can_be_in, language_of
 from aloft.models import Floats, Prompt
-from aloft.pairs import leaks
+from aloft.overlap import leaks
 from aloft.prompts import answering
 from aloft.prompts.pointing import points_at_text
 from aloft.ranking import LexicalIndex, rank_dense, split_words

@@ -7,6 +7,7 @@ import numpy as np
 from aloft.config import NegativesConfig
 from aloft.errors import DataError
 from aloft.models import Floats
+from aloft.overlap import fold
 from aloft.ranking import rank_dense
 from aloft.records import Negatives, Passage, QAPair
 
@@ -52,13 +53,13 @@ def mine_negatives(
         raise DataError(f"Passage {missing} of a pair is not in the corpus. Run pairs again.")
     most = max((len(pair.passage_ids) for pair in pairs), default=1)
     ranking = rank_dense(query_vectors, passage_vectors, config.depth + most)
-    folded = [_folded(passage.content) for passage in passages]
+    folded = [fold(passage.content) for passage in passages]
     mined = []
     for row, pair in enumerate(pairs):
         positives = [column_of[passage_id] for passage_id in pair.passage_ids]
         score = float((passage_vectors[positives] @ query_vectors[row]).min())
         ceiling = score - config.margin * abs(score) if config.has_guard else np.inf
-        answer = _folded(pair.answer).strip(" .")
+        answer = fold(pair.answer).strip(" .")
         kept = [
             (column, value)
             for column, value in zip(
@@ -80,7 +81,3 @@ def mine_negatives(
 
 def _tells(answer: str) -> bool:
     return len(answer) >= _SHORTEST_TELLING_ANSWER
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())

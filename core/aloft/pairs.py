@@ -1,6 +1,5 @@
 """Turns passages into question-answer pairs by the teacher."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,17 +11,16 @@ from semantic_text_splitter import TextSplitter
 from aloft.config import Kind, PairsConfig
 from aloft.language import language_of
 from aloft.models import Floats, LanguageModel, Prompt, Reply
+from aloft.overlap import copies, fold, holds, leaks
 from aloft.prompts import pair as prompts
 from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.randomness import rng_for
-from aloft.ranking import rank_dense, split_words
+from aloft.ranking import rank_dense
 from aloft.records import Passage, QAPair, Rejection
 
 _STAGE = "pairs"
 _FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can still ask about
 _SHORTEST_FOCUS = 40
-# of 15,486 human questions in 16 languages 33 are such copies, 31 of them Japanese
-_COPIED_SHARE = 0.95
 _DENSE = re.compile("[぀-ヿ㐀-鿿豈-﫿가-힯]")  # a character says what three letters say
 _TITLE_CHARACTERS = 80
 _CHARACTERS_A_PAIR = 400
@@ -179,12 +177,12 @@ def select_passages(
 
 def drop_repeated_questions(pairs: Sequence[QAPair]) -> tuple[list[QAPair], list[Rejection]]:
     """Drop every question that was asked of more than one passage: it names nothing of its own."""
-    sources = {(_folded(pair.question), pair.passage_id) for pair in pairs}
+    sources = {(fold(pair.question), pair.passage_id) for pair in pairs}
     asked = Counter(question for question, _ in sources)
     seen: set[tuple[str, str]] = set()
     kept, dropped = [], []
     for pair in pairs:
-        key = (_folded(pair.question), pair.passage_id)
+        key = (fold(pair.question), pair.passage_id)
         if asked[key[0]] > 1:
             reason = "asked of several passages"
         elif key in seen:
@@ -208,27 +206,6 @@ def drop_stale(
         if not all(i in passages for i in pair.passage_ids)
     ]
     return kept, dropped
-
-
-def holds(text: str, answer: str) -> bool:
-    """Whether the answer stands in the text, letter case and white space aside."""
-    wanted = _folded(answer).strip(" .")
-    return bool(wanted) and wanted in _folded(text)
-
-
-def leaks(question: str, answer: str) -> bool:
-    """Whether the answer stands in the question, word for word."""
-    asked, wanted = split_words(question), split_words(answer)
-    starts = range(len(asked) - len(wanted) + 1)
-    return bool(wanted) and any(asked[i : i + len(wanted)] == wanted for i in starts)
-
-
-def copies(question: str, text: str) -> bool:
-    """Whether a question is a sentence of the text, word for word but for one word in twenty."""
-    asked, there = split_words(question), f" {' '.join(split_words(text))} "
-    count = math.ceil(_COPIED_SHARE * len(asked))
-    runs = (" ".join(asked[i : i + count]) for i in range(len(asked) - count + 1))
-    return bool(asked) and any(f" {run} " in there for run in runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +360,3 @@ def _fault_of(reply: Reply, request: _Request, form: _Form) -> str | None:
 def _topic(passage: Passage) -> str:
     first_line = passage.title or passage.text.strip().split("\n", 1)[0].split(". ", 1)[0]
     return " ".join(first_line.split())[:_TITLE_CHARACTERS]
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())

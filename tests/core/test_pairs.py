@@ -11,16 +11,15 @@ import pytest
 
 from aloft.config import PairsConfig
 from aloft.models import Prompt, Reply
+from aloft.overlap import copies, holds
 from aloft.pairs import (
     choose_focuses,
     choose_kinds,
     choose_partners,
-    copies,
     count_pairs,
     drop_repeated_questions,
     drop_stale,
     generate_pairs,
-    holds,
     select_passages,
 )
 from aloft.prompts.languages import LANGUAGES

@@ -1,0 +1,34 @@
+"""Tells by letters and words alone whether one text stands in another."""
+
+import math
+
+from aloft.ranking import split_words
+
+# of 15,486 human questions in 16 languages 33 are such copies, 31 of them Japanese
+_COPIED_SHARE = 0.95
+
+
+def fold(text: str) -> str:
+    """A text as it is compared: letter case and white space aside."""
+    return " ".join(text.casefold().split())
+
+
+def holds(text: str, answer: str) -> bool:
+    """Whether the answer stands in the text, letter case and white space aside."""
+    wanted = fold(answer).strip(" .")
+    return bool(wanted) and wanted in fold(text)
+
+
+def leaks(question: str, answer: str) -> bool:
+    """Whether the answer stands in the question, word for word."""
+    asked, wanted = split_words(question), split_words(answer)
+    starts = range(len(asked) - len(wanted) + 1)
+    return bool(wanted) and any(asked[i : i + len(wanted)] == wanted for i in starts)
+
+
+def copies(question: str, text: str) -> bool:
+    """Whether a question is a sentence of the text, word for word but for one word in twenty."""
+    asked, there = split_words(question), f" {' '.join(split_words(text))} "
+    count = math.ceil(_COPIED_SHARE * len(asked))
+    runs = (" ".join(asked[i : i + count]) for i in range(len(asked) - count + 1))
+    return bool(asked) and any(f" {run} " in there for run in runs)
