@@ -23,7 +23,7 @@ from aloft.errors import DataError
 from aloft.evaluation.evaluate import System
 from aloft.evaluation.intervals import compare
 from aloft.evaluation.measure import as_json
-from aloft.pipeline import Run, open_run, read_config, read_funnel
+from aloft.pipeline import open_run, read_config, read_funnel
 
 _PILOT = 48  # passages that tell what a pair costs
 _DENSE = System("dense", "tuned", "none")
@@ -137,13 +137,9 @@ def _cost_of_pair(folder: Path, config: RunConfig) -> float:
     pilot = folder / "pilot"
     with open_run(pilot, config.model_copy(update={"pairs": pairs})) as run:
         run.give(folder / "corpus")
-        asked = _asked(run)
+        run.do("pairs")
+        asked = len(run.ratings)
     return _tokens({row["stage"]: row for row in read_funnel(pilot)}) / asked
-
-
-def _asked(run: Run) -> int:
-    run.do("pairs")
-    return len(run.ratings)
 
 
 def _within(budget: int, cost: float, passages: int, config: RunConfig) -> RunConfig:

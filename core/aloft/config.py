@@ -86,14 +86,15 @@ class PairsConfig(_Settings):
         form: "instruct" asks about the whole passage, which stands first, so that a cache reads it
             once; "paper" is ALoFTRAG's own request; "examples" shows a few worked examples and
             one focus span of the passage, which models too small to follow instructions can do.
-        per_passage: Pairs asked of each passage; None: one per 400 characters, at most 8. With
-            "paper" it is 1.
+        per_passage: Pairs asked of each passage; None: one per 400 letters, at most 8, where a
+            Chinese, Japanese or Korean character counts as three. With "paper" it is 1.
         kinds: Of "instruct", the kinds of question with their shares; a passage is asked for each
             kind at most once, and for a number only where it holds one. "multi_hop" asks about
             two related passages, both of which the question then needs; see the filter needs_all.
         style: With "instruct", a few real questions whose form and tone are to be taken over.
         max_passages: Passages asked about, drawn at random with the run's seed; None: all.
-        max_new_tokens: Longest reply; a longer one is cut and therefore rejected.
+        max_new_tokens: Tokens that a reply is given; what they cut is gone on with three times,
+            by models that can be made to, and then rejected. With "paper" it is rejected at once.
         language: English name of the language to write in; "auto": that of the passage.
         rating: Whether the teacher marks its own pairs (step 3). Off: the paper found that it
             lowers citation accuracy from 82.9 to 77.7.

@@ -63,8 +63,9 @@ class Evidence:
     @property
     def languages(self) -> list[str | None]:
         """The language of each pair's passage; None where it has none that can be told."""
-        spoken = {p.id: language_of(p.content) for p in {p.id: p for p in self.sources}.values()}
-        return [spoken[passage.id] for passage in self.sources]
+        sources = self.sources
+        spoken = {p.id: language_of(p.content) for p in {p.id: p for p in sources}.values()}
+        return [spoken[passage.id] for passage in sources]
 
     def only(self, rows: NDArray[np.intp]) -> "Evidence":
         """The same of some pairs."""

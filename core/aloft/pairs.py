@@ -63,14 +63,13 @@ def generate_pairs(
     form = _FORMS[config.form]
     attempts = _ask(teacher, requests, form, config.max_new_tokens, seed)
     for request, attempt in zip(requests, attempts, strict=True):
-        reply = attempt.reply
-        fault, pair = _fault_of(reply, request, form), form.parse(reply.text)
-        if fault is not None or pair is None:
+        text, pair = attempt.reply.text, form.parse(attempt.reply.text)
+        if attempt.fault is not None or pair is None:
             yield Rejection(
                 subject_id=request.passage.id,
                 stage=_STAGE,
-                reason=fault or "",
-                detail=reply.text[:200],
+                reason=attempt.fault or "",
+                detail=text[:200],
             )
             continue
         question, answer = pair
@@ -199,12 +198,13 @@ def drop_stale(
     pairs: Sequence[QAPair], passages: Mapping[str, Passage]
 ) -> tuple[list[QAPair], list[Rejection]]:
     """Drop the pairs that need a passage which is no longer in the corpus."""
-    kept = [pair for pair in pairs if all(i in passages for i in pair.passage_ids)]
-    dropped = [
-        Rejection(subject_id=pair.id, stage=_STAGE, reason="needs a passage that is gone")
-        for pair in pairs
-        if not all(i in passages for i in pair.passage_ids)
-    ]
+    kept, dropped = [], []
+    for pair in pairs:
+        if all(i in passages for i in pair.passage_ids):
+            kept.append(pair)
+        else:
+            reason = "needs a passage that is gone"
+            dropped.append(Rejection(subject_id=pair.id, stage=_STAGE, reason=reason))
     return kept, dropped
 
 
@@ -234,18 +234,17 @@ class _Attempt:
     prompt: Prompt
     reply: Reply
     tries: int
+    fault: str | None  # why the reply can not be used; None where it can
 
 
-_Round = Callable[["_Request", "_Attempt", _Form, int], Prompt | None]
+_Round = Callable[["_Request", "_Attempt", int], Prompt | None]
 
 
-def _plainly(request: _Request, _last: _Attempt, _form: _Form, _seed: int) -> Prompt:
+def _plainly(request: _Request, _last: _Attempt, _seed: int) -> Prompt:
     return request.prompt
 
 
-def _behind_what_it_wrote(
-    request: _Request, last: _Attempt, _form: _Form, _seed: int
-) -> Prompt | None:
+def _behind_what_it_wrote(request: _Request, last: _Attempt, _seed: int) -> Prompt | None:
     """Go on where a reply was cut, or behind the answer's heading where only that is missing."""
     text = last.reply.text.rstrip(_HALF_A_CHARACTER)
     if last.reply.is_anew or not text:
@@ -260,7 +259,7 @@ def _behind_what_it_wrote(
     return replace(last.prompt, prefix=request.prompt.prefix + start, pattern="")
 
 
-def _by_a_seed(request: _Request, _last: _Attempt, _form: _Form, seed: int) -> Prompt:
+def _by_a_seed(request: _Request, _last: _Attempt, seed: int) -> Prompt:
     # the prompt itself tells two requests about a passage apart, whatever batch they are in
     asked = request.prompt.messages[-1].content
     rng = rng_for(seed, "second try", request.passage.id, asked)
@@ -325,11 +324,10 @@ def _ask(
 ) -> list[_Attempt]:
     """The last attempt of each request: a form's rounds go on with what can not be used yet."""
     unasked = Reply(text="", is_finished=False)
-    attempts = [_Attempt(request.prompt, unasked, 0) for request in requests]
+    attempts = [_Attempt(request.prompt, unasked, 0, "not asked") for request in requests]
     for prepare in form.rounds:
-        faults = [_fault_of(a.reply, r, form) for a, r in zip(attempts, requests, strict=True)]
-        left = [i for i, fault in enumerate(faults) if fault is not None]
-        asked = {i: prepare(requests[i], attempts[i], form, seed) for i in left}
+        left = [i for i, attempt in enumerate(attempts) if attempt.fault is not None]
+        asked = {i: prepare(requests[i], attempts[i], seed) for i in left}
         todo = {i: prompt for i, prompt in asked.items() if prompt is not None}
         if not todo:
             continue
@@ -340,7 +338,8 @@ def _ask(
             if not reply.is_anew:
                 forced = prompt.prefix.removeprefix(requests[i].prompt.prefix)
                 reply = replace(reply, text=forced + reply.text)
-            attempts[i] = _Attempt(prompt, reply, attempts[i].tries + 1)
+            fault = _fault_of(reply, requests[i], form)
+            attempts[i] = _Attempt(prompt, reply, attempts[i].tries + 1, fault)
     return attempts
 
 

@@ -361,7 +361,7 @@ class Run:
         among the lowest was written about in vain: far less than reading all of them twice.
         """
         if self._writes_along:
-            self._partners_of(some)  # what can be lost in finding them is not lost after a rating
+            self._partners  # noqa: B018 - a kill while they are found costs no batch of ratings
         outcomes = list(ratings.rate_passages(some, self._teacher, self.config.ratings))
         if self._writes_along:
             passed = {o.subject_id for o in outcomes if ratings.may_be_kept(o, self.config.ratings)}
@@ -388,7 +388,7 @@ class Run:
             ],
             asked,
             lambda some: pairs.generate_pairs(
-                some, self._teacher, config, seed=seed, partners=self._partners_of(some)
+                some, self._teacher, config, seed=seed, partners=self._partners
             ),
             QAPair,
             progress,
@@ -443,12 +443,14 @@ class Run:
         wants = config.form == "instruct" and config.kinds.get("multi_hop", 0) > 0
         return (self.models.fingerprint(self.config.embedder),) if wants else ()
 
-    def _partners_of(self, some: Sequence[Passage]) -> dict[str, Passage]:
+    @cached_property
+    def _partners(self) -> dict[str, Passage]:
+        """By passage the other one that a multi-hop question needs; of all that may be asked."""
         if not self._partner_recipe:
             return {}
-        return pairs.choose_partners(
-            some, self.passages, self._passage_vectors, seed=self.config.seed
-        )
+        seed = self.config.seed
+        asked = pairs.select_passages(self.passages, self.config.pairs, seed=seed)
+        return pairs.choose_partners(asked, self.passages, self._passage_vectors, seed=seed)
 
     @property
     def _teacher_id(self) -> str:

@@ -68,7 +68,7 @@ class TransformersLanguageModel:
         with torch.inference_mode():
             cache = getattr(self._model(input_ids=token), "past_key_values", None)
         self._kept = KeptPrompts() if can_be_kept(cache) else None
-        self.tokens_scored = 0  # read by score_choices, which tells of no tokens itself
+        self.tokens_scored = 0  # read for scores, which tell of no tokens themselves
 
     @property
     def fingerprint(self) -> str:

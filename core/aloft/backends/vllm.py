@@ -85,7 +85,7 @@ class VllmLanguageModel:
         options = {"model": str(folder), "dtype": dtype, **_OPTIONS, **_lora_options(adapter)}
         told = self._worker.ask({"options": options, "adapter": str(adapter) if adapter else None})
         self._window: int = told["window"]
-        self.tokens_scored = 0  # read by score_choices, which tells of no tokens itself
+        self.tokens_scored = 0  # read for scores, which tell of no tokens themselves
 
     @property
     def fingerprint(self) -> str:

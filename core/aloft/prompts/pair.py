@@ -120,7 +120,7 @@ def render_examples(title: str, focus: str, *, language: str) -> Prompt:
         ),
         prefix=f"{question}:",
         is_plain=True,
-        pattern=_EXAMPLES_PATTERN.format(answer=re.escape(answer)),
+        pattern=_EXAMPLES_PATTERN.format(answer=answer),
     )
 
 
