@@ -122,10 +122,13 @@ def estimate_run(run: Run, progress: Progress = no_progress) -> Estimate:
     done = run.finished()
     sample = Sample(run, progress)
     sample.do("pairs")
+    if "filters" not in done:
+        sample.time_reading()
     about = len(select_passages(run.passages, run.config.pairs, seed=run.config.seed))
     expected = expect_pairs(sample.asked, len(sample.ratings), about, run.config)
     kept = expected.kept or exactly(len(sample.pairs))
-    lines = list(_teacher_lines(sample.asked, expected))
+    readings = kept * sample.readings_each
+    lines = list(_teacher_lines(sample.asked, expected, readings))
     parts: list[Part] = [part for part in PARTS if part in run.config.parts and part not in done]
     if parts or not (run.folder.path / "report.json").exists():
         amounts = _known_amounts(run, done) or expect_amounts(kept, run.config)
@@ -182,9 +185,11 @@ def expect_pairs(
     return Expected(passages=passages, written=pairs, kept=kept if written or marked else None)
 
 
-def _teacher_lines(asked: Mapping[str, Asked], expected: Expected) -> Iterator[Line]:
+def _teacher_lines(
+    asked: Mapping[str, Asked], expected: Expected, readings: Range
+) -> Iterator[Line]:
     """What is left of what the teacher was asked a part of."""
-    totals = {"pairs": expected.passages, "pair_ratings": expected.written}
+    totals = {"pairs": expected.passages, "pair_ratings": expected.written, "readings": readings}
     for stage, one in asked.items():
         left = totals.get(stage, exactly(one.subjects)).less(one.subjects - one.left)
         each = left * (1 / one.pace.amount)

@@ -21,6 +21,7 @@ from aloft.ranking import LexicalIndex, rank_dense, split_words
 from aloft.records import Passage, QAPair, Rejection
 
 _TELLING_ANSWER = 60  # characters; of a shorter one its language can not be told
+READING: tuple[Filter, ...] = ("needs_all", "dependency")  # those that the teacher reads for
 Stays = NDArray[np.bool_]  # (pairs,)
 Reader = Callable[[Sequence[Prompt], Sequence[str]], Floats]
 """Mean log-likelihoods, in nats a token, that the teacher gives replies to prompts; (prompts,)."""

@@ -81,7 +81,7 @@ _ATTRIBUTES = {
 _PROMPTS = 4  # raised when a prompt's wording changes: journals of older wordings are not reused
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
-_SCORE_BATCH = 4096
+_SCORE_BATCH = 512
 _TAUGHT = {  # what the teacher does, by stage
     "ratings": ("ratings",),
     "pairs": ("pairs", "pair_ratings"),
@@ -497,8 +497,7 @@ class Run:
     def filtered(self) -> list[QAPair]:
         """The pairs that are worth training on."""
         config, name = self.config.filters, self.config.embedder
-        reads = {"needs_all", "dependency"} & set(config.use)
-        by = [self._teacher_id] if reads else []
+        by = [self._teacher_id] if set(filters.READING) & set(config.use) else []
         recipe = self._after("pairs", config, self.models.fingerprint(name), *by)
         if self._is_done("filters", recipe):
             return self.folder.read_records("filtered.jsonl", QAPair)
@@ -520,6 +519,11 @@ class Run:
         self._finish("filters", recipe, "filtered.jsonl", kept, dropped, started)
         return kept
 
+    @property
+    def readings(self) -> Journal:
+        """How likely the teacher found replies so far."""
+        return self.folder.journal("readings", recipe_of(self._teacher_id))
+
     def _read(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
         """How likely the teacher finds replies; what it read before a kill is not read again."""
         teacher = self._teacher
@@ -528,7 +532,7 @@ class Run:
                 "This teacher can not tell how likely an answer is. Leave dependency and needs_all "
                 "out of filters.use."
             )
-        journal = self.folder.journal("readings", recipe_of(self._teacher_id))
+        journal = self.readings
         keys = [recipe_of(*_as_json(p), r) for p, r in zip(prompts, replies, strict=True)]
 
         def read(rows: Sequence[int]) -> list[float]:

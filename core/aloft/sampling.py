@@ -13,6 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
+from aloft import filters
 from aloft.accounts import Spending, total
 from aloft.config import Part
 from aloft.models import Progress, Prompt
@@ -88,11 +91,13 @@ class Sample(Run):
 
     Attributes:
         asked: By what the teacher did; nothing where the journal lacks nothing.
+        readings_each: How often the teacher reads an answer of a pair for the filters.
     """
 
     def __init__(self, run: Run, progress: Progress) -> None:
         super().__init__(run.folder, run.config, run.models, progress)
         self.asked: dict[str, Asked] = {}
+        self.readings_each = 0.0
 
     def _journalled(
         self, stage: str, recipe: list[Any], subjects: Sequence[Any], *how: Any
@@ -129,6 +134,39 @@ class Sample(Run):
 
     def _finish(self, stage: str, recipe: str, *_: Any, **_facts: Any) -> None:
         self._recipes[stage] = recipe
+
+    def time_reading(self) -> None:
+        """Have the teacher read for the filters, of a few pairs; nothing where none needs it."""
+        use = tuple(name for name in filters.READING if name in self.config.filters.use)
+        known, read = len(self.readings.notes), len(self.readings)
+        some = _drawn(self.pairs, _SUBJECTS, self.config.seed + read)
+        started = time.monotonic()
+        evidence = filters.Evidence(
+            pairs=some,
+            queries=np.empty((len(some), 0), np.float32),  # these filters look at no vectors
+            passages=self.passages,
+            vectors=np.empty((len(self.passages), 0), np.float32),
+            read=self._read,
+        )
+        kept, _ = filters.filter_pairs(evidence, self.config.filters.model_copy(update={"use": use}))
+        took = time.monotonic() - started
+        spent = total(from_json(Spending, note) for note in self.readings.notes[known:])
+        if not spent.calls:
+            return
+        self.readings_each = spent.calls / len(some)
+        self.asked["readings"] = Asked(
+            subjects=round(self.readings_each * len(self.pairs)),
+            left=round(self.readings_each * len(self.pairs)) - len(self.readings),
+            spent=spent,
+            pace=Pace(
+                amount=spent.calls,
+                unit="readings",
+                seconds=spent.seconds,
+                startup=max(0.0, took - spent.seconds),
+            ),
+            replies=len(some),
+            kept=len(kept),
+        )
 
     def time_encoding(self) -> Pace:
         """Embed a few passages with the embedder as it is."""

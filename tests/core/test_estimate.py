@@ -1,5 +1,6 @@
 """The estimate: what a sample is carried over to, and a dry run that wastes nothing it asks."""
 
+from collections.abc import Callable
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -9,7 +10,7 @@ from scripted import ScriptedModels
 
 from aloft.accounts import Spending
 from aloft.cli import main, show_estimate
-from aloft.config import RunConfig, load_config
+from aloft.config import FiltersConfig, RunConfig, load_config
 from aloft.estimate import (
     Estimate,
     Line,
@@ -142,9 +143,9 @@ def test_what_rankings_share_is_scored_once(
 class Teaching(ScriptedModels):
     """A teacher that asks about berths and rates them; nothing of it needs weights."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[Prompt, str], float] | None = None) -> None:
         super().__init__()
-        self.given = self.teacher_model = ScriptedTeacher(ask_of_berth)
+        self.given = self.teacher_model = ScriptedTeacher(ask_of_berth, read=read)
 
 
 def ask_of_berth(prompt: Prompt) -> str:
@@ -166,8 +167,10 @@ def config(encoder: Path) -> RunConfig:
     return load_config(overrides=changes)
 
 
-def open_folder(folder: RunFolder, config: RunConfig) -> tuple[Run, ScriptedTeacher]:
-    models = Teaching()
+def open_folder(
+    folder: RunFolder, config: RunConfig, read: Callable[[Prompt, str], float] | None = None
+) -> tuple[Run, ScriptedTeacher]:
+    models = Teaching(read)
     run = Run(folder, config, models)
     run.give(DOCUMENTS)
     return run, models.teacher_model
@@ -217,6 +220,31 @@ def test_a_dry_run_of_a_started_folder_tells_what_is_left(
         lines = {line.stage: line for line in estimate_run(open_folder(folder, config)[0]).lines}
         assert list(lines) == ["evaluate"]
         assert lines["evaluate"].left == exactly(len(again.training_sets["held_out"]))
+
+
+def test_what_filters_read_is_counted_and_not_read_again(tmp_path: Path, config: RunConfig) -> None:
+    usual = {"ratings": load_config().ratings}
+    with RunFolder(tmp_path / "without") as folder:
+        run, _ = open_folder(folder, config.model_copy(update=usual))
+        assert "readings" not in {line.stage for line in estimate_run(run).lines}
+    config = config.model_copy(update={**usual, "filters": FiltersConfig(use=("dependency",))})
+    read: list[tuple[str, str]] = []
+
+    def find(prompt: Prompt, reply: str) -> float:
+        read.append((prompt.messages[-1].content, reply))
+        return 1.0 if "Berth" in prompt.messages[-1].content else 0.0
+
+    with RunFolder(tmp_path / "with") as folder:
+        run, _ = open_folder(folder, config, find)
+        line = next(one for one in estimate_run(run).lines if one.stage == "readings")
+        sampled = len(read) // 2  # with the passage and without it
+        assert 6 <= sampled <= 8  # of 8 passages; a pair of the last six may be lost
+        assert line.unit == "readings"
+        assert line.left.low < 2 * (66 - sampled) * 0.95 < line.left.high <= 2 * 66 - 2 * sampled
+        run, _ = open_folder(folder, config, find)
+        run.do("filters")
+        assert len(read) == len(set(read)) == 2 * len(run.pairs)
+        assert len(run.filtered) == len(run.pairs)
 
 
 def test_an_estimate_is_shown_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:

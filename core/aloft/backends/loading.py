@@ -81,7 +81,7 @@ class Models:
         """A cross-encoder."""
         from aloft.backends.sentence_transformers import SentenceTransformersReranker
 
-        return SentenceTransformersReranker(name, self._progress)
+        return SentenceTransformersReranker(name)
 
     def release(self) -> None:
         """Let the language model go, so that a training has the memory."""

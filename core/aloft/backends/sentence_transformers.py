@@ -66,11 +66,10 @@ class SentenceTransformersReranker:
         ModelError: the model is not on this machine.
     """
 
-    def __init__(self, model: str, progress: Progress = no_progress) -> None:
+    def __init__(self, model: str) -> None:
         folder = Path(resolve_model(model))
         self.model = load_cross_encoder(folder)
         self._fingerprint = fingerprint_folder(folder)
-        self._progress = progress
 
     @property
     def fingerprint(self) -> str:
@@ -79,13 +78,10 @@ class SentenceTransformersReranker:
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
         """Higher is better; (pairs,)."""
-        blocks: list[Floats] = [np.empty(0, np.float32)]
-        for start in range(0, len(pairs), _PROGRESS_BLOCK):
-            block = list(pairs[start : start + _PROGRESS_BLOCK])
-            scores = self.model.predict(block, batch_size=_BATCH, show_progress_bar=False)
-            blocks.append(np.asarray(scores, np.float32).reshape(len(block)))
-            self._progress("reranking", start + len(block), len(pairs))
-        return np.concatenate(blocks)
+        if not pairs:
+            return np.empty(0, np.float32)
+        scores = self.model.predict(list(pairs), batch_size=_BATCH, show_progress_bar=False)
+        return np.asarray(scores, np.float32).reshape(len(pairs))
 
 
 def load_encoder(folder: Path, max_seq_length: int | None = None) -> SentenceTransformer:
