@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from aloft.backends.search import rank_dense
 from aloft.config import Filter, FiltersConfig
 from aloft.language import can_be_in, language_of
 from aloft.models import Floats, Prompt
 from aloft.overlap import leaks
 from aloft.prompts import answering
 from aloft.prompts.pointing import points_at_text
-from aloft.ranking import LexicalIndex, rank_dense, split_words
+from aloft.ranking import LexicalIndex, split_words
 from aloft.records import Passage, QAPair, Rejection
 
 _TELLING_ANSWER = 60  # characters; of a shorter one its language can not be told

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aloft.backends.search import rank_dense
 from aloft.config import NegativesConfig
 from aloft.errors import DataError
 from aloft.models import Floats
 from aloft.overlap import fold
-from aloft.ranking import rank_dense
 from aloft.records import Negatives, Passage, QAPair
 
 _SHORTEST_TELLING_ANSWER = 4  # "3" or "yes" stands in passages that answer nothing

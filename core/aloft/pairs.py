@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from semantic_text_splitter import TextSplitter
 
+from aloft.backends.search import rank_dense
 from aloft.config import Kind, PairsConfig
 from aloft.language import language_of
 from aloft.models import Floats, LanguageModel, Prompt, Reply
@@ -15,7 +16,6 @@ from aloft.overlap import copies, fold, holds, leaks
 from aloft.prompts import pair as prompts
 from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.randomness import rng_for
-from aloft.ranking import rank_dense
 from aloft.records import Passage, QAPair, Rejection
 
 _STAGE = "pairs"

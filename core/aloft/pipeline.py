@@ -21,6 +21,7 @@ from aloft import __version__, filters, links, negatives, pairs, ratings
 from aloft.accounts import Meter, Spending, describe_teacher, metered, total
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
+from aloft.backends.search import rank_dense
 from aloft.config import PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.documents import group_documents, read_documents
 from aloft.egress import EgressGuard, hosts_of, local_only
@@ -34,7 +35,6 @@ from aloft.models import Floats, LanguageModel, Progress, Prompt, ReadingModel, 
 from aloft.passages import split_documents
 from aloft.places import Places
 from aloft.questions import read_questions
-from aloft.ranking import rank_dense
 from aloft.records import (
     Artifact,
     Document,

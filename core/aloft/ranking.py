@@ -14,7 +14,6 @@ from aloft.models import Floats
 # Scripts written without spaces between words are indexed by character pairs.
 _UNSPACED = re.compile("[぀-ヿ㐀-鿿豈-﫿฀-๿຀-໿ក-៿က-႟]+")
 _WORD = re.compile(r"\w+")
-_BLOCK = 1024  # questions scored at once: 1024 x 100,000 float32 scores are 400 MB
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)
 
@@ -31,26 +30,19 @@ class Ranking:
         return Ranking(columns=self.columns[:, :count], scores=self.scores[:, :count])
 
 
-def rank_dense(queries: Floats, passages: Floats, depth: int) -> Ranking:
+def rank_block(queries: Floats, passages: Floats, depth: int) -> Ranking:
     """Rank passages by cosine similarity, exactly; equal scores stand in corpus order.
+
+    All scores are held at once. `aloft.backends.search` does the same for any number of questions.
 
     Args:
         queries: (questions, dimensions), rows of length one.
         passages: (passages, dimensions), rows of length one.
         depth: Ranks kept, at most the number of passages.
     """
-    depth = min(depth, len(passages))
-    columns, scores = [], []
-    for start in range(0, len(queries), _BLOCK):
-        similarity = queries[start : start + _BLOCK] @ passages.T
-        block = _best(similarity, depth)
-        columns.append(block)
-        scores.append(np.take_along_axis(similarity, block, axis=1))
-    if not columns:
-        return Ranking(
-            columns=np.empty((0, depth), np.intp), scores=np.empty((0, depth), np.float32)
-        )
-    return Ranking(columns=np.concatenate(columns), scores=np.concatenate(scores))
+    similarity = queries @ passages.T
+    columns = _best(similarity, min(depth, len(passages)))
+    return Ranking(columns=columns, scores=np.take_along_axis(similarity, columns, axis=1))
 
 
 def _best(similarity: Floats, depth: int) -> NDArray[np.intp]:

@@ -148,7 +148,9 @@ class Sample(Run):
             vectors=np.empty((len(self.passages), 0), np.float32),
             read=self._read,
         )
-        kept, _ = filters.filter_pairs(evidence, self.config.filters.model_copy(update={"use": use}))
+        kept, _ = filters.filter_pairs(
+            evidence, self.config.filters.model_copy(update={"use": use})
+        )
         took = time.monotonic() - started
         spent = total(from_json(Spending, note) for note in self.readings.notes[known:])
         if not spent.calls:

@@ -10,11 +10,12 @@ from threading import RLock
 from typing import Any
 
 from aloft.backends.loading import Models
+from aloft.backends.search import rank_dense
 from aloft.config import RunConfig
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Stack
 from aloft.prompts import citation
-from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, rank_dense, reorder
+from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
 from aloft.records import Passage, content_id
 from aloft.storage import RunFolder, recipe_of, write_folder
 

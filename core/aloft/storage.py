@@ -267,7 +267,7 @@ class RunFolder:
                 raise DataError(message) from error
 
     def vectors(self, name: str, recipe: str, encode: Callable[[], Floats]) -> Floats:
-        """Vectors that are computed once and kept; (texts, dimensions)."""
+        """Vectors that are computed once and kept; (texts, dimensions), read as they are needed."""
         path = self.path / "work" / f"{name}-{recipe}.npy"
         if not path.exists():
             vectors = encode()
@@ -276,7 +276,7 @@ class RunFolder:
                 np.save(temporary, vectors, allow_pickle=False)
 
             write_atomically(path, write)
-        loaded: Floats = np.load(path, allow_pickle=False)
+        loaded: Floats = np.load(path, mmap_mode="r", allow_pickle=False)
         return loaded
 
 

@@ -12,7 +12,7 @@ from aloft.ranking import (
     best_first,
     fuse,
     pairs_of,
-    rank_dense,
+    rank_block,
     reorder,
     split_words,
 )
@@ -32,36 +32,26 @@ PASSAGES = floats([1, 0], [0.6, 0.8], [0, 1], [-1, 0])
 
 
 def test_passages_stand_by_cosine() -> None:
-    found = rank_dense(floats([1, 0], [0, 1]), PASSAGES, depth=3)
+    found = rank_block(floats([1, 0], [0, 1]), PASSAGES, depth=3)
     assert found.columns.tolist() == [[0, 1, 2], [2, 1, 0]]
     assert found.scores.tolist() == [pytest.approx([1, 0.6, 0]), pytest.approx([1, 0.8, 0])]
 
 
 def test_there_are_no_more_ranks_than_passages() -> None:
-    found = rank_dense(floats([-1, 0]), PASSAGES, depth=9)
+    found = rank_block(floats([-1, 0]), PASSAGES, depth=9)
     assert found.columns.tolist() == [[3, 2, 1, 0]]
-    assert rank_dense(np.empty((0, 2), np.float32), PASSAGES, depth=9).columns.shape == (0, 4)
-
-
-def test_many_questions_are_ranked_as_one_is() -> None:
-    angles = np.linspace(0, np.pi, 2500)  # over two blocks of 1024
-    questions = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    found = rank_dense(questions, PASSAGES, depth=2)
-    assert found.columns.shape == found.scores.shape == (2500, 2)
-    for row in (0, 1023, 1024, 2047, 2048, 2499):
-        one = rank_dense(questions[row : row + 1], PASSAGES, depth=2)
-        assert found.columns[row].tolist() == one.columns[0].tolist()
+    assert rank_block(np.empty((0, 2), np.float32), PASSAGES, depth=9).columns.shape == (0, 4)
 
 
 def test_equal_scores_stand_in_corpus_order() -> None:
     passages = floats([0, 1], [1, 0], [0, 1], [1, 0])
-    assert rank_dense(floats([1, 0]), passages, depth=4).columns.tolist() == [[1, 3, 0, 2]]
+    assert rank_block(floats([1, 0]), passages, depth=4).columns.tolist() == [[1, 3, 0, 2]]
 
 
 @pytest.mark.parametrize("alike", [5, 300])
 def test_equal_scores_at_the_last_rank_are_taken_in_corpus_order(alike: int) -> None:
     passages = floats(*[[0.0, 1.0]] * alike, [1, 0], *[[0.0, 1.0]] * alike)
-    found = rank_dense(floats([1, 0]), passages, depth=3)
+    found = rank_block(floats([1, 0]), passages, depth=3)
     assert found.columns.tolist() == [[alike, 0, 1]]
 
 

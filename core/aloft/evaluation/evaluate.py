@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from aloft.backends.search import rank_dense
 from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
 from aloft.evaluation import answers as answer_metrics
 from aloft.evaluation import retrieval as retrieval_metrics
@@ -20,7 +21,7 @@ from aloft.evaluation.intervals import Comparison, compare
 from aloft.models import Floats, Prompt
 from aloft.prompts import citation
 from aloft.randomness import deal_places, rng_for
-from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, rank_dense, reorder
+from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
 from aloft.records import LabelledQuestion, Passage
 
 _DEPTH = 100  # ranks that are fused
