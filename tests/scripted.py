@@ -1,11 +1,12 @@
 """Models without weights for tests of the host packages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aloft.backends.loading import Models
 from aloft.backends.shared import SharedModels
 from aloft.models import Embedder, LanguageModel, Prompt, Reranker
+from aloft.records import Candidate, Negatives
 from aloft.stack import Contract
 from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
 
@@ -13,6 +14,16 @@ from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
 def last_words(prompt: Prompt) -> str:
     """A reply that shows what was read last."""
     return f"You said: {prompt.messages[-1].content}"
+
+
+def mined(pair_id: str, negatives: Sequence[str] = (), positives: Sequence[str] = ()) -> Negatives:
+    """What mining finds where it finds these."""
+    verdicts = [*((i, "positive") for i in positives), *((i, "negative") for i in negatives)]
+    candidates = tuple(
+        Candidate(passage_id=i, rank=rank, score=0.0, verdict=verdict)
+        for rank, (i, verdict) in enumerate(verdicts, start=1)
+    )
+    return Negatives(pair_id=pair_id, score=0.5, candidates=candidates)
 
 
 class ScriptedModels(Models):

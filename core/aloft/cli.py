@@ -26,6 +26,7 @@ from aloft.errors import AloftError, ConfigError
 
 if TYPE_CHECKING:
     from aloft.estimate import Estimate, Range
+    from aloft.records import Passage
 
 app = typer.Typer(
     name="aloft",
@@ -179,9 +180,18 @@ def import_questions(
 
 
 @app.command()
-def negatives(run: RunPath) -> None:
+def negatives(
+    run: RunPath,
+    explain: Annotated[
+        str | None,
+        typer.Option(help="A question of the run, or a part of it: show each candidate."),
+    ] = None,
+) -> None:
     """Mine hard negatives."""
-    _stage("negatives", run)
+    if explain is None:
+        _stage("negatives", run)
+    else:
+        show_candidates(run, explain)
 
 
 @app.command()
@@ -315,6 +325,7 @@ def shown_progress() -> Iterator[Any]:
 
 
 _SHOWN = 10
+_EXCERPT = 80  # characters of a passage
 
 
 def show_skipped(path: Path, stage: str, reason: str = "") -> None:
@@ -348,6 +359,32 @@ def show_funnel(path: Path) -> None:
         for cells in asked:
             table.add_row(*cells)
         _screen.print(table)
+
+
+def show_candidates(path: Path, question: str) -> None:
+    """Print what was looked at for a question's negatives, with rank, scores and reason."""
+    from aloft.explain import read_mined
+
+    mined = read_mined(path, question)
+    _screen.print(f"{escape(mined.pair.question)}\n{escape(mined.pair.answer)}", style="bold")
+    table = Table("rank", "score", "below the right one", "taken for", "why", "passage")
+    right = mined.negatives.score
+    table.add_row("", f"{right:.3f}", "", "the right one", "", _excerpt(mined.right))
+    for candidate, passage in zip(mined.negatives.candidates, mined.passages, strict=True):
+        table.add_row(
+            str(candidate.rank),
+            f"{candidate.score:.3f}",
+            f"{100 * (right - candidate.score) / abs(right):.0f} %" if right else "",
+            candidate.verdict,
+            escape(candidate.reason),
+            _excerpt(passage),
+        )
+    _screen.print(table)
+
+
+def _excerpt(passage: "Passage") -> str:
+    text = " ".join(passage.content.split())
+    return escape(f"{passage.document_id}: {text[:_EXCERPT]}{'…' if len(text) > _EXCERPT else ''}")
 
 
 def show_report(path: Path, content: dict[str, Any]) -> None:

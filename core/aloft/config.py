@@ -22,6 +22,8 @@ Filter = Literal[
     "needs_all",
     "dependency",
 ]
+Retriever = Literal["dense", "bm25", "hybrid"]
+Guard = Literal["copy", "answer", "margin", "reranker", "reading"]
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 MOST_STYLE_QUESTIONS = 12  # more only lengthen every prompt
 SERVER = "openai:"  # how the name of a model behind a server begins
@@ -185,17 +187,25 @@ class NegativesConfig(_Settings):
     Attributes:
         count: Negatives kept per question; the paper's 9 fill 10 contexts.
         depth: Ranks searched for them.
+        skip: First ranks that are left out.
+        retriever: Whose ranks they are; scores and margins are the embedder's all the same.
+        guards: What keeps a passage that may answer the question from being a negative: it shares
+            most of its text with the right one (and is a further positive), it holds the answer,
+            it scores about as well as the right one, a reranker (`reranker`) finds it as good, or
+            the teacher finds the answer as likely from it. The paper has none.
+        copied: Share of runs of four words from which on a passage is a copy.
         margin: Share of the positive's score that a negative must stay below it, in [0, 1):
-            what scores about as well as the positive may hold the answer too. The paper has no
-            such guard (0 keeps it off: see `has_guard`). Default of NV-Retriever
-            (arXiv:2407.15831).
-        has_guard: Whether the margin and the answer check apply at all.
+            what scores about as well as the positive may hold the answer too. Default of
+            NV-Retriever (arXiv:2407.15831).
     """
 
     count: int = Field(default=9, ge=1)
     depth: int = Field(default=100, ge=1)
+    skip: int = Field(default=0, ge=0)
+    retriever: Retriever = "dense"
+    guards: tuple[Guard, ...] = ("copy", "answer", "margin")
+    copied: float = Field(default=0.8, gt=0, le=1)
     margin: float = Field(default=0.05, ge=0, lt=1)
-    has_guard: bool = True
 
     @model_validator(mode="after")
     def _count_fits_depth(self) -> Self:
@@ -349,6 +359,15 @@ class RunConfig(_Settings):
         return self
 
     @model_validator(mode="after")
+    def _guards_have_a_reranker(self) -> Self:
+        if "reranker" in self.negatives.guards and self.reranker is None:
+            raise ValueError(
+                'negatives.guards holds "reranker", but there is none before training. Set '
+                "reranker to a cross-encoder on this machine, or leave it out of the guards."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _negatives_fill_contexts(self) -> Self:
         needed = max(
             self.training_sets.contexts - 1,
@@ -370,7 +389,7 @@ _PAPER: dict[str, Any] = {
     "ratings": {"method": "generate", "keep_at_least": 8.0, "drop_share": 0.0},
     "pairs": {"form": "paper", "per_passage": 1},
     "filters": {"use": ()},
-    "negatives": {"count": 9, "depth": 10, "margin": 0.0, "has_guard": False},
+    "negatives": {"count": 9, "depth": 10, "margin": 0.0, "guards": ()},
     "evaluation": {"max_new_tokens": 2048, "max_answer_questions": None},
 }
 _CPU: dict[str, Any] = {

@@ -101,11 +101,17 @@ def read_documents(
     return documents, rejections
 
 
-def group_documents(documents: Sequence[Document]) -> list[tuple[str, ...]]:
+def group_documents(
+    documents: Sequence[Document], alike: Iterable[tuple[str, str]] = ()
+) -> list[tuple[str, ...]]:
     """Put documents that share a paragraph into one group, so that a split by group leaks no text.
 
     A shared paragraph has at least 80 characters. One that stands in more than 5 documents is
     boilerplate and links nothing: it would tie a whole corpus together.
+
+    Args:
+        documents: All documents.
+        alike: Ids of two documents each that are known to share text otherwise.
 
     Returns:
         Ids of the documents of each group, every document in one group; groups and their
@@ -116,11 +122,14 @@ def group_documents(documents: Sequence[Document]) -> list[tuple[str, ...]]:
         for key in _paragraph_keys(document.text):
             holders[key].append(index)
     parents = list(range(len(documents)))
+    places = {document.id: index for index, document in enumerate(documents)}
+    links = [(places[first], places[second]) for first, second in alike]
     for first, *others in holders.values():
         if len(others) < _BOILERPLATE_DOCUMENTS:
-            for other in others:
-                low, high = sorted((_root(parents, first), _root(parents, other)))
-                parents[high] = low
+            links += [(first, other) for other in others]
+    for first, second in links:
+        low, high = sorted((_root(parents, first), _root(parents, second)))
+        parents[high] = low
     groups: defaultdict[int, list[str]] = defaultdict(list)
     for index, document in enumerate(documents):
         groups[_root(parents, index)].append(document.id)

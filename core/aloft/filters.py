@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aloft.backends.search import rank_dense
 from aloft.config import Filter, FiltersConfig
 from aloft.language import can_be_in, language_of
-from aloft.models import Floats, Prompt
+from aloft.models import Floats, Reader
 from aloft.overlap import leaks
 from aloft.prompts import answering
 from aloft.prompts.pointing import points_at_text
@@ -24,8 +24,6 @@ from aloft.records import Passage, QAPair, Rejection
 _TELLING_ANSWER = 60  # characters; of a shorter one its language can not be told
 READING: tuple[Filter, ...] = ("needs_all", "dependency")  # those that the teacher reads for
 Stays = NDArray[np.bool_]  # (pairs,)
-Reader = Callable[[Sequence[Prompt], Sequence[str]], Floats]
-"""Mean log-likelihoods, in nats a token, that the teacher gives replies to prompts; (prompts,)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from aloft.records import Message
 
 Floats = NDArray[np.float32]
+Scorer = Callable[[Sequence[tuple[str, str]]], Floats]
+"""Scores of (query, passage) pairs by a reranker, higher is better; (pairs,)."""
 Progress = Callable[[str, int, int], None]
 """Told (what is being done, steps done, steps in all) while a stage works."""
 
@@ -61,6 +63,10 @@ class Reply:
     prompt_tokens: int = 0
     new_tokens: int = 0
     is_anew: bool = False
+
+
+Reader = Callable[[Sequence[Prompt], Sequence[str]], Floats]
+"""Mean log-likelihoods, in nats a token, that a teacher gives replies to prompts; (prompts,)."""
 
 
 @runtime_checkable

@@ -1,11 +1,13 @@
 """Tells by letters and words alone whether one text stands in another."""
 
 import math
+from collections.abc import Sequence
 
 from aloft.ranking import split_words
 
 # of 15,486 human questions in 16 languages 33 are such copies, 31 of them Japanese
 _COPIED_SHARE = 0.95
+_RUN = 4  # words
 
 
 def fold(text: str) -> str:
@@ -17,6 +19,18 @@ def holds(text: str, answer: str) -> bool:
     """Whether the answer stands in the text, letter case and white space aside."""
     wanted = fold(answer).strip(" .")
     return bool(wanted) and wanted in fold(text)
+
+
+def shared_share(first: str, second: str) -> float:
+    """Share of the shorter text's runs of four words that the other one holds too, in [0, 1]."""
+    runs = [_runs(split_words(text)) for text in (first, second)]
+    fewer, more = sorted(runs, key=len)
+    return len(fewer & more) / len(fewer)
+
+
+def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:
+    """Runs of four words, or all words where there are fewer."""
+    return {tuple(words[i : i + _RUN]) for i in range(max(1, len(words) - _RUN + 1))}
 
 
 def leaks(question: str, answer: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -82,6 +82,7 @@ _PROMPTS = 4  # raised when a prompt's wording changes: journals of older wordin
 _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
 _SCORE_BATCH = 512
+_MINED = 1000  # questions between two reports
 _TAUGHT = {  # what the teacher does, by stage
     "ratings": ("ratings",),
     "pairs": ("pairs", "pair_ratings"),
@@ -632,13 +633,19 @@ class Run:
         queries = [self._question_vectors[[row_of[pair.id] for pair in self.filtered]]]
         if logged:
             queries.append(self._encode(name, "queries", [pair.question for pair in logged]))
-        mined = negatives.mine_negatives(
-            [*self.filtered, *logged],
+        asked = [*self.filtered, *logged]
+        mined = []
+        for one in negatives.mine_negatives(
+            asked,
             self.passages,
             np.concatenate(queries),
             self._passage_vectors,
             self.config.negatives,
-        )
+            negatives.Judges(score=lambda texts: self._score("base", texts), read=self._read),
+        ):
+            mined.append(one)
+            if not len(mined) % _MINED:
+                self._progress("mining negatives", len(mined), len(asked))
         self._finish("negatives", recipe, "negatives.jsonl", mined, [], started)
         return mined
 
@@ -657,7 +664,13 @@ class Run:
         recipe = self._after("negatives", config, self.config.seed, *human)
         if not self._is_done("sets", recipe):
             started = time.monotonic()
-            groups = group_documents(self.documents)
+            place = {passage.id: passage.document_id for passage in self.passages}
+            alike = [
+                (place[pair.passage_id], place[passage_id])
+                for pair in self.filtered
+                for passage_id in mined[pair.id].positive_ids
+            ]
+            groups = group_documents(self.documents, alike)
             train, held_out, neither = split_pairs(
                 self.filtered, self.passages_by_id, groups, config, seed=self.config.seed
             )
@@ -818,9 +831,10 @@ class Run:
         model = self._model("reranker", which)
         journal = self.folder.journal("scores", recipe_of(self.models.fingerprint(model)))
 
+        load = cache(lambda: self.models.reranker(model))
+
         def score(rows: Sequence[int]) -> list[float]:
-            scores = self.models.reranker(model).score([texts[i] for i in rows])
-            return list(map(float, scores))
+            return list(map(float, load().score([texts[i] for i in rows])))
 
         keys = [content_id(*pair) for pair in texts]
         found = self._known(journal, keys, score, _SCORE_BATCH, f"reranking ({which} reranker)")

@@ -124,12 +124,47 @@ class LinkedQuestion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A passage that ranked high for a question, and what it is taken for.
+
+    Attributes:
+        rank: Its place in the ranking, from 1; the right passages count.
+        score: Cosine similarity to the question.
+        verdict: "positive" answers the question too, "dropped" may or may not.
+        reason: Why it is no negative; "" for one.
+    """
+
+    passage_id: str
+    rank: int
+    score: float
+    verdict: Literal["negative", "positive", "dropped"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Negatives:
-    """The hard negatives of one pair, hardest first, with their scores."""
+    """What was looked at for the hard negatives of one pair, best rank first.
+
+    Attributes:
+        score: Cosine similarity of question and right passage, of several the lowest.
+    """
 
     pair_id: str
-    passage_ids: tuple[str, ...]
-    scores: tuple[float, ...]
+    score: float
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def passage_ids(self) -> tuple[str, ...]:
+        """The negatives, hardest first."""
+        return self._of("negative")
+
+    @property
+    def positive_ids(self) -> tuple[str, ...]:
+        """Passages that answer the question as well as its own does."""
+        return self._of("positive")
+
+    def _of(self, verdict: str) -> tuple[str, ...]:
+        return tuple(one.passage_id for one in self.candidates if one.verdict == verdict)
 
     @property
     def id(self) -> str:
@@ -238,13 +273,16 @@ def to_json(record: Any) -> dict[str, Any]:
 
 
 def from_json(cls: type[RecordT], values: Mapping[str, Any]) -> RecordT:
-    """A record from JSON types: lists become tuples, messages become `Message`."""
+    """A record from JSON types: lists become tuples, records inside it become records."""
     return cls(**{name: _thaw(value) for name, value in values.items()})
 
 
 def _thaw(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_thaw(element) for element in value)
-    if isinstance(value, dict) and value.keys() == {"role", "content"}:
-        return Message(**value)
+    if isinstance(value, dict):
+        return _INSIDE[frozenset(value)](**value)
     return value
+
+
+_INSIDE = {frozenset(cls.__slots__): cls for cls in (Message, Candidate)}

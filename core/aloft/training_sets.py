@@ -139,7 +139,8 @@ def build_training_sets(
 
     The gold passage stands at every place among a generator row's contexts equally often; where
     a question has fewer hard negatives than the prompt has room for, the prompt is shorter. A pair
-    without an answer gives no generator row. All passages of a multi-hop question are gold.
+    without an answer gives no generator row. All passages of a multi-hop question are gold, and so
+    are further positives that do not stand in a held-out document.
     """
     asked = _sample([pair for pair in train if pair.answer], config.max_generator_rows, seed)
     others = [
@@ -150,12 +151,24 @@ def build_training_sets(
         for pair in asked
     ]
     places = deal_places([1 + len(some) for some in others], seed, "gold places")
+    apart = {passages[pair.passage_id].document_id for pair in held_out}
+    golds = {
+        pair.id: (
+            *pair.passage_ids,
+            *(i for i in negatives[pair.id].positive_ids if passages[i].document_id not in apart),
+        )
+        for pair in train
+    }
     return TrainingSets(
         embedder=tuple(
-            row for pair in train for row in _embedder_rows(pair, passages, negatives, config)
+            row
+            for pair in train
+            for row in _embedder_rows(pair, golds[pair.id], passages, negatives, config)
         ),
         reranker=tuple(
-            row for pair in train for row in _reranker_rows(pair, passages, negatives, config)
+            row
+            for pair in train
+            for row in _reranker_rows(pair, golds[pair.id], passages, negatives, config)
         ),
         generator=tuple(
             generator_row(pair, passages, some, place, seed=seed)
@@ -166,7 +179,7 @@ def build_training_sets(
                 id=pair.id,
                 question=pair.question,
                 answers=(pair.answer,),
-                passage_ids=(pair.passage_id,),
+                passage_ids=(pair.passage_id, *negatives[pair.id].positive_ids),
                 origin="synthetic",
             )
             for pair in held_out
@@ -202,6 +215,7 @@ def generator_row(
 
 def _embedder_rows(
     pair: QAPair,
+    golds: Sequence[str],
     passages: Mapping[str, Passage],
     negatives: Mapping[str, Negatives],
     config: TrainingSetsConfig,
@@ -214,18 +228,19 @@ def _embedder_rows(
             positive=passages[gold].content,
             negatives=tuple(passages[i].content for i in chosen),
         )
-        for gold in pair.passage_ids
+        for gold in golds
     ]
 
 
 def _reranker_rows(
     pair: QAPair,
+    golds: Sequence[str],
     passages: Mapping[str, Passage],
     negatives: Mapping[str, Negatives],
     config: TrainingSetsConfig,
 ) -> list[RerankerRow]:
     chosen = negatives[pair.id].passage_ids[: config.reranker_negatives]
-    labelled = [*((i, 1.0) for i in pair.passage_ids), *((i, 0.0) for i in chosen)]
+    labelled = [*((i, 1.0) for i in golds), *((i, 0.0) for i in chosen)]
     return [
         RerankerRow(pair_id=pair.id, query=pair.question, passage=passages[i].content, label=label)
         for i, label in labelled

@@ -41,7 +41,7 @@ def write(folder: Path, text: str) -> Path:
         ("filters.use", ()),
         # step 4: the n - 1 passages most similar to the question, whatever they hold
         ("negatives.count", 9),
-        ("negatives.has_guard", False),
+        ("negatives.guards", ()),
         ("negatives.margin", 0.0),
         ("training_sets.contexts", 10),
         ("training_sets.max_generator_rows", None),

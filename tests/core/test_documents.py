@@ -287,6 +287,12 @@ def test_documents_that_share_a_paragraph_are_grouped() -> None:
     assert group_documents(documents) == [("a", "b", "d"), ("c",), ("e",)]
 
 
+def test_documents_that_are_known_to_be_alike_are_grouped_too() -> None:
+    documents = [Document(id=name, text=f"Text of {name}.") for name in "abcde"]
+    alike = [("d", "b"), ("b", "b"), ("e", "d")]
+    assert group_documents(documents, alike) == [("a",), ("b", "d", "e"), ("c",)]
+
+
 @pytest.mark.parametrize(("copies", "groups"), [(5, 1), (6, 6)])
 def test_boilerplate_links_nothing(copies: int, groups: int) -> None:
     documents = [Document(id=str(number), text=SENTENCE) for number in range(copies)]

@@ -14,7 +14,7 @@ from aloft.backends.loading import Models
 from aloft.config import RunConfig, check_config
 from aloft.models import Embedder, Prompt
 from aloft.pipeline import Run, read_funnel
-from aloft.records import LinkedQuestion, Rejection
+from aloft.records import LinkedQuestion, Negatives, Rejection, from_json
 from aloft.storage import RunFolder
 from aloft.testing import HashingEmbedder, ScriptedTeacher
 
@@ -210,7 +210,10 @@ def test_the_weight_says_how_often_a_question_stands(folder: Folder, weight: int
 def test_each_question_has_hard_negatives(folder: Folder) -> None:
     folder.take_in(*first_words(folder))
     folder.sets()
-    mined = {row["pair_id"]: row["passage_ids"] for row in folder.rows("negatives.jsonl")}
+    mined = {
+        row["pair_id"]: from_json(Negatives, row).passage_ids
+        for row in folder.rows("negatives.jsonl")
+    }
     for row in folder.rows("links.jsonl"):
         question = LinkedQuestion(**row)
         assert question.passage_id not in mined[question.id]

@@ -9,6 +9,7 @@ import pytest
 from aloft import records
 from aloft.records import (
     Artifact,
+    Candidate,
     Document,
     EmbedderRow,
     GeneratorRow,
@@ -37,7 +38,15 @@ EVERY_RECORD = [
     QAPair(passage_id="p", question="Who?", answer="Mary"),
     LogEntry(question="Who?", answer="Mary", clicks=("a.md", "b.md")),
     LinkedQuestion(passage_id="p", question="Who?", answer="", confidence=0.97),
-    Negatives(pair_id="q", passage_ids=("x", "y"), scores=(0.5, -0.25)),
+    Candidate(passage_id="x", rank=2, score=0.5, verdict="dropped", reason="so"),
+    Negatives(
+        pair_id="q",
+        score=0.5,
+        candidates=(
+            Candidate(passage_id="x", rank=2, score=0.5, verdict="dropped", reason="so"),
+            Candidate(passage_id="y", rank=3, score=-0.25, verdict="negative"),
+        ),
+    ),
     Rejection(subject_id="s", stage="pairs", reason="reply was cut", detail="It is"),
     LabelledQuestion(id="5", question="Q?", answers=(), passage_ids=("p",), origin="human"),
     Message(role="user", content="Hello"),
@@ -74,7 +83,7 @@ def test_a_passage_changes_its_id_with_each_field(change: dict[str, Any]) -> Non
 def test_ids_tell_what_a_record_is_of() -> None:
     pair = QAPair(passage_id="p", question="Who?", answer="Mary")
     assert replace(pair, answer="Ann").id != pair.id
-    assert Negatives(pair_id=pair.id, passage_ids=(), scores=()).id == pair.id
+    assert Negatives(pair_id=pair.id, score=0.0, candidates=()).id == pair.id
     row = EmbedderRow(pair_id=pair.id, anchor="", positive="a", negatives=())
     assert replace(row, positive="b").id != row.id == replace(row, anchor="Who?").id
     marks = [Rating(subject_id="p", criterion="passage", value=value) for value in (1.0, 9.0)]

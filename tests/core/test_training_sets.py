@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from scripted import mined
 
 from aloft.config import TrainingSetsConfig
 from aloft.errors import DataError
@@ -13,7 +14,6 @@ from aloft.records import (
     GeneratorRow,
     LabelledQuestion,
     LinkedQuestion,
-    Negatives,
     Passage,
     QAPair,
     Rejection,
@@ -108,9 +108,8 @@ def test_two_documents_are_enough() -> None:
 GOLD, OTHERS = CORPUS[0], CORPUS[2:8]
 ASKED = PAIRS[0]
 MINED = {
-    ASKED.id: Negatives(
-        pair_id=ASKED.id, passage_ids=tuple(one.id for one in OTHERS), scores=(0.0,) * 6
-    )
+    ASKED.id: mined(ASKED.id, [one.id for one in OTHERS]),
+    PAIRS[10].id: mined(PAIRS[10].id),
 }
 
 
@@ -118,9 +117,9 @@ def rows_of(count: int, contexts: int, seed: int = 0) -> tuple[GeneratorRow, ...
     """Rows of as many questions about the one gold passage."""
     pairs = [ASKED, *(pair(GOLD, f" {i}") for i in range(1, count))]
     ids = MINED[ASKED.id].passage_ids
-    mined = {one.id: Negatives(pair_id=one.id, passage_ids=ids, scores=()) for one in pairs}
+    known = {one.id: mined(one.id, ids) for one in pairs}
     config = TrainingSetsConfig(contexts=contexts)
-    return build_training_sets(pairs, [], PASSAGES, mined, config, seed=seed).generator
+    return build_training_sets(pairs, [], PASSAGES, known, config, seed=seed).generator
 
 
 def contents_of(row: GeneratorRow) -> list[str]:
@@ -191,9 +190,9 @@ def test_reranker_rows_are_the_right_passage_and_the_hardest_negatives() -> None
 def test_models_read_titles_too() -> None:
     titled = Passage(document_id="t", text="body", start=0, title="Title")
     asked = pair(titled)
-    mined = {asked.id: Negatives(pair_id=asked.id, passage_ids=(), scores=())}
+    known = {asked.id: mined(asked.id)}
     sets = build_training_sets(
-        [asked], [], {titled.id: titled}, mined, TrainingSetsConfig(), seed=0
+        [asked], [], {titled.id: titled}, known, TrainingSetsConfig(), seed=0
     )
     assert sets.embedder[0].positive == sets.reranker[0].passage == "Title\nbody"
     assert sets.generator[0].prompt[1].content.startswith("### 1\nTitle\nbody\n\n### Question")
@@ -216,11 +215,11 @@ def test_a_held_out_question_knows_its_passage() -> None:
 
 
 def test_generator_rows_are_drawn_by_the_seed_in_order() -> None:
-    mined = {one.id: Negatives(pair_id=one.id, passage_ids=(), scores=()) for one in PAIRS}
+    known = {one.id: mined(one.id) for one in PAIRS}
 
     def drawn(count: int | None, seed: int = 0) -> list[str]:
         config = TrainingSetsConfig(max_generator_rows=count)
-        sets = build_training_sets(PAIRS, [], PASSAGES, mined, config, seed=seed)
+        sets = build_training_sets(PAIRS, [], PASSAGES, known, config, seed=seed)
         assert len(sets.embedder) == len(sets.reranker) == 20  # these stay whole
         return [row.pair_id for row in sets.generator]
 
@@ -263,8 +262,8 @@ def test_what_is_evaluated_takes_logged_questions_out(
 
 def test_a_question_without_an_answer_trains_no_generator() -> None:
     asked = [logged(GOLD).pair, logged(GOLD, answer="yes").pair]
-    mined = {one.id: Negatives(pair_id=one.id, passage_ids=(), scores=()) for one in asked}
-    sets = build_training_sets(asked, [], PASSAGES, mined, TrainingSetsConfig(), seed=0)
+    known = {one.id: mined(one.id) for one in asked}
+    sets = build_training_sets(asked, [], PASSAGES, known, TrainingSetsConfig(), seed=0)
     both = [one.id for one in asked]
     assert [row.pair_id for row in sets.embedder] == both
     assert [row.pair_id for row in sets.reranker] == both
@@ -294,11 +293,9 @@ def test_a_multi_hop_question_is_trained_on_where_none_of_its_documents_is_held_
 
 def test_all_passages_of_a_multi_hop_question_are_gold() -> None:
     asked = hop(GOLD, CORPUS[9])
-    mined = {
-        asked.id: Negatives(pair_id=asked.id, passage_ids=MINED[ASKED.id].passage_ids, scores=())
-    }
+    known = {asked.id: mined(asked.id, MINED[ASKED.id].passage_ids)}
     config = TrainingSetsConfig(contexts=4, embedder_negatives=1, reranker_negatives=1)
-    sets = build_training_sets([asked], [], PASSAGES, mined, config, seed=0)
+    sets = build_training_sets([asked], [], PASSAGES, known, config, seed=0)
     assert [(row.positive, row.negatives) for row in sets.embedder] == [
         (GOLD.text, (OTHERS[0].text,)),
         (CORPUS[9].text, (OTHERS[0].text,)),
@@ -314,3 +311,21 @@ def test_all_passages_of_a_multi_hop_question_are_gold() -> None:
     assert set(contents) == {GOLD.text, CORPUS[9].text, OTHERS[0].text, OTHERS[1].text}
     cited = sorted(contents.index(text) + 1 for text in (GOLD.text, CORPUS[9].text))
     assert row.completion == f"### Reference\n{cited[0]}, {cited[1]}\n\n### Answer\nboth"
+
+
+def test_further_positives_are_gold_unless_their_document_is_held_out() -> None:
+    held = PAIRS[10]
+    further = [CORPUS[9].id, CORPUS[11].id]  # one is free, the other stands with the held-out one
+    known = {
+        ASKED.id: mined(ASKED.id, [OTHERS[0].id], further),
+        held.id: mined(held.id, [GOLD.id], [CORPUS[13].id]),
+    }
+    sets = build_training_sets([ASKED], [held], PASSAGES, known, TrainingSetsConfig(), seed=0)
+    assert [row.positive for row in sets.embedder] == [GOLD.text, CORPUS[9].text]
+    assert [(row.passage, row.label) for row in sets.reranker] == [
+        (GOLD.text, 1.0),
+        (CORPUS[9].text, 1.0),
+        (OTHERS[0].text, 0.0),
+    ]
+    assert set(contents_of(sets.generator[0])) == {GOLD.text, OTHERS[0].text}
+    assert sets.held_out[0].passage_ids == (held.passage_id, CORPUS[13].id)
