@@ -1,10 +1,9 @@
 """What the synthetic pairs are worth: parts trained on them, measured on human questions.
 
 `measure_downstream` trains the same parts, by the same settings, on the pairs of the paper's
-preset and on ours, with no more teacher tokens for ours than the paper's took. The paper keeps what
-the teacher marks 8 or more; as a small model's marks may leave next to nothing, its pairs of all
-passages, without marks, are measured too. `measure_ablation` trains the embedder with the usual
-filters, with none, with each of them left out, and with those that are usually off.
+preset and on ours, with no more teacher tokens for ours than the paper's took. `measure_ablation`
+trains the embedder with the usual filters, with none, with each of them left out, and with those
+that are usually off.
 """
 
 import sys
@@ -43,22 +42,14 @@ def measure_downstream(folder: Path, config: RunConfig, file: Path | None) -> di
         name: getattr(config, name)
         for name in ("teacher", "generator", "embedder", "parts", "seed")
     }
-    paper = load_config("paper", file, chosen)
-    unmarked = paper.ratings.model_copy(update={"method": "none"})
-    theirs = {"paper": paper, "paper, no marks": paper.model_copy(update={"ratings": unmarked})}
-    values: dict[str, Values] = {}
-    facts: dict[str, Any] = {}
-    for name, one in theirs.items():
-        values[name], facts[name] = _measure(folder, name, one)
-    budget = min(facts[name]["tokens"] for name in theirs)
-    count = facts["paper"]["passages"]
-    ours = _within(budget, _cost_of_pair(folder, config), count, config)
-    values["ours"], facts["ours"] = _measure(folder, "ours", ours)
-    comparisons = {name: _compare(values[name], values["ours"], config) for name in theirs}
-    for name, rows in comparisons.items():
-        for row in rows:
-            print(f"  {name:<16} -> ours  {shown(row)}", file=sys.stderr)
-    return {**facts, "comparisons": comparisons}
+    before, paper = _measure(folder, "paper", load_config("paper", file, chosen))
+    cost = _cost_of_pair(folder, config)
+    within = _within(paper["tokens"], cost, paper["passages"], config)
+    after, ours = _measure(folder, "ours", within)
+    comparisons = _compare(before, after, config)
+    for row in comparisons:
+        print(f"  {shown(row)}", file=sys.stderr)
+    return {"paper": paper, "ours": ours, "comparisons": comparisons}
 
 
 def measure_ablation(folder: Path, config: RunConfig) -> dict[str, Any]:

@@ -22,6 +22,8 @@ Filter = Literal[
     "needs_all",
     "dependency",
 ]
+EmbedderLoss = Literal["contrastive", "guided", "triplet", "graded", "distilled"]
+GRADED: tuple[EmbedderLoss, ...] = ("graded", "distilled")  # those that a reranker grades for
 Retriever = Literal["dense", "bm25", "hybrid"]
 Guard = Literal["copy", "answer", "margin", "reranker", "reading"]
 FILTERS: tuple[Filter, ...] = get_args(Filter)
@@ -238,13 +240,44 @@ class TrainingSetsConfig(_Settings):
 
 
 class EmbedderTrainingConfig(_Settings):
-    """Contrastive training; values of the practice guides (METHOD: 1-3 epochs, 10 % warm-up)."""
+    """How the embedder is trained; values of the practice guides (1-3 epochs, 10 % warm-up).
 
+    Attributes:
+        loss: "contrastive": the right passage against all others of a batch and the hard negatives
+            (a batch of any size in the memory of 16 texts); "guided": the same without those that
+            the untuned embedder finds nearer than the right one; "triplet": the right one against
+            each hard negative; "graded" (CoSENT) and "distilled" (margins, as in GPL): the order,
+            and the differences, of what `reranker` says of right and wrong ones.
+        matryoshka: Dimensions in which the loss is worked out too, so that shorter vectors serve.
+        trains: "all" weights; "lora": low-rank updates of all layers, merged before saving;
+            "query_lora" and "query_adapter": the same for questions alone, or one linear map of
+            their vectors: what is indexed stays, passages need not be embedded anew.
+        r: Rank of low-rank updates.
+    """
+
+    loss: EmbedderLoss = "contrastive"
+    matryoshka: tuple[int, ...] = ()
+    trains: Literal["all", "lora", "query_lora", "query_adapter"] = "all"
+    r: int = Field(default=16, ge=1)
     num_train_epochs: float = Field(default=3.0, gt=0)
     learning_rate: float = Field(default=5e-5, gt=0)
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     per_device_train_batch_size: int = Field(default=64, ge=2)
     max_seq_length: int = Field(default=256, ge=16)
+
+    @property
+    def keeps_index(self) -> bool:
+        """Whether vectors of passages stay what they are."""
+        return self.trains.startswith("query_")
+
+    @model_validator(mode="after")
+    def _fixed_passages_have_one_loss(self) -> Self:
+        if self.keeps_index and (self.loss != "contrastive" or self.matryoshka):
+            raise ValueError(
+                f'trains is "{self.trains}", which leaves passages as they are and knows the loss '
+                '"contrastive" alone, without matryoshka. Set trains to "all" or "lora".'
+            )
+        return self
 
 
 class RerankerTrainingConfig(_Settings):
@@ -359,12 +392,19 @@ class RunConfig(_Settings):
         return self
 
     @model_validator(mode="after")
-    def _guards_have_a_reranker(self) -> Self:
-        if "reranker" in self.negatives.guards and self.reranker is None:
-            raise ValueError(
-                'negatives.guards holds "reranker", but there is none before training. Set '
-                "reranker to a cross-encoder on this machine, or leave it out of the guards."
-            )
+    def _there_is_a_reranker_to_ask(self) -> Self:
+        asks = {
+            'negatives.guards holds "reranker"': "reranker" in self.negatives.guards,
+            f'embedder_training.loss is "{self.embedder_training.loss}"': (
+                "embedder" in self.parts and self.embedder_training.loss in GRADED
+            ),
+        }
+        for what, does_ask in asks.items():
+            if does_ask and self.reranker is None:
+                raise ValueError(
+                    f"{what}, but there is no reranker before training. Set reranker to a "
+                    "cross-encoder on this machine, or choose another."
+                )
         return self
 
     @model_validator(mode="after")

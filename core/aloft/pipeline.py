@@ -22,7 +22,7 @@ from aloft.accounts import Meter, Spending, describe_teacher, metered, total
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
 from aloft.backends.search import rank_dense
-from aloft.config import PARTS, SERVER, Part, RunConfig, check_config, plain_name
+from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.documents import group_documents, read_documents
 from aloft.egress import EgressGuard, hosts_of, local_only
 from aloft.errors import DataError, ModelError
@@ -731,6 +731,8 @@ class Run:
             "reranker": training.train_reranker,
             "generator": training.train_generator,
         }[part]
+        if part == "embedder" and settings.loss in GRADED:
+            rows = self._grade(rows)
         artifact: Artifact = train(
             rows,
             base,
@@ -742,6 +744,17 @@ class Run:
         artifact = replace(artifact, base_model=self._named(part, base))
         self._finish(part, recipe, file, [artifact], [], started, rows=len(rows))
         return artifact
+
+    def _grade(self, rows: Sequence[EmbedderRow]) -> list[EmbedderRow]:
+        """The rows with what the untuned reranker says of their passages, in [0, 1]."""
+        shown = [(row.positive, *row.negatives) for row in rows]
+        texts = [(row.anchor, text) for row, some in zip(rows, shown, strict=True) for text in some]
+        told = self._score("base", texts)
+        if told.min() < 0 or told.max() > 1:  # some rerankers give logits
+            told = (1 / (1 + np.exp(-told))).astype(np.float32)
+        ends = np.cumsum([len(some) for some in shown])[:-1]
+        graded = zip(rows, np.split(told, ends), strict=True)
+        return [replace(row, grades=tuple(some.tolist())) for row, some in graded]
 
     def _base_of(self, part: Part, earlier: dict[Part, Artifact]) -> tuple[str, Any]:
         """What a part is trained from, and its settings."""

@@ -208,12 +208,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedderRow:
-    """One contrastive example: a question, a passage that it needs and hard negatives."""
+    """One contrastive example: a question, a passage that it needs and hard negatives.
+
+    Attributes:
+        grades: What a reranker says of the positive and of each negative, in [0, 1], where the loss
+            asks for it.
+    """
 
     pair_id: str
     anchor: str
     positive: str
     negatives: tuple[str, ...]
+    grades: tuple[float, ...] = ()
 
     @property
     def id(self) -> str:

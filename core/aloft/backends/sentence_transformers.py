@@ -94,7 +94,10 @@ def load_encoder(folder: Path, max_seq_length: int | None = None) -> SentenceTra
         trust_remote_code=False,
         model_kwargs={"use_safetensors": True, "dtype": torch.float32},
     )
-    model.tokenizer.split_special_tokens = True  # "[SEP]" in a document is text
+    for module in model.modules():  # questions may have a tokenizer of their own
+        tokenizer = getattr(module, "tokenizer", None)
+        if tokenizer is not None:
+            tokenizer.split_special_tokens = True  # "[SEP]" in a document is text
     if max_seq_length is not None:
         model.max_seq_length = min(max_seq_length, model.max_seq_length or max_seq_length)
     return model

@@ -3,18 +3,24 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset, disable_progress_bars
-from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
 from sentence_transformers.base.sampler import BatchSamplers
-from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
 from aloft.backends.device import best_device, quiet_libraries
 from aloft.backends.embedded import resolve_model
 from aloft.backends.sentence_transformers import load_encoder
 from aloft.config import EmbedderTrainingConfig
+from aloft.errors import DataError
 from aloft.models import Progress, no_progress
 from aloft.records import Artifact, EmbedderRow
+from aloft.training import losses, tuning
 from aloft.training import trainer as shared
 
 AT_ONCE = 16  # texts; against whole batches of 64: 2.9 GB of memory, not 13, and 11 % faster
@@ -29,56 +35,79 @@ def train_embedder(
     seed: int,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Train all weights with in-batch and hard negatives; save the model to `folder`.
+    """Train the weights, and by the loss, that are asked for; save the model to `folder`.
 
-    A batch holds no text twice: a passage asked about twice would be its own negative. A killed
-    training goes on from its last checkpoint.
+    A batch of which each text stands against all others holds none twice: a passage asked about
+    twice would be its own negative. A killed training goes on from its last checkpoint. The model's
+    own prompts for questions and passages stand before them in training as they do later.
 
     Raises:
         ModelError: the model is not on this machine.
+        DataError: no row has what the loss compares.
 
-    Source: MultipleNegativesRankingLoss (arXiv:1705.00652), scale 20; its gradients are cached
-    (GradCache, arXiv:2101.06983), so that a batch of any size is held a few texts at a time.
+    Source: see `aloft.training.losses`.
     """
     started = time.monotonic()
     quiet_libraries()
     disable_progress_bars()
     checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
+    source = Path(resolve_model(model))
     at_once = AT_ONCE if best_device() == "cpu" else config.per_device_train_batch_size
-    steps = shared.steps_of(len(rows), config.per_device_train_batch_size, config.num_train_epochs)
     with shared.seeded(seed):
-        encoder = load_encoder(Path(resolve_model(model)), config.max_seq_length)
+        encoder = tuning.prepare(load_encoder(source, _longest(config)), config)
         shared.forgo_card(encoder)
+        datasets = losses.datasets_for(rows, config)
+        if not datasets:
+            raise DataError(
+                f'The loss "{config.loss}" compares right with wrong passages, but none of '
+                f"{len(rows)} rows has a negative. Lower negatives.margin or choose another loss."
+            )
+        count = sum(map(len, datasets.values()))
+        steps = shared.steps_of(count, config.per_device_train_batch_size, config.num_train_epochs)
         arguments = SentenceTransformerTrainingArguments(
             **shared.shared_arguments(checkpoints, steps, seed),
             num_train_epochs=config.num_train_epochs,
             per_device_train_batch_size=config.per_device_train_batch_size,
             learning_rate=config.learning_rate,
             warmup_steps=config.warmup_share,
-            batch_sampler=BatchSamplers.NO_DUPLICATES,
+            batch_sampler=_sampler(config),
+            prompts=_prompts(encoder, datasets),
         )
         trainer = SentenceTransformerTrainer(
             model=encoder,
             args=arguments,
-            train_dataset=_datasets(rows),
-            loss=CachedMultipleNegativesRankingLoss(encoder, mini_batch_size=at_once),
+            train_dataset=datasets,
+            loss=losses.loss_for(encoder, rows, source, config, at_once),
         )
-        losses = shared.run_trainer(trainer, checkpoints, "training the embedder", progress)
+        told = shared.run_trainer(trainer, checkpoints, "training the embedder", progress)
 
     def save(path: Path) -> None:
-        encoder.save(str(path), create_model_card=False, safe_serialization=True)
+        whole = tuning.finish(encoder, source, config)
+        shared.forgo_card(whole)
+        whole.save(str(path), create_model_card=False, safe_serialization=True)
 
     done = shared.Trained(
-        kind="embedder", base_model=model, losses=losses, seconds=time.monotonic() - started
+        kind="embedder", base_model=model, losses=told, seconds=time.monotonic() - started
     )
     return shared.finish_training(done, folder, checkpoints, save)
 
 
-def _datasets(rows: Sequence[EmbedderRow]) -> dict[str, Dataset]:
-    """One dataset per number of hard negatives: a short list is never padded."""
-    by_count: dict[int, list[dict[str, str]]] = {}
-    for row in rows:
-        columns = {"anchor": row.anchor, "positive": row.positive}
-        columns |= {f"negative_{i}": text for i, text in enumerate(row.negatives, start=1)}
-        by_count.setdefault(len(row.negatives), []).append(columns)
-    return {f"negatives_{n}": Dataset.from_list(by_count[n]) for n in sorted(by_count)}
+def _sampler(config: EmbedderTrainingConfig) -> BatchSamplers:
+    """No text twice in a batch, where each stands against all of it."""
+    is_apart = config.loss in ("contrastive", "guided") and not config.keeps_index
+    return BatchSamplers.NO_DUPLICATES if is_apart else BatchSamplers.BATCH_SAMPLER
+
+
+def _longest(config: EmbedderTrainingConfig) -> int | None:
+    """Passages that are not embedded anew are as long as they ever were."""
+    return None if config.keeps_index else config.max_seq_length
+
+
+def _prompts(encoder: SentenceTransformer, datasets: dict[str, Dataset]) -> dict[str, Any]:
+    """What stands before each column's texts, as `encode_query` and `encode_document` have it."""
+    names = {name for dataset in datasets.values() for name in dataset.column_names}
+    query = encoder.prompts.get("query")
+    known = (encoder.prompts.get(name) for name in ("document", "passage", "corpus"))
+    passage = next((prompt for prompt in known if prompt is not None), None)
+    prompts = {name: query if name == "anchor" else passage for name in names - {"label"}}
+    return {name: prompt for name, prompt in prompts.items() if prompt}

@@ -1,0 +1,153 @@
+"""Turns an embedder's settings into the rows that its loss reads, and the loss itself.
+
+Sources: contrastive, MultipleNegativesRankingLoss (arXiv:1705.00652) at scale 20 with cached
+gradients (GradCache, arXiv:2101.06983); guided, GISTEmbed (arXiv:2402.16829); triplet, FaceNet
+(arXiv:1503.03832), cosine distances a margin of 0.2 apart; graded, CoSENT; distilled, MarginMSE
+(arXiv:2010.02666) as GPL uses it (arXiv:2112.07577); shorter vectors, Matryoshka representation
+learning (arXiv:2205.13147).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import losses
+from sentence_transformers.util import pairwise_cos_sim
+from torch import Tensor, nn
+
+from aloft.backends.sentence_transformers import load_encoder
+from aloft.config import EmbedderTrainingConfig
+from aloft.records import EmbedderRow
+
+_SCALE = 20.0  # of cosines, before their softmax
+_MARGIN = 0.2  # of cosine distances, between a right and a wrong passage
+
+
+def datasets_for(rows: Sequence[EmbedderRow], config: EmbedderTrainingConfig) -> dict[str, Dataset]:
+    """One dataset per number of hard negatives: a short list is never padded."""
+    lay_out = _laid_out_index if config.keeps_index else _LAID_OUT[config.loss]
+    by_columns: dict[str, list[dict[str, Any]]] = {}
+    for number, row in enumerate(rows):
+        for columns in lay_out(number, row):
+            by_columns.setdefault(f"columns_{len(columns)}", []).append(columns)
+    return {name: Dataset.from_list(by_columns[name]) for name in sorted(by_columns)}
+
+
+def _texts(row: EmbedderRow) -> dict[str, Any]:
+    negatives = {f"negative_{i}": text for i, text in enumerate(row.negatives, start=1)}
+    return {"anchor": row.anchor, "positive": row.positive, **negatives}
+
+
+def _laid_out_contrast(_number: int, row: EmbedderRow) -> Iterator[dict[str, Any]]:
+    yield _texts(row)
+
+
+def _laid_out_triplets(_number: int, row: EmbedderRow) -> Iterator[dict[str, Any]]:
+    for text in row.negatives:
+        yield {"anchor": row.anchor, "positive": row.positive, "negative": text}
+
+
+def _laid_out_graded(_number: int, row: EmbedderRow) -> Iterator[dict[str, Any]]:
+    for text, grade in zip((row.positive, *row.negatives), row.grades, strict=True):
+        yield {"anchor": row.anchor, "passage": text, "label": grade}
+
+
+def _laid_out_distilled(_number: int, row: EmbedderRow) -> Iterator[dict[str, Any]]:
+    if row.negatives:
+        right, *wrong = row.grades
+        yield {**_texts(row), "label": [right - grade for grade in wrong]}
+
+
+def _laid_out_index(number: int, row: EmbedderRow) -> Iterator[dict[str, Any]]:
+    yield {"anchor": row.anchor, "label": number}
+
+
+_LAID_OUT: Mapping[str, Callable[[int, EmbedderRow], Iterator[dict[str, Any]]]] = {
+    "contrastive": _laid_out_contrast,
+    "guided": _laid_out_contrast,
+    "triplet": _laid_out_triplets,
+    "graded": _laid_out_graded,
+    "distilled": _laid_out_distilled,
+}
+
+
+def loss_for(
+    encoder: SentenceTransformer,
+    rows: Sequence[EmbedderRow],
+    source: Path,
+    config: EmbedderTrainingConfig,
+    at_once: int,
+) -> nn.Module:
+    """The loss that the settings name.
+
+    Args:
+        encoder: What is trained.
+        rows: What it is trained on.
+        source: Folder of the untuned model, which guides, or whose passages stay.
+        config: The settings.
+        at_once: Texts held at a time, where gradients are cached.
+    """
+    if config.keeps_index:
+        return IndexLoss(encoder, load_encoder(source), rows)
+    loss: nn.Module
+    if config.loss == "contrastive":
+        loss = losses.CachedMultipleNegativesRankingLoss(
+            encoder, scale=_SCALE, mini_batch_size=at_once
+        )
+    elif config.loss == "guided":
+        guide = load_encoder(source, config.max_seq_length)
+        loss = losses.CachedGISTEmbedLoss(
+            encoder, guide, temperature=1 / _SCALE, mini_batch_size=at_once
+        )
+    elif config.loss == "triplet":
+        metric = losses.TripletDistanceMetric.COSINE
+        loss = losses.TripletLoss(encoder, distance_metric=metric, triplet_margin=_MARGIN)
+    elif config.loss == "graded":
+        loss = losses.CoSENTLoss(encoder, scale=_SCALE)
+    else:
+        loss = losses.MarginMSELoss(encoder, similarity_fct=pairwise_cos_sim)
+    if not config.matryoshka:
+        return loss
+    whole = encoder.get_embedding_dimension() or 0
+    dimensions = sorted({whole, *config.matryoshka}, reverse=True)
+    return losses.MatryoshkaLoss(encoder, loss, matryoshka_dims=dimensions)
+
+
+class IndexLoss(nn.Module):
+    """The contrastive loss of questions against passages whose vectors stay as they are.
+
+    They are worked out once, so that a step reads its questions alone. All passages of a batch's
+    rows, right and wrong, stand against each question; one that several rows have stands once.
+    """
+
+    def __init__(
+        self, encoder: SentenceTransformer, base: SentenceTransformer, rows: Sequence[EmbedderRow]
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        texts = {text: None for row in rows for text in (row.positive, *row.negatives)}
+        places = {text: place for place, text in enumerate(texts)}
+        self._rows = [[places[t] for t in (row.positive, *row.negatives)] for row in rows]
+        vectors = base.encode_document(
+            list(texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
+        )
+        self._vectors = vectors.float().clone()  # those of `encode` are for inference alone
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            sentence_features: Of the questions, as the encoder takes them.
+            labels: The row of each question; (questions,).
+        """
+        (features,) = sentence_features
+        questions = nn.functional.normalize(self.encoder(features)["sentence_embedding"], dim=1)
+        rows = [self._rows[number] for number in labels.tolist()]
+        held = sorted({place for row in rows for place in row})
+        columns = {place: column for column, place in enumerate(held)}
+        targets = torch.tensor([columns[row[0]] for row in rows], device=questions.device)
+        passages = self._vectors[held].to(questions.device, questions.dtype)
+        return nn.functional.cross_entropy(_SCALE * questions @ passages.T, targets)

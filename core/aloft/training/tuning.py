@@ -1,0 +1,85 @@
+"""Turns an embedder into one of which only some weights are trained, and back into a whole one."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Router
+from torch import nn
+
+from aloft.backends.sentence_transformers import load_encoder
+from aloft.config import EmbedderTrainingConfig
+
+
+def prepare(encoder: SentenceTransformer, config: EmbedderTrainingConfig) -> SentenceTransformer:
+    """Freeze what is not trained, and add what is; the model gives the vectors that it gave.
+
+    Source: low-rank updates, LoRA (arXiv:2106.09685).
+    """
+    if config.trains in ("lora", "query_lora"):
+        from peft import LoraConfig, TaskType
+
+        encoder.add_adapter(
+            LoraConfig(
+                task_type=TaskType.FEATURE_EXTRACTION,
+                r=config.r,
+                lora_alpha=2 * config.r,
+                target_modules="all-linear",
+            )
+        )
+    elif config.trains == "query_adapter":
+        encoder.requires_grad_(requires_grad=False)
+        for module in encoder.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0  # the map is to fit the vectors that come later
+        size = encoder.get_embedding_dimension() or 0
+        device = encoder.device
+        linear = Dense(
+            size, size, bias=False, activation_function=nn.Identity(), init_weight=torch.eye(size)
+        )
+        encoder.append(linear.to(device))
+    return encoder
+
+
+def finish(
+    encoder: SentenceTransformer, source: Path, config: EmbedderTrainingConfig
+) -> SentenceTransformer:
+    """The model as it is saved: low-rank updates merged, untouched passages beside questions.
+
+    Args:
+        encoder: What was prepared and trained.
+        source: Folder of the untuned model.
+        config: The settings.
+    """
+    if config.trains in ("lora", "query_lora"):
+        _merge(encoder)
+    if not config.keeps_index:
+        return encoder
+    base = load_encoder(source)
+    asks: list[Any] = list(encoder.children())
+    holds: list[Any] = list(base.children())
+    if config.trains == "query_adapter":  # questions go on from where passages end
+        holds = asks[: len(holds)]
+    prompts: Any = base.prompts
+    return SentenceTransformer(
+        modules=[Router.for_query_document(asks, holds)],
+        prompts=prompts,
+        default_prompt_name=base.default_prompt_name,
+        similarity_fn_name=base.similarity_fn_name,
+        device=str(base.device),
+    )
+
+
+def _merge(encoder: SentenceTransformer) -> None:
+    """Add low-rank updates to the weights that they are of, and take their layers out."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for parent in list(encoder.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, BaseTunerLayer):
+                child.merge()
+                setattr(parent, name, child.get_base_layer())
+    body: Any = encoder.transformers_model
+    body._hf_peft_config_loaded = False  # or it would be saved as an adapter
+    del body.peft_config
