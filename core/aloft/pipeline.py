@@ -696,10 +696,18 @@ class Run:
 
         def encode() -> Floats:
             embedder = self.models.embedder(model)
+            started = time.monotonic()
             queries = kind == "queries"
-            return embedder.encode_queries(texts) if queries else embedder.encode_passages(texts)
+            vectors = embedder.encode_queries(texts) if queries else embedder.encode_passages(texts)
+            self._encoded.add([(kind, [len(texts), round(time.monotonic() - started, 1)])])
+            return vectors
 
         return self.folder.vectors(kind, recipe, encode)
+
+    @property
+    def _encoded(self) -> Journal:
+        """How many texts of a kind were embedded last, and in how many seconds."""
+        return self.folder.journal("encoded", recipe_of("encoded"))
 
     # ---- training
 
@@ -827,9 +835,7 @@ class Run:
             config=self.config.evaluation,
             sets=self.config.training_sets,
             seed=self.config.seed,
-            encode=lambda which, kind, texts: self._encode(
-                self._model("embedder", which), kind, texts
-            ),
+            encode=lambda which, kind, texts: self._encode(self._encoder(which, kind), kind, texts),
             score=self._score,
             reply=lambda which, prompts: self._reply(which, prompts, journal),
         )
@@ -838,6 +844,11 @@ class Run:
         if which == "tuned":
             return str(self.folder.path / self.artifacts[part].path)
         return self.config.embedder if part == "embedder" else str(self.config.reranker)
+
+    def _encoder(self, which: str, kind: str) -> str:
+        """The model whose vectors of a kind these are: passages of a kept index are the base's."""
+        is_kept = kind == "passages" and self.config.embedder_training.keeps_index
+        return self._model("embedder", "base" if is_kept else which)
 
     def _score(self, which: str, texts: Sequence[tuple[str, str]]) -> Floats:
         """Scores of pairs: those known from another ranking are not worked out again."""
@@ -901,10 +912,19 @@ class Run:
             "parts": {part: to_json(artifact) for part, artifact in trained.items()},
             **{name: [as_json(row) for row in rows] for name, rows in measured.items()},
             "shipped": as_json(measured["stacks"][0]),
+            "indexing": self._indexing(),
             "connections_refused": list(self._guard.refused),
             "text_sent_to": sorted(self._guard.reached),
             "peak_memory_megabytes": peak_memory_megabytes(),
         }
+
+    def _indexing(self) -> dict[str, Any] | None:
+        """What embedding the corpus takes, and whether the tuned embedder needs it."""
+        if "passages" not in self._encoded or "embedder" not in self.config.parts:
+            return None
+        texts, seconds = self._encoded["passages"]
+        keeps = self.config.embedder_training.keeps_index
+        return {"passages": texts, "seconds": seconds, "is_kept": keeps}
 
     def _facts(self, stage: str) -> dict[str, Any]:
         found = self.folder.facts(stage)

@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder, load_encoder
-from aloft.config import EmbedderTrainingConfig
+from aloft.config import EmbedderTrainingConfig, load_config
 from aloft.errors import DataError
-from aloft.models import Floats
-from aloft.records import EmbedderRow
+from aloft.models import Floats, Prompt
+from aloft.pipeline import open_run
+from aloft.records import Document, EmbedderRow
+from aloft.testing import ScriptedTeacher
 from aloft.training import losses, train_embedder, tuning
 
 pytestmark = pytest.mark.model
@@ -267,3 +269,35 @@ def test_rows_of_unlike_lengths_are_never_padded() -> None:
         "columns_2": 1,
         "columns_4": 4,
     }
+
+
+@pytest.mark.parametrize("trains", ["all", "query_adapter"])
+def test_passages_of_a_kept_index_are_embedded_once(tmp_path: Path, trains: str) -> None:
+    from aloft.testing import tiny_encoder
+
+    documents = [
+        Document(id=f"{i}.txt", text=f"Berth {i} of the port of Aberley is {i + 40} metres long.")
+        for i in range(30)
+    ]
+
+    def ask(prompt: Prompt) -> str:
+        number = prompt.messages[-1].content.split("Text: Berth ")[1].split()[0]
+        return f" How long is berth {number}?\nAnswer: {int(number) + 40} metres"
+
+    config = load_config(
+        overrides={
+            "teacher": "given",
+            "generator": str(tiny_encoder(tmp_path / "encoder")),  # nobody asks it
+            "embedder": str(tmp_path / "encoder"),
+            "parts": ("embedder",),
+            "filters": {"use": ()},
+            "pairs": {"form": "examples", "per_passage": 1},
+            "embedder_training": {"trains": trains, "num_train_epochs": 4.0},
+        }
+    )
+    with open_run(tmp_path / "run", config, ScriptedTeacher(ask)) as run:
+        run.give(documents)
+        indexing = run.report["indexing"]
+    assert (indexing["passages"], indexing["is_kept"]) == (30, trains != "all")
+    kept = list((tmp_path / "run" / "work").glob("passages-*.npy"))
+    assert len(kept) == (2 if trains == "all" else 1)

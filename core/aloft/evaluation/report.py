@@ -138,7 +138,7 @@ def verdict_lines(report: Report) -> list[tuple[str, str, str]]:
 
 def summarize(report: Report) -> str:
     """The verdict in plain words: what decides, what gained, what was refused, what ships."""
-    sentences = [_decided(report), *_judged(report), _shipped(report)]
+    sentences = [_decided(report), *_judged(report), _shipped(report), _indexed(report)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -207,6 +207,17 @@ def _shipped(report: Report) -> str:
         sentence += f" (nothing tuned: {_reached(untuned[0])})"
     best = f", the best of {len(stacks)} combinations" if len(stacks) > 1 else ""
     return f"{sentence}{best}."
+
+
+def _indexed(report: Report) -> str:
+    """What shipping a tuned embedder means for an index that is there already."""
+    facts = report.get("indexing")
+    if not facts or "embedder" not in report.get("shipped", {}).get("parts", ()):
+        return ""
+    took = f"{facts['passages']:,} passages take {facts['seconds']:,.0f} s here"
+    if facts["is_kept"]:
+        return f"An index stays as it is: the tuned embedder changes questions alone ({took})."
+    return f"An index must be built anew with the tuned embedder: {took}."
 
 
 def _described(stack: Mapping[str, Any]) -> str:
