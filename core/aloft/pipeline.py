@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -55,7 +55,12 @@ from aloft.records import (
 )
 from aloft.stack import Answer, Retriever, ask, read_contract, write_stack
 from aloft.storage import Journal, RunFolder, recipe_of, split_rejections, write_text
-from aloft.training_sets import build_training_sets, select_linked, split_pairs
+from aloft.training_sets import (
+    build_training_sets,
+    label_held_out,
+    select_linked,
+    split_pairs,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +88,7 @@ _TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill c
 _ANSWER_BATCH = 32
 _SCORE_BATCH = 512
 _MINED = 1000  # questions between two reports
+_ROWS = {"embedder": EmbedderRow, "reranker": RerankerRow, "generator": GeneratorRow}
 _TAUGHT = {  # what the teacher does, by stage
     "ratings": ("ratings",),
     "pairs": ("pairs", "pair_ratings"),
@@ -197,7 +203,8 @@ def read_report(out: Path) -> dict[str, Any]:
 
 def read_funnel(out: Path) -> list[dict[str, Any]]:
     """What each finished stage of a run folder kept and dropped."""
-    found = [out / "manifests" / f"{stage}.json" for stage in (*_COUNTED, *PARTS)]
+    stages = (*_COUNTED, PARTS[0], "remined", *PARTS[1:])
+    found = [out / "manifests" / f"{stage}.json" for stage in stages]
     return [json.loads(path.read_bytes()) for path in found if path.exists()]
 
 
@@ -633,32 +640,31 @@ class Run:
         queries = [self._question_vectors[[row_of[pair.id] for pair in self.filtered]]]
         if logged:
             queries.append(self._encode(name, "queries", [pair.question for pair in logged]))
-        asked = [*self.filtered, *logged]
+        mined = self._mine(
+            [*self.filtered, *logged], np.concatenate(queries), self._passage_vectors
+        )
+        self._finish("negatives", recipe, "negatives.jsonl", mined, [], started)
+        return mined
+
+    def _mine(self, asked: Sequence[QAPair], queries: Floats, passages: Floats) -> list[Negatives]:
         mined = []
         for one in negatives.mine_negatives(
             asked,
             self.passages,
-            np.concatenate(queries),
-            self._passage_vectors,
+            queries,
+            passages,
             self.config.negatives,
             negatives.Judges(score=lambda texts: self._score("base", texts), read=self._read),
         ):
             mined.append(one)
             if not len(mined) % _MINED:
                 self._progress("mining negatives", len(mined), len(asked))
-        self._finish("negatives", recipe, "negatives.jsonl", mined, [], started)
         return mined
 
     @cached_property
     def training_sets(self) -> dict[str, list[Any]]:
         """Rows per part, and the held-out questions."""
         config = self.config.training_sets
-        files = {
-            "embedder": EmbedderRow,
-            "reranker": RerankerRow,
-            "generator": GeneratorRow,
-            "held_out": LabelledQuestion,
-        }
         mined = {record.pair_id: record for record in self.negatives}
         human = [question.question for question in self.human_questions] if self._has_log else []
         recipe = self._after("negatives", config, self.config.seed, *human)
@@ -679,16 +685,57 @@ class Run:
             logged, dropped = split_rejections(outcomes, LinkedQuestion)
             logged = logged if config.logged_weight else []
             rows = [question.pair for question in logged] * config.logged_weight
-            built = build_training_sets(
-                [*train, *rows], held_out, self.passages_by_id, mined, config, seed=self.config.seed
-            )
-            for name in files:
-                self.folder.write_records(f"sets/{name}.jsonl", getattr(built, name))
-            counts = {name: len(getattr(built, name)) for name in files}
+            questions = label_held_out(held_out, mined)
+            self.folder.write_records("sets/train.jsonl", [*train, *rows])
+            self.folder.write_records("sets/held_out.jsonl", questions)
+            counts = self._build_sets("sets", [*train, *rows], questions, mined)
+            counts["held_out"] = len(questions)
             kept = [*train, *logged, *held_out]
             self._finish("sets", recipe, None, kept, neither + dropped, started, rows=counts)
+        return self._read_sets("sets") | {
+            "train": self.folder.read_records("sets/train.jsonl", QAPair),
+            "held_out": self.folder.read_records("sets/held_out.jsonl", LabelledQuestion),
+        }
+
+    def _build_sets(
+        self,
+        folder: str,
+        train: Sequence[QAPair],
+        held_out: Sequence[LabelledQuestion],
+        mined: Mapping[str, Negatives],
+    ) -> dict[str, int]:
+        """Lay out all parts' rows in a folder; returns how many there are of each."""
+        config, seed = self.config.training_sets, self.config.seed
+        built = build_training_sets(train, held_out, self.passages_by_id, mined, config, seed=seed)
+        for part in _ROWS:
+            self.folder.write_records(f"{folder}/{part}.jsonl", getattr(built, part))
+        return {part: len(getattr(built, part)) for part in _ROWS}
+
+    def _read_sets(self, folder: str) -> dict[str, list[Any]]:
         read = self.folder.read_records
-        return {name: list(read(f"sets/{name}.jsonl", cls)) for name, cls in files.items()}
+        return {part: list(read(f"{folder}/{part}.jsonl", cls)) for part, cls in _ROWS.items()}
+
+    def _remined(self, embedder: Artifact) -> dict[str, list[Any]]:
+        """Rows whose negatives the tuned embedder found: it is whom later parts work behind.
+
+        Source: the refresh of negatives in ANCE (arXiv:2007.00808).
+        """
+        recipe = self._after("sets", "remined", embedder.fingerprint, self.config.negatives)
+        if not self._is_done("remined", recipe):
+            started = time.monotonic()
+            sets = self.training_sets
+            asked = list({pair.id: pair for pair in sets["train"]}.values())
+            model = str(self.folder.path / embedder.path)
+            contents = [passage.content for passage in self.passages]
+            vectors = self._encode(self._indexer(model), "passages", contents)
+            queries = self._encode(model, "queries", [pair.question for pair in asked])
+            mined = self._mine(asked, queries, vectors)
+            known = {record.pair_id: record for record in mined}
+            rows = self._build_sets("remined", sets["train"], sets["held_out"], known)
+            self._finish(
+                "remined", recipe, "remined/negatives.jsonl", mined, [], started, rows=rows
+            )
+        return self._read_sets("remined")
 
     def _encode(self, model: str, kind: str, texts: Sequence[str]) -> Floats:
         """Vectors, computed once per model and texts and kept in the run folder."""
@@ -721,10 +768,14 @@ class Run:
         return trained
 
     def _train(self, part: Part, earlier: dict[Part, Artifact]) -> Artifact:
-        rows = self.training_sets[part]
         base, settings = self._base_of(part, earlier)
-        recipe = self._after(
-            "sets", part, settings, self.config.seed, self.models.fingerprint(base)
+        rows, stage = self.training_sets[part], "sets"
+        if part != "embedder" and "embedder" in self.config.parts:
+            if "embedder" not in earlier:
+                raise _UnfinishedError(part)
+            rows, stage = self._remined(earlier["embedder"])[part], "remined"
+        recipe = recipe_of(
+            self._recipes[stage], part, settings, self.config.seed, self.models.fingerprint(base)
         )
         file = f"{part}.jsonl"
         if self._is_done(part, recipe) and (self.folder.path / part).is_dir():
@@ -835,7 +886,7 @@ class Run:
             config=self.config.evaluation,
             sets=self.config.training_sets,
             seed=self.config.seed,
-            encode=lambda which, kind, texts: self._encode(self._encoder(which, kind), kind, texts),
+            encode=self._encode_by,
             score=self._score,
             reply=lambda which, prompts: self._reply(which, prompts, journal),
         )
@@ -845,10 +896,13 @@ class Run:
             return str(self.folder.path / self.artifacts[part].path)
         return self.config.embedder if part == "embedder" else str(self.config.reranker)
 
-    def _encoder(self, which: str, kind: str) -> str:
-        """The model whose vectors of a kind these are: passages of a kept index are the base's."""
-        is_kept = kind == "passages" and self.config.embedder_training.keeps_index
-        return self._model("embedder", "base" if is_kept else which)
+    def _encode_by(self, which: str, kind: str, texts: Sequence[str]) -> Floats:
+        model = self._model("embedder", which)
+        return self._encode(self._indexer(model) if kind == "passages" else model, kind, texts)
+
+    def _indexer(self, model: str) -> str:
+        """The model that passages are embedded by: of a kept index it is the untuned one."""
+        return self.config.embedder if self.config.embedder_training.keeps_index else model
 
     def _score(self, which: str, texts: Sequence[tuple[str, str]]) -> Floats:
         """Scores of pairs: those known from another ranking are not worked out again."""
@@ -899,7 +953,10 @@ class Run:
 
     def _describe(self, measured: dict[str, Any], trained: dict[Part, Artifact]) -> dict[str, Any]:
         stages = [stage for stage in _COUNTED if stage in STAGES or self._has_log]
-        facts = {stage: self._facts(stage) for stage in (*stages, *trained, "evaluate")}
+        later = ["remined"] if len(trained) > 1 and "embedder" in trained else []
+        parts = [*[part for part in trained if part == "embedder"], *later]
+        parts += [part for part in trained if part != "embedder"]
+        facts = {stage: self._facts(stage) for stage in (*stages, *parts, "evaluate")}
         return {
             "aloft": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -23,12 +23,11 @@ from aloft.records import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSets:
-    """What each part is trained on, and what none of them has seen."""
+    """What each part is trained on."""
 
     embedder: tuple[EmbedderRow, ...]
     reranker: tuple[RerankerRow, ...]
     generator: tuple[GeneratorRow, ...]
-    held_out: tuple[LabelledQuestion, ...]
 
 
 def split_pairs(
@@ -126,16 +125,32 @@ def select_linked(
     return outcomes
 
 
+def label_held_out(
+    held_out: Sequence[QAPair], negatives: Mapping[str, Negatives]
+) -> list[LabelledQuestion]:
+    """The held-out pairs as questions, each with all passages that answer it."""
+    return [
+        LabelledQuestion(
+            id=pair.id,
+            question=pair.question,
+            answers=(pair.answer,),
+            passage_ids=(pair.passage_id, *negatives[pair.id].positive_ids),
+            origin="synthetic",
+        )
+        for pair in held_out
+    ]
+
+
 def build_training_sets(
     train: Sequence[QAPair],
-    held_out: Sequence[QAPair],
+    held_out: Iterable[LabelledQuestion],
     passages: Mapping[str, Passage],
     negatives: Mapping[str, Negatives],
     config: TrainingSetsConfig,
     *,
     seed: int,
 ) -> TrainingSets:
-    """Lay out rows for the three trainers and the held-out questions.
+    """Lay out rows for the three trainers.
 
     The gold passage stands at every place among a generator row's contexts equally often; where
     a question has fewer hard negatives than the prompt has room for, the prompt is shorter. A pair
@@ -151,7 +166,7 @@ def build_training_sets(
         for pair in asked
     ]
     places = deal_places([1 + len(some) for some in others], seed, "gold places")
-    apart = {passages[pair.passage_id].document_id for pair in held_out}
+    apart = {passages[i].document_id for question in held_out for i in question.passage_ids}
     golds = {
         pair.id: (
             *pair.passage_ids,
@@ -173,16 +188,6 @@ def build_training_sets(
         generator=tuple(
             generator_row(pair, passages, some, place, seed=seed)
             for pair, some, place in zip(asked, others, places, strict=True)
-        ),
-        held_out=tuple(
-            LabelledQuestion(
-                id=pair.id,
-                question=pair.question,
-                answers=(pair.answer,),
-                passage_ids=(pair.passage_id, *negatives[pair.id].positive_ids),
-                origin="synthetic",
-            )
-            for pair in held_out
         ),
     )
 

@@ -23,12 +23,13 @@ STAGES = [
     "training the embedder",
     "training the reranker",
     "training the generator",
-    "reranking",
+    "reranking (tuned reranker)",
     "answering (base generator)",
     "answering (tuned generator)",
 ]
 FILES = ["documents", "passages", "ratings", "pairs", "filtered", "negatives"]
 SETS = ["embedder", "reranker", "generator", "held_out"]
+REMINED = [f"remined/{name}.jsonl" for name in ("reranker", "generator", "negatives")]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_killed_in_every_stage_it_ends_the_same_and_repeats_nothing(
     finished = start(given, killed, killed_log, "never")
     assert finished.returncode == 0, finished.stderr[-3000:]
 
-    for name in [f"{f}.jsonl" for f in FILES] + [f"sets/{s}.jsonl" for s in SETS]:
+    for name in [f"{f}.jsonl" for f in FILES] + [f"sets/{s}.jsonl" for s in SETS] + REMINED:
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
     for part in ("embedder", "reranker", "generator"):
         ours, theirs = weights(killed / part), weights(whole / part)

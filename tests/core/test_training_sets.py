@@ -19,7 +19,13 @@ from aloft.records import (
     Rejection,
     RerankerRow,
 )
-from aloft.training_sets import TrainingSets, build_training_sets, select_linked, split_pairs
+from aloft.training_sets import (
+    TrainingSets,
+    build_training_sets,
+    label_held_out,
+    select_linked,
+    split_pairs,
+)
 
 
 def passage(document: int, number: int = 0) -> Passage:
@@ -109,7 +115,6 @@ GOLD, OTHERS = CORPUS[0], CORPUS[2:8]
 ASKED = PAIRS[0]
 MINED = {
     ASKED.id: mined(ASKED.id, [one.id for one in OTHERS]),
-    PAIRS[10].id: mined(PAIRS[10].id),
 }
 
 
@@ -166,7 +171,7 @@ def test_each_row_shuffles_its_negatives() -> None:
 
 
 def build(config: TrainingSetsConfig) -> TrainingSets:
-    return build_training_sets([ASKED], [PAIRS[10]], PASSAGES, MINED, config, seed=0)
+    return build_training_sets([ASKED], [], PASSAGES, MINED, config, seed=0)
 
 
 def test_an_embedder_row_takes_the_hardest_negatives() -> None:
@@ -199,8 +204,8 @@ def test_models_read_titles_too() -> None:
 
 
 def test_a_held_out_question_knows_its_passage() -> None:
-    sets = build(TrainingSetsConfig())
-    assert sets.held_out == (
+    known = {PAIRS[10].id: mined(PAIRS[10].id)}
+    assert label_held_out([PAIRS[10]], known) == [
         LabelledQuestion(
             id=PAIRS[10].id,
             question=PAIRS[10].question,
@@ -208,7 +213,11 @@ def test_a_held_out_question_knows_its_passage() -> None:
             passage_ids=(CORPUS[10].id,),
             origin="synthetic",
         ),
-    )
+    ]
+
+
+def test_each_part_is_trained_on_the_pairs_that_are_given() -> None:
+    sets = build(TrainingSetsConfig())
     assert {row.pair_id for row in sets.embedder} == {ASKED.id}
     assert {row.pair_id for row in sets.reranker} == {ASKED.id}
     assert {row.pair_id for row in sets.generator} == {ASKED.id}
@@ -320,7 +329,8 @@ def test_further_positives_are_gold_unless_their_document_is_held_out() -> None:
         ASKED.id: mined(ASKED.id, [OTHERS[0].id], further),
         held.id: mined(held.id, [GOLD.id], [CORPUS[13].id]),
     }
-    sets = build_training_sets([ASKED], [held], PASSAGES, known, TrainingSetsConfig(), seed=0)
+    questions = label_held_out([held], known)
+    sets = build_training_sets([ASKED], questions, PASSAGES, known, TrainingSetsConfig(), seed=0)
     assert [row.positive for row in sets.embedder] == [GOLD.text, CORPUS[9].text]
     assert [(row.passage, row.label) for row in sets.reranker] == [
         (GOLD.text, 1.0),
@@ -328,4 +338,4 @@ def test_further_positives_are_gold_unless_their_document_is_held_out() -> None:
         (OTHERS[0].text, 0.0),
     ]
     assert set(contents_of(sets.generator[0])) == {GOLD.text, OTHERS[0].text}
-    assert sets.held_out[0].passage_ids == (held.passage_id, CORPUS[13].id)
+    assert questions[0].passage_ids == (held.passage_id, CORPUS[13].id)
