@@ -281,8 +281,18 @@ class EmbedderTrainingConfig(_Settings):
 
 
 class RerankerTrainingConfig(_Settings):
-    """Pointwise cross-encoder training on the mined negatives."""
+    """Cross-encoder training on the mined negatives.
 
+    Attributes:
+        loss: "binary": each passage by itself, right or wrong (cross-entropy); "listwise": the
+            order of a question's passages, by what a swap costs in nDCG (LambdaLoss).
+        trains: "all" weights; "lora": low-rank updates of all layers, merged before saving.
+        r: Rank of low-rank updates.
+    """
+
+    loss: Literal["binary", "listwise"] = "binary"
+    trains: Literal["all", "lora"] = "all"
+    r: int = Field(default=16, ge=1)
     num_train_epochs: float = Field(default=1.0, gt=0)
     learning_rate: float = Field(default=5e-5, gt=0)
     warmup_share: float = Field(default=0.1, ge=0, lt=1)

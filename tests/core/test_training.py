@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,6 +181,61 @@ def test_the_reranker_learns_and_is_saved_whole(folder: Path) -> None:
     assert tuned.fingerprint == done.fingerprint
     scores = tuned.score([(row.query, row.passage) for row in rows]).reshape(-1, 3)
     assert (scores.argmax(1) == 0).mean() > 0.7
+    assert files_of(folder / "reranker") <= {".safetensors", ".json"}
+
+
+def test_the_listwise_loss_is_what_swaps_cost(folder: Path) -> None:
+    """NDCG-Loss2++ with gains 1 and 0: all pairs of a right and a wrong passage, weighted."""
+    from aloft.backends.sentence_transformers import load_cross_encoder
+    from aloft.training import train_reranker
+    from aloft.training.trainer import seeded
+
+    rows = reranker_rows()[:3]  # one question: right, wrong, wrong
+    with seeded(4):
+        base = load_cross_encoder(folder / "encoder")
+    pairs = [(row.query, row.passage) for row in rows]
+    scores = base.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    order = np.argsort(-scores).tolist()
+    place = order.index(0)  # of the right one, from 0
+    discounts = [1 / math.log2(2 + i) for i in range(4)]
+    expected = 0.0
+    for wrong, other in enumerate(order):
+        if other == 0:
+            continue
+        apart = abs(wrong - place)
+        swap = abs(discounts[apart - 1] - discounts[apart])
+        weight = 10 * swap + abs(discounts[place] - discounts[wrong])
+        chance = 1 / (1 + math.exp(-(scores[0] - scores[other])))
+        expected -= weight * math.log2(chance)
+    config = RerankerTrainingConfig(
+        loss="listwise", learning_rate=1e-9, per_device_train_batch_size=3
+    )
+    done = train_reranker(rows, str(folder / "encoder"), folder / "reranker", config, seed=4)
+    assert done.losses == pytest.approx((expected / 2,), abs=5e-3)  # of two such pairs the mean
+
+
+@pytest.mark.parametrize(
+    "settings", [{"loss": "listwise"}, {"trains": "lora"}, {"loss": "listwise", "trains": "lora"}]
+)
+def test_each_way_to_train_a_reranker_learns_and_saves_plain_weights(
+    folder: Path, settings: dict[str, Any]
+) -> None:
+    from safetensors.torch import load_file
+
+    from aloft.backends.sentence_transformers import SentenceTransformersReranker
+    from aloft.training import train_reranker
+
+    rows = reranker_rows()
+    config = RerankerTrainingConfig(
+        num_train_epochs=80, learning_rate=5e-3, per_device_train_batch_size=12, **settings
+    )
+    done = train_reranker(rows, str(folder / "encoder"), folder / "reranker", config, seed=0)
+    assert done.losses[-1] < 0.7 * done.losses[0]
+    tuned = SentenceTransformersReranker(str(folder / "reranker"))
+    scores = tuned.score([(row.query, row.passage) for row in rows]).reshape(-1, 3)
+    assert (scores.argmax(1) == 0).mean() > 0.7
+    names = load_file(folder / "reranker" / "model.safetensors")
+    assert not any("lora" in name or "modules_to_save" in name for name in names)
     assert files_of(folder / "reranker") <= {".safetensors", ".json"}
 
 

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset, disable_progress_bars
-from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
-from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+from sentence_transformers.cross_encoder import (
+    CrossEncoder,
+    CrossEncoderTrainer,
+    CrossEncoderTrainingArguments,
+)
+from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, LambdaLoss
+from torch import nn
 
 from aloft.backends.device import quiet_libraries
 from aloft.backends.embedded import resolve_model
@@ -16,6 +21,7 @@ from aloft.config import RerankerTrainingConfig
 from aloft.models import Progress, no_progress
 from aloft.records import Artifact, RerankerRow
 from aloft.training import trainer as shared
+from aloft.training import tuning
 
 
 def train_reranker(
@@ -27,7 +33,7 @@ def train_reranker(
     seed: int,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Train all weights pointwise; save the model to `folder`.
+    """Train a cross-encoder by the loss that is asked for; save the model to `folder`.
 
     Args:
         rows: One positive and its negatives per question.
@@ -41,38 +47,63 @@ def train_reranker(
         ModelError: the model is not on this machine.
 
     Source: binary cross-entropy with the positives weighted by their rarity, as in
-    sentence-transformers' guide to rerankers.
+    sentence-transformers' guide to rerankers; LambdaLoss (Wang et al., 2018, NDCG-Loss2++).
     """
     started = time.monotonic()
     quiet_libraries()
     disable_progress_bars()
     checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
-    steps = shared.steps_of(len(rows), config.per_device_train_batch_size, config.num_train_epochs)
-    positives = sum(row.label > 0.5 for row in rows)
-    weight = (len(rows) - positives) / max(1, positives)
     with shared.seeded(seed):
         encoder = load_cross_encoder(Path(resolve_model(model)), config.max_seq_length)
+        if config.trains == "lora":
+            tuning.add_updates(encoder, config.r)
         shared.forgo_card(encoder)
+        dataset, size = _lay_out(rows, config)
+        steps = shared.steps_of(len(dataset), size, config.num_train_epochs)
         arguments = CrossEncoderTrainingArguments(
             **shared.shared_arguments(checkpoints, steps, seed),
             num_train_epochs=config.num_train_epochs,
-            per_device_train_batch_size=config.per_device_train_batch_size,
+            per_device_train_batch_size=size,
             learning_rate=config.learning_rate,
             warmup_steps=config.warmup_share,
         )
-        columns = [{"query": r.query, "passage": r.passage, "label": r.label} for r in rows]
         trainer = CrossEncoderTrainer(
-            model=encoder,
-            args=arguments,
-            train_dataset=Dataset.from_list(columns),
-            loss=BinaryCrossEntropyLoss(encoder, pos_weight=torch.tensor(max(weight, 1.0))),
+            model=encoder, args=arguments, train_dataset=dataset, loss=_loss(encoder, rows, config)
         )
         losses = shared.run_trainer(trainer, checkpoints, "training the reranker", progress)
 
     def save(path: Path) -> None:
+        if config.trains == "lora":
+            tuning.merge_updates(encoder)
         encoder.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
 
     done = shared.Trained(
         kind="reranker", base_model=model, losses=losses, seconds=time.monotonic() - started
     )
     return shared.finish_training(done, folder, checkpoints, save)
+
+
+def _lay_out(rows: Sequence[RerankerRow], config: RerankerTrainingConfig) -> tuple[Dataset, int]:
+    """The rows as the loss reads them, and how many of these make a batch of passages."""
+    size = config.per_device_train_batch_size
+    if config.loss == "binary":
+        columns = [{"query": r.query, "passage": r.passage, "label": r.label} for r in rows]
+        return Dataset.from_list(columns), size
+    lists: dict[tuple[str, str], list[RerankerRow]] = {}
+    for row in rows:
+        lists.setdefault((row.pair_id, row.query), []).append(row)
+    ordered = [
+        {"query": query, "docs": [r.passage for r in some], "labels": [r.label for r in some]}
+        for (_, query), some in lists.items()
+    ]
+    return Dataset.from_list(ordered), max(1, size * len(lists) // len(rows))
+
+
+def _loss(
+    encoder: CrossEncoder, rows: Sequence[RerankerRow], config: RerankerTrainingConfig
+) -> nn.Module:
+    if config.loss == "listwise":
+        return LambdaLoss(encoder, mini_batch_size=config.per_device_train_batch_size)
+    positives = sum(row.label > 0.5 for row in rows)
+    weight = (len(rows) - positives) / max(1, positives)
+    return BinaryCrossEntropyLoss(encoder, pos_weight=torch.tensor(max(weight, 1.0)))

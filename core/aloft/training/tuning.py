@@ -1,10 +1,10 @@
-"""Turns an embedder into one of which only some weights are trained, and back into a whole one."""
+"""Turns an encoder into one of which only some weights are trained, and back into a whole one."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense, Router
 from torch import nn
 
@@ -12,22 +12,28 @@ from aloft.backends.sentence_transformers import load_encoder
 from aloft.config import EmbedderTrainingConfig
 
 
-def prepare(encoder: SentenceTransformer, config: EmbedderTrainingConfig) -> SentenceTransformer:
-    """Freeze what is not trained, and add what is; the model gives the vectors that it gave.
+def add_updates(model: SentenceTransformer | CrossEncoder, r: int) -> None:
+    """Freeze a model and add low-rank updates of all its layers; a head is trained whole.
 
-    Source: low-rank updates, LoRA (arXiv:2106.09685).
+    Source: LoRA (arXiv:2106.09685).
     """
-    if config.trains in ("lora", "query_lora"):
-        from peft import LoraConfig, TaskType
+    from peft import LoraConfig, TaskType
 
-        encoder.add_adapter(
-            LoraConfig(
-                task_type=TaskType.FEATURE_EXTRACTION,
-                r=config.r,
-                lora_alpha=2 * config.r,
-                target_modules="all-linear",
-            )
+    ranks = isinstance(model, CrossEncoder)
+    model.add_adapter(
+        LoraConfig(
+            task_type=TaskType.SEQ_CLS if ranks else TaskType.FEATURE_EXTRACTION,
+            r=r,
+            lora_alpha=2 * r,
+            target_modules="all-linear",
         )
+    )
+
+
+def prepare(encoder: SentenceTransformer, config: EmbedderTrainingConfig) -> SentenceTransformer:
+    """Freeze what is not trained, and add what is; the model gives the vectors that it gave."""
+    if config.trains in ("lora", "query_lora"):
+        add_updates(encoder, config.r)
     elif config.trains == "query_adapter":
         encoder.requires_grad_(requires_grad=False)
         for module in encoder.modules():
@@ -53,7 +59,7 @@ def finish(
         config: The settings.
     """
     if config.trains in ("lora", "query_lora"):
-        _merge(encoder)
+        merge_updates(encoder)
     if not config.keeps_index:
         return encoder
     base = load_encoder(source)
@@ -71,15 +77,18 @@ def finish(
     )
 
 
-def _merge(encoder: SentenceTransformer) -> None:
+def merge_updates(model: SentenceTransformer | CrossEncoder) -> None:
     """Add low-rank updates to the weights that they are of, and take their layers out."""
     from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import ModulesToSaveWrapper
 
-    for parent in list(encoder.modules()):
+    for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, BaseTunerLayer):
                 child.merge()
                 setattr(parent, name, child.get_base_layer())
-    body: Any = encoder.transformers_model
+            elif isinstance(child, ModulesToSaveWrapper):
+                setattr(parent, name, child.modules_to_save[child.active_adapters[0]])
+    body: Any = model.transformers_model
     body._hf_peft_config_loaded = False  # or it would be saved as an adapter
     del body.peft_config
