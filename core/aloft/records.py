@@ -1,7 +1,7 @@
 """What flows between the stages: frozen records that point back by id and are JSON-shaped."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
@@ -257,15 +257,44 @@ class GeneratorRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """How an encoder in training scored a few rows that it is trained on.
+
+    Attributes:
+        step: After how many steps.
+        found: Mean reciprocal rank of the right passages.
+        spread: Standard deviation of a question's scores, on the mean.
+        right: Score of the right passages, on the mean.
+        likeness: Rank correlation with the scores from before training, in [-1, 1].
+    """
+
+    step: int
+    found: float
+    spread: float
+    right: float
+    likeness: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A trained part on disk."""
+    """A trained part on disk.
+
+    Attributes:
+        path: Relative to the run folder.
+        fingerprint: Changes with the weights.
+        losses: As logged, in order.
+        probes: What a watch of the training saw.
+        event: Why it was stopped before its end; "": it was not.
+    """
 
     kind: Literal["embedder", "reranker", "generator"]
-    path: str  # relative to the run folder
+    path: str
     base_model: str
-    fingerprint: str  # changes with the weights
+    fingerprint: str
     seconds: float = 0.0
-    losses: tuple[float, ...] = field(default=())  # as logged, in order
+    losses: tuple[float, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    event: str = ""
 
     @property
     def id(self) -> str:
@@ -291,4 +320,4 @@ def _thaw(value: Any) -> Any:
     return value
 
 
-_INSIDE = {frozenset(cls.__slots__): cls for cls in (Message, Candidate)}
+_INSIDE = {frozenset(cls.__slots__): cls for cls in (Message, Candidate, Probe)}

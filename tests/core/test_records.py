@@ -19,6 +19,7 @@ from aloft.records import (
     Message,
     Negatives,
     Passage,
+    Probe,
     QAPair,
     Rating,
     Rejection,
@@ -53,7 +54,15 @@ EVERY_RECORD = [
     EmbedderRow(pair_id="q", anchor="Q?", positive="yes", negatives=("no", "nor")),
     RerankerRow(pair_id="q", query="Q?", passage="yes", label=1.0),
     GeneratorRow(pair_id="q", prompt=ASKED, completion="### Reference\n1"),
-    Artifact(kind="generator", path="models/g", base_model="b", fingerprint="f", losses=(2.0, 1.5)),
+    Probe(step=3, found=0.5, spread=0.1, right=0.7, likeness=0.9),
+    Artifact(
+        kind="generator",
+        path="models/g",
+        base_model="b",
+        fingerprint="f",
+        losses=(2.0, 1.5),
+        probes=(Probe(step=3, found=0.5, spread=0.1, right=0.7, likeness=0.9),),
+    ),
 ]
 
 

@@ -314,6 +314,22 @@ def test_it_is_said_what_becomes_of_an_index(is_kept: bool, said: str) -> None:
     assert "index" not in summarize(report)
 
 
+def test_what_a_watch_saw_is_shown_with_what_came_of_it() -> None:
+    report = full_report()
+    assert "Watched while training" not in render_markdown(report)
+    probe = {"step": 40, "found": 0.875, "right": 0.61, "spread": 0.1234, "likeness": -0.5}
+    report["parts"]["embedder"] |= {
+        "probes": [probe],
+        "event": "all scores became alike at step 40 of 200: training stopped",
+    }
+    text = render_markdown(report)
+    (row,) = [line for line in text.splitlines() if "87.5" in line and "0.123" in line]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == [
+        *("embedder", "40", "87.5", "0.610", "0.123", "-0.500"),
+    ]
+    assert "The embedder: all scores became alike at step 40 of 200: training stopped." in text
+
+
 def test_few_human_questions_do_not_decide_and_a_kept_part_may_stay_home() -> None:
     report = full_report() | {"questions": {"human": 9, "synthetic": 300}, "deciding": "synthetic"}
     report["shipped"] = report["stacks"][1]

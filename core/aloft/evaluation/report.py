@@ -491,6 +491,27 @@ def _training(report: Report) -> Iterator[Block]:
             header=("part", "trained from", "seconds", "loss as logged, first to last"),
             rows=[(part, *_artifact_cells(artifact)) for part, artifact in parts.items()],
         )
+    watched = {part: artifact for part, artifact in parts.items() if artifact.get("probes")}
+    if watched:
+        yield Table(
+            caption="Watched while training, on a few rows: mean reciprocal rank and score of the "
+            "right passages, spread of all scores, rank correlation with the untrained part.",
+            header=("part", "step", "MRR", "right ones' score", "spread", "correlation"),
+            rows=[
+                (part, *_probe_cells(probe))
+                for part, artifact in watched.items()
+                for probe in artifact["probes"]
+            ],
+        )
+    for part, artifact in parts.items():
+        if artifact.get("event"):
+            yield f"The {part}: {artifact['event']}."
+
+
+def _probe_cells(probe: Mapping[str, Any]) -> tuple[str, ...]:
+    found = f"{100 * probe['found']:.1f}"
+    rest = (f"{probe[name]:.3f}" for name in ("right", "spread", "likeness"))
+    return str(probe["step"]), found, *rest
 
 
 def _artifact_cells(artifact: Mapping[str, Any]) -> tuple[str, ...]:

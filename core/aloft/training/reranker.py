@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset, disable_progress_bars
 from sentence_transformers.cross_encoder import (
@@ -18,10 +19,11 @@ from aloft.backends.device import quiet_libraries
 from aloft.backends.embedded import resolve_model
 from aloft.backends.sentence_transformers import load_cross_encoder
 from aloft.config import RerankerTrainingConfig
-from aloft.models import Progress, no_progress
+from aloft.models import Floats, Progress, no_progress
 from aloft.records import Artifact, RerankerRow
 from aloft.training import trainer as shared
 from aloft.training import tuning
+from aloft.training.sentinel import WATCHED, Sentinel
 
 
 def train_reranker(
@@ -70,7 +72,8 @@ def train_reranker(
         trainer = CrossEncoderTrainer(
             model=encoder, args=arguments, train_dataset=dataset, loss=_loss(encoder, rows, config)
         )
-        losses = shared.run_trainer(trainer, checkpoints, "training the reranker", progress)
+        watch = _watch(encoder, rows, steps)
+        losses = shared.run_trainer(trainer, checkpoints, "training the reranker", progress, watch)
 
     def save(path: Path) -> None:
         if config.trains == "lora":
@@ -78,9 +81,40 @@ def train_reranker(
         encoder.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
 
     done = shared.Trained(
-        kind="reranker", base_model=model, losses=losses, seconds=time.monotonic() - started
+        kind="reranker",
+        base_model=model,
+        losses=losses,
+        seconds=time.monotonic() - started,
+        probes=tuple(watch.probes),
+        event=watch.event,
     )
     return shared.finish_training(done, folder, checkpoints, save)
+
+
+def _watch(encoder: CrossEncoder, rows: Sequence[RerankerRow], steps: int) -> Sentinel:
+    """Each of a few questions against its own passages, of which one at least is right."""
+    lists = list(_by_question(rows).values())
+    some = lists[:: max(1, len(lists) // WATCHED)][:WATCHED]
+    width = max(len(one) for one in some)
+    pairs = [(row.query, row.passage) for one in some for row in one]
+    held = np.array([[place < len(one) for place in range(width)] for one in some])
+
+    def score() -> Floats:
+        table = np.full(held.shape, np.nan, np.float32)
+        table[held] = encoder.predict(pairs, show_progress_bar=False)
+        # a place that a short list leaves empty gets its question's mean: it tells nothing
+        scores: Floats = np.where(held, table, np.nanmean(table, axis=1, keepdims=True))
+        return scores
+
+    right = [max(range(len(one)), key=lambda place: one[place].label) for one in some]
+    return Sentinel(encoder, score, right, steps)
+
+
+def _by_question(rows: Sequence[RerankerRow]) -> dict[tuple[str, str], list[RerankerRow]]:
+    lists: dict[tuple[str, str], list[RerankerRow]] = {}
+    for row in rows:
+        lists.setdefault((row.pair_id, row.query), []).append(row)
+    return lists
 
 
 def _lay_out(rows: Sequence[RerankerRow], config: RerankerTrainingConfig) -> tuple[Dataset, int]:
@@ -89,9 +123,7 @@ def _lay_out(rows: Sequence[RerankerRow], config: RerankerTrainingConfig) -> tup
     if config.loss == "binary":
         columns = [{"query": r.query, "passage": r.passage, "label": r.label} for r in rows]
         return Dataset.from_list(columns), size
-    lists: dict[tuple[str, str], list[RerankerRow]] = {}
-    for row in rows:
-        lists.setdefault((row.pair_id, row.query), []).append(row)
+    lists = _by_question(rows)
     ordered = [
         {"query": query, "docs": [r.passage for r in some], "labels": [r.label for r in some]}
         for (_, query), some in lists.items()

@@ -14,10 +14,10 @@ from aloft.backends.device import best_device, has_bf16
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.config import Part
 from aloft.models import Progress
-from aloft.records import Artifact
+from aloft.records import Artifact, Probe
 from aloft.storage import told_plainly, write_folder
 
-_CHECKPOINTS = 5  # per training; a kill costs at most a fifth of it
+PARTS_OF_TRAINING = 5  # after each a checkpoint: a kill costs at most a fifth
 _LOGGED = 40  # losses per training: enough for a curve
 
 
@@ -37,7 +37,7 @@ def shared_arguments(checkpoints: Path, steps: int, seed: int) -> dict[str, Any]
         "seed": seed,
         "data_seed": seed,
         "save_strategy": "steps",
-        "save_steps": max(1, steps // _CHECKPOINTS),
+        "save_steps": max(1, steps // PARTS_OF_TRAINING),
         "save_total_limit": 1,
         "logging_steps": max(1, steps // _LOGGED),
         "report_to": "none",
@@ -72,13 +72,18 @@ class _Telling(TrainerCallback):
 
 
 def run_trainer(
-    trainer: Trainer, checkpoints: Path, stage: str, progress: Progress
+    trainer: Trainer,
+    checkpoints: Path,
+    stage: str,
+    progress: Progress,
+    *watchers: TrainerCallback,
 ) -> tuple[float, ...]:
     """Train, from the last checkpoint where there is one; returns the losses as logged."""
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_Telling(stage, progress))
+    for callback in (_Telling(stage, progress), *watchers):
+        trainer.add_callback(callback)
     newest: Any = trainer_utils.get_last_checkpoint  # untyped
     last = newest(str(checkpoints)) if checkpoints.is_dir() else None
     with told_plainly(checkpoints):
@@ -94,6 +99,8 @@ class Trained:
     base_model: str
     losses: tuple[float, ...]
     seconds: float
+    probes: tuple[Probe, ...] = ()
+    event: str = ""
 
 
 def finish_training(
@@ -109,6 +116,8 @@ def finish_training(
         fingerprint=fingerprint_folder(folder),
         seconds=round(trained.seconds, 1),
         losses=trained.losses,
+        probes=trained.probes,
+        event=trained.event,
     )
 
 
