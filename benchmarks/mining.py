@@ -12,7 +12,6 @@ standard output is one JSON object.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -24,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from uplift import read_lines
+from uplift import read_lines, tell
 
-from aloft.machine import describe_machine
 from aloft.models import Floats
 
 COUNT, DEPTH, MARGIN = 9, 100, 0.05
@@ -247,17 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if found and way != "Aloft" and "Aloft" in rows:
                 rows[way]["same_negatives"] = round(same_share(ours, found), 5)
             print(f"  {way:<28} {rows[way]}", file=sys.stderr)
-    line = json.dumps(
-        {
-            "command": " ".join(["benchmarks/mining.py", *(argv or sys.argv[1:])]),
-            "machine": describe_machine(),
-            "real": real,
-            "ways": rows,
-        }
-    )
-    if options.json:
-        options.json.write_text(line + "\n", encoding="utf-8")
-    print(line)
+    tell("mining.py", argv, options.json, real=real, ways=rows)
     return 0
 
 

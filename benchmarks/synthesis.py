@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from downstream import measure_ablation, measure_downstream
-from uplift import cut_set, read_lines
+from uplift import cut_set, read_lines, tell
 
 from aloft import ratings
 from aloft.backends.embedded import resolve_model
@@ -33,7 +33,6 @@ from aloft.backends.loading import Models
 from aloft.cli import shown_progress
 from aloft.config import RatingsConfig, RunConfig, load_config, plain_name
 from aloft.errors import AloftError
-from aloft.machine import describe_machine
 from aloft.models import LanguageModel, Prompt, Reply
 from aloft.pairs import generate_pairs
 from aloft.pipeline import open_run, read_funnel
@@ -273,18 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AloftError as error:
         print(f"synthesis: {error}", file=sys.stderr)
         return 2
-    line = json.dumps(
-        {
-            "command": " ".join(["benchmarks/synthesis.py", *(argv or sys.argv[1:])]),
-            "machine": describe_machine(),
-            "config": config.model_dump(mode="json"),
-            "sets": results,
-        },
-        ensure_ascii=False,
-    )
-    if options.json:
-        options.json.write_text(line + "\n", encoding="utf-8")
-    print(line)
+    tell("synthesis.py", argv, options.json, config=config.model_dump(mode="json"), sets=results)
     return 0
 
 

@@ -23,12 +23,23 @@ from typing import Any
 from aloft.cli import shown_progress
 from aloft.config import PARTS, RunConfig, load_config
 from aloft.errors import AloftError
+from aloft.machine import describe_machine
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """JSON objects of a packed file."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def tell(script: str, argv: Sequence[str] | None, file: Path | None, **figures: Any) -> None:
+    """Print a benchmark's one JSON object, with its command and machine; to a file too."""
+    command = " ".join([f"benchmarks/{script}", *(argv or sys.argv[1:])])
+    told = {"command": command, "machine": describe_machine(), **figures}
+    line = json.dumps(told, ensure_ascii=False)
+    if file:
+        file.write_text(line + "\n", encoding="utf-8")
+    print(line)
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -155,13 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AloftError as error:
         print(f"uplift: {error}", file=sys.stderr)
         return 2
-    command = " ".join(["benchmarks/uplift.py", *(argv or sys.argv[1:])])
-    line = json.dumps(
-        {"command": command, "config": config.model_dump(mode="json"), "sets": results}
-    )
-    if options.json:
-        options.json.write_text(line + "\n", encoding="utf-8")
-    print(line)
+    tell("uplift.py", argv, options.json, config=config.model_dump(mode="json"), sets=results)
     return 0
 
 
