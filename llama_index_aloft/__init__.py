@@ -9,6 +9,7 @@ from llama_index_aloft.embedding import AloftEmbedding  # noqa: E402
 from llama_index_aloft.finetune import AloftFinetuneEngine  # noqa: E402
 from llama_index_aloft.llm import AloftLLM  # noqa: E402
 from llama_index_aloft.rerank import AloftRerank  # noqa: E402
+from llama_index_aloft.retriever import AloftRetriever  # noqa: E402
 from llama_index_aloft.teacher import LlamaIndexTeacher  # noqa: E402
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "AloftFinetuneEngine",
     "AloftLLM",
     "AloftRerank",
+    "AloftRetriever",
     "LlamaIndexTeacher",
     "to_documents",
     "to_nodes",

@@ -102,6 +102,8 @@ def fused_weight(dense: Sequence[float], lexical: Sequence[float], *gold: int) -
         ((1, 0, 0, 0), (1, 0, 0, 0), 0.5),  # every weight is right: the middle
         ((0, 1, 0, 0), (0, 1, 0, 0), 0.5),  # every weight is wrong
         ((1, 0.8, 0, 0), (0, 1, 0, 0), 0.9),  # w > 0.8 w + 1 - w from w = 5/6
+        ((1, 0.95, 0, 0), (0, 1, 0, 0), 1.0),  # from 0.952: the dense half alone
+        ((0, 1, 0, 0), (1, 0.95, 0, 0), 0.0),  # the lexical half alone
     ],
 )
 def test_the_better_side_weighs_more_and_a_plateau_gives_its_share_nearest_the_middle(

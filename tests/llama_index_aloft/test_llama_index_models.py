@@ -10,14 +10,16 @@ import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.schema import NodeWithScore, TextNode
-from scripted import ScriptedModels, shared, write_run
+from scripted import CONTRACT, ScriptedModels, shared, write_run
 
 import llama_index_aloft
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
 from aloft.models import Prompt
-from aloft.records import Message
-from llama_index_aloft import AloftEmbedding, AloftLLM, AloftRerank
+from aloft.records import Message, Passage
+from aloft.stack import Contract
+from aloft.storage import RunFolder
+from llama_index_aloft import AloftEmbedding, AloftLLM, AloftRerank, AloftRetriever
 
 TEXTS = ["The blue whale sings.", "A red fox runs.", "The red fox sleeps all day."]
 
@@ -62,6 +64,48 @@ def test_an_index_finds_what_shares_words() -> None:
     (best,) = index.as_retriever(similarity_top_k=1).retrieve("Which whale sings?")
 
     assert best.node_id == "0"
+
+
+def nodes() -> list[TextNode]:
+    return [TextNode(id_=str(i), text=t, metadata={"page": i}) for i, t in enumerate(TEXTS)]
+
+
+def test_the_retriever_returns_the_nodes_that_it_was_given() -> None:
+    given = nodes()
+    ours = AloftRetriever(given, CONTRACT, similarity_top_k=1, models=shared())
+
+    (best,) = ours.retrieve("Which whale sings?")
+
+    assert best.node is given[0]
+    assert given == nodes()
+    assert 0 < (best.score or 0) <= 1
+    assert [one.node_id for one in asyncio.run(ours.aretrieve("Which whale sings?"))] == ["0"]
+    assert len(AloftRetriever(given, CONTRACT, models=shared()).retrieve("red fox")) == 3
+    assert AloftRetriever([], CONTRACT, models=shared()).retrieve("red fox") == []
+
+
+def test_the_retriever_fuses_and_reranks_where_the_contract_says_so() -> None:
+    fields = {name: getattr(CONTRACT, name) for name in Contract.__slots__}
+    contract = Contract(**{**fields, "reranker": "any", "retriever": "hybrid"})
+
+    ranked = AloftRetriever(nodes(), contract, models=shared()).retrieve("red fox day")
+
+    assert [(one.node_id, round(one.score or 0, 2)) for one in ranked] == [
+        ("2", 1.0),
+        ("1", 0.67),
+        ("0", 0.0),
+    ]
+
+
+def test_the_retriever_of_a_run_knows_its_passages(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    passage = Passage(document_id="a.txt", text="A green newt.", start=7, title="Newts")
+    RunFolder(run).write_records("passages.jsonl", [passage])
+
+    (own,) = AloftRetriever.from_run(run, models=shared()).retrieve("newt")
+    assert (own.node_id, own.node.metadata) == (passage.id, {"title": "Newts"})
+    ours = AloftRetriever.from_run(run, nodes(), models=shared(), similarity_top_k=1)
+    assert ours.retrieve("whale")[0].node_id == "0"
 
 
 def test_rerank_returns_fresh_nodes_best_first_and_leaves_its_inputs() -> None:

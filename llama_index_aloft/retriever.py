@@ -1,0 +1,76 @@
+"""A run's whole retrieval, reranker and fusion included, as a LlamaIndex retriever."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+
+from aloft.backends.shared import SharedModels
+from aloft.records import Passage
+from aloft.stack import Contract, Retriever, read_contract
+from aloft.storage import RunFolder
+from llama_index_aloft.convert import to_nodes, to_passage
+
+
+class AloftRetriever(BaseRetriever):
+    """Retrieves nodes the way a contract says; the nodes given stay as they are.
+
+    Args:
+        nodes: What is retrieved, each as one passage; embedded when the first query comes.
+        contract: With what: see `from_run`.
+        similarity_top_k: Nodes returned; None: as many as the contract's prompts hold.
+        models: Where models are loaded from; pass one to several components to share weights.
+        fields: Of every LlamaIndex retriever, such as `callback_manager`.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[BaseNode],
+        contract: Contract,
+        *,
+        similarity_top_k: int | None = None,
+        models: SharedModels | None = None,
+        **fields: Any,
+    ) -> None:
+        super().__init__(**fields)
+        passages = [to_passage(node) for node in nodes]
+        self._nodes = {passage.id: node for passage, node in zip(passages, nodes, strict=True)}
+        self._retriever = Retriever(contract, passages, models or SharedModels())
+        self.similarity_top_k = similarity_top_k
+
+    @property
+    def contract(self) -> Contract:
+        """What it retrieves with."""
+        return self._retriever.contract
+
+    @classmethod
+    def from_run(
+        cls, run_folder: str | Path, nodes: Sequence[BaseNode] | None = None, **fields: Any
+    ) -> Self:
+        """Retrieve with what a run ships.
+
+        Args:
+            run_folder: A finished run.
+            nodes: What to retrieve; None: the run's own passages, whose vectors are known.
+            **fields: `similarity_top_k`, `models` and the fields of every LlamaIndex retriever.
+
+        Raises:
+            DataError: the folder holds no finished run.
+        """
+        contract = read_contract(Path(run_folder) / "models")
+        if nodes is not None:
+            return cls(nodes, contract, **fields)
+        folder = RunFolder(Path(run_folder))
+        passages = folder.read_records("passages.jsonl", Passage)
+        made = cls([], contract, **fields)
+        own = to_nodes(passages)
+        made._nodes = {passage.id: node for passage, node in zip(passages, own, strict=True)}
+        models = fields.get("models") or SharedModels()
+        made._retriever = Retriever(contract, passages, models, folder)
+        return made
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        (found,) = self._retriever.retrieve([query_bundle.query_str], self.similarity_top_k)
+        return [NodeWithScore(node=self._nodes[f.passage.id], score=f.score) for f in found]
