@@ -15,7 +15,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from uplift import read_lines, tell
 
 from aloft.models import Floats
@@ -105,7 +106,18 @@ class Looked:
         return (self._torch.as_tensor(first) * self._torch.as_tensor(second)).sum(dim=1)
 
 
-def by_aloft(folder: Path, right: Sequence[int]) -> Callable[[], list[list[int]]]:
+Found = NDArray[np.int32]
+
+
+def packed(rows: Iterable[list[int]], count: int) -> Found:
+    """Per question the places of its negatives; -1 where there are fewer."""
+    table = np.full((count, COUNT), -1, np.int32)
+    for place, row in enumerate(rows):
+        table[place, : len(row)] = row
+    return table
+
+
+def by_aloft(folder: Path, right: Sequence[int]) -> Callable[[], Found]:
     import aloft.backends.device  # noqa: F401 - torch, which the others import before they start
     from aloft.config import NegativesConfig
     from aloft.negatives import mine_negatives
@@ -120,15 +132,15 @@ def by_aloft(folder: Path, right: Sequence[int]) -> Callable[[], list[list[int]]
     rows = {passage.id: row for row, passage in enumerate(passages)}
     config = NegativesConfig(count=COUNT, depth=DEPTH, margin=MARGIN)
 
-    def mine() -> list[list[int]]:
+    def mine() -> Found:
         vectors = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in NAMES]
         mined = mine_negatives(pairs, passages, vectors[1], vectors[0], config)
-        return [[rows[i] for i in one.passage_ids] for one in mined]
+        return packed(([rows[i] for i in one.passage_ids] for one in mined), len(pairs))
 
     return mine
 
 
-def by_library(folder: Path, right: Sequence[int], **how: Any) -> Callable[[], list[list[int]]]:
+def by_library(folder: Path, right: Sequence[int], **how: Any) -> Callable[[], Found]:
     from datasets import Dataset, disable_progress_bars
     from sentence_transformers.util import mine_hard_negatives
 
@@ -141,7 +153,7 @@ def by_library(folder: Path, right: Sequence[int], **how: Any) -> Callable[[], l
     }
     dataset = Dataset.from_dict(columns)
 
-    def mine() -> list[list[int]]:
+    def mine() -> Found:
         model: Any = Looked(folder)
         mined: Any = mine_hard_negatives(
             dataset,
@@ -157,27 +169,27 @@ def by_library(folder: Path, right: Sequence[int], **how: Any) -> Callable[[], l
         for row in mined:
             question = int(row["query"].rsplit(" ", 1)[1])
             found.setdefault(question, []).append(int(row["negative"].rsplit(" ", 1)[1]))
-        return [found.get(i, []) for i in range(len(right))]
+        return packed((found.get(i, []) for i in range(len(right))), len(right))
 
     return mine
 
 
-def by_faiss(folder: Path, _right: Sequence[int]) -> Callable[[], list[list[int]]]:
+def by_faiss(folder: Path, _right: Sequence[int]) -> Callable[[], Found]:
     import faiss  # type: ignore[import-not-found, unused-ignore]
 
-    def search() -> list[list[int]]:
+    def search() -> Found:
         passages, questions = (np.load(folder / f"{name}.npy") for name in NAMES)
         index = faiss.IndexFlatIP(passages.shape[1])
         index.add(passages)
         _scores, columns = index.search(questions, DEPTH + 1)
         assert columns.shape == (len(questions), DEPTH + 1)
-        return []
+        return packed([], 0)
 
     return search
 
 
 NAMES = ("passages", "questions")
-WAYS: dict[str, Callable[..., Callable[[], list[list[int]]]]] = {
+WAYS: dict[str, Callable[..., Callable[[], Found]]] = {
     "Aloft": by_aloft,
     "mine_hard_negatives": by_library,
     "mine_hard_negatives, faiss": lambda *where: by_library(*where, use_faiss=True),
@@ -208,10 +220,11 @@ def read_status(name: str) -> int:
     return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
 
 
-def same_share(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]) -> float:
+def same_share(first: Found, second: Found) -> float:
     """Share of the negatives of the first that the second has for the same question."""
-    pairs = list(zip(first, second, strict=True))
-    return sum(len(set(a) & set(b)) for a, b in pairs) / max(1, sum(len(a) for a, _ in pairs))
+    there = [set(row) - {-1} for row in second.tolist()]
+    pairs = [(set(row) - {-1}, other) for row, other in zip(first.tolist(), there, strict=True)]
+    return sum(len(a & b) for a, b in pairs) / max(1, sum(len(a) for a, _ in pairs))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -232,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("faiss is not installed: its rows are left out", file=sys.stderr)
         ways = [way for way in ways if "faiss" not in way]
     rows: dict[str, Any] = {}
-    ours: list[list[int]] = []
+    ours = packed([], 0)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
@@ -242,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 rows[way] = process.submit(measure, way, folder).result()
             found = rows[way].pop("found")
             ours = found if way == "Aloft" else ours
-            if found and way != "Aloft" and "Aloft" in rows:
+            if len(found) and way != "Aloft" and "Aloft" in rows:
                 rows[way]["same_negatives"] = round(same_share(ours, found), 5)
             print(f"  {way:<28} {rows[way]}", file=sys.stderr)
     tell("mining.py", argv, options.json, real=real, ways=rows)

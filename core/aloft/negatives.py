@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from aloft.backends.search import rank_blocks
+from aloft.backends.search import rank_blocks, read_rows
 from aloft.config import NegativesConfig
 from aloft.errors import DataError
 from aloft.models import Floats, Reader, Scorer
@@ -115,7 +115,7 @@ class _Miner:
         start = 0
         for dense in rank_blocks(queries, self._vectors, depth):
             some = pairs[start : start + len(dense.columns)]
-            asked = queries[start : start + len(some)]
+            asked = read_rows(queries, start, start + len(some))
             start += len(some)
             yield from self._mine_block(some, asked, self._pooled(some, asked, dense))
 

@@ -117,3 +117,15 @@ def test_vectors_may_lie_on_the_disk(tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", corpus)
     kept = np.load(tmp_path / "vectors.npy", mmap_mode="r")
     same(search.rank_dense(kept[:40], kept, 5), rank_block(corpus[:40], corpus, 5))
+
+
+def test_rows_are_read_alike_from_memory_and_disk(tmp_path: Path) -> None:
+    vectors = clustered(50, 2)
+    np.save(tmp_path / "vectors.npy", vectors)
+    kept = np.load(tmp_path / "vectors.npy", mmap_mode="r")
+    for given, start in ((vectors, 0), (kept, 0), (kept[10:], 10), (kept[::-1][:40][::-1], 10)):
+        for first, last in ((0, 3), (7, 40), (38, 99)):
+            read = search.read_rows(given, first, last)
+            np.testing.assert_array_equal(read, vectors[start:][first:last])
+            read[:] = 0  # a copy: what was given stays
+    np.testing.assert_array_equal(kept, vectors)
