@@ -146,16 +146,20 @@ def measure_speed(
     def write(teacher: LanguageModel) -> list[Any]:
         return list(generate_pairs(passages, teacher, config.pairs, seed=config.seed))
 
-    def rate(teacher: LanguageModel, how: RatingsConfig) -> list[Any]:
-        return list(ratings.rate_passages(passages, teacher, how))
+    def rate(teacher: LanguageModel, how: RatingsConfig, *, first: bool = False) -> list[Any]:
+        return list(ratings.rate_passages(passages, teacher, how, passage_first=first))
 
+    first = config.pairs.form == "instruct"
     ways: dict[str, tuple[Any, Callable[[Any], list[Any]]]] = {
         "pairs, one call at a time": (PlainGenerate, write),
         "pairs, in batches": (load, write),
         "ratings, generated one call at a time": (PlainGenerate, lambda m: rate(m, generate)),
         "ratings, generated in batches": (load, lambda m: rate(m, generate)),
         "ratings, read off": (load, lambda m: rate(m, expect)),
-        "ratings read off, then pairs": (load, lambda m: [*rate(m, expect), *write(m)]),
+        "ratings read off, then pairs": (
+            load,
+            lambda m: [*rate(m, expect, first=first), *write(m)],
+        ),
     }
     seconds: dict[str, float] = {}
     outcomes: dict[str, list[Any]] = {}

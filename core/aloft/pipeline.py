@@ -343,9 +343,8 @@ class Run:
         """Marks of the passages that are worth asking about."""
         config = self.config.ratings
         asked = pairs.select_passages(self.passages, self.config.pairs, seed=self.config.seed)
-        recipe = self._after(
-            "passages", config, self.config.pairs.max_passages, self.config.seed, self._teacher_id
-        )
+        most, seed = self.config.pairs.max_passages, self.config.seed
+        recipe = self._after("passages", config, self._passage_first, most, seed, self._teacher_id)
         if self._is_done("ratings", recipe):
             return self.folder.read_records("ratings.jsonl", Rating)
         started = time.monotonic()
@@ -353,9 +352,8 @@ class Run:
         if config.method == "none":
             outcomes = [Rating(subject_id=p.id, criterion="passage", value=10.0) for p in asked]
         else:
-            outcomes = self._journalled(
-                "ratings", [_PROMPTS, config.method, self._teacher_id], asked, self._rate, Rating
-            )
+            how = [_PROMPTS, config.method, self._passage_first, self._teacher_id]
+            outcomes = self._journalled("ratings", how, asked, self._rate, Rating)
         marks, unreadable = split_rejections(outcomes, Rating)
         kept, low = ratings.select_rated(marks, config)
         self._finish("ratings", recipe, "ratings.jsonl", kept, unreadable + low, started)
@@ -370,7 +368,11 @@ class Run:
         """
         if self._writes_along:
             self._partners  # noqa: B018 - a kill while they are found costs no batch of ratings
-        outcomes = list(ratings.rate_passages(some, self._teacher, self.config.ratings))
+        outcomes = list(
+            ratings.rate_passages(
+                some, self._teacher, self.config.ratings, passage_first=self._passage_first
+            )
+        )
         if self._writes_along:
             passed = {o.subject_id for o in outcomes if ratings.may_be_kept(o, self.config.ratings)}
             self._write([one for one in some if one.id in passed], no_progress)
@@ -379,10 +381,12 @@ class Run:
     @property
     def _writes_along(self) -> bool:
         """Whether rating and writing begin alike and pairs are what is worked for."""
-        share_opening = (
-            self.config.ratings.method == "expect" and self.config.pairs.form == "instruct"
-        )
-        return share_opening and self._wants_pairs
+        return self._passage_first and self._wants_pairs
+
+    @property
+    def _passage_first(self) -> bool:
+        """Whether the prompts for marks and for pairs begin alike, with the passage."""
+        return self.config.ratings.method == "expect" and self.config.pairs.form == "instruct"
 
     def _write(
         self, asked: Sequence[Passage], progress: Progress | None = None

@@ -16,13 +16,18 @@ _MAX_NEW_TOKENS = 20  # the paper's: the mark and nothing else
 
 
 def rate_passages(
-    passages: Sequence[Passage], teacher: LanguageModel, config: RatingsConfig
+    passages: Sequence[Passage],
+    teacher: LanguageModel,
+    config: RatingsConfig,
+    *,
+    passage_first: bool = False,
 ) -> Iterator[Rating | Rejection]:
     """Yield one mark per passage, or the reason there is none.
 
     With "expect" the mark is the expected value over the digits 0 to 9, stretched to 0 to 10:
     single digits are single tokens in every tokenizer, and one pass reads what a whole
-    generation would write.
+    generation would write. `passage_first` says whether pairs will be asked for by prompts that
+    begin with the passage, so that both read it once.
 
     Raises:
         ModelError: "expect" was asked of a teacher that can not tell probabilities.
@@ -35,7 +40,7 @@ def rate_passages(
             raise ModelError(
                 'This teacher can not tell probabilities. Set ratings.method to "generate".'
             )
-        asked = [prompts.render_digit(p.content) for p in passages]
+        asked = [prompts.render_digit(p.content, passage_first=passage_first) for p in passages]
         values = teacher.score_choices(asked, _DIGITS) @ np.arange(10) * (10 / 9)
         for passage, value in zip(passages, values, strict=True):
             yield Rating(subject_id=passage.id, criterion="passage", value=round(float(value), 4))

@@ -21,13 +21,21 @@ def test_a_mark_is_asked_for_with_what_is_marked() -> None:
 
 
 def test_a_mark_of_one_digit_is_asked_for_behind_the_passage() -> None:
-    (user,) = rating.render_digit("The port.").messages
+    (user,) = rating.render_digit("The port.", passage_first=True).messages
     assert user.content.startswith("### Text\nThe port.\n\n### Task\n")
     assert "to 9 (dense" in user.content
 
 
+def test_a_mark_that_nothing_follows_is_asked_for_before_the_passage() -> None:
+    prompts = [rating.render_digit(text, passage_first=False) for text in ("A {port}.", "B")]
+    first, second = (prompt.messages for prompt in prompts)
+    assert first[0] == second[0] and "to 9 (dense" in first[0].content
+    assert first[1].content == "### Context\nA {port}."
+    assert prompts[0].prefix == "### Filter score\n"
+
+
 def test_all_that_is_asked_about_a_passage_begins_alike() -> None:
-    mark = rating.render_digit("The {port}.").messages[0].content
+    mark = rating.render_digit("The {port}.", passage_first=True).messages[0].content
     pairs = [pair.render_instruct("The {port}.", kind, language="English") for kind in pair.KINDS]
     shared = "### Text\nThe {port}.\n\n### Task\n"
     texts = [mark, *(prompt.messages[0].content for prompt in pairs)]

@@ -63,14 +63,16 @@ def test_the_expected_mark_is_stretched_from_nine_to_ten(weights: list[float], m
 
 def test_each_passage_gets_its_own_mark_with_its_title() -> None:
     def score(prompt: Prompt) -> list[float]:
-        return weights(d9=1) if "Harbour\nberths" in prompt.messages[0].content else weights(d3=1)
+        return weights(d9=1) if "Harbour\nberths" in prompt.messages[-1].content else weights(d3=1)
 
     subjects = [passage("menu"), Passage(document_id="a", text="berths", start=0, title="Harbour")]
-    rated = list(rate_passages(subjects, ScriptedTeacher(lambda _: None, score), EXPECT))
-    assert rated == [
-        Rating(subject_id=subjects[0].id, criterion="passage", value=3.3333),  # 3 of 9
-        Rating(subject_id=subjects[1].id, criterion="passage", value=10.0),
-    ]
+    for first in (False, True):
+        teacher = ScriptedTeacher(lambda _: None, score)
+        assert list(rate_passages(subjects, teacher, EXPECT, passage_first=first)) == [
+            Rating(subject_id=subjects[0].id, criterion="passage", value=3.3333),  # 3 of 9
+            Rating(subject_id=subjects[1].id, criterion="passage", value=10.0),
+        ]
+        assert len(teacher.asked[0].messages) == (1 if first else 2)
 
 
 def test_a_teacher_without_probabilities_can_not_be_asked_for_them() -> None:

@@ -57,9 +57,23 @@ def render(
     )
 
 
-def render_digit(content: str) -> Prompt:
-    """Ask for a passage's mark from 0 to 9, to be read off the digits' probabilities."""
-    return ask_about(content, _DIGIT, PREFIX["passage"])
+def render_digit(content: str, *, passage_first: bool) -> Prompt:
+    """Ask for a passage's mark from 0 to 9, to be read off the digits' probabilities.
+
+    Args:
+        content: Of the passage.
+        passage_first: Whether it stands before the task, where later prompts begin with it too; or
+            behind it, where it is not asked about again and all prompts share the task.
+    """
+    if passage_first:
+        return ask_about(content, _DIGIT, PREFIX["passage"])
+    return Prompt(
+        messages=(
+            Message(role="system", content=_DIGIT),
+            Message(role="user", content=f"### Context\n{content}"),
+        ),
+        prefix=PREFIX["passage"],
+    )
 
 
 def parse(reply: str) -> float | None:
