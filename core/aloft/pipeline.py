@@ -825,7 +825,9 @@ class Run:
             return self.config.embedder, self.config.embedder_training
         if part == "generator":
             return plain_name(self.config.generator_model), self.config.generator_training
-        body = str(self.folder.path / "embedder") if "embedder" in earlier else self.config.embedder
+        # of an embedder that leaves passages as they are only a part that asks has changed
+        is_whole = "embedder" in earlier and not self.config.embedder_training.keeps_index
+        body = str(self.folder.path / "embedder") if is_whole else self.config.embedder
         return self.config.reranker or body, self.config.reranker_training
 
     def _named(self, part: Part, base: str) -> str:

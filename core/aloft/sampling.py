@@ -253,6 +253,7 @@ class Sample(Run):
                     anchor=f"{i} {pair.question}",
                     positive=positive,
                     negatives=tuple(others),
+                    grades=(1.0, *(0.0 for _ in others)),
                 )
             elif part == "reranker":
                 label = float(i % (1 + sets.reranker_negatives) == 0)

@@ -289,7 +289,7 @@ def test_passages_of_a_kept_index_are_embedded_once(tmp_path: Path, trains: str)
             "teacher": "given",
             "generator": str(tiny_encoder(tmp_path / "encoder")),  # nobody asks it
             "embedder": str(tmp_path / "encoder"),
-            "parts": ("embedder",),
+            "parts": ("embedder", "reranker"),
             "filters": {"use": ()},
             "pairs": {"form": "examples", "per_passage": 1},
             "embedder_training": {"trains": trains, "num_train_epochs": 4.0},
@@ -301,3 +301,6 @@ def test_passages_of_a_kept_index_are_embedded_once(tmp_path: Path, trains: str)
     assert (indexing["passages"], indexing["is_kept"]) == (30, trains != "all")
     kept = list((tmp_path / "run" / "work").glob("passages-*.npy"))
     assert len(kept) == (2 if trains == "all" else 1)
+    (reranker,) = (tmp_path / "run" / "reranker.jsonl").read_text().splitlines()
+    from_ours = json.loads(reranker)["base_model"] == "the tuned embedder's body"
+    assert from_ours == (trains == "all")
