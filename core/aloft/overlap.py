@@ -1,6 +1,7 @@
 """Tells by letters and words alone whether one text stands in another."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from aloft.ranking import split_words
@@ -8,6 +9,8 @@ from aloft.ranking import split_words
 # of 15,486 human questions in 16 languages 33 are such copies, 31 of them Japanese
 _COPIED_SHARE = 0.95
 _RUN = 4  # words
+_ENDS = ".!?。！？।؟…"  # a round may be told from the end of a sentence on
+_LOOP = re.compile(r"(.{6,400}?)\1{2,}", re.DOTALL)
 
 
 def fold(text: str) -> str:
@@ -31,6 +34,19 @@ def shared_share(first: str, second: str) -> float:
 def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:
     """Runs of four words, or all words where there are fewer."""
     return {tuple(words[i : i + _RUN]) for i in range(max(1, len(words) - _RUN + 1))}
+
+
+def unlooped(text: str) -> str | None:
+    """A text that runs in circles up to where its second round begins; None where it does not.
+
+    What comes three times in a row and then only begins again, as a cut reply may, is such a round.
+    """
+    for loop in _LOOP.finditer(text):
+        if loop[1].startswith(text[loop.end() :]):
+            first = loop.end(1)
+            ends = len(text[first:]) - len(text[first:].lstrip(_ENDS))
+            return text[: first + ends].rstrip()
+    return None
 
 
 def leaks(question: str, answer: str) -> bool:

@@ -12,7 +12,7 @@ from aloft.backends.search import rank_dense
 from aloft.config import Kind, PairsConfig
 from aloft.language import language_of
 from aloft.models import Floats, LanguageModel, Prompt, Reply
-from aloft.overlap import copies, fold, holds, leaks
+from aloft.overlap import copies, fold, holds, leaks, unlooped
 from aloft.prompts import pair as prompts
 from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.randomness import rng_for
@@ -338,6 +338,10 @@ def _ask(
             if not reply.is_anew:
                 forced = prompt.prefix.removeprefix(requests[i].prompt.prefix)
                 reply = replace(reply, text=forced + reply.text)
+            if form.is_mended and not reply.is_finished:
+                round_about = unlooped(reply.text)  # to go on would only be another round
+                if round_about is not None:
+                    reply = replace(reply, text=round_about, is_finished=True)
             fault = _fault_of(reply, requests[i], form)
             attempts[i] = _Attempt(prompt, reply, attempts[i].tries + 1, fault)
     return attempts

@@ -11,7 +11,7 @@ import pytest
 
 from aloft.config import PairsConfig
 from aloft.models import Prompt, Reply
-from aloft.overlap import copies, holds
+from aloft.overlap import copies, holds, unlooped
 from aloft.pairs import (
     choose_focuses,
     choose_kinds,
@@ -329,6 +329,35 @@ def test_a_reply_that_does_not_end_is_gone_on_with_three_times_and_by_a_seed() -
     starts = ["Question:", *("Question:" + " and" * n for n in (1, 2, 3))]
     assert [prompt.prefix for prompt in teacher.asked] == starts * 2
     assert [prompt.seed is None for prompt in teacher.asked] == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "once"),
+    [
+        ("It is Mary. It is Mary. It is Mary. It is", "It is Mary."),
+        ("No. It is Mary. It is Mary. It is Mary. It", "No. It is Mary."),
+        (
+            "不是的，在诺曼人统治之下。在诺曼人统治之下。在诺曼人统治之下。在",
+            "不是的，在诺曼人统治之下。",
+        ),
+        ("It is Mary. It is Mary. It", None),  # twice may be meant
+        ("It is Mary. It is Mary. It is Mary. Or Ann", None),  # it found out by itself
+        ("and and and and and", None),  # less than six characters tell nothing
+        ("", None),
+    ],
+)
+def test_a_text_that_runs_in_circles_is_told(text: str, once: str | None) -> None:
+    assert unlooped(text) == once
+
+
+def test_a_reply_that_ran_in_circles_until_it_was_cut_ends_with_its_first_round() -> None:
+    answer = "It is Mary Dunn."
+    circles = f"Who is the pilot?\n\n### Answer\n{answer} {answer} {answer} It is Ma"
+    teacher = CutTeacher(lambda _: circles)
+    (outcome,) = generate_pairs([PORT], teacher, INSTRUCT, seed=0)
+    assert isinstance(outcome, QAPair)
+    assert (outcome.question, outcome.answer) == ("Who is the pilot?", answer)
+    assert len(teacher.asked) == 1  # to go on would only be another round
 
 
 class HostTeacher(ScriptedTeacher):
