@@ -44,7 +44,7 @@ def generate_pairs(
     A reply that was cut, does not keep the form or copies a sentence for its question is never
     used. One that was cut is gone on with where it ended, and a question without an answer behind
     the answer's heading, where the model can be made to; whatever still can not be used is asked
-    up to twice more, with a reply drawn by a seed of its own instead of the greedy one. With
+    once more, with a reply drawn by a seed of the request's own instead of the greedy one. With
     "examples" an answer that its focus span does not hold, or that the question holds already, is
     replaced by the span itself: small models ask better than they answer, and the span does hold
     the answer.
@@ -260,28 +260,16 @@ def _behind_what_it_wrote(request: _Request, last: _Attempt, _seed: int) -> Prom
 
 
 def _by_a_seed(request: _Request, _last: _Attempt, seed: int) -> Prompt:
-    return _drawn(request, "second try", seed)
-
-
-def _by_another_seed(request: _Request, _last: _Attempt, seed: int) -> Prompt:
-    return _drawn(request, "third try", seed)
-
-
-def _drawn(request: _Request, name: str, seed: int) -> Prompt:
     # the prompt itself tells two requests about a passage apart, whatever batch they are in
     asked = request.prompt.messages[-1].content
-    rng = rng_for(seed, name, request.passage.id, asked)
+    rng = rng_for(seed, "second try", request.passage.id, asked)
     return replace(request.prompt, seed=rng.getrandbits(31))
 
 
 # scripts that a tokenizer cuts small take several times the tokens of English: the few replies that
 # a limit cuts are gone on with, instead of a limit for all that is the longest's
 _FURTHER: tuple[_Round, ...] = (_behind_what_it_wrote,) * 3
-_MENDED: tuple[_Round, ...] = (
-    *(_plainly, *_FURTHER),
-    *(_by_a_seed, *_FURTHER),
-    *(_by_another_seed, *_FURTHER),
-)
+_MENDED: tuple[_Round, ...] = (_plainly, *_FURTHER, _by_a_seed, *_FURTHER)
 _FORMS = {
     "paper": _Form(prompts.parse_headings, (), is_mended=False),
     "instruct": _Form(prompts.parse_headings, prompts.STOP_INSTRUCT, is_mended=True),
