@@ -9,9 +9,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import Field, PrivateAttr
 
 from aloft.backends.shared import SharedModels
-from aloft.records import Passage
 from aloft.stack import Contract, Retriever, read_contract
-from aloft.storage import RunFolder
 from langchain_aloft.convert import from_passages, to_passages, with_score
 
 
@@ -55,13 +53,13 @@ class AloftRetriever(BaseRetriever):
         Raises:
             DataError: the folder holds no finished run.
         """
-        contract = read_contract(Path(run_folder) / "models")
         if documents is not None:
+            contract = read_contract(Path(run_folder) / "models")
             return cls(documents=documents, contract=contract, **fields)
-        folder = RunFolder(Path(run_folder))
-        passages = folder.read_records("passages.jsonl", Passage)
-        made = cls(documents=from_passages(passages), contract=contract, **fields)
-        made._prepare(Retriever(contract, passages, made.models, folder))
+        models = fields.setdefault("models", SharedModels())
+        own = Retriever.of_run(Path(run_folder), models)
+        made = cls(documents=from_passages(own.passages), contract=own.contract, **fields)
+        made._prepare(own)
         return made
 
     def _get_relevant_documents(

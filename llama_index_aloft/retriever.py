@@ -8,9 +8,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 
 from aloft.backends.shared import SharedModels
-from aloft.records import Passage
 from aloft.stack import Contract, Retriever, read_contract
-from aloft.storage import RunFolder
 from llama_index_aloft.convert import to_nodes, to_passage
 
 
@@ -36,9 +34,12 @@ class AloftRetriever(BaseRetriever):
     ) -> None:
         super().__init__(**fields)
         passages = [to_passage(node) for node in nodes]
-        self._nodes = {passage.id: node for passage, node in zip(passages, nodes, strict=True)}
-        self._retriever = Retriever(contract, passages, models or SharedModels())
+        self._prepare(Retriever(contract, passages, models or SharedModels()), nodes)
         self.similarity_top_k = similarity_top_k
+
+    def _prepare(self, retriever: Retriever, nodes: Sequence[BaseNode]) -> None:
+        self._retriever = retriever
+        self._nodes = {p.id: node for p, node in zip(retriever.passages, nodes, strict=True)}
 
     @property
     def contract(self) -> Contract:
@@ -59,16 +60,11 @@ class AloftRetriever(BaseRetriever):
         Raises:
             DataError: the folder holds no finished run.
         """
-        contract = read_contract(Path(run_folder) / "models")
         if nodes is not None:
-            return cls(nodes, contract, **fields)
-        folder = RunFolder(Path(run_folder))
-        passages = folder.read_records("passages.jsonl", Passage)
-        made = cls([], contract, **fields)
-        own = to_nodes(passages)
-        made._nodes = {passage.id: node for passage, node in zip(passages, own, strict=True)}
-        models = fields.get("models") or SharedModels()
-        made._retriever = Retriever(contract, passages, models, folder)
+            return cls(nodes, read_contract(Path(run_folder) / "models"), **fields)
+        own = Retriever.of_run(Path(run_folder), fields.get("models") or SharedModels())
+        made = cls([], own.contract, **fields)
+        made._prepare(own, to_nodes(own.passages))
         return made
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

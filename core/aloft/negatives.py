@@ -20,6 +20,7 @@ from aloft.prompts import answering
 from aloft.ranking import LexicalIndex, Ranking, fuse
 from aloft.records import Candidate, Negatives, Passage, QAPair
 
+COPY = "a copy of the positive"
 _SHORTEST_TELLING_ANSWER = 4  # "3" or "yes" stands in passages that answer nothing
 _LIKE_A_COPY = 0.15  # by what share of its score a copy may stand below the positive
 _KEPT_TEXTS = 20_000  # passages whose folded text is remembered
@@ -235,9 +236,6 @@ class _Miner:
 
     def _content(self, passage_id: str) -> str:
         return self._passages[self.columns[passage_id]].content
-
-
-COPY = "a copy of the positive"
 
 
 def _drop(mined: Negatives, is_dropped: Sequence[bool], reason: str) -> Negatives:

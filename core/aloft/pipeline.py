@@ -76,6 +76,7 @@ STAGES = (
     "evaluate",
 )
 _COUNTED = (*STAGES[:5], "log", "links", *STAGES[5:7])  # the funnel's; a run may have no log
+_FUNNEL = (*_COUNTED, "embedder", "remined", "reranker", "generator")
 _ATTRIBUTES = {
     "questions": "human_questions",
     "filters": "filtered",
@@ -203,8 +204,7 @@ def read_report(out: Path) -> dict[str, Any]:
 
 def read_funnel(out: Path) -> list[dict[str, Any]]:
     """What each finished stage of a run folder kept and dropped."""
-    stages = (*_COUNTED, PARTS[0], "remined", *PARTS[1:])
-    found = [out / "manifests" / f"{stage}.json" for stage in stages]
+    found = [out / "manifests" / f"{stage}.json" for stage in _FUNNEL]
     return [json.loads(path.read_bytes()) for path in found if path.exists()]
 
 
@@ -692,39 +692,38 @@ class Run:
             questions = label_held_out(held_out, mined)
             self.folder.write_records("sets/train.jsonl", [*train, *rows])
             self.folder.write_records("sets/held_out.jsonl", questions)
-            counts = self._build_sets("sets", [*train, *rows], questions, mined)
+            counts = self._build_sets("sets", PARTS, [*train, *rows], questions, mined)
             counts["held_out"] = len(questions)
             kept = [*train, *logged, *held_out]
             self._finish("sets", recipe, None, kept, neither + dropped, started, rows=counts)
-        return self._read_sets("sets") | {
-            "train": self.folder.read_records("sets/train.jsonl", QAPair),
-            "held_out": self.folder.read_records("sets/held_out.jsonl", LabelledQuestion),
+        read = self.folder.read_records
+        return {
+            **{part: list(read(f"sets/{part}.jsonl", cls)) for part, cls in _ROWS.items()},
+            "train": read("sets/train.jsonl", QAPair),
+            "held_out": read("sets/held_out.jsonl", LabelledQuestion),
         }
 
     def _build_sets(
         self,
         folder: str,
+        parts: Sequence[Part],
         train: Sequence[QAPair],
         held_out: Sequence[LabelledQuestion],
         mined: Mapping[str, Negatives],
     ) -> dict[str, int]:
-        """Lay out all parts' rows in a folder; returns how many there are of each."""
+        """Lay out parts' rows in a folder; returns how many there are of each."""
         config, seed = self.config.training_sets, self.config.seed
         built = build_training_sets(train, held_out, self.passages_by_id, mined, config, seed=seed)
-        for part in _ROWS:
+        for part in parts:
             self.folder.write_records(f"{folder}/{part}.jsonl", getattr(built, part))
-        return {part: len(getattr(built, part)) for part in _ROWS}
+        return {part: len(getattr(built, part)) for part in parts}
 
-    def _read_sets(self, folder: str) -> dict[str, list[Any]]:
-        read = self.folder.read_records
-        return {part: list(read(f"{folder}/{part}.jsonl", cls)) for part, cls in _ROWS.items()}
-
-    def _remined(self, embedder: Artifact) -> dict[str, list[Any]]:
-        """Rows whose negatives the tuned embedder found: it is whom later parts work behind.
+    def _remined(self, part: Part, embedder: Artifact) -> list[Any]:
+        """Rows whose negatives the tuned embedder found: it is whom a later part works behind.
 
         Source: the refresh of negatives in ANCE (arXiv:2007.00808).
         """
-        recipe = self._after("sets", "remined", embedder.fingerprint, self.config.negatives)
+        recipe = self._after("sets", "remined", embedder.fingerprint)
         if not self._is_done("remined", recipe):
             started = time.monotonic()
             sets = self.training_sets
@@ -735,11 +734,11 @@ class Run:
             queries = self._encode(model, "queries", [pair.question for pair in asked])
             mined = self._mine(asked, queries, vectors)
             known = {record.pair_id: record for record in mined}
-            rows = self._build_sets("remined", sets["train"], sets["held_out"], known)
+            rows = self._build_sets("remined", PARTS[1:], sets["train"], sets["held_out"], known)
             self._finish(
                 "remined", recipe, "remined/negatives.jsonl", mined, [], started, rows=rows
             )
-        return self._read_sets("remined")
+        return list(self.folder.read_records(f"remined/{part}.jsonl", _ROWS[part]))
 
     def _encode(self, model: str, kind: str, texts: Sequence[str]) -> Floats:
         """Vectors, computed once per model and texts and kept in the run folder."""
@@ -777,7 +776,7 @@ class Run:
         if part != "embedder" and "embedder" in self.config.parts:
             if "embedder" not in earlier:
                 raise _UnfinishedError(part)
-            rows, stage = self._remined(earlier["embedder"])[part], "remined"
+            rows, stage = self._remined(part, earlier["embedder"]), "remined"
         recipe = recipe_of(
             self._recipes[stage], part, settings, self.config.seed, self.models.fingerprint(base)
         )
@@ -958,11 +957,10 @@ class Run:
         return report
 
     def _describe(self, measured: dict[str, Any], trained: dict[Part, Artifact]) -> dict[str, Any]:
-        stages = [stage for stage in _COUNTED if stage in STAGES or self._has_log]
-        later = ["remined"] if len(trained) > 1 and "embedder" in trained else []
-        parts = [*[part for part in trained if part == "embedder"], *later]
-        parts += [part for part in trained if part != "embedder"]
-        facts = {stage: self._facts(stage) for stage in (*stages, *parts, "evaluate")}
+        log = ("log", "links") if self._has_log else ()
+        done = {*STAGES, *log, *trained, *self._recipes}
+        stages = [stage for stage in _FUNNEL if stage in done]
+        facts = {stage: self._facts(stage) for stage in (*stages, "evaluate")}
         return {
             "aloft": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, Self
 
 from aloft.backends.loading import Models
 from aloft.backends.search import rank_dense
@@ -158,6 +158,17 @@ class Retriever:
         self._lexical: LexicalIndex | None = None
         self._reranker: Any = None
         self._lock = RLock()
+
+    @classmethod
+    def of_run(cls, run: Path, models: Models) -> Self:
+        """Retrieve a finished run's own passages, whose vectors are known, with what it ships.
+
+        Raises:
+            DataError: the folder holds no finished run.
+        """
+        contract = read_contract(run / "models")
+        folder = RunFolder(run)
+        return cls(contract, folder.read_records("passages.jsonl", Passage), models, folder)
 
     def retrieve(self, questions: Sequence[str], count: int | None = None) -> list[list[Found]]:
         """Per question the best passages, best first; the contract's contexts by default."""
