@@ -55,7 +55,8 @@ def measure_downstream(folder: Path, config: RunConfig, file: Path | None) -> di
 def measure_ablation(folder: Path, config: RunConfig) -> dict[str, Any]:
     """The embedder trained with the usual filters, with none, with one less and with one more.
 
-    Pairs that `measure_downstream` had written in the folder are used again.
+    Pairs that `measure_downstream` had written in the folder are used again; what leaves the same
+    pairs is not trained twice.
     """
     with suppress(DataError):
         config = read_config(folder / "ours")
@@ -63,14 +64,19 @@ def measure_ablation(folder: Path, config: RunConfig) -> dict[str, Any]:
     variants: dict[str, tuple[str, ...]] = {"the usual": usual, "none": ()}
     variants |= {f"without {n}": tuple(f for f in usual if f != n) for n in usual}
     variants |= {f"with {n}": (*usual, n) for n in FILTERS if n not in usual}
-    values: dict[str, Values] = {}
+    measured: dict[frozenset[str], Values] = {}
     rows = []
     for variant, use in variants.items():
-        filtered = config.model_dump() | {"filters": {"use": use}, "parts": ("embedder",)}
-        values[variant], facts = _measure(folder, "ours", check_config(filtered))
-        compared = _compare(values["the usual"], values[variant], config)
-        rows.append({"variant": variant, "pairs": facts["pairs"], "comparisons": compared})
-        print(f"  {variant:<24} {facts['pairs']:5d} pairs  {shown(compared[0])}", file=sys.stderr)
+        changed = config.model_dump() | {"filters": {"use": use}, "parts": ("embedder",)}
+        filtered = check_config(changed)
+        with open_run(folder / "ours", filtered) as run:
+            run.give(folder / "corpus", folder / "questions.jsonl")
+            left = frozenset(pair.id for pair in run.filtered)
+        if left not in measured:
+            measured[left], _ = _measure(folder, "ours", filtered)
+        compared = _compare(next(iter(measured.values())), measured[left], config)
+        rows.append({"variant": variant, "pairs": len(left), "comparisons": compared})
+        print(f"  {variant:<24} {len(left):5d} pairs  {shown(compared[0])}", file=sys.stderr)
     return {"ablation": rows}
 
 

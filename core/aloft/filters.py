@@ -18,8 +18,9 @@ from aloft.models import Floats, Reader
 from aloft.overlap import leaks
 from aloft.prompts import answering
 from aloft.prompts.pointing import points_at_text
-from aloft.ranking import LexicalIndex, split_words
+from aloft.ranking import LexicalIndex
 from aloft.records import Passage, QAPair, Rejection
+from aloft.terms import split_words
 
 _TELLING_ANSWER = 60  # characters; of a shorter one its language can not be told
 READING: tuple[Filter, ...] = ("needs_all", "dependency")  # those that the teacher reads for

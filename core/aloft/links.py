@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 from aloft.config import LinksConfig
 from aloft.places import Places
-from aloft.ranking import LexicalIndex, Ranking, fuse, split_words
+from aloft.ranking import LexicalIndex, Ranking, fuse
 from aloft.records import LinkedQuestion, LogEntry, Passage, Rejection
+from aloft.terms import split_words
 
 DEPTH = 100  # ranks of the corpus that a question is looked for in
 _DENSE_SHARE = 0.3  # of the score

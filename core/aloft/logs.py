@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aloft.errors import DataError
-from aloft.ranking import split_words
 from aloft.records import LogEntry, Rejection, fold_question
+from aloft.terms import split_words
 
 _CLICKS = ("clicked", "document_id", "doc_id", "passage")
 _SPLIT = ("clicked", "document_id", "doc_id")

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from aloft.ranking import split_words
+from aloft.terms import split_words
 
 # of 15,486 human questions in 16 languages 33 are such copies, 31 of them Japanese
 _COPIED_SHARE = 0.95

@@ -1,7 +1,6 @@
 """Turns questions and passages into rankings: dense, lexical (BM25), fused and reranked."""
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloft.models import Floats
-
-# Scripts written without spaces between words are indexed by character pairs.
-_UNSPACED = re.compile("[぀-ヿ㐀-鿿豈-﫿฀-๿຀-໿ក-៿က-႟]+")
-_WORD = re.compile(r"\w+")
+from aloft.terms import split_terms
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)
 
@@ -61,20 +57,6 @@ def _best(similarity: Floats, depth: int) -> NDArray[np.intp]:
     return np.take_along_axis(some, order, axis=1)
 
 
-def split_words(text: str) -> list[str]:
-    """Index terms: lower-case words, and character pairs where words are not separated."""
-    terms: list[str] = []
-    for word in _WORD.findall(text.lower()):
-        start = 0
-        for run in _UNSPACED.finditer(word):
-            terms.extend(filter(None, [word[start : run.start()]]))
-            characters = run.group()
-            terms.extend(characters[i : i + 2] for i in range(max(1, len(characters) - 1)))
-            start = run.end()
-        terms.extend(filter(None, [word[start:]]))
-    return terms
-
-
 class LexicalIndex:
     """BM25 over passages, with the constants of Lucene (k1 1.2, b 0.75).
 
@@ -85,8 +67,8 @@ class LexicalIndex:
         self._size = len(texts)
         self._index = bm25s.BM25(k1=1.2, b=0.75)
         # a term that no text holds keeps the index from being empty
-        words = [split_words(text) or ["\x00"] for text in texts]
-        self._index.index(words, show_progress=False)
+        terms = [split_terms(text) or ["\x00"] for text in texts]
+        self._index.index(terms, show_progress=False)
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
         """Rank passages for each question; terms that no passage holds count for nothing."""
@@ -94,7 +76,7 @@ class LexicalIndex:
         columns = np.empty((len(questions), depth), np.intp)
         scores = np.zeros((len(questions), depth), np.float32)
         for i, question in enumerate(questions):
-            known = [word for word in split_words(question) if word in self._index.vocab_dict]
+            known = [term for term in split_terms(question) if term in self._index.vocab_dict]
             all_scores = (
                 self._index.get_scores(known) if known else np.zeros(self._size, np.float32)
             )

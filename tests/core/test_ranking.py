@@ -14,7 +14,6 @@ from aloft.ranking import (
     pairs_of,
     rank_block,
     reorder,
-    split_words,
 )
 
 
@@ -60,38 +59,30 @@ def test_the_top_is_the_first_ranks() -> None:
     assert (top.columns.tolist(), top.scores.tolist()) == ([[4, 2]], [[3, 2]])
 
 
-@pytest.mark.parametrize(
-    ("text", "terms"),
-    [
-        ("The FERRY's 2 ports", ["the", "ferry", "s", "2", "ports"]),
-        ("漢字学", ["漢字", "字学"]),
-        ("漢", ["漢"]),
-        ("ab漢字12", ["ab", "漢字", "12"]),
-        (" .,! ", []),
-    ],
-)
-def test_text_is_split_to_terms(text: str, terms: list[str]) -> None:
-    assert split_words(text) == terms
-
-
 # Three texts of two words each: no length correction, so tf / (tf + 1.2) times
-# idf = ln(1 + (3 - n + 0.5) / (n + 0.5)), with n texts that hold the word.
-TEXTS = ["port ferry", "Port, port", "pilot mary"]
-PORT = log(1 + 1.5 / 2.5)
-FERRY = log(1 + 2.5 / 1.5)
+# idf = ln(1 + (3 - n + 0.5) / (n + 0.5)), with n texts that hold the word; a word of one letter
+# counts twice, for itself and for its run of characters.
+TEXTS = ["p f", "P, p", "t m"]
+P = 2 * log(1 + 1.5 / 2.5)
+F = 2 * log(1 + 2.5 / 1.5)
 
 
 def test_bm25_is_lucenes() -> None:
-    found = LexicalIndex(TEXTS).rank(["Which port?", "port ferry"], depth=3)
+    found = LexicalIndex(TEXTS).rank(["Which p?", "p f"], depth=3)
     assert found.columns.tolist() == [[1, 0, 2], [0, 1, 2]]
-    assert found.scores[0].tolist() == pytest.approx([PORT * 2 / 3.2, PORT / 2.2, 0])
-    assert found.scores[1].tolist() == pytest.approx([(PORT + FERRY) / 2.2, PORT * 2 / 3.2, 0])
+    assert found.scores[0].tolist() == pytest.approx([P * 2 / 3.2, P / 2.2, 0])
+    assert found.scores[1].tolist() == pytest.approx([(P + F) / 2.2, P * 2 / 3.2, 0])
 
 
 def test_a_longer_text_counts_for_less() -> None:
     found = LexicalIndex(["ferry and so on and on", "ferry", "port"]).rank(["ferry"], depth=2)
     assert found.columns.tolist() == [[1, 0]]
     assert found.scores[0, 0] > found.scores[0, 1] > 0
+
+
+def test_a_word_is_found_by_what_it_shares_with_another() -> None:
+    found = LexicalIndex(["a pilot", "the ferries", "harbours"]).rank(["ferry", "harbour"], depth=1)
+    assert found.columns.tolist() == [[1], [2]]
 
 
 def test_a_question_of_unknown_words_finds_nothing_and_fails_nowhere() -> None:

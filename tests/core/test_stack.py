@@ -39,19 +39,19 @@ def test_dense_is_ordered_by_cosine() -> None:
 
 def test_hybrid_weighs_both_rankings() -> None:
     # Dense as above, stretched: passage 2 gets 1, 0 gets 2/sqrt(5) = 0.894, 1 gets 0.816, 3 0.
-    # BM25: each word stands in 2 of 4 passages, so both weigh the same. With k1 1.2, b 0.75 and
-    # 2.5 words on average the norms are 1.38 (0), 1.74 (1), 0.66 (2): passage 0 gets
-    # 2/(2 + 1.38) = 0.592, 1 gets 2 * 1/(1 + 1.74) = 0.730, 2 gets 1/(1 + 0.66) = 0.602.
-    # Stretched by the best: 0.811, 1, 0.825, 0.
+    # BM25: "red" is 3 terms and "blue" 4, each in 2 of 4 passages, so all weigh the same. With k1
+    # 1.2, b 0.75 and passages of 9, 17, 4 and 8 terms the norms are 1.153 (0), 1.911 (1), 0.679
+    # (2): passage 0 gets 3 * 2/(2 + 1.153) = 1.903, 1 gets 7/(1 + 1.911) = 2.405, 2 gets
+    # 4/(1 + 0.679) = 2.383. Stretched by the best: 0.791, 1, 0.991, 0.
     assert retrieved(replace(HYBRID, dense_weight=0.0), "blue red") == [1, 2, 0, 3]
     assert retrieved(replace(HYBRID, dense_weight=1.0), "blue red") == [2, 0, 1, 3]
-    # at 0.4: 1 has 0.927, 2 has 0.895, 0 has 0.844; at 0.5: 1 has 0.908, 2 has 0.913, 0 has 0.853
-    assert retrieved(replace(HYBRID, dense_weight=0.4), "blue red") == [1, 2, 0, 3]
+    # at 0.04: 1 has 0.993, 2 has 0.991; at 0.5: 1 has 0.908, 2 has 0.995, 0 has 0.843
+    assert retrieved(replace(HYBRID, dense_weight=0.04), "blue red") == [1, 2, 0, 3]
 
     retriever = Retriever(replace(HYBRID, dense_weight=0.5), PASSAGES, ScriptedModels())
     (found,) = retriever.retrieve(["blue red"])
     assert [TEXTS.index(one.passage.text) for one in found] == [2, 1, 0, 3]
-    expected = (0.913, 0.908, 0.853, 0)
+    expected = (0.995, 0.908, 0.843, 0)
     assert [one.score for one in found] == [pytest.approx(score, abs=0.001) for score in expected]
 
 

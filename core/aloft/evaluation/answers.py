@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import comb
 
 from aloft.prompts.citation import CitedAnswer
-from aloft.ranking import split_words
+from aloft.terms import split_words
 
 GUESSING = "citation by guessing"  # what as many passages cited at random would get right
 METRICS = (
