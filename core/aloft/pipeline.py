@@ -6,32 +6,32 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from aloft import __version__, filters, links, negatives, pairs, ratings
-from aloft.accounts import Meter, Spending, describe_teacher, metered, total
+from aloft.accounts import Spending, describe_teacher
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
 from aloft.backends.search import rank_dense
 from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.documents import group_documents, read_documents
 from aloft.egress import EgressGuard, hosts_of, local_only
-from aloft.errors import DataError, ModelError
+from aloft.errors import DataError
 from aloft.evaluation.evaluate import Evaluator
 from aloft.evaluation.measure import as_json, measure_parts
 from aloft.evaluation.report import render_html, render_markdown
 from aloft.logs import read_log
 from aloft.machine import describe_machine, peak_memory_megabytes
-from aloft.models import Floats, LanguageModel, Progress, Prompt, ReadingModel, no_progress
+from aloft.models import Floats, LanguageModel, Progress, Prompt, no_progress
 from aloft.passages import split_documents
 from aloft.places import Places
 from aloft.questions import read_questions
@@ -49,18 +49,18 @@ from aloft.records import (
     Rating,
     Rejection,
     RerankerRow,
-    content_id,
     from_json,
     to_json,
 )
 from aloft.stack import Answer, Retriever, ask, read_contract, write_stack
-from aloft.storage import Journal, RunFolder, recipe_of, split_rejections, write_text
+from aloft.storage import RunFolder, recipe_of, split_rejections, write_text
 from aloft.training_sets import (
     build_training_sets,
     label_held_out,
     select_linked,
     split_pairs,
 )
+from aloft.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +85,6 @@ _ATTRIBUTES = {
     "evaluate": "report",
 }
 _PROMPTS = 4  # raised when a prompt's wording changes: journals of older wordings are not reused
-_TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
-_ANSWER_BATCH = 32
-_SCORE_BATCH = 512
 _MINED = 1000  # questions between two reports
 _ROWS = {"embedder": EmbedderRow, "reranker": RerankerRow, "generator": GeneratorRow}
 _TAUGHT = {  # what the teacher does, by stage
@@ -95,7 +92,6 @@ _TAUGHT = {  # what the teacher does, by stage
     "pairs": ("pairs", "pair_ratings"),
     "filters": ("readings",),
 }
-RecordT = TypeVar("RecordT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +229,7 @@ class _UnfinishedError(Exception):
     """A stage would have to be worked out."""
 
 
-class Run:
+class Run(Work):
     """One run: each stage is worked out when it is asked for, and what comes before it first."""
 
     def __init__(
@@ -244,17 +240,12 @@ class Run:
         progress: Progress = no_progress,
         guard: EgressGuard | None = None,
     ) -> None:
-        self.folder = folder
-        self.config = config
-        self.models = models
-        self._progress = progress
+        super().__init__(folder, config, models, progress)
         self._guard = guard or EgressGuard()
         self._given: Path | Sequence[Document] | None = None
         self._questions: Path | None = None
         self._recipes: dict[str, str] = {}
         self._wants_pairs = False
-        self._meter = Meter()
-        self._spent: dict[str, Spending] = {}
         self._only_reads = False
 
     def give(self, documents: Path | Sequence[Document], questions: Path | None = None) -> None:
@@ -464,45 +455,6 @@ class Run:
         asked = pairs.select_passages(self.passages, self.config.pairs, seed=seed)
         return pairs.choose_partners(asked, self.passages, self._passage_vectors, seed=seed)
 
-    @property
-    def _teacher_id(self) -> str:
-        return self.models.teacher_fingerprint(self.config.teacher)
-
-    @property
-    def _teacher(self) -> LanguageModel:
-        return metered(self.models.teacher(self.config.teacher), self._meter)
-
-    def _journalled(
-        self,
-        stage: str,
-        recipe: list[Any],
-        subjects: Sequence[Any],
-        work: Callable[[Sequence[Any]], Iterable[RecordT | Rejection]],
-        cls: type[RecordT],
-        progress: Progress | None = None,
-    ) -> list[RecordT | Rejection]:
-        """Do what the journal lacks, batch by batch, and return all outcomes in subject order."""
-        journal = self.folder.journal(stage, recipe_of(stage, *recipe))
-        tell = progress or self._progress
-        missing = [subject for subject in subjects if subject.id not in journal]
-        done = len(subjects) - len(missing)
-        for start in range(0, len(missing), _TEACHER_BATCH):
-            batch = missing[start : start + _TEACHER_BATCH]
-            found: dict[str, list[Any]] = {subject.id: [] for subject in batch}
-            with self._meter.apart():
-                for outcome in work(batch):
-                    kind = type(outcome).__name__
-                    found[_subject_of(outcome, found)].append([kind, to_json(outcome)])
-                journal.add(found.items(), note=to_json(self._meter.read()))
-            tell(f"writing {stage}", done + start + len(batch), len(subjects))
-        self._spent[stage] = total(from_json(Spending, note) for note in journal.notes)
-        outcomes: list[RecordT | Rejection] = []
-        for subject in subjects:
-            for kind, values in journal[subject.id]:
-                is_kept = kind == cls.__name__
-                outcomes.append(from_json(cls, values) if is_kept else from_json(Rejection, values))
-        return outcomes
-
     # ---- which of it is kept
 
     @cached_property
@@ -530,50 +482,6 @@ class Run:
             )
         self._finish("filters", recipe, "filtered.jsonl", kept, dropped, started)
         return kept
-
-    @property
-    def readings(self) -> Journal:
-        """How likely the teacher found replies so far."""
-        return self.folder.journal("readings", recipe_of(self._teacher_id))
-
-    def _read(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
-        """How likely the teacher finds replies; what it read before a kill is not read again."""
-        teacher = self._teacher
-        if not isinstance(teacher, ReadingModel):
-            raise ModelError(
-                "This teacher can not tell how likely an answer is. Leave dependency and needs_all "
-                "out of filters.use."
-            )
-        journal = self.readings
-        keys = [recipe_of(*_as_json(p), r) for p, r in zip(prompts, replies, strict=True)]
-
-        def read(rows: Sequence[int]) -> list[float]:
-            asked = [prompts[i] for i in rows], [replies[i] for i in rows]
-            return list(map(float, teacher.score_replies(*asked)))
-
-        with self._meter.apart():
-            found = self._known(journal, keys, read, _TEACHER_BATCH, "reading answers")
-        self._spent["readings"] = total(from_json(Spending, note) for note in journal.notes)
-        return np.array(found, np.float32)
-
-    def _known(
-        self,
-        journal: Journal,
-        keys: Sequence[str],
-        work: Callable[[Sequence[int]], Iterable[Any]],
-        size: int,
-        doing: str,
-    ) -> list[Any]:
-        """What the journal holds under the keys; what it lacks is worked out batch by batch."""
-        missing = list({key: i for i, key in enumerate(keys) if key not in journal}.items())
-        for start in range(0, len(missing), size):
-            batch = missing[start : start + size]
-            values = work([i for _, i in batch])
-            entries = [(key, value) for (key, _), value in zip(batch, values, strict=True)]
-            spent = self._meter.read()
-            journal.add(entries, note=to_json(spent) if spent.calls else None)
-            self._progress(doing, start + len(batch), len(missing))
-        return [journal[key] for key in keys]
 
     @property
     def _question_vectors(self) -> Floats:
@@ -658,7 +566,7 @@ class Run:
             queries,
             passages,
             self.config.negatives,
-            negatives.Judges(score=lambda texts: self._score("base", texts), read=self._read),
+            negatives.Judges(score=lambda texts: self._score_by("base", texts), read=self._read),
         ):
             mined.append(one)
             if not len(mined) % _MINED:
@@ -740,25 +648,6 @@ class Run:
             )
         return list(self.folder.read_records(f"remined/{part}.jsonl", _ROWS[part]))
 
-    def _encode(self, model: str, kind: str, texts: Sequence[str]) -> Floats:
-        """Vectors, computed once per model and texts and kept in the run folder."""
-        recipe = recipe_of("vectors", kind, self.models.fingerprint(model), content_id(*texts))
-
-        def encode() -> Floats:
-            embedder = self.models.embedder(model)
-            started = time.monotonic()
-            queries = kind == "queries"
-            vectors = embedder.encode_queries(texts) if queries else embedder.encode_passages(texts)
-            self._encoded.add([(kind, [len(texts), round(time.monotonic() - started, 1)])])
-            return vectors
-
-        return self.folder.vectors(kind, recipe, encode)
-
-    @property
-    def _encoded(self) -> Journal:
-        """How many texts of a kind were embedded last, and in how many seconds."""
-        return self.folder.journal("encoded", recipe_of("encoded"))
-
     # ---- training
 
     @cached_property
@@ -811,7 +700,7 @@ class Run:
         """The rows with what the untuned reranker says of their passages, in [0, 1]."""
         shown = [(row.positive, *row.negatives) for row in rows]
         texts = [(row.anchor, text) for row, some in zip(rows, shown, strict=True) for text in some]
-        told = self._score("base", texts)
+        told = self._score_by("base", texts)
         if told.min() < 0 or told.max() > 1:  # some rerankers give logits
             told = (1 / (1 + np.exp(-told))).astype(np.float32)
         ends = np.cumsum([len(some) for some in shown])[:-1]
@@ -876,15 +765,9 @@ class Run:
             self.models.fingerprint(str(name))
         self.human_questions  # noqa: B018 - reading them is the check
 
-    @property
-    def replies(self) -> Journal:
-        """What generators answered so far."""
-        return self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
-
     @cached_property
     def evaluator(self) -> Evaluator:
         """What measures, with every encode, score and reply kept in the run folder."""
-        journal = self.replies
         return Evaluator(
             passages=self.passages,
             questions=self.question_sets,
@@ -892,8 +775,8 @@ class Run:
             sets=self.config.training_sets,
             seed=self.config.seed,
             encode=self._encode_by,
-            score=self._score,
-            reply=lambda which, prompts: self._reply(which, prompts, journal),
+            score=self._score_by,
+            reply=self._reply_by,
         )
 
     def _model(self, part: Part, which: str) -> str:
@@ -909,34 +792,14 @@ class Run:
         """The model that passages are embedded by: of a kept index it is the untuned one."""
         return self.config.embedder if self.config.embedder_training.keeps_index else model
 
-    def _score(self, which: str, texts: Sequence[tuple[str, str]]) -> Floats:
-        """Scores of pairs: those known from another ranking are not worked out again."""
-        model = self._model("reranker", which)
-        journal = self.folder.journal("scores", recipe_of(self.models.fingerprint(model)))
+    def _score_by(self, which: str, texts: Sequence[tuple[str, str]]) -> Floats:
+        return self._score(self._model("reranker", which), texts, f"reranking ({which} reranker)")
 
-        load = cache(lambda: self.models.reranker(model))
-
-        def score(rows: Sequence[int]) -> list[float]:
-            return list(map(float, load().score([texts[i] for i in rows])))
-
-        keys = [content_id(*pair) for pair in texts]
-        found = self._known(journal, keys, score, _SCORE_BATCH, f"reranking ({which} reranker)")
-        return np.array(found, np.float32)
-
-    def _reply(self, which: str, prompts: Sequence[Prompt], journal: Journal) -> list[str]:
-        name = self.config.generator_model
+    def _reply_by(self, which: str, prompts: Sequence[Prompt]) -> list[str]:
         adapter = self.folder.path / "generator" if which == "tuned" else None
         weights = self.artifacts["generator"].fingerprint if adapter else ""
-        base = self.models.fingerprint(name)
-
-        def reply(rows: Sequence[int]) -> list[str]:
-            model = self.models.language_model(name, adapter)
-            limit = self.config.evaluation.max_new_tokens
-            replies = model.complete([prompts[i] for i in rows], max_new_tokens=limit)
-            return [reply.text for reply in replies]
-
-        keys = [recipe_of(base, weights, _as_json(prompt)) for prompt in prompts]
-        return self._known(journal, keys, reply, _ANSWER_BATCH, f"answering ({which} generator)")
+        name, doing = self.config.generator_model, f"answering ({which} generator)"
+        return self._reply(name, adapter, weights, prompts, doing)
 
     @cached_property
     def report(self) -> dict[str, Any]:
@@ -1045,13 +908,3 @@ def tokenizer_of(folder: str) -> Any:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def _subject_of(outcome: Any, asked: Collection[str]) -> str:
-    """A pair's subject is its passage while it is written, and itself while it is marked."""
-    names = ("id", "passage_id", "subject_id")
-    return next(i for i in (str(getattr(outcome, n, "")) for n in names) if i in asked)
-
-
-def _as_json(prompt: Prompt) -> Any:
-    return [[[m.role, m.content] for m in prompt.messages], prompt.prefix, prompt.is_plain]

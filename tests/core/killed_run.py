@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from aloft import pipeline
+from aloft import pipeline, work
 from aloft.config import check_config
 from aloft.models import Floats, Prompt, Reply
 
-pipeline._TEACHER_BATCH = 5  # several batches of a small corpus
-pipeline._ANSWER_BATCH = 4
+work.TEACHER_BATCH = 5  # several batches of a small corpus
+work._ANSWER_BATCH = 4
 
 
 class LoggingTeacher:
