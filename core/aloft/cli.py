@@ -20,7 +20,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from aloft import __version__
-from aloft.config import MOST_STYLE_QUESTIONS, PARTS, PRESETS, load_config
+from aloft.config import DEFAULT, MOST_STYLE_QUESTIONS, PARTS, PRESETS, load_config
 from aloft.egress import forbid_telemetry
 from aloft.errors import AloftError, ConfigError
 
@@ -41,7 +41,9 @@ app.add_typer(models_app, name="models")
 Docs = Annotated[Path, typer.Argument(help="Folder (or one file) of documents.")]
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
 Out = Annotated[Path, typer.Option("--out", help="Run folder; started, or gone on with.")]
-Preset = Annotated[str, typer.Option(help=f"One of: {', '.join(sorted(PRESETS))}.")]
+Preset = Annotated[
+    str | None, typer.Option(help=f"One of: {', '.join(sorted(PRESETS))}; without, {DEFAULT}.")
+]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file laid over the preset.")
 ]
@@ -59,6 +61,14 @@ RerankerName = Annotated[str | None, typer.Option("--reranker", help="Cross-enco
 Style = Annotated[
     Path | None,
     typer.Option(help="A few real questions, one a line, whose form and tone are taken over."),
+]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="A finished run to go on from, with its settings: its parts are trained further, and "
+        "only new passages are asked about.",
+    ),
 ]
 DryRun = Annotated[
     bool,
@@ -78,7 +88,7 @@ def run(
     docs: Docs,
     out: Out,
     questions: Questions = None,
-    preset: Preset = "cpu",
+    preset: Preset = None,
     config: ConfigFile = None,
     only: Only = None,
     teacher: Teacher = None,
@@ -87,6 +97,7 @@ def run(
     reranker: RerankerName = None,
     style: Style = None,
     seed: Seed = None,
+    earlier: From = None,
     dry_run: DryRun = False,
 ) -> None:
     """Do the whole job: read, synthesise, train, evaluate, report. Run again to go on."""
@@ -94,11 +105,8 @@ def run(
     from aloft.pipeline import open_run
 
     names = {"teacher": teacher, "generator": generator, "embedder": embedder}
-    settings = load_config(
-        preset,
-        config,
-        _overrides(only, {**names, "reranker": reranker, "seed": seed}) | _style(style),
-    )
+    chosen = _overrides(only, {**names, "reranker": reranker, "seed": seed}) | _style(style)
+    settings = load_config(preset, config, chosen, after=earlier)
     with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
         opened.give(docs, questions)
         done = estimate_run(opened, progress) if dry_run else opened.report
@@ -113,7 +121,7 @@ def passages(
     docs: Docs,
     out: Out,
     questions: Questions = None,
-    preset: Preset = "cpu",
+    preset: Preset = None,
     config: ConfigFile = None,
     only: Only = None,
 ) -> None:

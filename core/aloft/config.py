@@ -1,5 +1,6 @@
 """Turns presets, a TOML file and command-line choices into one checked, frozen configuration."""
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -229,6 +230,8 @@ class TrainingSetsConfig(_Settings):
         reranker_negatives: Hard negatives per reranker question.
         max_generator_rows: Generator rows, drawn with the run's seed; None: one per pair.
         logged_weight: How often each question of the user's log stands among the rows; 0: never.
+        replayed: Where a run goes on from an earlier one, how many of its pairs are trained on
+            again for each new pair; where no pair is new, all are.
     """
 
     held_out_share: float = Field(default=0.2, gt=0, lt=1)
@@ -237,6 +240,7 @@ class TrainingSetsConfig(_Settings):
     reranker_negatives: int = Field(default=4, ge=1)
     max_generator_rows: int | None = Field(default=None, ge=1)
     logged_weight: int = Field(default=2, ge=0)
+    replayed: float = Field(default=1.0, ge=0)
 
 
 class EmbedderTrainingConfig(_Settings):
@@ -301,8 +305,13 @@ class RerankerTrainingConfig(_Settings):
 
 
 class GeneratorTrainingConfig(_Settings):
-    """LoRA on the citation format; defaults are ALoFTRAG's (its Appendix C)."""
+    """LoRA on the citation format; defaults are ALoFTRAG's (its Appendix C).
 
+    Attributes:
+        start: Folder of an adapter to go on with, which keeps its rank; None: a new one.
+    """
+
+    start: str | None = None
     r: int = Field(default=64, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
@@ -348,6 +357,8 @@ class RunConfig(_Settings):
         reranker: Cross-encoder to train; None: one is started from the embedder's body, and
             there is none before training.
         parts: What to train.
+        earlier: Folder of a finished run to go on from: its parts are trained further, what its
+            teacher said of unchanged passages counts, and what it held out stays held out.
         allow_remote: Whether a server may stand outside this machine and its private network;
             the report then says that text left.
     """
@@ -358,6 +369,7 @@ class RunConfig(_Settings):
     reranker: str | None = None
     parts: tuple[Part, ...] = PARTS
     seed: int = 0
+    earlier: str | None = None
     allow_remote: bool = False
     documents: DocumentsConfig = DocumentsConfig()
     passages: PassagesConfig = PassagesConfig()
@@ -460,24 +472,49 @@ _CPU: dict[str, Any] = {
     "evaluation": {"max_new_tokens": 48, "max_answer_questions": 120, "max_stack_questions": 60},
 }
 PRESETS: dict[str, dict[str, Any]] = {"cpu": _CPU, "paper": _PAPER}
+DEFAULT = "cpu"
 
 
 def load_config(
-    preset: str = "cpu",
+    preset: str | None = None,
     file: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    *,
+    after: Path | None = None,
 ) -> RunConfig:
-    """Lay a TOML file over a preset, and single choices over both.
+    """Lay a TOML file over a preset, or over an earlier run's settings, and single choices on top.
+
+    Args:
+        preset: Its name; None: "cpu".
+        file: Settings that differ.
+        overrides: Settings that differ once more.
+        after: A finished run to go on from, in place of a preset.
 
     Raises:
         ConfigError: the preset is unknown, the file can not be read, or settings are at fault;
             all faults are reported at once.
     """
-    if preset not in PRESETS:
+    if preset is not None and preset not in PRESETS:
         known = ", ".join(sorted(PRESETS))
         raise ConfigError(f'There is no preset "{preset}". It may be one of: {known}.')
-    merged = _merge(PRESETS[preset], _read_toml(file) if file else {})
-    return check_config(_merge(merged, overrides or {}))
+    own = _merge(_read_toml(file) if file else {}, overrides or {})
+    below = PRESETS[preset or DEFAULT] if after is None else _settings_after(after, preset, own)
+    return check_config(_merge(below, own))
+
+
+def _settings_after(run: Path, preset: str | None, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a finished run, to be laid under those of one that goes on from it."""
+    named = [*(["preset"] if preset else []), *(part for part in PARTS if own.get(part))]
+    if named:
+        raise ConfigError(
+            f"{named[0]} is set, but a run that goes on from {run} takes it from there. "
+            "Leave one of the two out."
+        )
+    path = run / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{run} is no run folder. Name a finished run to go on from.")
+    settings: dict[str, Any] = json.loads(path.read_bytes())
+    return settings | {"earlier": str(run.resolve())}
 
 
 def check_config(values: Mapping[str, Any]) -> RunConfig:

@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aloft import __version__, filters, links, negatives, pairs, ratings
 from aloft.accounts import Spending, describe_teacher
 from aloft.backends.embedded import resolve_model
+from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
 from aloft.backends.search import rank_dense
 from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.documents import group_documents, read_documents
+from aloft.earlier import Earlier, known_vectors, read_earlier, take_over
 from aloft.egress import EgressGuard, hosts_of, local_only
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Evaluator
@@ -52,7 +55,7 @@ from aloft.records import (
     from_json,
     to_json,
 )
-from aloft.stack import Answer, Retriever, ask, read_contract, write_stack
+from aloft.stack import CARRIED, Answer, Retriever, ask, read_contract, write_stack
 from aloft.storage import RunFolder, recipe_of, split_rejections, write_text
 from aloft.training_sets import (
     build_training_sets,
@@ -162,7 +165,8 @@ def open_run(
     """
     config = config or read_config(out)
     with RunFolder(out) as folder, local_only(_servers(config)) as guard:
-        yield Run(folder, config, Models(teacher, progress), progress, guard)
+        whole = take_over(config, folder)
+        yield Run(folder, whole, Models(teacher, progress), progress, guard)
 
 
 def _servers(config: RunConfig) -> set[str]:
@@ -279,6 +283,16 @@ class Run(Work):
         finally:
             self._only_reads = False
         return done | trained.keys()
+
+    @cached_property
+    def earlier(self) -> Earlier:
+        """What the run that this one goes on from had read and trained on."""
+        return read_earlier(self.config, self.folder)
+
+    def _known_vectors(
+        self, model: str, texts: Sequence[str]
+    ) -> tuple[Floats, NDArray[np.intp]] | None:
+        return known_vectors(self.config, self.folder, model, texts)
 
     # ---- documents, passages
 
@@ -579,7 +593,8 @@ class Run(Work):
         config = self.config.training_sets
         mined = {record.pair_id: record for record in self.negatives}
         human = [question.question for question in self.human_questions] if self._has_log else []
-        recipe = self._after("negatives", config, self.config.seed, *human)
+        before = self.earlier.recipe
+        recipe = self._after("negatives", config, self.config.seed, *human, *before)
         if not self._is_done("sets", recipe):
             started = time.monotonic()
             place = {passage.id: passage.document_id for passage in self.passages}
@@ -589,9 +604,16 @@ class Run(Work):
                 for passage_id in mined[pair.id].positive_ids
             ]
             groups = group_documents(self.documents, alike)
+            seed = self.config.seed
             train, held_out, neither = split_pairs(
-                self.filtered, self.passages_by_id, groups, config, seed=self.config.seed
+                self.filtered,
+                self.passages_by_id,
+                groups,
+                config,
+                seed=seed,
+                settled=self.earlier.split,
             )
+            train = self.earlier.replayed(train, config.replayed, seed)
             evaluated = [*human, *(pair.question for pair in held_out)]
             outcomes = select_linked(self.links, held_out, evaluated, self.passages_by_id, groups)
             logged, dropped = split_rejections(outcomes, LinkedQuestion)
@@ -719,8 +741,10 @@ class Run(Work):
         return self.config.reranker or body, self.config.reranker_training
 
     def _named(self, part: Part, base: str) -> str:
-        is_ours = part == "reranker" and base == str(self.folder.path / "embedder")
-        return "the tuned embedder's body" if is_ours else base
+        if part == "reranker" and base == str(self.folder.path / "embedder"):
+            return "the tuned embedder's body"
+        is_earlier = Path(base).is_relative_to(self.folder.path / CARRIED)
+        return f"the earlier run's {part}" if is_earlier else base
 
     def _forget_other_training(self, part: Part, recipe: str) -> None:
         """Checkpoints of other rows or settings must not be gone on from."""
@@ -796,8 +820,10 @@ class Run(Work):
         return self._score(self._model("reranker", which), texts, f"reranking ({which} reranker)")
 
     def _reply_by(self, which: str, prompts: Sequence[Prompt]) -> list[str]:
-        adapter = self.folder.path / "generator" if which == "tuned" else None
-        weights = self.artifacts["generator"].fingerprint if adapter else ""
+        start = self.config.generator_training.start
+        before = Path(start) if start else None
+        adapter = self.folder.path / "generator" if which == "tuned" else before
+        weights = fingerprint_folder(adapter) if adapter else ""
         name, doing = self.config.generator_model, f"answering ({which} generator)"
         return self._reply(name, adapter, weights, prompts, doing)
 
@@ -837,6 +863,7 @@ class Run(Work):
             **{name: [as_json(row) for row in rows] for name, rows in measured.items()},
             "shipped": as_json(measured["stacks"][0]),
             "indexing": self._indexing(),
+            "earlier": self._went_on(),
             "connections_refused": list(self._guard.refused),
             "text_sent_to": sorted(self._guard.reached),
             "peak_memory_megabytes": peak_memory_megabytes(),
@@ -849,6 +876,20 @@ class Run(Work):
         texts, seconds = self._encoded["passages"]
         keeps = self.config.embedder_training.keeps_index
         return {"passages": texts, "seconds": seconds, "is_kept": keeps}
+
+    def _went_on(self) -> dict[str, Any] | None:
+        """How much is new since the run that this one goes on from."""
+        if self.config.earlier is None:
+            return None
+        known = self.earlier.passages
+        asked = {pair.id for pair in self.training_sets["train"]}
+        return {
+            "run": self.config.earlier,
+            "passages": len(self.passages),
+            "new_passages": sum(passage.id not in known for passage in self.passages),
+            "new_pairs": len(asked - self.earlier.pairs),
+            "replayed_pairs": len(asked & self.earlier.pairs),
+        }
 
     def _facts(self, stage: str) -> dict[str, Any]:
         found = self.folder.facts(stage)

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from aloft.backends.loading import Models
 from aloft.backends.search import rank_dense
-from aloft.config import RunConfig
+from aloft.config import PARTS, RunConfig
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Stack
 from aloft.prompts import citation
@@ -21,6 +21,7 @@ from aloft.storage import RunFolder, recipe_of, write_folder
 
 _DEPTH = 100
 _FILE = "aloft.json"
+CARRIED = "earlier"  # where a run folder holds what it went on from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +68,18 @@ class Answer:
 
 def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
     """Put the best combination's parts and its contract into the run's `models` folder."""
-    has_reranker = stack.system.reranker != "none"
-    tuned_reranker = "reranker" if "reranker" in stack.parts else config.reranker
+    carried = run / CARRIED / "models"
+    sources = {part: carried / part for part in PARTS if config.earlier}
+    sources |= {part: run / part for part in stack.parts}
+    if stack.system.reranker == "none":
+        sources.pop("reranker", None)
+    shipped = {part: folder for part, folder in sources.items() if folder.is_dir()}
+    own_reranker = None if stack.system.reranker == "none" else config.reranker
     contract = Contract(
-        embedder="embedder" if "embedder" in stack.parts else config.embedder,
+        embedder="embedder" if "embedder" in shipped else config.embedder,
         generator=config.generator_model,
-        reranker=tuned_reranker if has_reranker else None,
-        adapter="generator" if "generator" in stack.parts else None,
+        reranker="reranker" if "reranker" in shipped else own_reranker,
+        adapter="generator" if "generator" in shipped else None,
         retriever=stack.system.retriever,
         dense_weight=stack.weight,
         contexts=config.training_sets.contexts,
@@ -82,8 +88,8 @@ def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
     )
 
     def write(folder: Path) -> None:
-        for part in stack.parts:
-            shutil.copytree(run / part, folder / part, copy_function=_link)
+        for part, source in shipped.items():
+            shutil.copytree(source, folder / part, copy_function=link)
         fields = {name: getattr(contract, name) for name in Contract.__slots__}
         (folder / _FILE).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
@@ -91,8 +97,8 @@ def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
     return contract
 
 
-def _link(source: str, target: str) -> None:
-    """Weights are shared with the run folder where the disk can: a 7B model is not kept twice."""
+def link(source: str | Path, target: str | Path) -> None:
+    """Share a file where the disk can, or else copy it: a 7B model is not kept twice."""
     try:
         os.link(source, target)
     except OSError:

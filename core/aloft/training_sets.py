@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from aloft.config import TrainingSetsConfig
 from aloft.errors import DataError
@@ -37,6 +38,7 @@ def split_pairs(
     config: TrainingSetsConfig,
     *,
     seed: int,
+    settled: Mapping[str, bool] = MappingProxyType({}),
 ) -> tuple[list[QAPair], list[QAPair], list[Rejection]]:
     """Split pairs by groups of documents, so that no held-out question is about text trained on.
 
@@ -46,6 +48,8 @@ def split_pairs(
         groups: Document ids that share text and therefore stay on one side.
         config: The share of questions to hold out.
         seed: The run's seed.
+        settled: By document that a run before has split, whether it was held out: what was
+            trained on never will be, and what was held out is again.
 
     Returns:
         Training pairs and held-out pairs, each in their first order, and what can be neither: a
@@ -64,23 +68,25 @@ def split_pairs(
     for pair in pairs:
         if not pair.further_ids:
             members.setdefault(min(groups_of[pair.id]), []).append(pair)
-    order = sorted(members)
+    known = [(group_of[i], is_apart) for i, is_apart in settled.items() if i in group_of]
+    seen = {group for group, is_apart in known if not is_apart}
+    chosen = {group for group, is_apart in known if is_apart} - seen
+    held_out = {pair.id for group in chosen for pair in members.get(group, ())}
+    order = sorted(members.keys() - seen - chosen)
     rng_for(seed, "held-out documents").shuffle(order)
     wanted = config.held_out_share * len(pairs)
-    held_out: set[str] = set()
-    apart: set[int] = set()
     for group in order:
         if len(held_out) >= wanted:
             break
         if len(held_out) + len(members[group]) <= max(1.5 * wanted, 1):
             held_out.update(pair.id for pair in members[group])
-            apart.add(group)
-    train = [pair for pair in pairs if apart.isdisjoint(groups_of[pair.id])]
+            chosen.add(group)
+    train = [pair for pair in pairs if chosen.isdisjoint(groups_of[pair.id])]
     test = [pair for pair in pairs if pair.id in held_out]
     neither = [
         Rejection(subject_id=pair.id, stage="sets", reason="needs a held-out document")
         for pair in pairs
-        if pair.further_ids and not apart.isdisjoint(groups_of[pair.id])
+        if pair.further_ids and not chosen.isdisjoint(groups_of[pair.id])
     ]
     if not train or not test:
         raise DataError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aloft.accounts import Meter, Spending, metered, total
 from aloft.backends.loading import Models
@@ -113,9 +114,9 @@ class Work:
 
     def _encode(self, model: str, kind: str, texts: Sequence[str]) -> Floats:
         """Vectors, computed once per model and texts and kept in the run folder."""
-        recipe = recipe_of("vectors", kind, self.models.fingerprint(model), content_id(*texts))
+        recipe = vectors_recipe(kind, self.models.fingerprint(model), texts)
 
-        def encode() -> Floats:
+        def encode_all(texts: Sequence[str]) -> Floats:
             embedder = self.models.embedder(model)
             started = time.monotonic()
             queries = kind == "queries"
@@ -123,7 +124,25 @@ class Work:
             self._encoded.add([(kind, [len(texts), round(time.monotonic() - started, 1)])])
             return vectors
 
+        def encode() -> Floats:
+            known = self._known_vectors(model, texts) if kind == "passages" else None
+            if known is None:
+                return encode_all(texts)
+            vectors, rows = known
+            whole = np.empty((len(texts), vectors.shape[1]), np.float32)
+            is_new = rows < 0
+            whole[~is_new] = vectors[rows[~is_new]]
+            if is_new.any():
+                whole[is_new] = encode_all([texts[i] for i in np.flatnonzero(is_new).tolist()])
+            return whole
+
         return self.folder.vectors(kind, recipe, encode)
+
+    def _known_vectors(
+        self, model: str, texts: Sequence[str]
+    ) -> tuple[Floats, NDArray[np.intp]] | None:
+        """Vectors of texts that were embedded before, and per text its row there or -1."""
+        return None
 
     @property
     def _encoded(self) -> Journal:
@@ -181,6 +200,11 @@ class Work:
             journal.add(entries, note=to_json(spent) if spent.calls else None)
             self._progress(doing, start + len(batch), len(missing))
         return [journal[key] for key in keys]
+
+
+def vectors_recipe(kind: str, fingerprint: str, texts: Sequence[str]) -> str:
+    """Names the vectors that a model gives texts."""
+    return recipe_of("vectors", kind, fingerprint, content_id(*texts))
 
 
 def _subject_of(outcome: Any, asked: Collection[str]) -> str:

@@ -297,6 +297,32 @@ def test_the_generator_learns_on_an_adapter_that_leaves_its_base_alone(folder: P
     assert [r.text for r in untuned.complete(prompts, max_new_tokens=64)] != replies
 
 
+def test_the_generator_goes_on_with_an_adapter_of_its_own_rank(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    from aloft.training import train_generator
+
+    base, rows = str(folder / "language-model"), generator_rows()
+    settings = {"max_length": 4096, "gradient_checkpointing": False, "lora_dropout": 0}
+    first = GeneratorTrainingConfig(r=8, num_train_epochs=3, learning_rate=1e-2, **settings)
+    train_generator(rows, base, folder / "first", first, seed=0)
+    still = GeneratorTrainingConfig(
+        r=2, start=str(folder / "first"), learning_rate=1e-30, **settings
+    )
+    done = train_generator(rows, base, folder / "second", still, seed=0)
+    known, found = (
+        load_file(folder / name / "adapter_model.safetensors") for name in ("first", "second")
+    )
+    assert known.keys() == found.keys()
+    assert {min(tensor.shape) for tensor in found.values()} == {8}
+    for name, tensor in known.items():
+        torch.testing.assert_close(found[name], tensor, atol=0, rtol=1e-6)
+    untuned = train_generator(
+        rows, base, folder / "third", first.model_copy(update={"num_train_epochs": 1}), seed=0
+    )
+    assert done.losses[0] < untuned.losses[0] / 2
+
+
 def test_gradient_checkpointing_changes_memory_and_no_weight(folder: Path) -> None:
     from safetensors.torch import load_file
 

@@ -94,6 +94,32 @@ def test_the_split_is_drawn_by_the_seed() -> None:
     assert len({tuple(documents(split(ALONE, seed=seed)[1])) for seed in range(10)}) > 1
 
 
+def test_what_a_run_before_split_stays_where_it_was() -> None:
+    settled = {"d00": False, "d01": False, "d02": False, "d03": True, "gone": True}
+    config, held_out = TrainingSetsConfig(held_out_share=0.4), set()
+    for seed in range(20):
+        train, test, _ = split_pairs(PAIRS, PASSAGES, ALONE, config, seed=seed, settled=settled)
+        assert len(test) == 8
+        assert {"d00", "d01", "d02"} <= documents(train)
+        assert "d03" in documents(test)
+        held_out |= documents(test)
+    assert held_out == {f"d{i:02}" for i in range(3, 10)}
+
+
+def test_text_shared_with_what_was_trained_on_is_not_held_out() -> None:
+    groups = [["d00", "d03"], *([f"d{i:02}"] for i in (1, 2, *range(4, 10)))]
+    for seed in range(20):
+        _, test, _ = split_pairs(
+            PAIRS,
+            PASSAGES,
+            groups,
+            TrainingSetsConfig(),
+            seed=seed,
+            settled={"d00": False, "d03": True},
+        )
+        assert not {"d00", "d03"} & documents(test)
+
+
 @pytest.mark.parametrize("groups", [[[f"d{i:02}" for i in range(10)]], [ALONE[0] + ALONE[1]]])
 def test_too_few_documents_are_told(groups: list[list[str]]) -> None:
     pairs = [one for one in PAIRS if PASSAGES[one.passage_id].document_id in groups[0]]

@@ -138,7 +138,10 @@ def verdict_lines(report: Report) -> list[tuple[str, str, str]]:
 
 def summarize(report: Report) -> str:
     """The verdict in plain words: what decides, what gained, what was refused, what ships."""
-    sentences = [_decided(report), *_judged(report), _shipped(report), _indexed(report)]
+    sentences = [
+        *(_went_on(report), _decided(report), *_judged(report)),
+        *(_shipped(report), _indexed(report)),
+    ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -156,6 +159,19 @@ def _gain_rows(report: Report) -> list[Row]:
 
 
 # ---- the verdict in words
+
+
+def _went_on(report: Report) -> str:
+    """What is new since the run that this one went on from, whose parts are the "before"."""
+    facts = report.get("earlier")
+    if not facts:
+        return ""
+    return (
+        f"This run went on from {facts['run']}, and each part is held against what that shipped: "
+        f"{facts['new_passages']:,} of {facts['passages']:,} passages are new, "
+        f"{facts['new_pairs']:,} pairs were trained on for the first time and "
+        f"{facts['replayed_pairs']:,} once more."
+    )
 
 
 def _decided(report: Report) -> str:

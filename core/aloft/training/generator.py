@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset, disable_progress_bars
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 from trl.trainer.sft_config import SFTConfig
@@ -64,7 +64,7 @@ def train_generator(
     seed: int,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Train an adapter on all linear layers; save it to `folder`.
+    """Train an adapter on all linear layers, or go on with one; save it to `folder`.
 
     Rows are tokenized as prompts are when the model is used, so a control token in a document is
     text here too.
@@ -85,22 +85,19 @@ def train_generator(
     size = config.per_device_train_batch_size
     steps = shared.steps_of(len(encoded), size, config.num_train_epochs)
     with shared.seeded(seed):
+        whole: Any = AutoModelForCausalLM.from_pretrained(
+            base,
+            dtype=torch.bfloat16 if has_bf16(best_device()) else torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+        )
+        if config.start:
+            whole = PeftModel.from_pretrained(whole, config.start, is_trainable=True)
         trainer = _ReplyTrainer(
-            model=AutoModelForCausalLM.from_pretrained(
-                base,
-                dtype=torch.bfloat16 if has_bf16(best_device()) else torch.float32,
-                local_files_only=True,
-                use_safetensors=True,
-            ),
+            model=whole,
             processing_class=tokenizer,
             train_dataset=Dataset.from_list(encoded),
-            peft_config=LoraConfig(
-                r=config.r,
-                lora_alpha=config.lora_alpha,
-                lora_dropout=config.lora_dropout,
-                target_modules="all-linear",
-                task_type="CAUSAL_LM",
-            ),
+            peft_config=None if config.start else _adapter(config),
             args=SFTConfig(
                 **shared.shared_arguments(checkpoints, steps, seed),
                 num_train_epochs=config.num_train_epochs,
@@ -125,6 +122,16 @@ def train_generator(
         kind="generator", base_model=model, losses=losses, seconds=time.monotonic() - started
     )
     return shared.finish_training(done, folder, checkpoints, save)
+
+
+def _adapter(config: GeneratorTrainingConfig) -> LoraConfig:
+    return LoraConfig(
+        r=config.r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
 
 
 def encode_rows(

@@ -1,0 +1,232 @@
+"""A run that goes on from a finished one knows what that knew, and spends nothing twice."""
+
+import json
+from ast import literal_eval
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aloft.config import check_config, load_config
+from aloft.earlier import Earlier, known_vectors, read_earlier, take_over
+from aloft.errors import ConfigError, DataError
+from aloft.records import LabelledQuestion, Passage, QAPair
+from aloft.storage import RunFolder
+
+PASSAGES = [Passage(document_id=f"d{i}", text=f"text {i}", start=0) for i in range(4)]
+PAIRS = [QAPair(passage_id=p.id, question=f"{p.text}?", answer="yes") for p in PASSAGES]
+REPLY = '["p1", [["QAPair", {}]]]'
+
+
+def finished_run(folder: Path, **models: str | None) -> Path:
+    """Three documents trained on, the last held out; the contract's models as given."""
+    with RunFolder(folder) as run:
+        run.write_records("passages.jsonl", PASSAGES)
+        run.write_records("sets/train.jsonl", PAIRS[:3])
+        held_out = LabelledQuestion(
+            id=PAIRS[3].id,
+            question=PAIRS[3].question,
+            answers=("yes",),
+            passage_ids=(PAIRS[3].passage_id,),
+            origin="synthetic",
+        )
+        run.write_records("sets/held_out.jsonl", [held_out])
+    contract = {"embedder": "embedder", "generator": "a teacher", "reranker": None, "adapter": None}
+    contract |= models
+    rest = {"retriever": "dense", "dense_weight": 1, "contexts": 3, "rerank_depth": 5}
+    (folder / "models").mkdir()
+    for name in filter(None, contract.values()):
+        if " " not in name:
+            (folder / "models" / name).mkdir()
+            (folder / "models" / name / "config.json").write_text(f'{{"is": "{name}"}}')
+    text = json.dumps({**contract, **rest, "max_new_tokens": 8})
+    (folder / "models" / "aloft.json").write_text(text)
+    config = check_config({"teacher": "a teacher", "embedder": "an embedder", "seed": 7})
+    (folder / "config.json").write_text(config.model_dump_json())
+    (folder / "work").mkdir()
+    (folder / "work" / "pairs-abc.jsonl").write_text(f'[null, {{"calls": 5}}]\n{REPLY}\n')
+    (folder / "work" / "answers-abc.jsonl").write_text(f"{REPLY}\n")
+    return folder
+
+
+def test_its_parts_take_the_place_of_untuned_ones(tmp_path: Path) -> None:
+    finished_run(tmp_path / "one", adapter="generator")
+    settings = load_config(after=tmp_path / "one")
+    with RunFolder(tmp_path / "two") as folder:
+        config = take_over(settings, folder)
+
+    models = tmp_path / "two" / "earlier" / "models"
+    assert config.embedder == str(models / "embedder")
+    assert config.generator_training.start == str(models / "generator")
+    assert (config.teacher, config.generator, config.reranker) == ("a teacher", "a teacher", None)
+    assert config.seed == 7
+    assert (models / "embedder" / "config.json").read_text() == '{"is": "embedder"}'
+
+
+def test_the_earlier_folder_is_needed_once(tmp_path: Path) -> None:
+    one = finished_run(tmp_path / "one")
+    settings = load_config(after=one)
+    with RunFolder(tmp_path / "two") as folder:
+        first = take_over(settings, folder)
+        one.rename(tmp_path / "gone")
+        assert take_over(first, folder) == first
+        assert read_earlier(first, folder).trained == {"d0", "d1", "d2"}
+
+
+def test_what_was_split_and_asked_is_known(tmp_path: Path) -> None:
+    settings = load_config(after=finished_run(tmp_path / "one"))
+    with RunFolder(tmp_path / "two") as folder:
+        earlier = read_earlier(take_over(settings, folder), folder)
+    assert earlier.split == {"d0": False, "d1": False, "d2": False, "d3": True}
+    assert earlier.passages == {passage.id for passage in PASSAGES}
+    assert earlier.pairs == {pair.id for pair in PAIRS[:3]}
+
+
+def test_what_the_teacher_said_counts_and_what_it_took_does_not(tmp_path: Path) -> None:
+    settings = load_config(after=finished_run(tmp_path / "one"))
+    with RunFolder(tmp_path / "two") as folder:
+        take_over(settings, folder)
+    work = tmp_path / "two" / "work"
+    assert (work / "pairs-abc.jsonl").read_text() == f"{REPLY}\n"
+    assert not (work / "answers-abc.jsonl").exists()  # those are of other models
+
+
+def test_a_third_run_knows_what_the_first_trained_on(tmp_path: Path) -> None:
+    finished_run(tmp_path / "one")
+    with RunFolder(tmp_path / "two") as folder:
+        config = take_over(load_config(after=tmp_path / "one"), folder)
+    later = finished_run(tmp_path / "later")
+    (later / "earlier").symlink_to(tmp_path / "two" / "earlier")
+    (later / "config.json").write_text(config.model_dump_json())
+    with RunFolder(later) as run:
+        run.write_records("sets/train.jsonl", PAIRS[:1])  # one replayed
+    with RunFolder(tmp_path / "three") as folder:
+        earlier = read_earlier(take_over(load_config(after=later), folder), folder)
+    assert earlier.trained == {"d0", "d1", "d2"}
+    assert earlier.pairs == {pair.id for pair in PAIRS[:3]}
+
+
+@pytest.mark.parametrize(("share", "old"), [(0, 0), (0.5, 1), (1, 2), (9, 3)])
+def test_old_pairs_are_replayed_beside_new_ones(share: float, old: int) -> None:
+    new = [QAPair(passage_id="p", question=f"new {i}?", answer="yes") for i in range(2)]
+    earlier = Earlier(pairs=frozenset(pair.id for pair in PAIRS[:3]))
+    for seed in range(5):
+        rows = earlier.replayed([*PAIRS[:3], *new], share, seed)
+        assert rows[-2:] == new
+        assert len(rows) == 2 + old
+        assert set(rows[:-2]) <= set(PAIRS[:3])
+
+
+def test_where_no_pair_is_new_all_are_trained_on_once_more() -> None:
+    earlier = Earlier(pairs=frozenset(pair.id for pair in PAIRS))
+    assert earlier.replayed(PAIRS, 1.0, 0) == PAIRS
+    assert Earlier().replayed(PAIRS, 1.0, 0) == PAIRS  # and there is no earlier run
+
+
+def test_passages_keep_their_vectors(tmp_path: Path) -> None:
+    from aloft.backends.fingerprint import fingerprint_folder
+    from aloft.work import vectors_recipe
+
+    one = finished_run(tmp_path / "one")
+    name = fingerprint_folder(one / "models" / "embedder")
+    recipe = vectors_recipe("passages", name, [passage.content for passage in PASSAGES])
+    known = np.arange(8, dtype=np.float32).reshape(4, 2)
+    np.save(one / "work" / f"passages-{recipe}.npy", known)
+    with RunFolder(tmp_path / "two") as folder:
+        config = take_over(load_config(after=one), folder)
+        found = known_vectors(config, folder, config.embedder, ["new", "text 2", "text 0"])
+        assert known_vectors(config, folder, "another embedder", ["text 2"]) is None
+    assert found is not None
+    vectors, rows = found
+    assert rows.tolist() == [-1, 2, 0]
+    assert vectors[rows[1:]].tolist() == [[4, 5], [0, 1]]
+
+
+def test_an_unfinished_run_can_not_be_gone_on_from(tmp_path: Path) -> None:
+    one = finished_run(tmp_path / "one")
+    settings = load_config(after=one)
+    (one / "models" / "aloft.json").unlink()
+    with RunFolder(tmp_path / "two") as folder, pytest.raises(DataError, match="Finish a run"):
+        take_over(settings, folder)
+    assert not (tmp_path / "two" / "earlier").exists()
+
+
+def test_a_run_can_not_go_on_from_itself(tmp_path: Path) -> None:
+    one = finished_run(tmp_path / "one")
+    with RunFolder(one) as folder, pytest.raises(DataError, match="from itself"):
+        take_over(load_config(after=one), folder)
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "named"),
+    [("cpu", {}, "preset"), (None, {"embedder": "another"}, "embedder")],
+)
+def test_what_the_earlier_run_settles_is_not_set_twice(
+    tmp_path: Path, preset: str | None, overrides: dict[str, str], named: str
+) -> None:
+    one = finished_run(tmp_path / "one")
+    with pytest.raises(ConfigError, match=f"^{named} is set"):
+        load_config(preset, None, overrides, after=one)
+    with pytest.raises(ConfigError, match="no run folder"):
+        load_config(after=tmp_path / "two")
+
+
+@pytest.mark.model
+def test_after_documents_change_only_new_passages_are_asked_about(tmp_path: Path) -> None:
+    from pydoc_data.topics import topics
+
+    from killed_run import LoggingTeacher, settings
+
+    from aloft.pipeline import Aloft
+    from aloft.testing import tiny_encoder, tiny_language_model
+
+    names = ("assert", "pass", "del", "return", "raise", "break", "global", "lambda", "yield",
+             "integers", "power", "unary")  # fmt: skip
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in names:
+        (corpus / f"{name}.txt").write_text(topics[name], encoding="utf-8")
+    tiny_encoder(tmp_path / "encoder")
+    tiny_language_model(tmp_path / "language-model")
+    chosen: dict[str, Any] = settings(str(tmp_path / "encoder"), str(tmp_path / "language-model"))
+    chosen["pairs"] |= {"kinds": {"fact": 1, "why": 1}, "max_passages": None}
+    chosen["filters"] = {"use": ["support", "duplicate"]}
+
+    def run(name: str, config: Any) -> tuple[list[str], dict[str, Any]]:
+        log = tmp_path / f"{name}.log"
+        teacher = LoggingTeacher(log)
+        report = Aloft(config, teacher=teacher).run(corpus, tmp_path / name).report
+        return log.read_text(encoding="utf-8").splitlines(), report
+
+    first, before = run("one", check_config(chosen))
+    (corpus / "pass.txt").unlink()
+    (corpus / "new.txt").write_text(topics["import"], encoding="utf-8")
+    second, report = run("two", load_config(after=tmp_path / "one"))
+
+    assert second
+    assert set(first).isdisjoint(second)
+    new = RunFolder(tmp_path / "two").read_records("passages.jsonl", Passage)
+    texts = [passage.text for passage in new if passage.document_id == "new.txt"]
+    assert all(any(text in literal_eval(asked) for text in texts) for asked in second)
+    told = report["earlier"]
+    assert 0 < told["new_passages"] < told["passages"]
+    assert told["new_pairs"] > 0
+    split = [split_of(tmp_path / name) for name in ("one", "two")]
+    assert {i: split[1][i] for i in split[0].keys() & split[1].keys()} == {
+        i: side for i, side in split[0].items() if i in split[1]
+    }
+    went_on = (tmp_path / "two" / "report.md").read_text(encoding="utf-8")
+    assert f"{told['new_passages']} of {told['passages']} passages are new" in went_on
+    assert before["earlier"] is None
+
+
+def split_of(run: Path) -> dict[str, bool]:
+    """By document whether it was held out."""
+    folder = RunFolder(run)
+    place = {p.id: p.document_id for p in folder.read_records("passages.jsonl", Passage)}
+    trained = folder.read_records("sets/train.jsonl", QAPair)
+    held_out = folder.read_records("sets/held_out.jsonl", LabelledQuestion)
+    return {place[pair.passage_id]: False for pair in trained} | {
+        place[i]: True for question in held_out for i in question.passage_ids
+    }
