@@ -256,21 +256,32 @@ class _Corpus:
             if best:
                 yield max(best, key=lambda span: span.overlap(start, end)).passage_id
 
-    def _answering(self, asked: _Asked, document_id: str) -> Iterator[str]:
-        """The passages with most of each place of the answer; without one, all passages."""
-        is_found = False
-        for start, end in self._answer_places(asked, document_id):
-            spans = self._places.overlapping(document_id, start, end)
-            if spans:
-                is_found = True
-                yield max(spans, key=lambda span: span.overlap(start, end)).passage_id
-        if not is_found:
-            yield from (span.passage_id for span in self._places.spans(document_id))
+    def _answering(self, asked: _Asked, document_id: str) -> list[str]:
+        """The passages with most of each place of the answer; without one, all passages.
+
+        Where what stands at `answer_start` was dropped as too short, its other places count.
+        """
+        return (
+            self._most_of(self._answer_places(asked, document_id), document_id)
+            or self._most_of(self._found(asked, document_id), document_id)
+            or [span.passage_id for span in self._places.spans(document_id)]
+        )
+
+    def _most_of(self, places: Iterable[tuple[int, int]], document_id: str) -> list[str]:
+        """For each place that a passage holds some of, the one that holds most."""
+        held = [(place, self._places.overlapping(document_id, *place)) for place in places]
+        best = [max(spans, key=lambda span: span.overlap(*place)) for place, spans in held if spans]
+        return [span.passage_id for span in best]
+
+    def _found(self, asked: _Asked, document_id: str) -> list[tuple[int, int]]:
+        """Where the answers stand in a document."""
+        text = self._places.texts[document_id]
+        return [place for answer in asked.answers for place in find_text(answer, text)]
 
     def _answer_places(self, asked: _Asked, document_id: str) -> list[tuple[int, int]]:
         """Spans of the answer; `answer_start` counts in the first document alone."""
         text = self._places.texts[document_id]
-        places = [place for answer in asked.answers for place in find_text(answer, text)]
+        places = self._found(asked, document_id)
         start = asked.answer_start
         if start is None or asked.document_ids[:1] != (document_id,):
             return places

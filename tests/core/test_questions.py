@@ -85,6 +85,14 @@ def test_a_passage_dropped_as_a_copy_stands_for_the_kept_one(tmp_path: Path) -> 
     assert question.passage_ids == (P1.id,)
 
 
+def test_an_answer_in_text_that_was_dropped_is_looked_for_elsewhere(tmp_path: Path) -> None:
+    fields = {"question": "When?", "document_id": "port.md", "answers": "The", "answer_start": 0}
+    (question,) = read_questions(write(tmp_path, fields), DOCUMENTS, [P2, P3])
+    assert question.passage_ids == (P3.id,)
+    (question,) = read_questions(write(tmp_path, fields), DOCUMENTS, [P2])  # nowhere: anywhere
+    assert question.passage_ids == (P2.id,)
+
+
 def test_everything_of_a_question_is_kept(tmp_path: Path) -> None:
     path = write(
         tmp_path,

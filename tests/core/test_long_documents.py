@@ -1,0 +1,52 @@
+"""Questions about whole articles stay linked to the right span, however the articles are cut."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+
+from aloft.config import DocumentsConfig, PassagesConfig
+from aloft.documents import read_documents
+from aloft.overlap import fold, holds
+from aloft.passages import split_documents
+from aloft.questions import read_questions
+
+SOURCE = Path(__file__).parents[3] / "shared" / "data" / "covidqa_long_en"
+
+
+@pytest.mark.skipif(not SOURCE.exists(), reason="the set covidqa_long_en is not here")
+@pytest.mark.parametrize("words", [60, 250, 1000])
+def test_a_question_is_linked_to_where_its_answer_stands(tmp_path: Path, words: int) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "corpus.jsonl").write_bytes(
+        gzip.decompress((SOURCE / "corpus.jsonl.gz").read_bytes())
+    )
+    documents, _ = read_documents(corpus, DocumentsConfig())
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    passages, dropped = split_documents(documents, PassagesConfig(max_tokens=words), tokenizer)
+    file = SOURCE / "qa.jsonl.gz"
+    questions = read_questions(file, documents, passages, dropped)
+
+    rows = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    known = {passage.id: passage for passage in passages}
+    text = {document.id: document.text for document in documents}
+    moved = wrong = 0
+    for question, row in zip(questions, rows, strict=True):
+        start, answer = row["answer_start"], row["answers"][0]
+        if fold(text[row["doc_id"]][start : start + len(answer)]) != fold(answer):
+            moved += 1
+            continue
+        spans = [known[i] for i in question.passage_ids]  # or else copies, and other places
+        wrong += not all(
+            (one.start < start + len(answer) and start < one.end) or holds(one.text, answer)
+            for one in spans
+        )
+    assert len(rows) == 1354
+    assert moved < 0.01 * len(rows)
+    assert wrong == 0
