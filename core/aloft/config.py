@@ -12,6 +12,7 @@ from aloft.errors import ConfigError
 
 Part = Literal["embedder", "reranker", "generator"]
 PARTS: tuple[Part, ...] = ("embedder", "reranker", "generator")
+FormatName = Literal["aloftrag", "raft", "ralt"]
 Kind = Literal["fact", "definition", "how", "why", "comparison", "numeric", "multi_hop"]
 Filter = Literal[
     "language",
@@ -225,6 +226,9 @@ class TrainingSetsConfig(_Settings):
 
     Attributes:
         held_out_share: Share of documents whose questions are kept for evaluation.
+        format: What the generator is asked for and trained to reply: "aloftrag": the passages that
+            hold the answer, then the answer; "raft": what they say, word for word, before that;
+            "ralt": the answer alone.
         contexts: Passages in a generator prompt; the paper's 10.
         embedder_negatives: Hard negatives per embedder row, beside those in the batch.
         reranker_negatives: Hard negatives per reranker question.
@@ -235,6 +239,7 @@ class TrainingSetsConfig(_Settings):
     """
 
     held_out_share: float = Field(default=0.2, gt=0, lt=1)
+    format: FormatName = "aloftrag"
     contexts: int = Field(default=10, ge=2)
     embedder_negatives: int = Field(default=1, ge=0)
     reranker_negatives: int = Field(default=4, ge=1)

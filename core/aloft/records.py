@@ -248,6 +248,7 @@ class GeneratorRow:
 
     pair_id: str
     prompt: tuple[Message, ...]
+    prefix: str  # what every completion begins with
     completion: str
 
     @property

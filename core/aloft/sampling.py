@@ -20,7 +20,7 @@ from aloft.accounts import Spending, total
 from aloft.config import Part
 from aloft.models import Progress, Prompt
 from aloft.pipeline import Run
-from aloft.prompts import citation
+from aloft.prompts.formats import FORMATS
 from aloft.randomness import rng_for
 from aloft.records import (
     EmbedderRow,
@@ -202,7 +202,7 @@ class Sample(Run):
         model = self.models.language_model(self.config.generator_model)
         begun = time.monotonic()
         rows = self._rows("generator", _ANSWERED)
-        asked = [Prompt(messages=row.prompt, prefix=citation.PREFIX) for row in rows]
+        asked = [Prompt(messages=row.prompt, prefix=row.prefix) for row in rows]
         model.complete(asked, max_new_tokens=self.config.evaluation.max_new_tokens)
         took = time.monotonic() - begun
         return Pace(amount=_ANSWERED, unit="answers", seconds=took, startup=begun - started)
@@ -245,6 +245,7 @@ class Sample(Run):
         sets = self.config.training_sets
         texts = (f"{i} {p.content}" for i, p in enumerate(cycle(self._some(_VARIED))))
         asked = enumerate(islice(cycle(self.pairs), count))
+        form = FORMATS[sets.format]
         for i, pair in asked:
             if part == "embedder":
                 positive, *others = islice(texts, 1 + sets.embedder_negatives)
@@ -261,9 +262,15 @@ class Sample(Run):
                     pair_id=str(i), query=pair.question, passage=next(texts), label=label
                 )
             else:
-                prompt = citation.render(pair.question, list(islice(texts, sets.contexts)))
-                target = citation.PREFIX + citation.target([1], pair.answer)
-                yield GeneratorRow(pair_id=str(i), prompt=prompt.messages, completion=target)
+                contents = list(islice(texts, sets.contexts - 1))
+                held = f"{pair.answer}. {next(texts)}"  # so that any format finds what it asks for
+                target = form.target(pair.answer, [1], [held, *contents])
+                yield GeneratorRow(
+                    pair_id=str(i),
+                    prompt=form.render(pair.question, [held, *contents]).messages,
+                    prefix=form.prefix,
+                    completion=f"{form.prefix}{target}",
+                )
 
     def _some(self, most: int) -> list[Passage]:
         return _drawn(self.passages, most, self.config.seed)

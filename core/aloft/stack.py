@@ -11,10 +11,11 @@ from typing import Any, Self
 
 from aloft.backends.loading import Models
 from aloft.backends.search import rank_dense
-from aloft.config import PARTS, RunConfig
+from aloft.config import PARTS, FormatName, RunConfig
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Stack
-from aloft.prompts import citation
+from aloft.prompts.citation import Quote
+from aloft.prompts.formats import FORMATS
 from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
 from aloft.records import Passage, content_id
 from aloft.storage import RunFolder, recipe_of, write_folder
@@ -33,6 +34,7 @@ class Contract:
         adapter: Path of the LoRA adapter inside the folder, if one ships.
         retriever: "dense" or "hybrid".
         dense_weight: Share of the dense score in a hybrid.
+        format: What the generator is asked for; see `aloft.prompts.formats`.
         contexts: Passages in a prompt.
         rerank_depth: Passages that the reranker reorders.
         max_new_tokens: Longest answer.
@@ -47,6 +49,7 @@ class Contract:
     contexts: int
     rerank_depth: int
     max_new_tokens: int
+    format: FormatName = "aloftrag"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +62,18 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer with the passages it cites, and all that the generator was shown."""
+    """An answer with the passages it cites, and all that the generator was shown.
+
+    Attributes:
+        quotes: What it quotes and stands so in a passage that was shown; ordinals count from 1.
+        false_quotes: How many quotes stand in none.
+    """
 
     text: str
     cited: tuple[Found, ...]
     shown: tuple[Found, ...]
+    quotes: tuple[Quote, ...] = ()
+    false_quotes: int = 0
 
 
 def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
@@ -85,6 +95,7 @@ def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
         contexts=config.training_sets.contexts,
         rerank_depth=config.evaluation.rerank_depth,
         max_new_tokens=config.evaluation.max_new_tokens,
+        format=config.training_sets.format,
     )
 
     def write(folder: Path) -> None:
@@ -234,11 +245,15 @@ def ask(retriever: Retriever, question: str, models: Models) -> Answer:
     (shown,) = retriever.retrieve([question])
     adapter = Path(contract.adapter) if contract.adapter else None
     generator = models.language_model(contract.generator, adapter)
-    prompt = citation.render(question, [found.passage.content for found in shown])
+    contents = [found.passage.content for found in shown]
+    form = FORMATS[contract.format]
+    prompt = form.render(question, contents)
     (reply,) = generator.complete([prompt], max_new_tokens=contract.max_new_tokens)
-    parsed = citation.parse(reply.text, len(shown))
+    parsed = form.parse(reply.text, contents)
     return Answer(
         text=parsed.answer,
         cited=tuple(shown[ordinal - 1] for ordinal in parsed.ordinals),
         shown=tuple(shown),
+        quotes=parsed.quotes,
+        false_quotes=parsed.false_quotes,
     )

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from aloft.config import TrainingSetsConfig
+from aloft.config import FormatName, TrainingSetsConfig
 from aloft.errors import DataError
-from aloft.prompts import citation
+from aloft.prompts.formats import FORMATS
 from aloft.randomness import deal_places, rng_for
 from aloft.records import (
     EmbedderRow,
@@ -160,8 +160,9 @@ def build_training_sets(
 
     The gold passage stands at every place among a generator row's contexts equally often; where
     a question has fewer hard negatives than the prompt has room for, the prompt is shorter. A pair
-    without an answer gives no generator row. All passages of a multi-hop question are gold, and so
-    are further positives that do not stand in a held-out document.
+    without an answer, or without what the format asks for, gives no generator row. All passages of
+    a multi-hop question are gold, and so are further positives that do not stand in a held-out
+    document.
     """
     asked = _sample([pair for pair in train if pair.answer], config.max_generator_rows, seed)
     others = [
@@ -192,8 +193,9 @@ def build_training_sets(
             for row in _reranker_rows(pair, golds[pair.id], passages, negatives, config)
         ),
         generator=tuple(
-            generator_row(pair, passages, some, place, seed=seed)
+            row
             for pair, some, place in zip(asked, others, places, strict=True)
+            if (row := generator_row(pair, passages, some, place, config.format, seed=seed))
         ),
     )
 
@@ -203,24 +205,32 @@ def generator_row(
     passages: Mapping[str, Passage],
     others: Sequence[str],
     place: int,
+    name: FormatName,
     *,
     seed: int,
-) -> GeneratorRow:
+) -> GeneratorRow | None:
     """One conversation: the pair's passage at its place among the others, then the target.
 
     Others are hard negatives and, of a multi-hop question, the further passages that are cited too.
+    None where the passages do not give what the format asks for.
 
     Source: step 5 of ALoFTRAG (arXiv:2501.11929).
     """
+    form = FORMATS[name]
     contexts = list(others)
     rng_for(seed, "contexts", pair.id).shuffle(contexts)
     contexts.insert(place, pair.passage_id)
-    prompt = citation.render(pair.question, [passages[i].content for i in contexts])
+    contents = [passages[i].content for i in contexts]
     cited = [i for i, context in enumerate(contexts, start=1) if context in pair.passage_ids]
+    target = form.target(pair.answer, cited, contents)
+    if target is None:
+        return None
+    prompt = form.render(pair.question, contents)
     return GeneratorRow(
         pair_id=pair.id,
         prompt=prompt.messages,
-        completion=citation.PREFIX + citation.target(cited, pair.answer),
+        prefix=form.prefix,
+        completion=form.prefix + target,
     )
 
 

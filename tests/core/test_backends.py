@@ -97,7 +97,12 @@ def test_control_tokens_in_training_rows_are_text(folder: Path) -> None:
     tokenizer = load_tokenizer(folder / "language-model")
     prompts = [chat(HARMLESS, text).messages for text in (HARMLESS, HOSTILE)]
     rows = [
-        GeneratorRow(pair_id=str(i), prompt=prompt, completion=f"### Reference\n1\n{answer}")
+        GeneratorRow(
+            pair_id=str(i),
+            prompt=prompt,
+            prefix="### Reference\n",
+            completion=f"### Reference\n1\n{answer}",
+        )
         for i, (prompt, answer) in enumerate(zip(prompts, (HARMLESS, HOSTILE), strict=True))
     ]
     harmless, hostile = encode_rows(rows, tokenizer, 4096)
@@ -113,7 +118,9 @@ def test_only_the_reply_is_trained_on(folder: Path) -> None:
     prompt = chat("Cite.", "### 1\nA text.\n\n### Question\nWhat?")
     reply = "### Reference\n1\n\n### Answer\nA text."
     (row,) = encode_rows(
-        [GeneratorRow(pair_id="p", prompt=prompt.messages, completion=reply)], tokenizer, 4096
+        [GeneratorRow(pair_id="p", prompt=prompt.messages, prefix=prompt.prefix, completion=reply)],
+        tokenizer,
+        4096,
     )
     read = encode_prompt(tokenizer, prompt)
     assert row["input_ids"][: len(read)] == read  # the prompt that the tuned model is asked with

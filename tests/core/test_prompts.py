@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from aloft.prompts import citation, pair, rating
+from aloft.prompts import aloftrag, pair, rating
 from aloft.prompts.citation import CitedAnswer
+from aloft.prompts.formats import FORMATS
 from aloft.prompts.languages import LANGUAGES
 from aloft.records import Message
 
@@ -146,10 +147,13 @@ def test_a_pair_is_read_from_two_lines(reply: str, expected: tuple[str, str] | N
     assert pair.parse_examples(reply) == expected
 
 
+FORM, SHOWN = FORMATS["aloftrag"], ["one", "two", "three"]
+
+
 def test_passages_are_numbered_from_one() -> None:
-    prompt = citation.render("Who?", ["First {0}.", "T\nSecond."])
+    prompt = FORM.render("Who?", ["First {0}.", "T\nSecond."])
     assert prompt.messages == (
-        Message(role="system", content=citation.SYSTEM),
+        Message(role="system", content=aloftrag.SYSTEM),
         Message(
             role="user", content="### 1\nFirst {0}.\n\n### 2\nT\nSecond.\n\n### Question\nWho?"
         ),
@@ -158,9 +162,9 @@ def test_passages_are_numbered_from_one() -> None:
 
 
 def test_what_is_trained_on_reads_as_it_was_meant() -> None:
-    assert citation.target([2], "Mary.") == "2\n\n### Answer\nMary."
+    assert FORM.target("Mary.", [2], SHOWN) == "2\n\n### Answer\nMary."
     answer = "Mary.\n\n1. She is 40.\n### Answer\nNot this."
-    cited = citation.parse(citation.target([3, 1], answer), count=3)
+    cited = FORM.parse(FORM.target(answer, [3, 1], SHOWN) or "", SHOWN)
     assert cited == CitedAnswer(ordinals=(3, 1), answer=answer)
 
 
@@ -187,4 +191,4 @@ def test_what_is_trained_on_reads_as_it_was_meant() -> None:
 def test_a_reply_cites_passages_that_are_there(
     reply: str, ordinals: tuple[int, ...], answer: str
 ) -> None:
-    assert citation.parse(reply, count=3) == CitedAnswer(ordinals=ordinals, answer=answer)
+    assert FORM.parse(reply, SHOWN) == CitedAnswer(ordinals=ordinals, answer=answer)

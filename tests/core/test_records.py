@@ -53,7 +53,9 @@ EVERY_RECORD = [
     Message(role="user", content="Hello"),
     EmbedderRow(pair_id="q", anchor="Q?", positive="yes", negatives=("no", "nor")),
     RerankerRow(pair_id="q", query="Q?", passage="yes", label=1.0),
-    GeneratorRow(pair_id="q", prompt=ASKED, completion="### Reference\n1"),
+    GeneratorRow(
+        pair_id="q", prompt=ASKED, prefix="### Reference\n", completion="### Reference\n1"
+    ),
     Probe(step=3, found=0.5, spread=0.1, right=0.7, likeness=0.9),
     Artifact(
         kind="generator",

@@ -164,7 +164,7 @@ def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(tmp_path: Path
     run = trained(tmp_path / "run", "embedder", "reranker", "generator")
     shipped = stack("embedder", "generator")
 
-    contract = write_stack(run, config(), shipped)
+    contract = write_stack(run, config(training_sets={"format": "raft"}), shipped)
 
     assert contract == Contract(
         embedder="embedder",
@@ -176,6 +176,7 @@ def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(tmp_path: Path
         contexts=10,  # the paper's
         rerank_depth=20,
         max_new_tokens=256,
+        format="raft",
     )
     found = sorted(str(p.relative_to(run / "models")) for p in (run / "models").rglob("weights"))
     assert found == ["embedder/deep/weights", "generator/deep/weights"]

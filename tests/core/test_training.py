@@ -16,7 +16,7 @@ from aloft.config import (
     RerankerTrainingConfig,
 )
 from aloft.errors import DataError
-from aloft.prompts import citation
+from aloft.prompts.formats import FORMATS
 from aloft.records import EmbedderRow, GeneratorRow, RerankerRow
 
 pytestmark = pytest.mark.model
@@ -61,13 +61,17 @@ def reranker_rows() -> list[RerankerRow]:
     return rows
 
 
+FORM = FORMATS["aloftrag"]
+
+
 def generator_rows() -> list[GeneratorRow]:
     contexts = [f"The {a} lives in the {p}." for a, p in zip(ANIMALS, PLACES, strict=True)][:2]
     return [
         GeneratorRow(
             pair_id=animal,
-            prompt=citation.render(f"Where does the {animal} live?", contexts).messages,
-            completion=citation.PREFIX + citation.target([i], f"in the {place}"),
+            prompt=FORM.render(f"Where does the {animal} live?", contexts).messages,
+            prefix=FORM.prefix,
+            completion=f"{FORM.prefix}{FORM.target(f'in the {place}', [i], contexts)}",
         )
         for i, (animal, place) in enumerate(zip(ANIMALS[:2], PLACES[:2], strict=True), start=1)
     ]
@@ -288,10 +292,10 @@ def test_the_generator_learns_on_an_adapter_that_leaves_its_base_alone(folder: P
     assert done.losses[-1] < done.losses[0] / 10
     assert fingerprint_folder(base) == weights
     assert files_of(folder / "generator") <= {".safetensors", ".json", ".jinja"}
-    prompts = [Prompt(messages=row.prompt, prefix=citation.PREFIX) for row in rows]
+    prompts = [Prompt(messages=row.prompt, prefix=FORM.prefix) for row in rows]
     tuned = TransformersLanguageModel(str(base), folder / "generator")
     replies = [r.text for r in tuned.complete(prompts, max_new_tokens=64)]
-    assert replies == [row.completion.removeprefix(citation.PREFIX) for row in rows]
+    assert replies == [row.completion.removeprefix(FORM.prefix) for row in rows]
     untuned = TransformersLanguageModel(str(base))
     assert untuned.fingerprint != tuned.fingerprint
     assert [r.text for r in untuned.complete(prompts, max_new_tokens=64)] != replies

@@ -8,7 +8,7 @@ from scripted import mined
 
 from aloft.config import TrainingSetsConfig
 from aloft.errors import DataError
-from aloft.prompts import citation
+from aloft.prompts.formats import FORMATS
 from aloft.records import (
     EmbedderRow,
     GeneratorRow,
@@ -167,8 +167,23 @@ def test_a_generator_row_cites_the_passage_asked_about(contexts: int, shown: int
         ordinal = contents.index(GOLD.text) + 1
         assert row.completion == f"### Reference\n{ordinal}\n\n### Answer\n{ASKED.answer}"
     row = rows_of(1, contexts)[0]
-    assert row.prompt == citation.render(ASKED.question, contents_of(row)).messages
+    assert row.prompt == FORMATS["aloftrag"].render(ASKED.question, contents_of(row)).messages
     assert row.pair_id == ASKED.id
+
+
+def test_a_row_is_in_the_format_asked_for_or_is_left_out() -> None:
+    text = CORPUS[0].text
+    held = QAPair(passage_id=GOLD.id, question="What?", answer=text)
+    missing = QAPair(passage_id=GOLD.id, question="Where?", answer="nowhere")
+    known = {one.id: mined(one.id, [other.id for other in OTHERS]) for one in (held, missing)}
+    config = TrainingSetsConfig(contexts=3, format="raft")
+    (row,) = build_training_sets([held, missing], [], PASSAGES, known, config, seed=0).generator
+    form = FORMATS["raft"]
+    assert (row.pair_id, row.prefix) == (held.id, form.prefix)
+    contents = contents_of(row)
+    ordinal = contents.index(text) + 1
+    assert row.completion == form.prefix + str(form.target(text, [ordinal], contents))
+    assert f'[{ordinal}] "{text}"' in row.completion
 
 
 @pytest.mark.parametrize(("contexts", "count", "most"), [(4, 20, 5), (5, 20, 4), (7, 20, 3)])

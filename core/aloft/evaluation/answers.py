@@ -11,10 +11,9 @@ from aloft.prompts.citation import CitedAnswer
 from aloft.terms import split_words
 
 GUESSING = "citation by guessing"  # what as many passages cited at random would get right
+OF_CITATIONS = ("citation accuracy", "citation precision", "citation recall", GUESSING)
 METRICS = (
-    "citation accuracy",
-    "citation precision",
-    "citation recall",
+    *OF_CITATIONS[:3],
     "answer exact match",
     "answer f1",
     "answer contained",

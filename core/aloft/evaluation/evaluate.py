@@ -16,10 +16,10 @@ from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
 from aloft.evaluation import answers as answer_metrics
 from aloft.evaluation import retrieval as retrieval_metrics
 from aloft.evaluation.answers import GUESSING
-from aloft.evaluation.gate import GATE_METRIC, Verdict, judge_part
+from aloft.evaluation.gate import OVER_GUESSING, Verdict, gate_metric, judge_part
 from aloft.evaluation.intervals import Comparison, compare
 from aloft.models import Floats, Prompt
-from aloft.prompts import citation
+from aloft.prompts.formats import FORMATS
 from aloft.randomness import deal_places, rng_for
 from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
 from aloft.records import LabelledQuestion, Passage
@@ -225,25 +225,28 @@ class Evaluator:
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
     ) -> dict[str, NDArray[np.float64]]:
         asked = [self.questions[name][row] for row in rows]
+        shown = [[self.passages[c].content for c in context] for context in contexts]
+        form = FORMATS[self.sets.format]
         prompts = [
-            citation.render(question.question, [self.passages[c].content for c in context])
-            for question, context in zip(asked, contexts, strict=True)
+            form.render(question.question, contents)
+            for question, contents in zip(asked, shown, strict=True)
         ]
         gold = self.gold(name)
         measured = [
             answer_metrics.measure_answer(
-                citation.parse(reply, len(context)),
+                form.parse(reply, contents),
                 [i for i, column in enumerate(context, start=1) if column in gold[row]],
                 question.answers,
                 len(context),
             )
-            for reply, context, row, question in zip(
-                self.reply(generator, prompts), contexts, rows, asked, strict=True
+            for reply, context, contents, row, question in zip(
+                self.reply(generator, prompts), contexts, shown, rows, asked, strict=True
             )
         ]
         return {
             metric: np.array([one.get(metric, np.nan) for one in measured], float)
             for metric in answer_metrics.METRICS
+            if form.cites or metric not in answer_metrics.OF_CITATIONS
         }
 
     def judge(
@@ -254,13 +257,13 @@ class Evaluator:
         A generator must also beat citing as many passages at random: a base model that never
         cites is no measure of one that cites blindly.
         """
-        metric = GATE_METRIC[part]
         comparisons = {}
         for name in before:
-            label, reference = metric, before[name][metric]
+            metric = label = gate_metric(part, before[name])
+            reference = before[name][metric]
             guessed = after[name].get(GUESSING)
             if guessed is not None and guessed.mean() > reference.mean():
-                label, reference = f"{metric} over guessing", guessed
+                label, reference = metric + OVER_GUESSING, guessed
             pair = {label: reference}, {label: after[name][metric]}
             comparisons[name] = self.compare_values(*pair)[0]
         return judge_part(part, comparisons, self.deciding)
@@ -285,7 +288,7 @@ class Evaluator:
 
         Returns:
             A stack per combination, best first. The score is the mean of nDCG@10 over all
-            questions and, with a generator, of the citation accuracy on what was really
+            questions and, with a generator, of its deciding metric on what was really
             retrieved; of equal ones the one with fewer parts stands first.
         """
         stacks = []
@@ -309,7 +312,7 @@ class Evaluator:
             generator = "tuned" if "generator" in parts else "base"
             answered = self._answered(name, generator, rows, contexts)
             metrics |= means_of(answered)
-            scores.append(metrics["citation accuracy"])
+            scores.append(metrics[gate_metric("generator", metrics)])
         return Stack(
             parts=parts,
             system=system,

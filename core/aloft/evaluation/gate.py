@@ -1,16 +1,22 @@
 """Turns comparisons into a verdict per part: kept only where its gain's interval excludes harm."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from aloft.config import Part
 from aloft.evaluation.intervals import Comparison
 
-GATE_METRIC: dict[Part, str] = {
-    "embedder": "ndcg@10",
-    "reranker": "ndcg@10",
-    "generator": "citation accuracy",
+OVER_GUESSING = " over guessing"
+_METRICS: dict[Part, tuple[str, ...]] = {
+    "embedder": ("ndcg@10",),
+    "reranker": ("ndcg@10",),
+    "generator": ("citation accuracy", "answer f1"),  # the second where nothing is cited
 }
+
+
+def gate_metric(part: Part, measured: Collection[str]) -> str:
+    """The metric that decides on a part, of those that were measured."""
+    return next(metric for metric in _METRICS[part] if metric in measured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

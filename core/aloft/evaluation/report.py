@@ -12,13 +12,14 @@ from html import escape
 from typing import Any
 
 from aloft.evaluation.charts import Estimate, Length, draw_bars, draw_curve, draw_forest
-from aloft.evaluation.gate import GATE_METRIC
+from aloft.evaluation.gate import OVER_GUESSING
 from aloft.evaluation.style import STYLE
 
 Report = Mapping[str, Any]
 
 _NAMES = {"mrr@10": "MRR@10", "ndcg@10": "nDCG@10", "answer f1": "answer F1"}
 _RANKED = ("hit@1", "hit@5", "hit@10", "mrr@10", "ndcg@10")
+_OF_ANSWERS = ("citation accuracy", "answer f1")
 _HEADLINES = ("hit@1", "hit@10", "ndcg@10", "citation accuracy", "answer f1")
 _SETS = {"human": "Human questions", "synthetic": "Synthetic held-out questions"}
 _BADGES = ("kept", "refused", "shipped")
@@ -243,13 +244,14 @@ def _described(stack: Mapping[str, Any]) -> str:
         words += f" (dense share {stack['weight']:.1f})"
     if system["reranker"] != "none":
         words += f", reranked by the {system['reranker']} reranker"
-    if "citation accuracy" in stack["metrics"]:
+    if not stack["metrics"].keys().isdisjoint(_OF_ANSWERS):
         words += f", answers by the {_generator(stack)} generator"
     return words
 
 
 def _reached(stack: Mapping[str, Any]) -> str:
-    shown = [m for m in ("ndcg@10", "citation accuracy") if m in stack["metrics"]]
+    of_answers = [m for m in _OF_ANSWERS if m in stack["metrics"]]
+    shown = [m for m in ("ndcg@10", *of_answers[:1]) if m in stack["metrics"]]
     return " and ".join(f"{_name(m)} {_percent(stack['metrics'][m])}" for m in shown)
 
 
@@ -289,7 +291,8 @@ def _gains(report: Report) -> Iterator[Block]:
         mine = [row for row in rows if row.question_set == name]
         caption, marked = f"{_titled(report, name)}. Metrics in percent.", []
         if name == report.get("deciding"):
-            marked = [k for k, r in enumerate(mine) if r.part in verdicts and _is_decisive(r)]
+            rests = _rests_on(report)
+            marked = [k for k, row in enumerate(mine) if (row.part, row.metric) in rests]
             caption += " These questions decide; marked: what the verdicts rest on."
         yield Picture(
             svg=_forest(f"gains-{i}", mine, verdicts),
@@ -309,8 +312,12 @@ def _gain_cells(row: Row) -> tuple[str, ...]:
     return row.part, row.metric, before, after, _signed(row.gain), row.interval, str(row.n)
 
 
-def _is_decisive(row: Row) -> bool:
-    return any(row.part == part and row.metric == _name(m) for part, m in GATE_METRIC.items())
+def _rests_on(report: Report) -> set[tuple[str, str]]:
+    """Parts with the metrics that their verdicts rest on."""
+    return {
+        (verdict["part"], _name(verdict["comparison"]["metric"].removesuffix(OVER_GUESSING)))
+        for verdict in report.get("verdicts", ())
+    }
 
 
 def _forest(name: str, rows: Sequence[Row], verdicts: Mapping[str, str]) -> str:
@@ -416,12 +423,13 @@ def _stacks(report: Report) -> Iterator[Block]:
         marked=frozenset([best]),
     )
     text = "Only parts that the gate let through are combined."
-    if "citation accuracy" in metrics:
+    of_answers = [m for m in _OF_ANSWERS if m in metrics]
+    if of_answers:
         most = report.get("config", {}).get("evaluation", {}).get("max_stack_questions")
         some = f" on at most {most} of these questions" if most else ""
         text += (
-            " The score is the mean of nDCG@10 and of the citation accuracy on the passages that "
-            f"were really retrieved; answers are measured{some}."
+            f" The score is the mean of nDCG@10 and of the {_name(of_answers[0])} on the passages "
+            f"that were really retrieved; answers are measured{some}."
         )
     yield text
 

@@ -1,26 +1,37 @@
-"""Question and passages to the citation format that generators are trained on, and the reply back.
+"""What the formats share that generators are trained on: numbered passages, citations, quotes.
 
-The form is ALoFTRAG's (arXiv:2501.11929): numbered passages, then the question; the reply names
-the passage under one heading and answers under the next. `render` is used to train, to evaluate
-and to serve, so that a trained model always meets the prompt that it knows.
+A format's `render` is used to train, to evaluate and to serve, so that a trained model always meets
+the prompt that it knows.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from aloft.models import Prompt
 from aloft.records import Message
 
-SYSTEM = (
-    "You answer a question from numbered documents. First write the number of the document that "
-    "holds the answer, or several numbers with commas between them, under the heading "
-    "### Reference. Then write the answer, in the language of the question, under the heading "
-    "### Answer."
-)
-PREFIX = "### Reference\n"
+REFERENCE = "### Reference\n"
+ANSWER = "### Answer\n"
 _ANSWER = re.compile(r"\n\s*#{1,4}\s*Answer\s*:?[^\S\n]*\n?")
 _ORDINAL = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A verbatim stretch of a passage that was shown.
+
+    Attributes:
+        ordinal: The passage, counted from 1.
+        start, end: Where it stands in what was shown of the passage, in characters.
+        text: As it stands there.
+    """
+
+    ordinal: int
+    start: int
+    end: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,33 +41,70 @@ class CitedAnswer:
     Attributes:
         ordinals: Passages cited, counted from 1, only those that exist, each once.
         answer: The text under the answer heading; the whole reply where there is no heading.
+        quotes: Those that stand in the passage that they name.
+        false_quotes: How many do not.
     """
 
     ordinals: tuple[int, ...]
     answer: str
+    quotes: tuple[Quote, ...] = ()
+    false_quotes: int = 0
 
 
-def render(question: str, contents: Sequence[str]) -> Prompt:
-    """Ask one question about numbered passages."""
+class Format(Protocol):
+    """How a generator is asked, what it is trained to reply, and how replies are read."""
+
+    @property
+    def prefix(self) -> str:
+        """What every reply begins with; it is put before the model, not asked of it."""
+        ...
+
+    @property
+    def cites(self) -> bool:
+        """Whether replies name passages."""
+        ...
+
+    def render(self, question: str, contents: Sequence[str]) -> Prompt:
+        """Ask one question about passages."""
+        ...
+
+    def target(self, answer: str, gold: Sequence[int], contents: Sequence[str]) -> str | None:
+        """The reply to train on, behind the prefix.
+
+        Args:
+            answer: The right one.
+            gold: The passages that hold it, counted from 1.
+            contents: The passages.
+
+        Returns:
+            None where the format asks for something that the passages do not give.
+        """
+        ...
+
+    def parse(self, reply: str, contents: Sequence[str]) -> CitedAnswer:
+        """Read what came behind the prefix; a bad reply cites nothing."""
+        ...
+
+
+def ask(system: str, question: str, contents: Sequence[str], prefix: str) -> Prompt:
+    """Numbered passages, then the question."""
     numbered = "\n\n".join(f"### {i}\n{text}" for i, text in enumerate(contents, start=1))
     user = f"{numbered}\n\n### Question\n{question}"
-    return Prompt(
-        messages=(Message(role="system", content=SYSTEM), Message(role="user", content=user)),
-        prefix=PREFIX,
-    )
+    messages = (Message(role="system", content=system), Message(role="user", content=user))
+    return Prompt(messages=messages, prefix=prefix)
 
 
-def target(ordinals: Sequence[int], answer: str) -> str:
-    """The reply to train on, behind the prefix."""
-    return f"{', '.join(map(str, ordinals))}\n\n### Answer\n{answer}"
+def cite(ordinals: Sequence[int], answer: str) -> str:
+    """The sections that name passages and answer, behind the first one's heading."""
+    return f"{', '.join(map(str, ordinals))}\n\n{ANSWER}{answer}"
 
 
-def parse(reply: str, count: int) -> CitedAnswer:
-    """Read a reply to a prompt of `count` passages; a bad reply cites nothing."""
+def read_cited(reply: str, count: int) -> tuple[tuple[int, ...], str]:
+    """Ordinals and answer of a reply about `count` passages, as `cite` writes them."""
     cited, *rest = _ANSWER.split("\n" + reply, maxsplit=1)
     first_line = cited.strip().split("\n")[0]
     numbers = [int(number) for number in _ORDINAL.findall(first_line) if len(number) < 6]
     ordinals = tuple(dict.fromkeys(n for n in numbers if 1 <= n <= count))
     if re.search(r"[^\W\d_]{4}", first_line):
         ordinals = ()  # a sentence that happens to hold a number is no citation
-    return CitedAnswer(ordinals=ordinals, answer=(rest[0] if rest else reply).strip())
+    return ordinals, (rest[0] if rest else reply).strip()

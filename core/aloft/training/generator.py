@@ -20,7 +20,6 @@ from aloft.backends.transformers import encode_prompt, encode_text, load_tokeniz
 from aloft.config import GeneratorTrainingConfig
 from aloft.errors import DataError
 from aloft.models import Progress, Prompt, no_progress
-from aloft.prompts.citation import PREFIX
 from aloft.records import Artifact, GeneratorRow
 from aloft.training import trainer as shared
 
@@ -145,9 +144,9 @@ def encode_rows(
     encoded = []
     for row in rows:
         prompt = encode_prompt(tokenizer, Prompt(messages=row.prompt, prefix=""))
-        target = row.completion.removeprefix(PREFIX)
+        target = row.completion.removeprefix(row.prefix)
         # the prefix is encoded apart, as it is when a reply is asked for
-        completion = encode_text(tokenizer, PREFIX) + encode_text(tokenizer, target)
+        completion = encode_text(tokenizer, row.prefix) + encode_text(tokenizer, target)
         completion.append(tokenizer.eos_token_id)
         if len(prompt) + len(completion) <= max_length:
             labels = [IGNORED] * len(prompt) + completion

@@ -1,0 +1,82 @@
+"""The format "raft": what the passages say is quoted word for word, then named, then answered from.
+
+Source: RAFT (arXiv:2403.10131), whose quotes stand inside a chain of thought by a larger model.
+Here they are the sentence of each right passage that holds the answer, so that no model has to be
+asked and none of them can be made up; a reply's quotes are looked up in the passages.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from aloft.models import Prompt
+from aloft.prompts.citation import (
+    REFERENCE,
+    CitedAnswer,
+    Quote,
+    ask,
+    cite,
+    read_cited,
+)
+
+SYSTEM = (
+    "You answer a question from numbered documents. First copy, word for word and each on a line "
+    'of its own, what they say about it, as in [2] "...", under the heading ### Quotes. Then write '
+    "the number of the document that holds the answer, or several numbers with commas between "
+    "them, under the heading ### Reference. Then write the answer, in the language of the "
+    "question, under the heading ### Answer."
+)
+PREFIX = "### Quotes\n"
+_REFERENCE = re.compile(r"\n\s*#{1,4}\s*Reference\s*:?[^\S\n]*\n?")
+_QUOTE = re.compile(r'^\s*\[(\d{1,5})\]\s*["“«„](.+)["”»“]\s*$', re.MULTILINE)
+_SENTENCE_END = re.compile(r"(?<=[.!?।؟])\s+|(?<=[。！？])|\n+")
+
+
+class RaftFormat:
+    """Quotes, then reference, then answer."""
+
+    prefix = PREFIX
+    cites = True
+
+    def render(self, question: str, contents: Sequence[str]) -> Prompt:
+        """Ask for quotes, the passages' numbers and the answer."""
+        return ask(SYSTEM, question, contents, self.prefix)
+
+    def target(self, answer: str, gold: Sequence[int], contents: Sequence[str]) -> str | None:
+        """Quotes, numbers and answer; None where no right passage holds the answer as it is."""
+        found = [(i, sentence_with(answer, contents[i - 1])) for i in gold]
+        quotes = [f'[{i}] "{text}"' for i, text in found if text]
+        if not quotes:
+            return None
+        return "\n".join(quotes) + f"\n\n{REFERENCE}{cite(gold, answer)}"
+
+    def parse(self, reply: str, contents: Sequence[str]) -> CitedAnswer:
+        """Read all sections, and look the quotes up."""
+        said, *rest = _REFERENCE.split("\n" + reply, maxsplit=1)
+        ordinals, answer = read_cited(rest[0] if rest else reply, len(contents))
+        given = _QUOTE.findall(said)
+        quotes = tuple(_located(given, contents))
+        return CitedAnswer(
+            ordinals=ordinals if rest else (),
+            answer=answer,
+            quotes=quotes,
+            false_quotes=len(given) - len(quotes),
+        )
+
+
+def sentence_with(answer: str, text: str) -> str | None:
+    """The first sentence of a text that holds the answer, letter case and white space aside."""
+    wanted = " ".join(answer.casefold().split()).strip(" .")
+    sentences = (" ".join(part.split()) for part in _SENTENCE_END.split(text))
+    return next((one for one in sentences if wanted and wanted in one.casefold()), None)
+
+
+def _located(given: Sequence[tuple[str, str]], contents: Sequence[str]) -> Iterator[Quote]:
+    """Those that stand in their passage, white space aside."""
+    for number, said in given:
+        ordinal = int(number)
+        pattern = r"\s+".join(map(re.escape, said.split()))
+        if pattern and 1 <= ordinal <= len(contents):
+            place = re.search(pattern, contents[ordinal - 1])
+            if place:
+                start, end = place.span()
+                yield Quote(ordinal=ordinal, start=start, end=end, text=place.group())

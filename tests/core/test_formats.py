@@ -1,0 +1,88 @@
+"""Formats: what a generator is trained to reply reads as it was meant, and quotes stand there."""
+
+import pytest
+
+from aloft.config import FormatName
+from aloft.prompts.citation import CitedAnswer, Quote
+from aloft.prompts.formats import FORMATS
+from aloft.prompts.raft import sentence_with
+
+SHOWN = [
+    "The ferry\nruns daily. It leaves at nine. In winter it rests.",
+    "The pilot is Mary.",
+    "Ferries leave at nine! 渡し船は九時に出る。港は東にある。",
+]
+RAFT = FORMATS["raft"]
+
+
+@pytest.mark.parametrize("name", ["aloftrag", "raft", "ralt"])
+def test_a_target_reads_as_it_was_meant(name: FormatName) -> None:
+    form = FORMATS[name]
+    prompt = form.render("When?", SHOWN)
+    assert prompt.prefix == form.prefix
+    assert prompt.messages[-1].content.endswith("### 3\n" + SHOWN[2] + "\n\n### Question\nWhen?")
+    target = form.target("at nine", [1, 3], SHOWN)
+    assert target is not None
+    read = form.parse(target, SHOWN)
+    assert read.answer == "at nine"
+    assert read.ordinals == ((1, 3) if form.cites else ())
+    assert read.false_quotes == 0
+
+
+def test_quotes_are_the_sentences_that_hold_the_answer() -> None:
+    assert RAFT.target("at nine", [1, 3], SHOWN) == (
+        '[1] "It leaves at nine."\n[3] "Ferries leave at nine!"\n\n'
+        "### Reference\n1, 3\n\n### Answer\nat nine"
+    )
+
+
+def test_a_pair_that_can_not_be_quoted_is_not_trained_on() -> None:
+    assert RAFT.target("at noon", [1], SHOWN) is None
+    assert RAFT.target("", [1], SHOWN) is None
+    assert RAFT.target("Mary", [1, 2], SHOWN) == (
+        '[2] "The pilot is Mary."\n\n### Reference\n1, 2\n\n### Answer\nMary'
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("RUNS  daily.", "The ferry runs daily."),
+        ("九時", "渡し船は九時に出る。"),
+        ("港", "港は東にある。"),
+        ("daily. It leaves", None),  # two sentences
+        (".", None),
+    ],
+)
+def test_an_answers_sentence_is_found(answer: str, expected: str | None) -> None:
+    texts = [text.replace("The ferry\nruns", "The ferry runs") for text in SHOWN]
+    assert sentence_with(answer, " ".join(texts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "quotes", "false"),
+    [
+        ('[1] "leaves at nine."', (Quote(ordinal=1, start=25, end=40, text="leaves at nine."),), 0),
+        # a line's end in the passage is a space in the quote
+        ('[1] "The ferry runs"', (Quote(ordinal=1, start=0, end=14, text="The ferry\nruns"),), 0),
+        ('[2] "It leaves at nine."', (), 1),  # in another passage
+        ('[1] "It leaves at ten."', (), 1),
+        ('[4] "The pilot is Mary."', (), 1),
+        ('[1] “It leaves”\n[2] «The pilot»\n[1] "never said"',
+         (Quote(ordinal=1, start=22, end=31, text="It leaves"),
+          Quote(ordinal=2, start=0, end=9, text="The pilot")), 1),
+        ("It leaves at nine.", (), 0),
+        ("", (), 0),
+    ],
+)  # fmt: skip
+def test_quotes_are_looked_up(said: str, quotes: tuple[Quote, ...], false: int) -> None:
+    reply = f"{said}\n\n### Reference\n2\n\n### Answer\nMary."
+    assert RAFT.parse(reply, SHOWN) == CitedAnswer(
+        ordinals=(2,), answer="Mary.", quotes=quotes, false_quotes=false
+    )
+
+
+def test_a_reply_that_never_gets_to_its_references_cites_nothing() -> None:
+    read = RAFT.parse('[1] "It leaves at nine."', SHOWN)
+    assert read.ordinals == ()
+    assert [quote.ordinal for quote in read.quotes] == [1]
