@@ -229,6 +229,9 @@ class TrainingSetsConfig(_Settings):
         format: What the generator is asked for and trained to reply: "aloftrag": the passages that
             hold the answer, then the answer; "raft": what they say, word for word, before that;
             "ralt": the answer alone.
+        abstaining_share: Share of the generator's rows whose right passages are left out, for it to
+            say that none holds the answer. In the evaluation it is then asked everything once more
+            without the right passages.
         contexts: Passages in a generator prompt; the paper's 10.
         embedder_negatives: Hard negatives per embedder row, beside those in the batch.
         reranker_negatives: Hard negatives per reranker question.
@@ -240,12 +243,18 @@ class TrainingSetsConfig(_Settings):
 
     held_out_share: float = Field(default=0.2, gt=0, lt=1)
     format: FormatName = "aloftrag"
+    abstaining_share: float = Field(default=0.0, ge=0, lt=1)
     contexts: int = Field(default=10, ge=2)
     embedder_negatives: int = Field(default=1, ge=0)
     reranker_negatives: int = Field(default=4, ge=1)
     max_generator_rows: int | None = Field(default=None, ge=1)
     logged_weight: int = Field(default=2, ge=0)
     replayed: float = Field(default=1.0, ge=0)
+
+    @property
+    def abstains(self) -> bool:
+        """Whether the generator may say that no passage holds the answer."""
+        return self.abstaining_share > 0
 
 
 class EmbedderTrainingConfig(_Settings):

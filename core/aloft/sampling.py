@@ -20,7 +20,7 @@ from aloft.accounts import Spending, total
 from aloft.config import Part
 from aloft.models import Progress, Prompt
 from aloft.pipeline import Run
-from aloft.prompts.formats import FORMATS
+from aloft.prompts.formats import format_of
 from aloft.randomness import rng_for
 from aloft.records import (
     EmbedderRow,
@@ -245,7 +245,7 @@ class Sample(Run):
         sets = self.config.training_sets
         texts = (f"{i} {p.content}" for i, p in enumerate(cycle(self._some(_VARIED))))
         asked = enumerate(islice(cycle(self.pairs), count))
-        form = FORMATS[sets.format]
+        form = format_of(sets.format, abstains=sets.abstains)
         for i, pair in asked:
             if part == "embedder":
                 positive, *others = islice(texts, 1 + sets.embedder_negatives)

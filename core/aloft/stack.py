@@ -15,7 +15,7 @@ from aloft.config import PARTS, FormatName, RunConfig
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Stack
 from aloft.prompts.citation import Quote
-from aloft.prompts.formats import FORMATS
+from aloft.prompts.formats import format_of
 from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
 from aloft.records import Passage, content_id
 from aloft.storage import RunFolder, recipe_of, write_folder
@@ -34,7 +34,7 @@ class Contract:
         adapter: Path of the LoRA adapter inside the folder, if one ships.
         retriever: "dense" or "hybrid".
         dense_weight: Share of the dense score in a hybrid.
-        format: What the generator is asked for; see `aloft.prompts.formats`.
+        format, abstains: What the generator is asked for; see `aloft.prompts.formats`.
         contexts: Passages in a prompt.
         rerank_depth: Passages that the reranker reorders.
         max_new_tokens: Longest answer.
@@ -50,6 +50,7 @@ class Contract:
     rerank_depth: int
     max_new_tokens: int
     format: FormatName = "aloftrag"
+    abstains: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,7 @@ class Answer:
     Attributes:
         quotes: What it quotes and stands so in a passage that was shown; ordinals count from 1.
         false_quotes: How many quotes stand in none.
+        is_abstaining: Whether the generator says that no passage holds the answer.
     """
 
     text: str
@@ -74,6 +76,7 @@ class Answer:
     shown: tuple[Found, ...]
     quotes: tuple[Quote, ...] = ()
     false_quotes: int = 0
+    is_abstaining: bool = False
 
 
 def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
@@ -96,6 +99,7 @@ def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
         rerank_depth=config.evaluation.rerank_depth,
         max_new_tokens=config.evaluation.max_new_tokens,
         format=config.training_sets.format,
+        abstains=config.training_sets.abstains,
     )
 
     def write(folder: Path) -> None:
@@ -246,7 +250,7 @@ def ask(retriever: Retriever, question: str, models: Models) -> Answer:
     adapter = Path(contract.adapter) if contract.adapter else None
     generator = models.language_model(contract.generator, adapter)
     contents = [found.passage.content for found in shown]
-    form = FORMATS[contract.format]
+    form = format_of(contract.format, abstains=contract.abstains)
     prompt = form.render(question, contents)
     (reply,) = generator.complete([prompt], max_new_tokens=contract.max_new_tokens)
     parsed = form.parse(reply.text, contents)
@@ -256,4 +260,5 @@ def ask(retriever: Retriever, question: str, models: Models) -> Answer:
         shown=tuple(shown),
         quotes=parsed.quotes,
         false_quotes=parsed.false_quotes,
+        is_abstaining=parsed.is_abstaining,
     )

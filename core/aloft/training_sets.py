@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from aloft.config import FormatName, TrainingSetsConfig
+from aloft.config import TrainingSetsConfig
 from aloft.errors import DataError
-from aloft.prompts.formats import FORMATS
+from aloft.prompts.abstention import abstain_in_language_of
+from aloft.prompts.citation import Format
+from aloft.prompts.formats import format_of
 from aloft.randomness import deal_places, rng_for
 from aloft.records import (
     EmbedderRow,
@@ -165,14 +167,13 @@ def build_training_sets(
     document.
     """
     asked = _sample([pair for pair in train if pair.answer], config.max_generator_rows, seed)
+    count = round(config.abstaining_share * len(asked))
+    without = {pair.id for pair in rng_for(seed, "abstaining rows").sample(asked, count)}
     others = [
-        [
-            *pair.further_ids,
-            *negatives[pair.id].passage_ids[: config.contexts - len(pair.passage_ids)],
-        ]
-        for pair in asked
+        _others(pair, negatives, config, is_answered=pair.id not in without) for pair in asked
     ]
     places = deal_places([1 + len(some) for some in others], seed, "gold places")
+    form = format_of(config.format, abstains=config.abstains)
     apart = {passages[i].document_id for question in held_out for i in question.passage_ids}
     golds = {
         pair.id: (
@@ -195,40 +196,63 @@ def build_training_sets(
         generator=tuple(
             row
             for pair, some, place in zip(asked, others, places, strict=True)
-            if (row := generator_row(pair, passages, some, place, config.format, seed=seed))
+            if (
+                row := generator_row(
+                    pair,
+                    _ordered(pair, some, None if pair.id in without else place, seed),
+                    passages,
+                    form,
+                )
+            )
         ),
     )
 
 
-def generator_row(
+def _others(
     pair: QAPair,
-    passages: Mapping[str, Passage],
-    others: Sequence[str],
-    place: int,
-    name: FormatName,
+    negatives: Mapping[str, Negatives],
+    config: TrainingSetsConfig,
     *,
-    seed: int,
-) -> GeneratorRow | None:
-    """One conversation: the pair's passage at its place among the others, then the target.
+    is_answered: bool,
+) -> list[str]:
+    """What stands beside a pair's first passage: its further ones and hard negatives."""
+    hard = negatives[pair.id].passage_ids
+    if not is_answered:
+        return list(hard[: config.contexts])
+    return [*pair.further_ids, *hard[: config.contexts - len(pair.passage_ids)]]
 
-    Others are hard negatives and, of a multi-hop question, the further passages that are cited too.
-    None where the passages do not give what the format asks for.
+
+def _ordered(pair: QAPair, others: Sequence[str], place: int | None, seed: int) -> list[str]:
+    """The others in random order, with the pair's first passage at its place or nowhere."""
+    contexts = list(others)
+    rng_for(seed, "contexts", pair.id).shuffle(contexts)
+    if place is not None:
+        contexts.insert(place, pair.passage_id)
+    return contexts
+
+
+def generator_row(
+    pair: QAPair, contexts: Sequence[str], passages: Mapping[str, Passage], form: Format
+) -> GeneratorRow | None:
+    """One conversation about passages in their order, and the target.
+
+    Those of the pair are cited; where none of them is shown, the target says that none holds the
+    answer.
+
+    Returns:
+        None where there is no passage, or none that gives what the format asks for.
 
     Source: step 5 of ALoFTRAG (arXiv:2501.11929).
     """
-    form = FORMATS[name]
-    contexts = list(others)
-    rng_for(seed, "contexts", pair.id).shuffle(contexts)
-    contexts.insert(place, pair.passage_id)
     contents = [passages[i].content for i in contexts]
     cited = [i for i, context in enumerate(contexts, start=1) if context in pair.passage_ids]
-    target = form.target(pair.answer, cited, contents)
-    if target is None:
+    answer = pair.answer if cited else abstain_in_language_of(passages[pair.passage_id].text)
+    target = form.target(answer, cited, contents)
+    if not contents or target is None:
         return None
-    prompt = form.render(pair.question, contents)
     return GeneratorRow(
         pair_id=pair.id,
-        prompt=prompt.messages,
+        prompt=form.render(pair.question, contents).messages,
         prefix=form.prefix,
         completion=form.prefix + target,
     )

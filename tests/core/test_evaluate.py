@@ -101,6 +101,7 @@ class World:
         self, *questions: LabelledQuestion, contexts: int = 2, **limits: Any
     ) -> Evaluator:
         """Asks these questions, parted by their origin."""
+        form = {name: limits.pop(name) for name in ("format", "abstaining_share") if name in limits}
         sets = {
             origin: [one for one in questions if one.origin == origin]
             for origin in ("human", "synthetic")
@@ -110,7 +111,7 @@ class World:
             passages=PASSAGES,
             questions=sets,
             config=EvaluationConfig(**{"resamples": 200, "rerank_depth": 4, **limits}),
-            sets=TrainingSetsConfig(contexts=contexts),
+            sets=TrainingSetsConfig(contexts=contexts, **form),
             seed=1,
             encode=self.encode,
             score=self.score,
@@ -284,6 +285,38 @@ def test_a_verdict_follows_the_deciding_set() -> None:
         ]
         verdict = evaluator.judge("embedder", *values)
         assert (verdict.question_set, verdict.is_kept) == (evaluator.deciding, is_kept)
+
+
+def test_a_generator_that_may_abstain_is_asked_without_the_right_passages_too() -> None:
+    world = World()
+    world.replies["tuned"] = lambda prompt: (
+        cite_right(prompt) if MEANT[asked(prompt)] in shown(prompt) else "none\n\n### Answer\nno"
+    )
+    evaluator = world.evaluator(*FOUR, abstaining_share=0.1)
+    values = {
+        name: evaluator.measure_answers("synthetic", name)["all"].values
+        for name in ("base", "tuned")
+    }
+    assert values["tuned"]["abstention when missing"].tolist() == [1] * 4
+    assert values["tuned"]["citation accuracy"].tolist() == [1] * 4
+    assert values["base"]["abstention when missing"].tolist() == [0] * 4
+    assert len(world.prompts) == 16
+    assert "abstention when missing" not in (
+        World().evaluator(*FOUR).measure_answers("synthetic", "tuned")["all"].values
+    )
+
+
+def test_a_generator_that_cites_nothing_is_judged_by_its_answers() -> None:
+    world = World()
+    world.replies["tuned"] = lambda _: "yes"
+    evaluator = world.evaluator(*FOUR, format="ralt")
+    values = {
+        name: {"synthetic": evaluator.measure_answers("synthetic", name)["all"].values}
+        for name in ("base", "tuned")
+    }
+    assert "citation accuracy" not in values["tuned"]["synthetic"]
+    verdict = evaluator.judge("generator", values["base"], values["tuned"])
+    assert (verdict.is_kept, verdict.comparison.metric) == (True, "answer f1")
 
 
 def generator_verdict(base: Sequence[float], tuned: Sequence[float], guess: float) -> Any:

@@ -3,8 +3,10 @@
 import pytest
 
 from aloft.config import FormatName
+from aloft.prompts.abstention import SENTENCES, abstain_in_language_of
 from aloft.prompts.citation import CitedAnswer, Quote
-from aloft.prompts.formats import FORMATS
+from aloft.prompts.formats import format_of
+from aloft.prompts.languages import LANGUAGES
 from aloft.prompts.raft import sentence_with
 
 SHOWN = [
@@ -12,12 +14,12 @@ SHOWN = [
     "The pilot is Mary.",
     "Ferries leave at nine! 渡し船は九時に出る。港は東にある。",
 ]
-RAFT = FORMATS["raft"]
+RAFT = format_of("raft", abstains=False)
 
 
 @pytest.mark.parametrize("name", ["aloftrag", "raft", "ralt"])
 def test_a_target_reads_as_it_was_meant(name: FormatName) -> None:
-    form = FORMATS[name]
+    form = format_of(name, abstains=False)
     prompt = form.render("When?", SHOWN)
     assert prompt.prefix == form.prefix
     assert prompt.messages[-1].content.endswith("### 3\n" + SHOWN[2] + "\n\n### Question\nWhen?")
@@ -86,3 +88,43 @@ def test_a_reply_that_never_gets_to_its_references_cites_nothing() -> None:
     read = RAFT.parse('[1] "It leaves at nine."', SHOWN)
     assert read.ordinals == ()
     assert [quote.ordinal for quote in read.quotes] == [1]
+
+
+NAMES: list[FormatName] = ["aloftrag", "raft", "ralt"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("language", SENTENCES)
+def test_that_no_passage_holds_it_is_said_in_any_language(name: FormatName, language: str) -> None:
+    form = format_of(name, abstains=True)
+    target = form.target(SENTENCES[language], [], SHOWN)
+    assert target is not None
+    read = form.parse(target, SHOWN)
+    assert (read.is_abstaining, read.ordinals, read.quotes) == (True, (), ())
+    assert read.answer == SENTENCES[language]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_is_no_abstention(name: FormatName) -> None:
+    form = format_of(name, abstains=True)
+    assert not form.parse(form.target("at nine", [1], SHOWN) or "", SHOWN).is_abstaining
+    assert not form.parse("", SHOWN).is_abstaining
+    assert not form.parse("None of them is late.\n\n### Answer\nno", SHOWN).is_abstaining
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_who_may_abstain_is_told_so(name: FormatName) -> None:
+    with_it, without = (
+        format_of(name, abstains=one).render("When?", SHOWN) for one in (True, False)
+    )
+    told, untold = with_it.messages[0].content, without.messages[0].content
+    assert told.startswith(untold)
+    assert "If none of the documents holds it" in told.removeprefix(untold)
+    assert with_it.messages[1:] == without.messages[1:]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_sentence_is_in_the_passages_language(language: str) -> None:
+    passage = " ".join(text for _, text, _, _ in LANGUAGES[language].examples)
+    assert abstain_in_language_of(passage) == SENTENCES[language]
+    assert abstain_in_language_of("12 34") == SENTENCES["en"]

@@ -6,7 +6,7 @@ import pytest
 
 from aloft.prompts import aloftrag, pair, rating
 from aloft.prompts.citation import CitedAnswer
-from aloft.prompts.formats import FORMATS
+from aloft.prompts.formats import format_of
 from aloft.prompts.languages import LANGUAGES
 from aloft.records import Message
 
@@ -147,7 +147,7 @@ def test_a_pair_is_read_from_two_lines(reply: str, expected: tuple[str, str] | N
     assert pair.parse_examples(reply) == expected
 
 
-FORM, SHOWN = FORMATS["aloftrag"], ["one", "two", "three"]
+FORM, SHOWN = format_of("aloftrag", abstains=False), ["one", "two", "three"]
 
 
 def test_passages_are_numbered_from_one() -> None:

@@ -16,7 +16,7 @@ from aloft.config import (
     RerankerTrainingConfig,
 )
 from aloft.errors import DataError
-from aloft.prompts.formats import FORMATS
+from aloft.prompts.formats import format_of
 from aloft.records import EmbedderRow, GeneratorRow, RerankerRow
 
 pytestmark = pytest.mark.model
@@ -61,7 +61,7 @@ def reranker_rows() -> list[RerankerRow]:
     return rows
 
 
-FORM = FORMATS["aloftrag"]
+FORM = format_of("aloftrag", abstains=False)
 
 
 def generator_rows() -> list[GeneratorRow]:

@@ -8,7 +8,8 @@ from scripted import mined
 
 from aloft.config import TrainingSetsConfig
 from aloft.errors import DataError
-from aloft.prompts.formats import FORMATS
+from aloft.prompts.abstention import SENTENCES
+from aloft.prompts.formats import format_of
 from aloft.records import (
     EmbedderRow,
     GeneratorRow,
@@ -167,7 +168,10 @@ def test_a_generator_row_cites_the_passage_asked_about(contexts: int, shown: int
         ordinal = contents.index(GOLD.text) + 1
         assert row.completion == f"### Reference\n{ordinal}\n\n### Answer\n{ASKED.answer}"
     row = rows_of(1, contexts)[0]
-    assert row.prompt == FORMATS["aloftrag"].render(ASKED.question, contents_of(row)).messages
+    assert (
+        row.prompt
+        == format_of("aloftrag", abstains=False).render(ASKED.question, contents_of(row)).messages
+    )
     assert row.pair_id == ASKED.id
 
 
@@ -178,12 +182,29 @@ def test_a_row_is_in_the_format_asked_for_or_is_left_out() -> None:
     known = {one.id: mined(one.id, [other.id for other in OTHERS]) for one in (held, missing)}
     config = TrainingSetsConfig(contexts=3, format="raft")
     (row,) = build_training_sets([held, missing], [], PASSAGES, known, config, seed=0).generator
-    form = FORMATS["raft"]
+    form = format_of("raft", abstains=False)
     assert (row.pair_id, row.prefix) == (held.id, form.prefix)
     contents = contents_of(row)
     ordinal = contents.index(text) + 1
     assert row.completion == form.prefix + str(form.target(text, [ordinal], contents))
     assert f'[{ordinal}] "{text}"' in row.completion
+
+
+def test_where_the_right_passage_is_left_out_the_target_says_so() -> None:
+    pairs = [pair(GOLD, f" {i}") for i in range(8)]
+    known = {one.id: mined(one.id, [other.id for other in OTHERS]) for one in pairs}
+    config = TrainingSetsConfig(contexts=4, abstaining_share=0.25)
+    rows = build_training_sets(pairs, [], PASSAGES, known, config, seed=0).generator
+    abstaining = [row for row in rows if row.completion.startswith("### Reference\nnone\n")]
+    assert (len(rows), len(abstaining)) == (8, 2)
+    for row in rows:
+        contents = contents_of(row)
+        assert len(contents) == 4
+        assert (GOLD.text in contents) == (row not in abstaining)
+        assert "If none of the documents holds it" in row.prompt[0].content
+    assert {row.completion for row in abstaining} == {
+        f"### Reference\nnone\n\n### Answer\n{SENTENCES['en']}"
+    }
 
 
 @pytest.mark.parametrize(("contexts", "count", "most"), [(4, 20, 5), (5, 20, 4), (7, 20, 3)])

@@ -10,6 +10,7 @@ from math import comb
 from aloft.prompts.citation import CitedAnswer
 from aloft.terms import split_words
 
+ABSTENTION = "abstention when missing"  # the right passages are left out, and it says so
 GUESSING = "citation by guessing"  # what as many passages cited at random would get right
 OF_CITATIONS = ("citation accuracy", "citation precision", "citation recall", GUESSING)
 METRICS = (

@@ -15,11 +15,12 @@ from aloft.backends.search import rank_dense
 from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
 from aloft.evaluation import answers as answer_metrics
 from aloft.evaluation import retrieval as retrieval_metrics
-from aloft.evaluation.answers import GUESSING
+from aloft.evaluation.answers import ABSTENTION, GUESSING
 from aloft.evaluation.gate import OVER_GUESSING, Verdict, gate_metric, judge_part
 from aloft.evaluation.intervals import Comparison, compare
 from aloft.models import Floats, Prompt
-from aloft.prompts.formats import FORMATS
+from aloft.prompts.citation import CitedAnswer
+from aloft.prompts.formats import format_of
 from aloft.randomness import deal_places, rng_for
 from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
 from aloft.records import LabelledQuestion, Passage
@@ -210,6 +211,10 @@ class Evaluator:
             contexts.append(context)
             is_easy.append(bool(found))
         values = self._answered(name, generator, rows, contexts)
+        if self.sets.abstains:
+            missing = [[c for c in ranking[row] if c not in gold[row]][:size] for row in rows]
+            without = self._replies(name, generator, rows, missing)
+            values[ABSTENTION] = np.array([float(one.is_abstaining) for one in without])
         easy = np.array(is_easy, bool)
         split = {"all": np.ones(len(rows), bool), "easy": easy, "hard": ~easy}
         return {
@@ -224,23 +229,17 @@ class Evaluator:
     def _answered(
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
     ) -> dict[str, NDArray[np.float64]]:
-        asked = [self.questions[name][row] for row in rows]
-        shown = [[self.passages[c].content for c in context] for context in contexts]
-        form = FORMATS[self.sets.format]
-        prompts = [
-            form.render(question.question, contents)
-            for question, contents in zip(asked, shown, strict=True)
-        ]
         gold = self.gold(name)
+        form = format_of(self.sets.format, abstains=self.sets.abstains)
         measured = [
             answer_metrics.measure_answer(
-                form.parse(reply, contents),
+                reply,
                 [i for i, column in enumerate(context, start=1) if column in gold[row]],
-                question.answers,
+                self.questions[name][row].answers,
                 len(context),
             )
-            for reply, context, contents, row, question in zip(
-                self.reply(generator, prompts), contexts, shown, rows, asked, strict=True
+            for reply, context, row in zip(
+                self._replies(name, generator, rows, contexts), contexts, rows, strict=True
             )
         ]
         return {
@@ -248,6 +247,19 @@ class Evaluator:
             for metric in answer_metrics.METRICS
             if form.cites or metric not in answer_metrics.OF_CITATIONS
         }
+
+    def _replies(
+        self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
+    ) -> list[CitedAnswer]:
+        """What a generator says to questions about passages, read."""
+        form = format_of(self.sets.format, abstains=self.sets.abstains)
+        shown = [[self.passages[c].content for c in context] for context in contexts]
+        prompts = [
+            form.render(self.questions[name][row].question, contents)
+            for row, contents in zip(rows, shown, strict=True)
+        ]
+        replies = self.reply(generator, prompts)
+        return [form.parse(reply, some) for reply, some in zip(replies, shown, strict=True)]
 
     def judge(
         self, part: Part, before: Mapping[str, Values], after: Mapping[str, Values]

@@ -4,8 +4,10 @@ Source: step 5 of ALoFTRAG (arXiv:2501.11929).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aloft.models import Prompt
+from aloft.prompts.abstention import names_none
 from aloft.prompts.citation import REFERENCE, CitedAnswer, ask, cite, read_cited
 
 SYSTEM = (
@@ -14,17 +16,21 @@ SYSTEM = (
     "### Reference. Then write the answer, in the language of the question, under the heading "
     "### Answer."
 )
+ABSTAIN = " If none of the documents holds it, write none under ### Reference and say so."
 
 
+@dataclass(frozen=True, slots=True)
 class AloftragFormat:
     """Reference, then answer."""
 
-    prefix = REFERENCE
-    cites = True
+    abstains: bool = False
+    prefix: str = REFERENCE
+    cites: bool = True
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
         """Ask for the passages' numbers and the answer."""
-        return ask(SYSTEM, question, contents, self.prefix)
+        system = SYSTEM + ABSTAIN if self.abstains else SYSTEM
+        return ask(system, question, contents, self.prefix)
 
     def target(self, answer: str, gold: Sequence[int], contents: Sequence[str]) -> str:
         """Numbers and answer."""
@@ -33,4 +39,4 @@ class AloftragFormat:
     def parse(self, reply: str, contents: Sequence[str]) -> CitedAnswer:
         """Read numbers and answer."""
         ordinals, answer = read_cited(reply, len(contents))
-        return CitedAnswer(ordinals=ordinals, answer=answer)
+        return CitedAnswer(ordinals=ordinals, answer=answer, is_abstaining=names_none(reply))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aloft.models import Prompt
+from aloft.prompts.abstention import NONE
 from aloft.records import Message
 
 REFERENCE = "### Reference\n"
@@ -43,12 +44,14 @@ class CitedAnswer:
         answer: The text under the answer heading; the whole reply where there is no heading.
         quotes: Those that stand in the passage that they name.
         false_quotes: How many do not.
+        is_abstaining: Whether it says that no passage holds the answer.
     """
 
     ordinals: tuple[int, ...]
     answer: str
     quotes: tuple[Quote, ...] = ()
     false_quotes: int = 0
+    is_abstaining: bool = False
 
 
 class Format(Protocol):
@@ -72,7 +75,7 @@ class Format(Protocol):
         """The reply to train on, behind the prefix.
 
         Args:
-            answer: The right one.
+            answer: The right one, or what is said where no passage holds it.
             gold: The passages that hold it, counted from 1.
             contents: The passages.
 
@@ -96,7 +99,7 @@ def ask(system: str, question: str, contents: Sequence[str], prefix: str) -> Pro
 
 def cite(ordinals: Sequence[int], answer: str) -> str:
     """The sections that name passages and answer, behind the first one's heading."""
-    return f"{', '.join(map(str, ordinals))}\n\n{ANSWER}{answer}"
+    return f"{', '.join(map(str, ordinals)) or NONE}\n\n{ANSWER}{answer}"
 
 
 def read_cited(reply: str, count: int) -> tuple[tuple[int, ...], str]:

@@ -7,8 +7,10 @@ asked and none of them can be made up; a reply's quotes are looked up in the pas
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from aloft.models import Prompt
+from aloft.prompts.abstention import NONE, names_none
 from aloft.prompts.citation import (
     REFERENCE,
     CitedAnswer,
@@ -25,29 +27,33 @@ SYSTEM = (
     "them, under the heading ### Reference. Then write the answer, in the language of the "
     "question, under the heading ### Answer."
 )
+ABSTAIN = " If none of the documents holds it, write none under the first two and say so."
 PREFIX = "### Quotes\n"
 _REFERENCE = re.compile(r"\n\s*#{1,4}\s*Reference\s*:?[^\S\n]*\n?")
 _QUOTE = re.compile(r'^\s*\[(\d{1,5})\]\s*["“«„](.+)["”»“]\s*$', re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[.!?।؟])\s+|(?<=[。！？])|\n+")
 
 
+@dataclass(frozen=True, slots=True)
 class RaftFormat:
     """Quotes, then reference, then answer."""
 
-    prefix = PREFIX
-    cites = True
+    abstains: bool = False
+    prefix: str = PREFIX
+    cites: bool = True
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
         """Ask for quotes, the passages' numbers and the answer."""
-        return ask(SYSTEM, question, contents, self.prefix)
+        system = SYSTEM + ABSTAIN if self.abstains else SYSTEM
+        return ask(system, question, contents, self.prefix)
 
     def target(self, answer: str, gold: Sequence[int], contents: Sequence[str]) -> str | None:
         """Quotes, numbers and answer; None where no right passage holds the answer as it is."""
         found = [(i, sentence_with(answer, contents[i - 1])) for i in gold]
         quotes = [f'[{i}] "{text}"' for i, text in found if text]
-        if not quotes:
+        if gold and not quotes:
             return None
-        return "\n".join(quotes) + f"\n\n{REFERENCE}{cite(gold, answer)}"
+        return ("\n".join(quotes) or NONE) + f"\n\n{REFERENCE}{cite(gold, answer)}"
 
     def parse(self, reply: str, contents: Sequence[str]) -> CitedAnswer:
         """Read all sections, and look the quotes up."""
@@ -60,6 +66,7 @@ class RaftFormat:
             answer=answer,
             quotes=quotes,
             false_quotes=len(given) - len(quotes),
+            is_abstaining=names_none(rest[0] if rest else reply),
         )
 
 

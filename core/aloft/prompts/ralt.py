@@ -5,25 +5,31 @@ one prompt; the paper has a prompt for each of them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aloft.models import Prompt
+from aloft.prompts.abstention import is_abstention
 from aloft.prompts.citation import ANSWER, CitedAnswer, ask
 
 SYSTEM = (
     "You answer a question with the help of background documents, of which only some may be to "
     "the point. Write the answer, in the language of the question, under the heading ### Answer."
 )
+ABSTAIN = " If none of the documents holds it, say so."
 
 
+@dataclass(frozen=True, slots=True)
 class RaltFormat:
     """The answer, without a citation."""
 
-    prefix = ANSWER
-    cites = False
+    abstains: bool = False
+    prefix: str = ANSWER
+    cites: bool = False
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
         """Ask for the answer."""
-        return ask(SYSTEM, question, contents, self.prefix)
+        system = SYSTEM + ABSTAIN if self.abstains else SYSTEM
+        return ask(system, question, contents, self.prefix)
 
     def target(self, answer: str, gold: Sequence[int], contents: Sequence[str]) -> str:
         """The answer."""
@@ -31,4 +37,4 @@ class RaltFormat:
 
     def parse(self, reply: str, contents: Sequence[str]) -> CitedAnswer:
         """The whole reply; it cites nothing."""
-        return CitedAnswer(ordinals=(), answer=reply.strip())
+        return CitedAnswer(ordinals=(), answer=reply.strip(), is_abstaining=is_abstention(reply))

@@ -1,0 +1,45 @@
+"""What a generator says, by language, where none of its passages holds the answer."""
+
+from aloft.language import language_of
+
+NONE = "none"  # stands where passages would be named
+SENTENCES = {  # by ISO 639-1 code
+    "en": "The documents do not hold the answer.",
+    "ar": "لا تحتوي الوثائق على الإجابة.",
+    "de": "Die Dokumente enthalten die Antwort nicht.",
+    "el": "Τα έγγραφα δεν περιέχουν την απάντηση.",
+    "es": "Los documentos no contienen la respuesta.",
+    "fi": "Asiakirjat eivät sisällä vastausta.",
+    "fr": "Les documents ne contiennent pas la réponse.",
+    "hi": "दस्तावेज़ों में उत्तर नहीं है।",
+    "it": "I documenti non contengono la risposta.",
+    "ja": "文書に答えはありません。",
+    "ko": "문서에 답이 없습니다.",
+    "nl": "De documenten bevatten het antwoord niet.",
+    "no": "Dokumentene inneholder ikke svaret.",
+    "pl": "Dokumenty nie zawierają odpowiedzi.",
+    "pt": "Os documentos não contêm a resposta.",
+    "ro": "Documentele nu conțin răspunsul.",
+    "ru": "В документах нет ответа.",
+    "sw": "Nyaraka hazina jibu.",
+    "th": "เอกสารไม่มีคำตอบ",
+    "tr": "Belgelerde yanıt yok.",
+    "vi": "Các tài liệu không có câu trả lời.",
+    "zh": "文档中没有答案。",
+}
+_SAID = frozenset(sentence.casefold().rstrip(".。।") for sentence in SENTENCES.values())
+
+
+def abstain_in_language_of(text: str) -> str:
+    """The sentence in a text's language; English where there is none in it."""
+    return SENTENCES.get(language_of(text) or "en", SENTENCES["en"])
+
+
+def is_abstention(answer: str) -> bool:
+    """Whether an answer is one of the sentences."""
+    return answer.strip().casefold().rstrip(".。।") in _SAID
+
+
+def names_none(reply: str) -> bool:
+    """Whether a reply's first line says that no passage holds the answer."""
+    return reply.strip().split("\n")[0].strip(" .").casefold() == NONE
