@@ -322,10 +322,13 @@ class GeneratorTrainingConfig(_Settings):
     """LoRA on the citation format; defaults are ALoFTRAG's (its Appendix C).
 
     Attributes:
-        start: Folder of an adapter to go on with, which keeps its rank; None: a new one.
+        start: Folder of an adapter to go on with, which keeps its rank and kind; None: a new one.
+        trains: "lora"; "rslora", whose scale suits large ranks; or "dora", which learns lengths and
+            directions apart, slower, and closer to training all weights.
     """
 
     start: str | None = None
+    trains: Literal["lora", "rslora", "dora"] = "lora"
     r: int = Field(default=64, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
@@ -425,6 +428,12 @@ class RunConfig(_Settings):
                     f"the {part} is {name}, but vLLM runs language models alone. Set {part} to "
                     f"{plain_name(name)}."
                 )
+        generator = trained.get("generator", "")
+        if generator.startswith(VLLM) and self.generator_training.trains == "dora":
+            raise ValueError(
+                f"the generator is {generator}, but vLLM runs no DoRA adapters. Set "
+                'generator_training.trains to "lora" or "rslora".'
+            )
         return self
 
     @model_validator(mode="after")

@@ -301,6 +301,33 @@ def test_the_generator_learns_on_an_adapter_that_leaves_its_base_alone(folder: P
     assert [r.text for r in untuned.complete(prompts, max_new_tokens=64)] != replies
 
 
+@pytest.mark.parametrize("kind", ["rslora", "dora"])
+def test_other_adapters_learn_and_are_read_back(folder: Path, kind: str) -> None:
+    from safetensors.torch import load_file
+
+    from aloft.backends.transformers import TransformersLanguageModel
+    from aloft.models import Prompt
+    from aloft.training import train_generator
+
+    base, rows = str(folder / "language-model"), generator_rows()[1:]
+    config = GeneratorTrainingConfig(
+        trains=kind, r=16, num_train_epochs=60, learning_rate=1e-2,
+        max_length=4096, gradient_checkpointing=False,
+    )  # fmt: skip
+    done = train_generator(rows, base, folder / kind, config, seed=0)
+    assert done.losses[-1] < done.losses[0] / 10
+    has_lengths = any(
+        "magnitude" in name for name in load_file(folder / kind / "adapter_model.safetensors")
+    )
+    assert has_lengths == (kind == "dora")
+    saved = json.loads((folder / kind / "adapter_config.json").read_bytes())
+    assert (saved["use_rslora"], saved["use_dora"]) == (kind == "rslora", kind == "dora")
+    prompts = [Prompt(messages=row.prompt, prefix=FORM.prefix) for row in rows]
+    tuned = TransformersLanguageModel(base, folder / kind)
+    replies = [r.text for r in tuned.complete(prompts, max_new_tokens=64)]
+    assert replies == [row.completion.removeprefix(FORM.prefix) for row in rows]
+
+
 def test_the_generator_goes_on_with_an_adapter_of_its_own_rank(folder: Path) -> None:
     from safetensors.torch import load_file
 

@@ -99,6 +99,13 @@ def test_vllm_runs_language_models_alone(part: str) -> None:
         load_config("cpu", overrides={part: "vllm:x"})
 
 
+def test_vllm_is_not_asked_for_an_adapter_that_it_can_not_run() -> None:
+    settings = {"generator": "vllm:x", "generator_training": {"trains": "dora"}}
+    with pytest.raises(ConfigError, match="vLLM runs no DoRA adapters"):
+        load_config("cpu", overrides=settings)
+    assert load_config("cpu", overrides=settings | {"generator": "x"}).generator_model == "x"
+
+
 def test_weights_go_by_one_name_whatever_runs_them(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 77}')
     models = Models()

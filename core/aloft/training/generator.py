@@ -124,12 +124,15 @@ def train_generator(
 
 
 def _adapter(config: GeneratorTrainingConfig) -> LoraConfig:
+    """A new one, as in arXiv:2106.09685, arXiv:2312.03732 (rsLoRA) or arXiv:2402.09353 (DoRA)."""
     return LoraConfig(
         r=config.r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
+        use_rslora=config.trains == "rslora",
+        use_dora=config.trains == "dora",
     )
 
 
