@@ -101,6 +101,26 @@ def test_the_embedders_loss_is_the_contrastive_one_over_batch_and_hard_negatives
     assert done.losses == pytest.approx((expected,), abs=2e-3)
 
 
+@pytest.mark.parametrize("part", ["embedder", "reranker"])
+def test_texts_are_cut_in_training_alone(folder: Path, part: str) -> None:
+    from aloft.backends.sentence_transformers import load_cross_encoder, load_encoder
+    from aloft.training import train_embedder, train_reranker
+
+    short = {"num_train_epochs": 1, "max_seq_length": 16}
+    base = str(folder / "encoder")
+    if part == "embedder":
+        train_embedder(
+            embedder_rows(), base, folder / part, EmbedderTrainingConfig(**short), seed=0
+        )
+        before, after = load_encoder(Path(base)), load_encoder(folder / part)
+    else:
+        train_reranker(
+            reranker_rows(), base, folder / part, RerankerTrainingConfig(**short), seed=0
+        )
+        before, after = load_cross_encoder(Path(base)), load_cross_encoder(folder / part)
+    assert before.max_seq_length == after.max_seq_length > 16
+
+
 def test_the_embedder_learns_and_is_saved_whole(folder: Path) -> None:
     from safetensors.torch import load_file
 

@@ -84,7 +84,7 @@ class SentenceTransformersReranker:
         return np.asarray(scores, np.float32).reshape(len(pairs))
 
 
-def load_encoder(folder: Path, max_seq_length: int | None = None) -> SentenceTransformer:
+def load_encoder(folder: Path) -> SentenceTransformer:
     """A sentence-transformers model from a folder, from safetensors alone."""
     quiet_libraries()
     model = SentenceTransformer(
@@ -98,12 +98,10 @@ def load_encoder(folder: Path, max_seq_length: int | None = None) -> SentenceTra
         tokenizer = getattr(module, "tokenizer", None)
         if tokenizer is not None:
             tokenizer.split_special_tokens = True  # "[SEP]" in a document is text
-    if max_seq_length is not None:
-        model.max_seq_length = min(max_seq_length, model.max_seq_length or max_seq_length)
     return model
 
 
-def load_cross_encoder(folder: Path, max_seq_length: int | None = None) -> CrossEncoder:
+def load_cross_encoder(folder: Path) -> CrossEncoder:
     """A cross-encoder with one output; an encoder body gets a new head for it."""
     quiet_libraries()
     model: CrossEncoder = CrossEncoder(
@@ -115,6 +113,4 @@ def load_cross_encoder(folder: Path, max_seq_length: int | None = None) -> Cross
         model_kwargs={"use_safetensors": True, "dtype": torch.float32},
     )
     model.tokenizer.split_special_tokens = True
-    if max_seq_length is not None:
-        model.max_seq_length = min(max_seq_length, model.max_seq_length or max_seq_length)
     return model

@@ -55,7 +55,11 @@ def train_embedder(
     source = Path(resolve_model(model))
     at_once = AT_ONCE if best_device() == "cpu" else config.per_device_train_batch_size
     with shared.seeded(seed):
-        encoder = tuning.prepare(load_encoder(source, _longest(config)), config)
+        loaded = load_encoder(source)
+        own = loaded.max_seq_length
+        if not config.keeps_index:
+            tuning.cut_texts(loaded, config.max_seq_length)
+        encoder = tuning.prepare(loaded, config)
         shared.forgo_card(encoder)
         datasets = losses.datasets_for(rows, config)
         if not datasets:
@@ -85,6 +89,8 @@ def train_embedder(
 
     def save(path: Path) -> None:
         whole = tuning.finish(encoder, source, config)
+        if not config.keeps_index:
+            whole.max_seq_length = own
         shared.forgo_card(whole)
         whole.save(str(path), create_model_card=False, safe_serialization=True)
 
@@ -127,11 +133,6 @@ def _sampler(config: EmbedderTrainingConfig) -> BatchSamplers:
     """No text twice in a batch, where each stands against all of it."""
     is_apart = config.loss in ("contrastive", "guided") and not config.keeps_index
     return BatchSamplers.NO_DUPLICATES if is_apart else BatchSamplers.BATCH_SAMPLER
-
-
-def _longest(config: EmbedderTrainingConfig) -> int | None:
-    """Passages that are not embedded anew are as long as they ever were."""
-    return None if config.keeps_index else config.max_seq_length
 
 
 def _prompts(encoder: SentenceTransformer, datasets: dict[str, Dataset]) -> dict[str, Any]:

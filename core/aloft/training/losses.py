@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from aloft.backends.sentence_transformers import load_encoder
 from aloft.config import EmbedderTrainingConfig
 from aloft.records import EmbedderRow
+from aloft.training.tuning import cut_texts
 
 _SCALE = 20.0  # of cosines, before their softmax
 _MARGIN = 0.2  # of cosine distances, between a right and a wrong passage
@@ -98,7 +99,8 @@ def loss_for(
             encoder, scale=_SCALE, mini_batch_size=at_once
         )
     elif config.loss == "guided":
-        guide = load_encoder(source, config.max_seq_length)
+        guide = load_encoder(source)
+        cut_texts(guide, config.max_seq_length)
         loss = losses.CachedGISTEmbedLoss(
             encoder, guide, temperature=1 / _SCALE, mini_batch_size=at_once
         )

@@ -56,7 +56,9 @@ def train_reranker(
     disable_progress_bars()
     checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
     with shared.seeded(seed):
-        encoder = load_cross_encoder(Path(resolve_model(model)), config.max_seq_length)
+        encoder = load_cross_encoder(Path(resolve_model(model)))
+        own = encoder.max_seq_length
+        tuning.cut_texts(encoder, config.max_seq_length)
         if config.trains == "lora":
             tuning.add_updates(encoder, config.r)
         shared.forgo_card(encoder)
@@ -78,6 +80,7 @@ def train_reranker(
     def save(path: Path) -> None:
         if config.trains == "lora":
             tuning.merge_updates(encoder)
+        encoder.max_seq_length = own
         encoder.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
 
     done = shared.Trained(

@@ -77,6 +77,11 @@ def finish(
     )
 
 
+def cut_texts(model: SentenceTransformer | CrossEncoder, length: int) -> None:
+    """Read no more than so many tokens of a text: in training alone, which is dear."""
+    model.max_seq_length = min(length, model.max_seq_length or length)
+
+
 def merge_updates(model: SentenceTransformer | CrossEncoder) -> None:
     """Add low-rank updates to the weights that they are of, and take their layers out."""
     from peft.tuners.tuners_utils import BaseTunerLayer
