@@ -271,6 +271,7 @@ class EmbedderTrainingConfig(_Settings):
             "query_lora" and "query_adapter": the same for questions alone, or one linear map of
             their vectors: what is indexed stays, passages need not be embedded anew.
         r: Rank of low-rank updates.
+        max_seq_length: Tokens of a text that training reads; what is trained reads as many as ever.
     """
 
     loss: EmbedderLoss = "contrastive"
@@ -306,6 +307,7 @@ class RerankerTrainingConfig(_Settings):
             order of a question's passages, by what a swap costs in nDCG (LambdaLoss).
         trains: "all" weights; "lora": low-rank updates of all layers, merged before saving.
         r: Rank of low-rank updates.
+        max_seq_length: Tokens of a pair that training reads; what is trained reads as many as ever.
     """
 
     loss: Literal["binary", "listwise"] = "binary"

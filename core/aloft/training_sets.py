@@ -6,7 +6,8 @@ from types import MappingProxyType
 
 from aloft.config import TrainingSetsConfig
 from aloft.errors import DataError
-from aloft.prompts.abstention import abstain_in_language_of
+from aloft.language import language_of
+from aloft.prompts.abstention import abstain_in
 from aloft.prompts.citation import Format
 from aloft.prompts.formats import format_of
 from aloft.randomness import deal_places, rng_for
@@ -246,7 +247,7 @@ def generator_row(
     """
     contents = [passages[i].content for i in contexts]
     cited = [i for i, context in enumerate(contexts, start=1) if context in pair.passage_ids]
-    answer = pair.answer if cited else abstain_in_language_of(passages[pair.passage_id].text)
+    answer = pair.answer if cited else abstain_in(language_of(passages[pair.passage_id].text))
     target = form.target(answer, cited, contents)
     if not contents or target is None:
         return None

@@ -3,7 +3,8 @@
 import pytest
 
 from aloft.config import FormatName
-from aloft.prompts.abstention import SENTENCES, abstain_in_language_of
+from aloft.language import language_of
+from aloft.prompts.abstention import SENTENCES, abstain_in
 from aloft.prompts.citation import CitedAnswer, Quote
 from aloft.prompts.formats import format_of
 from aloft.prompts.languages import LANGUAGES
@@ -126,5 +127,5 @@ def test_only_who_may_abstain_is_told_so(name: FormatName) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_sentence_is_in_the_passages_language(language: str) -> None:
     passage = " ".join(text for _, text, _, _ in LANGUAGES[language].examples)
-    assert abstain_in_language_of(passage) == SENTENCES[language]
-    assert abstain_in_language_of("12 34") == SENTENCES["en"]
+    assert abstain_in(language_of(passage)) == SENTENCES[language]
+    assert abstain_in(None) == abstain_in("xx") == SENTENCES["en"]

@@ -1,7 +1,5 @@
 """What a generator says, by language, where none of its passages holds the answer."""
 
-from aloft.language import language_of
-
 NONE = "none"  # stands where passages would be named
 SENTENCES = {  # by ISO 639-1 code
     "en": "The documents do not hold the answer.",
@@ -30,9 +28,9 @@ SENTENCES = {  # by ISO 639-1 code
 _SAID = frozenset(sentence.casefold().rstrip(".。।") for sentence in SENTENCES.values())
 
 
-def abstain_in_language_of(text: str) -> str:
-    """The sentence in a text's language; English where there is none in it."""
-    return SENTENCES.get(language_of(text) or "en", SENTENCES["en"])
+def abstain_in(language: str | None) -> str:
+    """The sentence in a language, by its code; English where there is none in it."""
+    return SENTENCES.get(language or "en", SENTENCES["en"])
 
 
 def is_abstention(answer: str) -> bool:
