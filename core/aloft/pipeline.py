@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from aloft import __version__, filters, links, negatives, pairs, ratings
 from aloft.accounts import Spending, describe_teacher
 from aloft.backends.embedded import resolve_model
-from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
 from aloft.backends.search import rank_dense
 from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, check_config, plain_name
@@ -821,11 +820,9 @@ class Run(Work):
 
     def _reply_by(self, which: str, prompts: Sequence[Prompt]) -> list[str]:
         start = self.config.generator_training.start
-        before = Path(start) if start else None
-        adapter = self.folder.path / "generator" if which == "tuned" else before
-        weights = fingerprint_folder(adapter) if adapter else ""
+        adapter = self._model("generator", "tuned") if which == "tuned" else start
         name, doing = self.config.generator_model, f"answering ({which} generator)"
-        return self._reply(name, adapter, weights, prompts, doing)
+        return self._reply(name, Path(adapter) if adapter else None, prompts, doing)
 
     @cached_property
     def report(self) -> dict[str, Any]:

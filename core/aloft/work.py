@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloft.accounts import Meter, Spending, metered, total
+from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
 from aloft.config import RunConfig
 from aloft.errors import ModelError
@@ -169,10 +170,11 @@ class Work:
         return self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
 
     def _reply(
-        self, name: str, adapter: Path | None, weights: str, prompts: Sequence[Prompt], doing: str
+        self, name: str, adapter: Path | None, prompts: Sequence[Prompt], doing: str
     ) -> list[str]:
-        """What a model says, with an adapter whose weights are named or without."""
+        """What a model says, with an adapter or without."""
         base, limit = self.models.fingerprint(name), self.config.evaluation.max_new_tokens
+        weights = fingerprint_folder(adapter) if adapter else ""
 
         def reply(rows: Sequence[int]) -> list[str]:
             model = self.models.language_model(name, adapter)

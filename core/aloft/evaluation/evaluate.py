@@ -19,7 +19,7 @@ from aloft.evaluation.answers import ABSTENTION, GUESSING
 from aloft.evaluation.gate import OVER_GUESSING, Verdict, gate_metric, judge_part
 from aloft.evaluation.intervals import Comparison, compare
 from aloft.models import Floats, Prompt
-from aloft.prompts.citation import CitedAnswer
+from aloft.prompts.citation import CitedAnswer, Format
 from aloft.prompts.formats import format_of
 from aloft.randomness import deal_places, rng_for
 from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
@@ -101,6 +101,11 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         self._columns = {passage.id: i for i, passage in enumerate(self.passages)}
+
+    @property
+    def form(self) -> Format:
+        """What generators are asked for."""
+        return format_of(self.sets.format, abstains=self.sets.abstains)
 
     @property
     def deciding(self) -> str:
@@ -230,7 +235,6 @@ class Evaluator:
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
     ) -> dict[str, NDArray[np.float64]]:
         gold = self.gold(name)
-        form = format_of(self.sets.format, abstains=self.sets.abstains)
         measured = [
             answer_metrics.measure_answer(
                 reply,
@@ -245,21 +249,20 @@ class Evaluator:
         return {
             metric: np.array([one.get(metric, np.nan) for one in measured], float)
             for metric in answer_metrics.METRICS
-            if form.cites or metric not in answer_metrics.OF_CITATIONS
+            if self.form.cites or metric not in answer_metrics.OF_CITATIONS
         }
 
     def _replies(
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
     ) -> list[CitedAnswer]:
         """What a generator says to questions about passages, read."""
-        form = format_of(self.sets.format, abstains=self.sets.abstains)
         shown = [[self.passages[c].content for c in context] for context in contexts]
         prompts = [
-            form.render(self.questions[name][row].question, contents)
+            self.form.render(self.questions[name][row].question, contents)
             for row, contents in zip(rows, shown, strict=True)
         ]
         replies = self.reply(generator, prompts)
-        return [form.parse(reply, some) for reply, some in zip(replies, shown, strict=True)]
+        return [self.form.parse(reply, some) for reply, some in zip(replies, shown, strict=True)]
 
     def judge(
         self, part: Part, before: Mapping[str, Values], after: Mapping[str, Values]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aloft.models import Prompt
+from aloft.overlap import holds
 from aloft.prompts.abstention import NONE, names_none
 from aloft.prompts.citation import (
     REFERENCE,
@@ -72,9 +73,8 @@ class RaftFormat:
 
 def sentence_with(answer: str, text: str) -> str | None:
     """The first sentence of a text that holds the answer, letter case and white space aside."""
-    wanted = " ".join(answer.casefold().split()).strip(" .")
     sentences = (" ".join(part.split()) for part in _SENTENCE_END.split(text))
-    return next((one for one in sentences if wanted and wanted in one.casefold()), None)
+    return next((sentence for sentence in sentences if holds(sentence, answer)), None)
 
 
 def _located(given: Sequence[tuple[str, str]], contents: Sequence[str]) -> Iterator[Quote]:
