@@ -2,12 +2,16 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from aloft.terms import split_words
 
 # of 15,486 human questions in 16 languages 33 are such copies, 31 of them Japanese
 _COPIED_SHARE = 0.95
+# 35 of 25,381 human questions in 18 languages have such answers, 29 of them Thai
+_LEAKED_SHARE = 0.8
+_TELLING_WORDS = 8  # an answer of fewer may well be made of the question's
 _RUN = 4  # words
 _ENDS = ".!?。！？।؟…"  # a round may be told from the end of a sentence on
 _LOOP = re.compile(r"(.{6,400}?)\1{2,}", re.DOTALL)
@@ -50,8 +54,11 @@ def unlooped(text: str) -> str | None:
 
 
 def leaks(question: str, answer: str) -> bool:
-    """Whether the answer stands in the question, word for word."""
+    """Whether the question holds the answer, word for word, or a longer one but for a few words."""
     asked, wanted = split_words(question), split_words(answer)
+    if len(wanted) >= _TELLING_WORDS:
+        shared = Counter(asked) & Counter(wanted)
+        return shared.total() >= _LEAKED_SHARE * len(wanted)
     starts = range(len(asked) - len(wanted) + 1)
     return bool(wanted) and any(asked[i : i + len(wanted)] == wanted for i in starts)
 

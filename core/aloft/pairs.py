@@ -43,8 +43,8 @@ def generate_pairs(
 
     A reply that was cut, does not keep the form or copies a sentence for its question is never
     used. One that was cut is gone on with where it ended, and a question without an answer behind
-    the answer's heading, where the model can be made to; whatever still can not be used is asked
-    once more, with a reply drawn by a seed of the request's own instead of the greedy one. With
+    the answer's heading, where the model can be made to; whatever still can not be used is asked up
+    to twice more, with replies drawn by seeds of the request's own instead of the greedy one. With
     "examples" an answer that its focus span does not hold, or that the question holds already, is
     replaced by the span itself: small models ask better than they answer, and the span does hold
     the answer.
@@ -259,17 +259,19 @@ def _behind_what_it_wrote(request: _Request, last: _Attempt, _seed: int) -> Prom
     return replace(last.prompt, prefix=request.prompt.prefix + start, pattern="")
 
 
-def _by_a_seed(request: _Request, _last: _Attempt, seed: int) -> Prompt:
+def _by_a_seed(request: _Request, last: _Attempt, seed: int) -> Prompt:
     # the prompt itself tells two requests about a passage apart, whatever batch they are in
     asked = request.prompt.messages[-1].content
-    rng = rng_for(seed, "second try", request.passage.id, asked)
+    which = "second try" if last.prompt.seed is None else "third try"
+    rng = rng_for(seed, which, request.passage.id, asked)
     return replace(request.prompt, seed=rng.getrandbits(31))
 
 
 # scripts that a tokenizer cuts small take several times the tokens of English: the few replies that
 # a limit cuts are gone on with, instead of a limit for all that is the longest's
 _FURTHER: tuple[_Round, ...] = (_behind_what_it_wrote,) * 3
-_MENDED: tuple[_Round, ...] = (_plainly, *_FURTHER, _by_a_seed, *_FURTHER)
+_AGAIN: tuple[_Round, ...] = (_by_a_seed, *_FURTHER)
+_MENDED: tuple[_Round, ...] = (_plainly, *_FURTHER, *_AGAIN, *_AGAIN)
 _FORMS = {
     "paper": _Form(prompts.parse_headings, (), is_mended=False),
     "instruct": _Form(prompts.parse_headings, prompts.STOP_INSTRUCT, is_mended=True),

@@ -76,6 +76,9 @@ DUPLICATE = "near duplicate of another question"
         ("What are berths, eleven of them?", "eleven berths", False),  # not word for word
         ("Which berth is the eleventh?", "eleven", False),  # not a whole word
         ("How many?", "eleven", False),
+        # eight of nine words, and seven
+        ("Is the port of two lakes, of Ull, deep?", "The port of two lakes of Ull is small.", True),
+        ("Is the port of two lakes deep, Ulla?", "The port of two lakes of Ull is small.", False),
         ("港口有十一个泊位吗?", "十一个泊位", True),  # no spaces between words
         ("港口有几个泊位?", "十一个泊位", False),
     ],

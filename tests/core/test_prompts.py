@@ -137,6 +137,10 @@ def test_examples_stand_before_the_focus_without_a_chat(language: str, shown_in:
         (" How many?", None),
         (" How many? Answer: 11", ("How many?", "11")),  # small models forget the line's end
         (" How many berths Answer: 11", None),
+        (" How many?\nAnsver: 11", ("How many?", "11")),  # a label is known by three letters
+        (" कितने बर्थ?\nउत्: ग्यारह", ("कितने बर्थ?", "ग्यारह")),
+        (" How many? Ansver: 11", None),
+        (" How many?\nBerths: 11", None),
         (" 有几个泊位？答案：十一", ("有几个泊位？", "十一")),
         (" Wie viele?\nAntwort: elf", ("Wie viele?", "elf")),
         ("\nAnswer: 11", None),

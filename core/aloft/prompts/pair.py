@@ -62,11 +62,12 @@ EXAMPLE_QUESTIONS = frozenset(
 ANSWER_HEADING = "\n\n### Answer\n"
 STOP_INSTRUCT = ("### Question",)  # a second pair is not asked for
 STOP_EXAMPLES = ("\n\n", *(f"\n{label}:" for label in LANGUAGES["en"].labels[:3]))
-# small models put the answer's label behind the question's end, and the colon of their script
+_LABELS = sorted({language.labels[3] for language in LANGUAGES.values()})
+_LABEL, _LABEL_CUT = ("|".join(re.escape(label[:end]) for label in _LABELS) for end in (None, 3))
+# small models put the answer's label behind the question's end, and the colon of their script; on a
+# line of its own they misspell what follows its first three letters
 _ANSWER_LABEL = re.compile(
-    r"(?:\n\s*|(?<=[?？؟.。।!])\s*)(?:"
-    + "|".join(sorted({re.escape(language.labels[3]) for language in LANGUAGES.values()}))
-    + r")\s*[:：]"
+    rf"(?:\n\s*(?:{_LABEL_CUT})[^\s:：]{{0,12}}|(?:\n\s*|(?<=[?？؟.。।!])\s*)(?:{_LABEL}))\s*[:：]"
 )
 
 
