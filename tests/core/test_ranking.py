@@ -96,6 +96,18 @@ def test_texts_without_a_word_can_be_indexed() -> None:
     assert LexicalIndex(["...", ""]).rank(["port"], depth=1).scores.tolist() == [[0]]
 
 
+def test_words_that_stand_together_beat_the_same_words_apart() -> None:
+    filler = ["abc"] * 200  # of three terms, as "fee" is; "dock" is of four: 607, in four windows
+    apart, together = ["dock", *filler, "fee"], [*filler, "dock", "fee"]
+    found = LexicalIndex([" ".join(apart), " ".join(together)]).rank(["dock fee"], depth=2)
+    assert found.columns.tolist() == [[1, 0]]
+    whole = 7 * log(1 + 0.5 / 2.5) / 2.2  # both passages hold all seven terms
+    last = log(1 + 6.5 / 2.5) / (1 + 1.2 * (0.25 + 0.75 * 151 / 151.75))  # two windows of eight do
+    first = log(1 + 6.5 / 2.5) / (1 + 1.2 * (0.25 + 0.75 * 152 / 151.75))
+    expected = [0.7 * whole + 0.3 * 7 * last, 0.7 * whole + 0.3 * 4 * first]
+    assert found.scores[0].tolist() == pytest.approx(expected)
+
+
 # Stretched to 0 to 1: passages 5, 6, 7 get 1, 0.5, 0 and passages 6, 8, 5 get 1, 0.25, 0.
 FIRST = ranking([5, 6, 7], [9, 8, 7])
 SECOND = ranking([6, 8, 5], [0.5, 0.2, 0.1])
