@@ -17,6 +17,7 @@ from typing import Any
 
 from uplift import read_lines, tell
 
+from aloft.backends.search import DenseIndex
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 from aloft.config import NegativesConfig
 from aloft.negatives import mine_negatives
@@ -93,7 +94,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         asked = pairs if is_told else untold
         config = NegativesConfig.model_validate(settings)
         rows[variant] = count(
-            list(mine_negatives(asked, passages, queries, vectors, config)), holders
+            list(mine_negatives(asked, passages, queries, DenseIndex(vectors), config)), holders
         )
         print(f"  {name} {variant:<36} {rows[variant]}", file=sys.stderr)
     several = sum(map(bool, holders))

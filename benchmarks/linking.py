@@ -19,7 +19,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from uplift import read_lines, tell
 
-from aloft.backends.search import rank_dense
+from aloft.backends.search import DenseIndex
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 from aloft.config import LinksConfig
 from aloft.links import DEPTH, link_log
@@ -56,7 +56,7 @@ def measure(source: Path, embedder: SentenceTransformersEmbedder) -> dict[str, L
     gold = [{place[i] for i in (row["doc_id"], *row.get("also_ok", []))} for row in rows]
     queries = embedder.encode_queries(list(once))
     vectors = embedder.encode_passages([passage.content for passage in passages])
-    dense = rank_dense(queries, vectors, DEPTH)
+    dense = DenseIndex(vectors).rank(queries, DEPTH)
     has_articles = len(documents) < len(passages)
     column = {passage.id: i for i, passage in enumerate(passages)}
 
@@ -88,7 +88,7 @@ def measure(source: Path, embedder: SentenceTransformersEmbedder) -> dict[str, L
             [LogEntry(question=rows[i]["question"]) for i in asked],
             [passages[i] for i in kept],
             places,
-            rank_dense(queries[asked], vectors[kept], DEPTH),
+            DenseIndex(vectors[kept]).rank(queries[asked], DEPTH),
             ALL,
         )
         told["unanswered"] += [(one.confidence, False) for one in found if is_linked(one)]

@@ -119,6 +119,7 @@ def packed(rows: Iterable[list[int]], count: int) -> Found:
 
 def by_aloft(folder: Path, right: Sequence[int]) -> Callable[[], Found]:
     import aloft.backends.device  # noqa: F401 - torch, which the others import before they start
+    from aloft.backends.search import DenseIndex
     from aloft.config import NegativesConfig
     from aloft.negatives import mine_negatives
     from aloft.records import Passage, QAPair
@@ -134,7 +135,7 @@ def by_aloft(folder: Path, right: Sequence[int]) -> Callable[[], Found]:
 
     def mine() -> Found:
         vectors = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in NAMES]
-        mined = mine_negatives(pairs, passages, vectors[1], vectors[0], config)
+        mined = mine_negatives(pairs, passages, vectors[1], DenseIndex(vectors[0]), config)
         return packed(([rows[i] for i in one.passage_ids] for one in mined), len(pairs))
 
     return mine

@@ -59,12 +59,15 @@ class PassagesConfig(_Settings):
     Attributes:
         max_tokens: Longest passage, in tokens of the embedder's tokenizer. ALoFTRAG's texts are
             already cut; 200 tokens with a title fit the 256 that small encoders read.
+        window_tokens: Longest stretch of a passage that is embedded as one; what counts of a
+            passage is its best. None: as long as the embedder reads.
         min_characters: A shorter passage holds nothing to ask about and is dropped.
         near_duplicate_similarity: Jaccard similarity of word 5-shingles from which a passage counts
             as a copy of an earlier one; MinHash finds the candidates.
     """
 
     max_tokens: int = Field(default=200, ge=16)
+    window_tokens: int | None = Field(default=None, ge=16)
     min_characters: int = Field(default=40, ge=0)
     near_duplicate_similarity: float = Field(default=0.9, gt=0, le=1)
 

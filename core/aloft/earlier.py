@@ -23,11 +23,10 @@ from aloft.randomness import rng_for
 from aloft.records import LabelledQuestion, Passage, QAPair, content_id
 from aloft.stack import CARRIED, link, read_contract
 from aloft.storage import RunFolder, write_folder, write_text
-from aloft.work import vectors_recipe
 
 _STATE = "state.json"
 _REPLIES = ("ratings", "pairs", "pair_ratings", "readings")  # journals that a new corpus shares
-_VECTORS = "passages.npy"
+_VECTORS, _TEXTS = "passages.npy", "passages.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,17 +109,17 @@ def read_earlier(config: RunConfig, folder: RunFolder) -> Earlier:
 def known_vectors(
     config: RunConfig, folder: RunFolder, model: str, texts: Sequence[str]
 ) -> tuple[Floats, NDArray[np.intp]] | None:
-    """Vectors of an earlier run's passages and, per text, the row that is its own or -1.
+    """Vectors of an earlier run's windows and, per text, the row that is its own or -1.
 
     None where they are another model's, or none were kept.
     """
     carried = folder.path / CARRIED
     if config.earlier is None or model != config.embedder or not (carried / _VECTORS).exists():
         return None
-    old = folder.read_records(f"{CARRIED}/passages.jsonl", Passage)
-    rows = {passage.content: row for row, passage in enumerate(old)}
+    known = json.loads((carried / _TEXTS).read_bytes())["texts"]
+    rows = {text: row for row, text in enumerate(known)}
     vectors: Floats = np.load(carried / _VECTORS, mmap_mode="r", allow_pickle=False)
-    return vectors, np.array([rows.get(text, -1) for text in texts])
+    return vectors, np.array([rows.get(content_id(text), -1) for text in texts])
 
 
 def _carry(source: Path, target: Path) -> None:
@@ -141,14 +140,12 @@ def _carry(source: Path, target: Path) -> None:
     values = {name: sorted(ids) for name, ids in asdict(state).items()}
     (target / _STATE).write_text(json.dumps(values), encoding="utf-8")
     shutil.copytree(source / "models", target / "models", copy_function=link)
-    link(source / "passages.jsonl", target / "passages.jsonl")
     embedder = Path(resolve_model(read_contract(source / "models").embedder))
-    recipe = vectors_recipe(
-        "passages", fingerprint_folder(embedder), [passage.content for passage in passages]
-    )
-    vectors = source / "work" / f"passages-{recipe}.npy"
-    if vectors.exists():
-        link(vectors, target / _VECTORS)
+    weights = fingerprint_folder(embedder)
+    for facts in (source / "work").glob("passages-*.json"):
+        if json.loads(facts.read_bytes())["model"] == weights:
+            link(facts, target / _TEXTS)
+            link(facts.with_suffix(".npy"), target / _VECTORS)
 
 
 def _copy_replies(source: Path, target: Path) -> None:

@@ -332,7 +332,7 @@ def _disk(run: Run, parts: Sequence[Part]) -> float:
         return float(held)
     weights = [weight_of(part, run.config) for part in parts]
     embedder = run.models.embedder(run.config.embedder)
-    vectors = 2 * len(run.passages) * embedder.encode_passages(["a"]).nbytes
+    vectors = 2 * len(run.windows.texts) * embedder.encode_passages(["a"]).nbytes
     return float(held + vectors + sum(weights) + 2 * _CHECKPOINT * max(weights))
 
 

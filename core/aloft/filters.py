@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.backends.search import rank_dense
+from aloft.backends.search import DenseIndex
 from aloft.config import Filter, FiltersConfig
 from aloft.language import can_be_in, language_of
 from aloft.models import Floats, Reader
@@ -35,14 +35,14 @@ class Evidence:
         pairs: As written.
         queries: Vectors of the questions; (pairs, dimensions), rows of length one.
         passages: The whole corpus.
-        vectors: Vectors of the passages; (passages, dimensions), rows of length one.
+        index: Vectors of the passages.
         read: Asks the teacher how likely replies are; only filters that need it call it.
     """
 
     pairs: Sequence[QAPair]
     queries: Floats
     passages: Sequence[Passage]
-    vectors: Floats
+    index: DenseIndex
     read: Reader
 
     @property
@@ -134,7 +134,7 @@ def finds_its_passage(evidence: Evidence, config: FiltersConfig) -> Stays:
     depth = config.round_trip_depth
     index = LexicalIndex([passage.content for passage in evidence.passages])
     lexical = index.rank([pair.question for pair in evidence.pairs], depth)
-    dense = rank_dense(evidence.queries, evidence.vectors, depth)
+    dense = evidence.index.rank(evidence.queries, depth)
     shares_words = np.where(lexical.scores > 0, lexical.columns, -1)
     found = np.concatenate([shares_words, dense.columns], axis=1)
     stays = zip(evidence.golds, found.tolist(), strict=True)

@@ -118,6 +118,15 @@ class Embedder(Protocol):
         """Names the weights: another string means other vectors."""
         ...
 
+    @property
+    def reads(self) -> int | None:
+        """Tokens of a passage that it reads; None: all there are."""
+        ...
+
+    def locate_tokens(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Per text the character span of each of its tokens."""
+        ...
+
     def encode_queries(self, texts: Sequence[str]) -> Floats:
         """Vectors of questions; (texts, dimensions), each row of length one."""
         ...

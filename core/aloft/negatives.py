@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from aloft.backends.search import rank_blocks, read_rows
+from aloft.backends.search import DenseIndex, read_rows
 from aloft.config import NegativesConfig
 from aloft.errors import DataError
 from aloft.models import Floats, Reader, Scorer
@@ -44,7 +44,7 @@ def mine_negatives(
     pairs: Sequence[QAPair],
     passages: Sequence[Passage],
     query_vectors: Floats,
-    passage_vectors: Floats,
+    index: DenseIndex,
     config: NegativesConfig,
     judges: Judges = Judges(),
 ) -> Iterator[Negatives]:
@@ -52,10 +52,9 @@ def mine_negatives(
 
     Args:
         pairs: The questions, one per row of `query_vectors`.
-        passages: The whole corpus, one per row of `passage_vectors`: what is never asked about
-            is met at retrieval all the same.
+        passages: The whole corpus: what is never asked about is met at retrieval all the same.
         query_vectors: (pairs, dimensions), rows of length one.
-        passage_vectors: (passages, dimensions), rows of length one.
+        index: Vectors of the corpus.
         config: How many to keep, how deep to look, and by which guards.
         judges: Whom guards ask.
 
@@ -70,15 +69,15 @@ def mine_negatives(
     Source: step 4 of ALoFTRAG (arXiv:2501.11929); the margin is TopK-PercPos in NV-Retriever
     (arXiv:2407.15831).
     """
-    if (len(pairs), len(passages)) != (len(query_vectors), len(passage_vectors)):
+    if (len(pairs), len(passages)) != (len(query_vectors), len(index)):
         raise DataError(
             f"{len(pairs)} pairs and {len(passages)} passages, but {len(query_vectors)} and "
-            f"{len(passage_vectors)} vectors."
+            f"{len(index)} vectors."
         )
     for guard, asked in (("reranker", judges.score), ("reading", judges.read)):
         if guard in config.guards and asked is None:
             raise DataError(f'Nobody is given for the guard "{guard}" to ask. Leave it out.')
-    miner = _Miner(passages, passage_vectors, config, judges)
+    miner = _Miner(passages, index, config, judges)
     needed = (passage_id for pair in pairs for passage_id in pair.passage_ids)
     missing = next((one for one in needed if one not in miner.columns), None)
     if missing is not None:
@@ -92,13 +91,13 @@ class _Miner:
     def __init__(
         self,
         passages: Sequence[Passage],
-        vectors: Floats,
+        index: DenseIndex,
         config: NegativesConfig,
         judges: Judges,
     ) -> None:
         self.columns = {passage.id: column for column, passage in enumerate(passages)}
         self._passages = passages
-        self._vectors = vectors
+        self._index = index
         self._config = config
         self._score = judges.score if "reranker" in config.guards else None
         self._read = judges.read if "reading" in config.guards else None
@@ -114,7 +113,7 @@ class _Miner:
         most = max((len(pair.passage_ids) for pair in pairs), default=1)
         depth = self._config.depth + most
         start = 0
-        for dense in rank_blocks(queries, self._vectors, depth):
+        for dense in self._index.rank_blocks(queries, depth):
             some = pairs[start : start + len(dense.columns)]
             asked = read_rows(queries, start, start + len(some))
             start += len(some)
@@ -129,7 +128,7 @@ class _Miner:
         fused = lexical if self._config.retriever == "bm25" else fuse(dense, lexical, depth)
         columns = fused.columns
         rows = zip(columns, queries, strict=True)
-        scores = np.array([self._vectors[some] @ query for some, query in rows], np.float32)
+        scores = np.array([self._index.score(query, some) for some, query in rows], np.float32)
         return Ranking(columns=columns, scores=scores.reshape(columns.shape))
 
     def _mine_block(
@@ -152,7 +151,7 @@ class _Miner:
     ) -> Negatives:
         """Candidates from the best down, until there are enough negatives."""
         own = [self.columns[passage_id] for passage_id in pair.passage_ids]
-        positive = float((self._vectors[own] @ query).min())
+        positive = float(self._index.score(query, own).min())
         asks_models = self._score is not None or self._read is not None
         wanted = self._config.count * (_SPARE if asks_models else 1)
         answer = fold(pair.answer).strip(" .")

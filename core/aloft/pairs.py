@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 from semantic_text_splitter import TextSplitter
 
-from aloft.backends.search import rank_dense
+from aloft.backends.search import DenseIndex
 from aloft.config import Kind, PairsConfig
 from aloft.language import language_of
-from aloft.models import Floats, LanguageModel, Prompt, Reply
+from aloft.models import LanguageModel, Prompt, Reply
 from aloft.overlap import copies, fold, holds, leaks, unlooped
 from aloft.prompts import pair as prompts
 from aloft.prompts.languages import LANGUAGES, code_of
@@ -132,7 +132,7 @@ def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
 def choose_partners(
     asked: Sequence[Passage],
     passages: Sequence[Passage],
-    vectors: Floats,
+    index: DenseIndex,
     *,
     seed: int,
 ) -> dict[str, Passage]:
@@ -141,7 +141,7 @@ def choose_partners(
     Args:
         asked: Passages that are asked about.
         passages: The whole corpus.
-        vectors: Vectors of the corpus; (passages, dimensions), rows of length one.
+        index: Vectors of the corpus.
         seed: The run's seed.
 
     Returns:
@@ -149,7 +149,7 @@ def choose_partners(
     """
     row_of = {passage.id: row for row, passage in enumerate(passages)}
     rows = [row_of[passage.id] for passage in asked]
-    nearest = rank_dense(vectors[rows], vectors, _PARTNERS + 1).columns.tolist()
+    nearest = index.rank(index.first_windows(rows), _PARTNERS + 1).columns.tolist()
     partners = {}
     for passage, row, columns in zip(asked, rows, nearest, strict=True):
         others = [column for column in columns if column != row][:_PARTNERS]

@@ -22,7 +22,7 @@ from aloft import __version__, filters, links, negatives, pairs, ratings
 from aloft.accounts import Spending, describe_teacher
 from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
-from aloft.backends.search import rank_dense
+from aloft.backends.search import DenseIndex
 from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.documents import group_documents, read_documents
 from aloft.earlier import Earlier, known_vectors, read_earlier, take_over
@@ -57,11 +57,13 @@ from aloft.records import (
 from aloft.stack import CARRIED, Answer, Retriever, ask, read_contract, write_stack
 from aloft.storage import RunFolder, recipe_of, split_rejections, write_text
 from aloft.training_sets import (
+    Corpus,
     build_training_sets,
     label_held_out,
     select_linked,
     split_pairs,
 )
+from aloft.windows import Windows, cut_windows
 from aloft.work import Work
 
 logger = logging.getLogger(__name__)
@@ -466,7 +468,7 @@ class Run(Work):
             return {}
         seed = self.config.seed
         asked = pairs.select_passages(self.passages, self.config.pairs, seed=seed)
-        return pairs.choose_partners(asked, self.passages, self._passage_vectors, seed=seed)
+        return pairs.choose_partners(asked, self.passages, self._index, seed=seed)
 
     # ---- which of it is kept
 
@@ -483,7 +485,7 @@ class Run(Work):
             pairs=self.pairs,
             queries=self._question_vectors,
             passages=self.passages,
-            vectors=self._passage_vectors,
+            index=self._index,
             read=self._read,
         )
         kept, dropped = filters.filter_pairs(evidence, config)
@@ -502,10 +504,19 @@ class Run(Work):
         questions = [pair.question for pair in self.pairs]
         return self._encode(self.config.embedder, "queries", questions)
 
+    @cached_property
+    def windows(self) -> Windows:
+        """What of the passages is embedded."""
+        embedder = self.models.embedder(self.config.embedder)
+        return cut_windows(self.passages, embedder, self.config.passages.window_tokens)
+
     @property
-    def _passage_vectors(self) -> Floats:
-        contents = [passage.content for passage in self.passages]
-        return self._encode(self.config.embedder, "passages", contents)
+    def _index(self) -> DenseIndex:
+        return self._index_of(self.config.embedder)
+
+    def _index_of(self, model: str) -> DenseIndex:
+        vectors = self._encode(self._indexer(model), "passages", self.windows.texts)
+        return DenseIndex(vectors, self.windows.starts)
 
     # ---- the user's log
 
@@ -537,11 +548,8 @@ class Run(Work):
         started = time.monotonic()
         entries = self.folder.read_records("log.jsonl", LogEntry)
         rejections = self.folder.read_records("rejections/passages.jsonl", Rejection)
-        dense = rank_dense(
-            self._encode(name, "queries", [entry.question for entry in entries]),
-            self._passage_vectors,
-            links.DEPTH,
-        )
+        queries = self._encode(name, "queries", [entry.question for entry in entries])
+        dense = self._index.rank(queries, links.DEPTH)
         places = Places(self.documents, self.passages, rejections)
         outcomes = links.link_log(entries, self.passages, places, dense, config)
         kept, dropped = split_rejections(outcomes, LinkedQuestion)
@@ -565,19 +573,17 @@ class Run(Work):
         queries = [self._question_vectors[[row_of[pair.id] for pair in self.filtered]]]
         if logged:
             queries.append(self._encode(name, "queries", [pair.question for pair in logged]))
-        mined = self._mine(
-            [*self.filtered, *logged], np.concatenate(queries), self._passage_vectors
-        )
+        mined = self._mine([*self.filtered, *logged], np.concatenate(queries), self._index)
         self._finish("negatives", recipe, "negatives.jsonl", mined, [], started)
         return mined
 
-    def _mine(self, asked: Sequence[QAPair], queries: Floats, passages: Floats) -> list[Negatives]:
+    def _mine(self, asked: Sequence[QAPair], queries: Floats, index: DenseIndex) -> list[Negatives]:
         mined = []
         for one in negatives.mine_negatives(
             asked,
             self.passages,
             queries,
-            passages,
+            index,
             self.config.negatives,
             negatives.Judges(score=lambda texts: self._score_by("base", texts), read=self._read),
         ):
@@ -642,7 +648,10 @@ class Run(Work):
     ) -> dict[str, int]:
         """Lay out parts' rows in a folder; returns how many there are of each."""
         config, seed = self.config.training_sets, self.config.seed
-        built = build_training_sets(train, held_out, self.passages_by_id, mined, config, seed=seed)
+        corpus = Corpus(
+            passages=self.passages_by_id, windows=self.windows.by_passage(self.passages)
+        )
+        built = build_training_sets(train, held_out, corpus, mined, config, seed=seed)
         for part in parts:
             self.folder.write_records(f"{folder}/{part}.jsonl", getattr(built, part))
         return {part: len(getattr(built, part)) for part in parts}
@@ -658,10 +667,8 @@ class Run(Work):
             sets = self.training_sets
             asked = list({pair.id: pair for pair in sets["train"]}.values())
             model = str(self.folder.path / embedder.path)
-            contents = [passage.content for passage in self.passages]
-            vectors = self._encode(self._indexer(model), "passages", contents)
             queries = self._encode(model, "queries", [pair.question for pair in asked])
-            mined = self._mine(asked, queries, vectors)
+            mined = self._mine(asked, queries, self._index_of(model))
             known = {record.pair_id: record for record in mined}
             rows = self._build_sets("remined", PARTS[1:], sets["train"], sets["held_out"], known)
             self._finish(
@@ -797,7 +804,10 @@ class Run(Work):
             config=self.config.evaluation,
             sets=self.config.training_sets,
             seed=self.config.seed,
-            encode=self._encode_by,
+            encode=lambda which, texts: self._encode(
+                self._model("embedder", which), "queries", texts
+            ),
+            index=lambda which: self._index_of(self._model("embedder", which)),
             score=self._score_by,
             reply=self._reply_by,
         )
@@ -806,10 +816,6 @@ class Run(Work):
         if which == "tuned":
             return str(self.folder.path / self.artifacts[part].path)
         return self.config.embedder if part == "embedder" else str(self.config.reranker)
-
-    def _encode_by(self, which: str, kind: str, texts: Sequence[str]) -> Floats:
-        model = self._model("embedder", which)
-        return self._encode(self._indexer(model) if kind == "passages" else model, kind, texts)
 
     def _indexer(self, model: str) -> str:
         """The model that passages are embedded by: of a kept index it is the untuned one."""
@@ -872,7 +878,7 @@ class Run(Work):
             return None
         texts, seconds = self._encoded["passages"]
         keeps = self.config.embedder_training.keeps_index
-        return {"passages": texts, "seconds": seconds, "is_kept": keeps}
+        return {"texts": texts, "seconds": seconds, "is_kept": keeps}
 
     def _went_on(self) -> dict[str, Any] | None:
         """How much is new since the run that this one goes on from."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from aloft import filters
 from aloft.accounts import Spending, total
+from aloft.backends.search import DenseIndex
 from aloft.config import Part
 from aloft.models import Progress, Prompt
 from aloft.pipeline import Run
@@ -31,6 +32,7 @@ from aloft.records import (
     from_json,
 )
 from aloft.storage import recipe_of
+from aloft.windows import cut_windows
 
 _SUBJECTS = 8  # asked about, of each stage of the teacher's
 _ENCODED = 64
@@ -145,7 +147,7 @@ class Sample(Run):
             pairs=some,
             queries=np.empty((len(some), 0), np.float32),  # these filters look at no vectors
             passages=self.passages,
-            vectors=np.empty((len(self.passages), 0), np.float32),
+            index=DenseIndex(np.empty((len(self.passages), 0), np.float32)),
             read=self._read,
         )
         kept, _ = filters.filter_pairs(
@@ -172,12 +174,13 @@ class Sample(Run):
 
     def time_encoding(self) -> Pace:
         """Embed a few passages with the embedder as it is."""
-        some = [passage.content for passage in self._some(_ENCODED)]
         started = time.monotonic()
         embedder = self.models.embedder(self.config.embedder)
-        embedder.encode_passages(some[:_WARMING])
+        some = self._some(_ENCODED)
+        texts = cut_windows(some, embedder, self.config.passages.window_tokens).texts
+        embedder.encode_passages(texts[:_WARMING])
         begun = time.monotonic()
-        embedder.encode_passages(some)
+        embedder.encode_passages(texts)
         took = time.monotonic() - begun
         return Pace(amount=len(some), unit="passages", seconds=took, startup=begun - started)
 

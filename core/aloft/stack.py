@@ -10,15 +10,16 @@ from threading import RLock
 from typing import Any, Self
 
 from aloft.backends.loading import Models
-from aloft.backends.search import rank_dense
+from aloft.backends.search import DenseIndex
 from aloft.config import PARTS, FormatName, RunConfig
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Stack
 from aloft.prompts.citation import Quote
 from aloft.prompts.formats import format_of
 from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
-from aloft.records import Passage, content_id
-from aloft.storage import RunFolder, recipe_of, write_folder
+from aloft.records import Passage
+from aloft.storage import RunFolder, vectors_recipe, write_folder
+from aloft.windows import cut_windows
 
 _DEPTH = 100
 _FILE = "aloft.json"
@@ -38,6 +39,7 @@ class Contract:
         contexts: Passages in a prompt.
         rerank_depth: Passages that the reranker reorders.
         max_new_tokens: Longest answer.
+        window_tokens: Longest stretch of a passage that is embedded as one.
     """
 
     embedder: str
@@ -51,6 +53,7 @@ class Contract:
     max_new_tokens: int
     format: FormatName = "aloftrag"
     abstains: bool = False
+    window_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +103,7 @@ def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
         max_new_tokens=config.evaluation.max_new_tokens,
         format=config.training_sets.format,
         abstains=config.training_sets.abstains,
+        window_tokens=config.passages.window_tokens,
     )
 
     def write(folder: Path) -> None:
@@ -175,7 +179,7 @@ class Retriever:
         self._models = models or Models()
         self._cache = cache
         self._contents = [passage.content for passage in self.passages]
-        self._vectors: Any = None
+        self._dense: DenseIndex | None = None
         self._lexical: LexicalIndex | None = None
         self._reranker: Any = None
         self._lock = RLock()
@@ -215,7 +219,7 @@ class Retriever:
 
     def _rank(self, questions: Sequence[str]) -> Ranking:
         queries = self._models.embedder(self.contract.embedder).encode_queries(list(questions))
-        dense = rank_dense(queries, self._embedded(), _DEPTH)
+        dense = self._embedded().rank(queries, _DEPTH)
         if self.contract.retriever == "dense":
             return dense
         if self._lexical is None:
@@ -223,19 +227,18 @@ class Retriever:
         lexical = self._lexical.rank(list(questions), _DEPTH)
         return fuse(dense, lexical, _DEPTH, self.contract.dense_weight)
 
-    def _embedded(self) -> Any:
-        if self._vectors is None:
+    def _embedded(self) -> DenseIndex:
+        if self._dense is None:
             embedder = self._models.embedder(self.contract.embedder)
+            windows = cut_windows(self.passages, embedder, self.contract.window_tokens)
 
             def encode() -> Any:
-                return embedder.encode_passages(self._contents)
+                return embedder.encode_passages(windows.texts)
 
-            recipe = recipe_of(
-                "vectors", "passages", embedder.fingerprint, content_id(*self._contents)
-            )
+            recipe = vectors_recipe("passages", embedder.fingerprint, windows.texts)
             kept = self._cache.vectors("passages", recipe, encode) if self._cache else encode()
-            self._vectors = kept
-        return self._vectors
+            self._dense = DenseIndex(kept, windows.starts)
+        return self._dense
 
     def _load_reranker(self) -> Any:
         if self._reranker is None and self.contract.reranker is not None:

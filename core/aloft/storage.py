@@ -44,6 +44,11 @@ def recipe_of(*parts: Any) -> str:
     return content_id(*(_canonical(part) for part in parts))
 
 
+def vectors_recipe(kind: str, fingerprint: str, texts: Sequence[str]) -> str:
+    """Names the vectors that a model gives texts."""
+    return recipe_of("vectors", kind, fingerprint, content_id(*texts))
+
+
 def _canonical(part: Any) -> str:
     if hasattr(part, "model_dump"):
         part = part.model_dump(mode="json")

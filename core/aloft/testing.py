@@ -70,6 +70,11 @@ class HashingEmbedder:
     """Bags of hashed words as vectors: texts that share words are alike, on every machine."""
 
     fingerprint = "hashing"
+    reads: int | None = None
+
+    def locate_tokens(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """The span of each word."""
+        return [[word.span() for word in re.finditer(r"\w+", text)] for text in texts]
 
     def encode_queries(self, texts: Sequence[str]) -> Floats:
         """Vectors of questions; (texts, 256), rows of length one."""

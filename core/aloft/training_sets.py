@@ -1,7 +1,7 @@
 """Turns pairs and hard negatives into rows for each part, apart from held-out questions."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from aloft.config import TrainingSetsConfig
@@ -23,6 +23,25 @@ from aloft.records import (
     RerankerRow,
     fold_question,
 )
+from aloft.windows import choose_window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """What rows are made of.
+
+    Attributes:
+        passages: By id.
+        windows: By id the windows of those that are not embedded whole.
+    """
+
+    passages: Mapping[str, Passage]
+    windows: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def embedded(self, passage_id: str, pair: QAPair) -> str:
+        """What of a passage the embedder is shown: the window that tells the answer."""
+        whole = (self.passages[passage_id].content,)
+        return choose_window(pair.question, pair.answer, self.windows.get(passage_id, whole))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +172,7 @@ def label_held_out(
 def build_training_sets(
     train: Sequence[QAPair],
     held_out: Iterable[LabelledQuestion],
-    passages: Mapping[str, Passage],
+    corpus: Corpus,
     negatives: Mapping[str, Negatives],
     config: TrainingSetsConfig,
     *,
@@ -167,6 +186,7 @@ def build_training_sets(
     a multi-hop question are gold, and so are further positives that do not stand in a held-out
     document.
     """
+    passages = corpus.passages
     asked = _sample([pair for pair in train if pair.answer], config.max_generator_rows, seed)
     count = round(config.abstaining_share * len(asked))
     without = {pair.id for pair in rng_for(seed, "abstaining rows").sample(asked, count)}
@@ -187,7 +207,7 @@ def build_training_sets(
         embedder=tuple(
             row
             for pair in train
-            for row in _embedder_rows(pair, golds[pair.id], passages, negatives, config)
+            for row in _embedder_rows(pair, golds[pair.id], corpus, negatives, config)
         ),
         reranker=tuple(
             row
@@ -262,7 +282,7 @@ def generator_row(
 def _embedder_rows(
     pair: QAPair,
     golds: Sequence[str],
-    passages: Mapping[str, Passage],
+    corpus: Corpus,
     negatives: Mapping[str, Negatives],
     config: TrainingSetsConfig,
 ) -> list[EmbedderRow]:
@@ -271,8 +291,8 @@ def _embedder_rows(
         EmbedderRow(
             pair_id=pair.id,
             anchor=pair.question,
-            positive=passages[gold].content,
-            negatives=tuple(passages[i].content for i in chosen),
+            positive=corpus.embedded(gold, pair),
+            negatives=tuple(corpus.embedded(i, pair) for i in chosen),
         )
         for gold in golds
     ]

@@ -1,5 +1,6 @@
 """Turns what models are asked into what they say: each once, and kept in the run folder."""
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
@@ -16,7 +17,7 @@ from aloft.config import RunConfig
 from aloft.errors import ModelError
 from aloft.models import Floats, LanguageModel, Progress, Prompt, ReadingModel, no_progress
 from aloft.records import Rejection, content_id, from_json, to_json
-from aloft.storage import Journal, RunFolder, recipe_of
+from aloft.storage import Journal, RunFolder, recipe_of, vectors_recipe, write_text
 
 TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
@@ -137,7 +138,17 @@ class Work:
                 whole[is_new] = encode_all([texts[i] for i in np.flatnonzero(is_new).tolist()])
             return whole
 
-        return self.folder.vectors(kind, recipe, encode)
+        vectors = self.folder.vectors(kind, recipe, encode)
+        if kind == "passages":
+            self._describe_vectors(model, recipe, texts)
+        return vectors
+
+    def _describe_vectors(self, model: str, recipe: str, texts: Sequence[str]) -> None:
+        """Say whose vectors of what they are, for a run that goes on from this one."""
+        path = self.folder.path / "work" / f"passages-{recipe}.json"
+        if not path.exists():
+            weights, ids = self.models.fingerprint(model), [content_id(text) for text in texts]
+            write_text(path, json.dumps({"model": weights, "texts": ids}))
 
     def _known_vectors(
         self, model: str, texts: Sequence[str]
@@ -202,11 +213,6 @@ class Work:
             journal.add(entries, note=to_json(spent) if spent.calls else None)
             self._progress(doing, start + len(batch), len(missing))
         return [journal[key] for key in keys]
-
-
-def vectors_recipe(kind: str, fingerprint: str, texts: Sequence[str]) -> str:
-    """Names the vectors that a model gives texts."""
-    return recipe_of("vectors", kind, fingerprint, content_id(*texts))
 
 
 def _subject_of(outcome: Any, asked: Collection[str]) -> str:

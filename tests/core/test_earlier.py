@@ -11,7 +11,7 @@ import pytest
 from aloft.config import check_config, load_config
 from aloft.earlier import Earlier, known_vectors, read_earlier, take_over
 from aloft.errors import ConfigError, DataError
-from aloft.records import LabelledQuestion, Passage, QAPair
+from aloft.records import LabelledQuestion, Passage, QAPair, content_id
 from aloft.storage import RunFolder
 
 PASSAGES = [Passage(document_id=f"d{i}", text=f"text {i}", start=0) for i in range(4)]
@@ -126,13 +126,14 @@ def test_where_no_pair_is_new_all_are_trained_on_once_more() -> None:
 
 def test_passages_keep_their_vectors(tmp_path: Path) -> None:
     from aloft.backends.fingerprint import fingerprint_folder
-    from aloft.work import vectors_recipe
 
     one = finished_run(tmp_path / "one")
-    name = fingerprint_folder(one / "models" / "embedder")
-    recipe = vectors_recipe("passages", name, [passage.content for passage in PASSAGES])
-    known = np.arange(8, dtype=np.float32).reshape(4, 2)
-    np.save(one / "work" / f"passages-{recipe}.npy", known)
+    weights = {"shipped": fingerprint_folder(one / "models" / "embedder"), "untuned": "other"}
+    texts = [content_id(passage.content) for passage in PASSAGES]
+    for name, model in weights.items():
+        kept = one / "work" / f"passages-{name}.npy"
+        np.save(kept, np.arange(8, dtype=np.float32).reshape(4, 2) + (name == "untuned"))
+        kept.with_suffix(".json").write_text(json.dumps({"model": model, "texts": texts}))
     with RunFolder(tmp_path / "two") as folder:
         config = take_over(load_config(after=one), folder)
         found = known_vectors(config, folder, config.embedder, ["new", "text 2", "text 0"])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aloft.backends.search import DenseIndex
 from aloft.config import EvaluationConfig, Part, RunConfig, TrainingSetsConfig
 from aloft.evaluation.answers import GUESSING
 from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System
@@ -74,6 +75,7 @@ class World:
 
     def __init__(self) -> None:
         self.encoded: Counter[tuple[str, ...]] = Counter()
+        self.indexed: Counter[str] = Counter()
         self.scored: Counter[tuple[str, ...]] = Counter()
         self.prompts: list[tuple[str, Prompt]] = []
         self.replies = {"base": lambda _: "I do not know.", "tuned": cite_right}
@@ -82,9 +84,16 @@ class World:
     def _overlap(self, pair: tuple[str, str]) -> float:
         return float(OverlapReranker().score([(understood(pair[0]), pair[1])])[0])
 
-    def encode(self, which: str, kind: str, texts: Sequence[str]) -> Floats:
+    def index(self, which: str) -> DenseIndex:
+        self.indexed[which] += 1
+        return DenseIndex(self._vectors(which, [passage.content for passage in PASSAGES]))
+
+    def encode(self, which: str, texts: Sequence[str]) -> Floats:
+        self.encoded[(which, *texts)] += 1
+        return self._vectors(which, texts)
+
+    def _vectors(self, which: str, texts: Sequence[str]) -> Floats:
         """The base embedder sees nothing: all passages are equal and stand in corpus order."""
-        self.encoded[(which, kind, *texts)] += 1
         if which == "base":
             return np.ones((len(texts), 1), np.float32)
         return HashingEmbedder().encode_queries([understood(text) for text in texts])
@@ -114,6 +123,7 @@ class World:
             sets=TrainingSetsConfig(contexts=contexts, **form),
             seed=1,
             encode=self.encode,
+            index=self.index,
             score=self.score,
             reply=self.reply,
         )
@@ -179,7 +189,9 @@ def test_the_hybrids_share_is_fitted_on_synthetic_questions_alone() -> None:
 
 
 def test_a_passage_of_a_small_corpus_is_ranked_once() -> None:
-    evaluator = replace(World().evaluator(question(0)), passages=PASSAGES[:3])
+    three, world = PASSAGES[:3], World()
+    small = DenseIndex(world.encode("tuned", [passage.content for passage in three]))
+    evaluator = replace(world.evaluator(question(0)), passages=three, index=lambda _: small)
     hybrid = System("hybrid", "tuned", "none")
 
     assert evaluator.rank("synthetic", hybrid).columns.tolist() == [[0, 1, 2]]
@@ -375,11 +387,9 @@ def test_a_ranking_is_worked_out_once() -> None:
         evaluator.measure_retrieval(["base", "tuned"], ["tuned"])
         evaluator.measure_stacks(["embedder", "reranker"], "none", has_generator=False)
 
-    queries = {key: n for key, n in world.encoded.items() if key[1] == "queries"}
-    assert len(queries) == 4  # two embedders, two sets
-    assert set(queries.values()) == {1}
-    passages = {key: n for key, n in world.encoded.items() if key[1] == "passages"}
-    assert set(passages) == {(which, "passages", *COLOURS) for which in ("base", "tuned")}
+    assert len(world.encoded) == 4  # two embedders, two sets
+    assert set(world.encoded.values()) == {1}
+    assert world.indexed == {"base": 2, "tuned": 2}
     assert world.scored.total() == 10  # five retrievers, two sets
 
 

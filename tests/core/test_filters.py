@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aloft.backends.search import DenseIndex
 from aloft.config import FILTERS, Filter, FiltersConfig
 from aloft.filters import Evidence, filter_pairs
 from aloft.models import Floats, Prompt
@@ -48,7 +49,7 @@ def filtered(
         pairs=pairs,
         queries=queries,
         passages=corpus,
-        vectors=passages,
+        index=DenseIndex(passages),
         read=TOLD.score_replies,
     )
     return filter_pairs(evidence, config)

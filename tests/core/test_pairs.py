@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aloft.backends.search import DenseIndex
 from aloft.config import PairsConfig
 from aloft.models import Prompt, Reply
 from aloft.overlap import copies, holds, unlooped
@@ -526,12 +527,12 @@ def test_partners_are_drawn_from_the_nearest_passages() -> None:
     vectors = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
     drawn = set()
     for seed in range(30):
-        partners = choose_partners(passages[9:11], passages, vectors, seed=seed)
-        assert partners == choose_partners(passages[9:11], passages, vectors, seed=seed)
+        partners = choose_partners(passages[9:11], passages, DenseIndex(vectors), seed=seed)
+        assert partners == choose_partners(passages[9:11], passages, DenseIndex(vectors), seed=seed)
         assert set(partners) == {passages[9].id, passages[10].id}
         drawn.add(partners[passages[9].id].start)
     assert drawn <= {6, 7, 8, 10, 11, 12} and {8, 10} < drawn
-    assert choose_partners(passages[:1], passages[:1], vectors[:1], seed=0) == {}
+    assert choose_partners(passages[:1], passages[:1], DenseIndex(vectors[:1]), seed=0) == {}
 
 
 def test_a_pair_that_needs_a_passage_that_is_gone_is_dropped() -> None:

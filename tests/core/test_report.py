@@ -302,12 +302,12 @@ def test_a_run_without_gain_says_so() -> None:
 @pytest.mark.parametrize(
     ("is_kept", "said"),
     [
-        (False, "An index must be built anew with the tuned embedder: 2,345 passages take 41 s"),
+        (False, "An index must be built anew with the tuned embedder: 2,345 texts take 41 s"),
         (True, "An index stays as it is: the tuned embedder changes questions alone (2,345"),
     ],
 )
 def test_it_is_said_what_becomes_of_an_index(is_kept: bool, said: str) -> None:
-    report = full_report() | {"indexing": {"passages": 2345, "seconds": 41.2, "is_kept": is_kept}}
+    report = full_report() | {"indexing": {"texts": 2345, "seconds": 41.2, "is_kept": is_kept}}
     report["shipped"] = report["stacks"][0] | {"parts": ("embedder",)}
     assert said in summarize(report)
     report["shipped"] = report["stacks"][0] | {"parts": ("generator",)}

@@ -34,14 +34,14 @@ def same(found: Ranking, expected: Ranking) -> None:
 def test_blocks_come_in_order_and_hold_every_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_SCORES", 700)
     queries, passages = clustered(50, 1), clustered(100, 2)
-    blocks = list(search.rank_blocks(queries, passages, 5))
+    blocks = list(search.DenseIndex(passages).rank_blocks(queries, 5))
     assert [len(block.columns) for block in blocks] == [7] * 7 + [1]
-    same(search.rank_dense(queries, passages, 5), rank_block(queries, passages, 5))
+    same(search.DenseIndex(passages).rank(queries, 5), rank_block(queries, passages, 5))
 
 
 def test_no_question_has_an_empty_ranking() -> None:
     none = np.empty((0, 24), np.float32)
-    assert search.rank_dense(none, clustered(9, 2), 5).columns.shape == (0, 5)
+    assert search.DenseIndex(clustered(9, 2)).rank(none, 5).columns.shape == (0, 5)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def rounding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("depth", [1, 10, 40])
 def test_tiles_come_to_what_all_at_once_does(passages: int, depth: int) -> None:
     queries, corpus = clustered(300, 1), clustered(passages, 2)
-    same(search.rank_dense(queries, corpus, depth), rank_block(queries, corpus, depth))
+    same(search.DenseIndex(corpus).rank(queries, depth), rank_block(queries, corpus, depth))
 
 
 @pytest.mark.model
@@ -77,7 +77,7 @@ def test_tiles_come_to_what_all_at_once_does(passages: int, depth: int) -> None:
 def test_lengths_other_than_one_are_no_matter() -> None:
     scale = np.linspace(0.1, 30, 1500, dtype=np.float32)[:, None]
     queries, corpus = 5 * clustered(100, 1), scale * clustered(1500, 2)
-    found, expected = search.rank_dense(queries, corpus, 10), rank_block(queries, corpus, 10)
+    found, expected = search.DenseIndex(corpus).rank(queries, 10), rank_block(queries, corpus, 10)
     np.testing.assert_array_equal(found.columns, expected.columns)
 
 
@@ -86,7 +86,7 @@ def test_lengths_other_than_one_are_no_matter() -> None:
 def test_equal_passages_stand_in_corpus_order() -> None:
     corpus = clustered(1500, 2)
     corpus[::3] = corpus[0]  # 500 alike, far more than are kept as candidates
-    found = search.rank_dense(corpus[:1], corpus, 40)
+    found = search.DenseIndex(corpus).rank(corpus[:1], 40)
     assert found.columns.tolist() == [list(range(0, 120, 3))]
 
 
@@ -106,7 +106,7 @@ def test_what_rounding_may_have_kept_out_is_ranked_exactly(
 
     monkeypatch.setattr(search, "rank_block", counted)
     queries = clustered(5, 1)
-    same(search.rank_dense(queries, corpus, 10), rank_block(queries, corpus, 10))
+    same(search.DenseIndex(corpus).rank(queries, 10), rank_block(queries, corpus, 10))
     assert sum(asked) == (5 if rounding == "bfloat16" else 0)
 
 
@@ -116,7 +116,7 @@ def test_vectors_may_lie_on_the_disk(tmp_path: Path) -> None:
     corpus = clustered(1500, 2)
     np.save(tmp_path / "vectors.npy", corpus)
     kept = np.load(tmp_path / "vectors.npy", mmap_mode="r")
-    same(search.rank_dense(kept[:40], kept, 5), rank_block(corpus[:40], corpus, 5))
+    same(search.DenseIndex(kept).rank(kept[:40], 5), rank_block(corpus[:40], corpus, 5))
 
 
 def test_rows_are_read_alike_from_memory_and_disk(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from aloft.records import (
     RerankerRow,
 )
 from aloft.training_sets import (
+    Corpus,
     TrainingSets,
     build_training_sets,
     label_held_out,
@@ -42,6 +43,7 @@ def pair(source: Passage, name: str = "") -> QAPair:
 # ten documents of two passages, each asked about once
 CORPUS = [passage(document, number) for document in range(10) for number in range(2)]
 PASSAGES = {one.id: one for one in CORPUS}
+SHOWN = Corpus(passages=PASSAGES)
 PAIRS = [pair(one) for one in CORPUS]
 ALONE = [[f"d{document:02}"] for document in range(10)]
 
@@ -151,7 +153,7 @@ def rows_of(count: int, contexts: int, seed: int = 0) -> tuple[GeneratorRow, ...
     ids = MINED[ASKED.id].passage_ids
     known = {one.id: mined(one.id, ids) for one in pairs}
     config = TrainingSetsConfig(contexts=contexts)
-    return build_training_sets(pairs, [], PASSAGES, known, config, seed=seed).generator
+    return build_training_sets(pairs, [], SHOWN, known, config, seed=seed).generator
 
 
 def contents_of(row: GeneratorRow) -> list[str]:
@@ -181,7 +183,7 @@ def test_a_row_is_in_the_format_asked_for_or_is_left_out() -> None:
     missing = QAPair(passage_id=GOLD.id, question="Where?", answer="nowhere")
     known = {one.id: mined(one.id, [other.id for other in OTHERS]) for one in (held, missing)}
     config = TrainingSetsConfig(contexts=3, format="raft")
-    (row,) = build_training_sets([held, missing], [], PASSAGES, known, config, seed=0).generator
+    (row,) = build_training_sets([held, missing], [], SHOWN, known, config, seed=0).generator
     form = format_of("raft", abstains=False)
     assert (row.pair_id, row.prefix) == (held.id, form.prefix)
     contents = contents_of(row)
@@ -194,7 +196,7 @@ def test_where_the_right_passage_is_left_out_the_target_says_so() -> None:
     pairs = [pair(GOLD, f" {i}") for i in range(8)]
     known = {one.id: mined(one.id, [other.id for other in OTHERS]) for one in pairs}
     config = TrainingSetsConfig(contexts=4, abstaining_share=0.25)
-    rows = build_training_sets(pairs, [], PASSAGES, known, config, seed=0).generator
+    rows = build_training_sets(pairs, [], SHOWN, known, config, seed=0).generator
     abstaining = [row for row in rows if row.completion.startswith("### Reference\nnone\n")]
     assert (len(rows), len(abstaining)) == (8, 2)
     for row in rows:
@@ -233,7 +235,7 @@ def test_each_row_shuffles_its_negatives() -> None:
 
 
 def build(config: TrainingSetsConfig) -> TrainingSets:
-    return build_training_sets([ASKED], [], PASSAGES, MINED, config, seed=0)
+    return build_training_sets([ASKED], [], SHOWN, MINED, config, seed=0)
 
 
 def test_an_embedder_row_takes_the_hardest_negatives() -> None:
@@ -259,7 +261,7 @@ def test_models_read_titles_too() -> None:
     asked = pair(titled)
     known = {asked.id: mined(asked.id)}
     sets = build_training_sets(
-        [asked], [], {titled.id: titled}, known, TrainingSetsConfig(), seed=0
+        [asked], [], Corpus(passages={titled.id: titled}), known, TrainingSetsConfig(), seed=0
     )
     assert sets.embedder[0].positive == sets.reranker[0].passage == "Title\nbody"
     assert sets.generator[0].prompt[1].content.startswith("### 1\nTitle\nbody\n\n### Question")
@@ -290,7 +292,7 @@ def test_generator_rows_are_drawn_by_the_seed_in_order() -> None:
 
     def drawn(count: int | None, seed: int = 0) -> list[str]:
         config = TrainingSetsConfig(max_generator_rows=count)
-        sets = build_training_sets(PAIRS, [], PASSAGES, known, config, seed=seed)
+        sets = build_training_sets(PAIRS, [], SHOWN, known, config, seed=seed)
         assert len(sets.embedder) == len(sets.reranker) == 20  # these stay whole
         return [row.pair_id for row in sets.generator]
 
@@ -334,7 +336,7 @@ def test_what_is_evaluated_takes_logged_questions_out(
 def test_a_question_without_an_answer_trains_no_generator() -> None:
     asked = [logged(GOLD).pair, logged(GOLD, answer="yes").pair]
     known = {one.id: mined(one.id) for one in asked}
-    sets = build_training_sets(asked, [], PASSAGES, known, TrainingSetsConfig(), seed=0)
+    sets = build_training_sets(asked, [], SHOWN, known, TrainingSetsConfig(), seed=0)
     both = [one.id for one in asked]
     assert [row.pair_id for row in sets.embedder] == both
     assert [row.pair_id for row in sets.reranker] == both
@@ -366,7 +368,7 @@ def test_all_passages_of_a_multi_hop_question_are_gold() -> None:
     asked = hop(GOLD, CORPUS[9])
     known = {asked.id: mined(asked.id, MINED[ASKED.id].passage_ids)}
     config = TrainingSetsConfig(contexts=4, embedder_negatives=1, reranker_negatives=1)
-    sets = build_training_sets([asked], [], PASSAGES, known, config, seed=0)
+    sets = build_training_sets([asked], [], SHOWN, known, config, seed=0)
     assert [(row.positive, row.negatives) for row in sets.embedder] == [
         (GOLD.text, (OTHERS[0].text,)),
         (CORPUS[9].text, (OTHERS[0].text,)),
@@ -392,7 +394,7 @@ def test_further_positives_are_gold_unless_their_document_is_held_out() -> None:
         held.id: mined(held.id, [GOLD.id], [CORPUS[13].id]),
     }
     questions = label_held_out([held], known)
-    sets = build_training_sets([ASKED], questions, PASSAGES, known, TrainingSetsConfig(), seed=0)
+    sets = build_training_sets([ASKED], questions, SHOWN, known, TrainingSetsConfig(), seed=0)
     assert [row.positive for row in sets.embedder] == [GOLD.text, CORPUS[9].text]
     assert [(row.passage, row.label) for row in sets.reranker] == [
         (GOLD.text, 1.0),

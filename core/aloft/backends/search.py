@@ -8,7 +8,7 @@ have kept a passage out is ranked in float32 altogether. So the ranking is the s
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from mmap import mmap
 from typing import TYPE_CHECKING, Any
@@ -32,23 +32,75 @@ _STEP = 2.0**-8  # by how much, of its value, bfloat16 rounds a score at most
 _RESCORED = 16  # questions whose candidates are gathered at once
 
 
-def rank_dense(queries: Floats, passages: Floats, depth: int) -> Ranking:
-    """Rank passages by cosine similarity, exactly; equal scores stand in corpus order.
+class DenseIndex:
+    """Vectors of passages, searched by cosine similarity; equal scores stand in corpus order.
 
     Args:
-        queries: (questions, dimensions), rows of length one.
-        passages: (passages, dimensions), rows of length one.
-        depth: Ranks kept, at most the number of passages.
+        vectors: (windows, dimensions), rows of length one.
+        starts: The row of each passage's first window, whose others follow; (passages,). None:
+            each passage is one row. What counts of a passage is its best window.
     """
-    blocks = list(rank_blocks(queries, passages, depth))
-    return Ranking(
-        columns=np.concatenate([block.columns for block in blocks]),
-        scores=np.concatenate([block.scores for block in blocks]),
-    )
+
+    def __init__(self, vectors: Floats, starts: NDArray[np.intp] | None = None) -> None:
+        rows = np.arange(len(vectors)) if starts is None else starts
+        self.vectors = vectors
+        self._starts = rows
+        self._counts = np.diff(rows, append=len(vectors))
+
+    def __len__(self) -> int:
+        """Passages."""
+        return len(self._starts)
+
+    def rank(self, queries: Floats, depth: int) -> Ranking:
+        """The passages of the highest scores, exactly.
+
+        Args:
+            queries: (questions, dimensions), rows of length one.
+            depth: Ranks kept, at most the number of passages.
+        """
+        blocks = list(self.rank_blocks(queries, depth))
+        return Ranking(
+            columns=np.concatenate([block.columns for block in blocks]),
+            scores=np.concatenate([block.scores for block in blocks]),
+        )
+
+    def rank_blocks(self, queries: Floats, depth: int) -> Iterator[Ranking]:
+        """The same, some questions at a time and in order, for whoever keeps little of it."""
+        if len(self) == len(self.vectors):
+            yield from _rank_blocks(queries, self.vectors, depth)
+            return
+        most = int(self._counts.max())
+        owners = np.repeat(np.arange(len(self)), self._counts)
+        depth = min(depth, len(self))
+        for block in _rank_blocks(queries, self.vectors, depth * most):  # of `depth` at least
+            yield _best_windows(block, owners, depth)
+
+    def score(self, query: Floats, columns: Sequence[int]) -> Floats:
+        """Cosine similarity of a question and some passages; (columns,)."""
+        if len(self) == len(self.vectors):
+            scores: Floats = self.vectors[list(columns)] @ query
+            return scores
+        spans = ((self._starts[column], self._counts[column]) for column in columns)
+        best = [(self.vectors[start : start + count] @ query).max() for start, count in spans]
+        return np.array(best, np.float32)
+
+    def first_windows(self, columns: Sequence[int]) -> Floats:
+        """Vectors of what some passages begin with; (columns, dimensions)."""
+        return self.vectors[self._starts[list(columns)]]
 
 
-def rank_blocks(queries: Floats, passages: Floats, depth: int) -> Iterator[Ranking]:
-    """The same, some questions at a time and in order, for whoever keeps little of a ranking."""
+def _best_windows(ranking: Ranking, owners: NDArray[np.intp], depth: int) -> Ranking:
+    """Each passage once, at the rank of its best window; (questions, depth)."""
+    columns = np.empty((len(ranking.columns), depth), np.intp)
+    scores = np.empty((len(ranking.columns), depth), np.float32)
+    for row, windows in enumerate(ranking.columns):
+        _, places = np.unique(owners[windows], return_index=True)
+        best = np.sort(places)[:depth]
+        columns[row], scores[row] = owners[windows[best]], ranking.scores[row, best]
+    return Ranking(columns=columns, scores=scores)
+
+
+def _rank_blocks(queries: Floats, passages: Floats, depth: int) -> Iterator[Ranking]:
     depth = min(depth, len(passages))
     is_small = len(queries) * len(passages) <= _SMALL or 4 * depth > len(passages)
     if is_small or find_spec("torch") is None:

@@ -36,9 +36,22 @@ class SentenceTransformersEmbedder:
         return self._fingerprint
 
     @property
-    def tokenizer(self) -> Any:
-        """The model's fast tokenizer, for cutting passages by its tokens."""
-        return self.model.tokenizer.backend_tokenizer
+    def reads(self) -> int | None:
+        """Tokens of a passage that it reads, its prompt and special ones aside; None: all."""
+        most = self.model.max_seq_length
+        if most is None:
+            return None
+        return most - len(self.model.tokenizer(passage_prompt(self.model) or "")["input_ids"])
+
+    def locate_tokens(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Per text the character span of each of its tokens."""
+        if not texts:
+            return []
+        how = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+        found: list[list[tuple[int, int]]] = self.model.tokenizer(list(texts), **how)[
+            "offset_mapping"
+        ]
+        return found
 
     def encode_queries(self, texts: Sequence[str]) -> Floats:
         """Vectors of questions; (texts, dimensions), each row of length one."""
@@ -82,6 +95,12 @@ class SentenceTransformersReranker:
             return np.empty(0, np.float32)
         scores = self.model.predict(list(pairs), batch_size=_BATCH, show_progress_bar=False)
         return np.asarray(scores, np.float32).reshape(len(pairs))
+
+
+def passage_prompt(model: SentenceTransformer) -> str | None:
+    """What the model puts in front of a passage, as its `encode_document` has it."""
+    known = (model.prompts.get(name) for name in ("document", "passage", "corpus"))
+    return next((prompt for prompt in known if prompt is not None), None)
 
 
 def load_encoder(folder: Path) -> SentenceTransformer:

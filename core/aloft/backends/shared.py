@@ -78,6 +78,15 @@ class _SharedEmbedder:
     def fingerprint(self) -> str:
         return self.models.fingerprint(self.name)
 
+    @property
+    def reads(self) -> int | None:
+        with self.models._lock:
+            return self.models._source.embedder(self.name).reads
+
+    def locate_tokens(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        with self.models._lock:
+            return self.models._source.embedder(self.name).locate_tokens(texts)
+
     def encode_queries(self, texts: Sequence[str]) -> Floats:
         with self.models._lock:
             return self.models._source.embedder(self.name).encode_queries(texts)

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.backends.search import rank_dense
+from aloft.backends.search import DenseIndex
 from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
 from aloft.evaluation import answers as answer_metrics
 from aloft.evaluation import retrieval as retrieval_metrics
@@ -82,7 +82,8 @@ class Evaluator:
     """What every measurement of a run needs.
 
     Attributes:
-        encode: Vectors of (embedder, "queries" or "passages", texts), computed once and kept.
+        encode: Vectors of (embedder, questions), computed once and kept.
+        index: Vectors of the passages by an embedder, computed once and kept.
         score: Scores of (reranker, pairs of query and passage), computed once and kept.
         reply: Replies of (generator, prompts), each computed once and kept.
     """
@@ -92,7 +93,8 @@ class Evaluator:
     config: EvaluationConfig
     sets: TrainingSetsConfig
     seed: int
-    encode: Callable[[str, str, Sequence[str]], Floats]
+    encode: Callable[[str, Sequence[str]], Floats]
+    index: Callable[[str], DenseIndex]
     score: Callable[[str, Sequence[tuple[str, str]]], Floats]
     reply: Callable[[str, Sequence[Prompt]], list[str]]
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
@@ -137,10 +139,8 @@ class Evaluator:
         if system.retriever == "bm25":
             return LexicalIndex([p.content for p in self.passages]).rank(texts, _DEPTH)
         if system.retriever == "dense":
-            contents = [passage.content for passage in self.passages]
-            queries = self.encode(system.embedder, "queries", texts)
-            passages = self.encode(system.embedder, "passages", contents)
-            return rank_dense(queries, passages, _DEPTH)
+            queries = self.encode(system.embedder, texts)
+            return self.index(system.embedder).rank(queries, _DEPTH)
         return fuse(
             self.rank(name, System("dense", system.embedder, "none")),
             self.rank(name, System("bm25", "none", "none")),

@@ -232,7 +232,7 @@ def _indexed(report: Report) -> str:
     facts = report.get("indexing")
     if not facts or "embedder" not in report.get("shipped", {}).get("parts", ()):
         return ""
-    took = f"{facts['passages']:,} passages take {facts['seconds']:,.0f} s here"
+    took = f"{facts['texts']:,} texts take {facts['seconds']:,.0f} s here"
     if facts["is_kept"]:
         return f"An index stays as it is: the tuned embedder changes questions alone ({took})."
     return f"An index must be built anew with the tuned embedder: {took}."

@@ -15,7 +15,7 @@ from sentence_transformers.base.sampler import BatchSamplers
 
 from aloft.backends.device import best_device, quiet_libraries
 from aloft.backends.embedded import resolve_model
-from aloft.backends.sentence_transformers import load_encoder
+from aloft.backends.sentence_transformers import load_encoder, passage_prompt
 from aloft.config import EmbedderTrainingConfig
 from aloft.errors import DataError
 from aloft.models import Floats, Progress, no_progress
@@ -139,7 +139,6 @@ def _prompts(encoder: SentenceTransformer, datasets: dict[str, Dataset]) -> dict
     """What stands before each column's texts, as `encode_query` and `encode_document` have it."""
     names = {name for dataset in datasets.values() for name in dataset.column_names}
     query = encoder.prompts.get("query")
-    known = (encoder.prompts.get(name) for name in ("document", "passage", "corpus"))
-    passage = next((prompt for prompt in known if prompt is not None), None)
+    passage = passage_prompt(encoder)
     prompts = {name: query if name == "anchor" else passage for name in names - {"label"}}
     return {name: prompt for name, prompt in prompts.items() if prompt}
