@@ -11,7 +11,8 @@ import torch
 
 from aloft.errors import ModelError
 from aloft.models import Prompt
-from aloft.records import GeneratorRow, Message
+from aloft.records import GeneratorRow, Message, Passage
+from aloft.windows import cut_windows
 
 pytestmark = pytest.mark.model
 
@@ -417,3 +418,25 @@ def test_vectors_have_length_one_and_do_not_depend_on_their_neighbours(folder: P
     alone = np.concatenate([embedder.encode_passages([text]) for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert embedder.encode_queries([]).shape == (0, together.shape[1])
+
+
+def test_an_embedder_tells_what_it_reads_and_where_tokens_stand(folder: Path) -> None:
+    from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
+
+    embedder = SentenceTransformersEmbedder(str(folder / "encoder"))
+    embedder.model.max_seq_length = 12
+    assert embedder.reads == 10  # beside [CLS] and [SEP]
+    text = "the keyword [SEP] is not " * 9  # far longer than what is read
+    words = text.split(" ")
+    (spans,) = embedder.locate_tokens([text])
+    assert "".join(text[start:end] for start, end in spans) == text.replace(" ", "")
+    windows = cut_windows([Passage(document_id="a", text=text, start=0)], embedder)
+    counts = [len(some) for some in embedder.locate_tokens(windows.texts)]
+    assert max(counts) <= 10 and max(counts) - min(counts) <= len(counts)
+    assert " ".join(windows.texts).replace(" ", "") == "".join(words)
+    embedder.model.prompts["document"] = "the keyword: "
+    told = embedder.model.tokenizer("the keyword: ")["input_ids"]
+    assert embedder.reads == 12 - len(told)
+    embedder.model.max_seq_length = None
+    assert embedder.reads is None
+    assert embedder.locate_tokens([]) == []
