@@ -822,7 +822,8 @@ class Run(Work):
         start = self.config.generator_training.start
         adapter = self._model("generator", "tuned") if which == "tuned" else start
         name, doing = self.config.generator_model, f"answering ({which} generator)"
-        return self._reply(name, Path(adapter) if adapter else None, prompts, doing)
+        stop = self.evaluator.form.stop
+        return self._reply(name, Path(adapter) if adapter else None, prompts, stop, doing)
 
     @cached_property
     def report(self) -> dict[str, Any]:

@@ -252,7 +252,7 @@ def ask(retriever: Retriever, question: str, models: Models) -> Answer:
     contents = [found.passage.content for found in shown]
     form = format_of(contract.format, abstains=contract.abstains)
     prompt = form.render(question, contents)
-    (reply,) = generator.complete([prompt], max_new_tokens=contract.max_new_tokens)
+    (reply,) = generator.complete([prompt], max_new_tokens=contract.max_new_tokens, stop=form.stop)
     parsed = form.parse(reply.text, contents)
     return Answer(
         text=parsed.answer,

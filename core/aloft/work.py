@@ -170,18 +170,23 @@ class Work:
         return self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
 
     def _reply(
-        self, name: str, adapter: Path | None, prompts: Sequence[Prompt], doing: str
+        self,
+        name: str,
+        adapter: Path | None,
+        prompts: Sequence[Prompt],
+        stop: Sequence[str],
+        doing: str,
     ) -> list[str]:
-        """What a model says, with an adapter or without."""
+        """What a model says, with an adapter or without, before any of the stop strings."""
         base, limit = self.models.fingerprint(name), self.config.evaluation.max_new_tokens
         weights = fingerprint_folder(adapter) if adapter else ""
 
         def reply(rows: Sequence[int]) -> list[str]:
             model = self.models.language_model(name, adapter)
-            replies = model.complete([prompts[i] for i in rows], max_new_tokens=limit)
+            replies = model.complete([prompts[i] for i in rows], max_new_tokens=limit, stop=stop)
             return [reply.text for reply in replies]
 
-        keys = [recipe_of(base, weights, _as_json(prompt)) for prompt in prompts]
+        keys = [recipe_of(base, weights, _as_json(p), p.pattern, list(stop)) for p in prompts]
         return self._known(self.replies, keys, reply, _ANSWER_BATCH, doing)
 
     def _known(

@@ -1,6 +1,7 @@
 """What ships retrieves as its contract says, and is written and read back whole."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from scripted import CONTRACT, ScriptedModels, write_run
 from aloft.config import Part, RunConfig
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Stack, System
-from aloft.models import Prompt
+from aloft.models import Prompt, Reply
 from aloft.records import Passage
 from aloft.stack import Contract, Retriever, ask, read_contract, reranker_of, write_stack
 from aloft.storage import RunFolder
+from aloft.testing import ScriptedTeacher
 
 TEXTS = ("red fox red", "red whale blue whale", "blue", "grey wolf")
 PASSAGES = [Passage(document_id="a", text=text, start=0) for text in TEXTS]
@@ -132,6 +134,22 @@ def test_an_answer_holds_what_was_cited_and_all_that_was_shown() -> None:
     assert [found.passage for found in answer.cited] == [PASSAGES[0]]
     assert [found.passage for found in answer.shown] == [PASSAGES[2], PASSAGES[0]]
     assert models.adapters == [Path("some/adapter")]
+
+
+def test_a_generator_is_stopped_where_its_format_ends() -> None:
+    stops = []
+
+    class Stopped(ScriptedTeacher):
+        def complete(self, prompts: Sequence[Prompt], **options: Any) -> list[Reply]:
+            stops.append(options["stop"])
+            return super().complete(prompts, **options)
+
+    models = ScriptedModels()
+    models.teacher_model = Stopped(lambda prompt: "A fox.\n\n### Note")
+    answer = ask(Retriever(replace(CONTRACT, format="ralt"), PASSAGES, models), "red", models)
+
+    assert answer.text == "A fox."
+    assert stops == [("\n### ",)]
 
 
 # ---- what ships
