@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aloft.config import EvaluationConfig, Part, RunConfig, TrainingSetsConfig
-from aloft.evaluation.answers import GUESSING
+from aloft.evaluation.answers import GUESSING, MISCITED
 from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System
 from aloft.evaluation.measure import as_json, measure_parts
 from aloft.models import Floats, Prompt
@@ -298,12 +298,21 @@ def test_a_generator_that_may_abstain_is_asked_without_the_right_passages_too() 
         for name in ("base", "tuned")
     }
     assert values["tuned"]["abstention when missing"].tolist() == [1] * 4
+    assert values["tuned"]["answer when present"].tolist() == [1] * 4
     assert values["tuned"]["citation accuracy"].tolist() == [1] * 4
     assert values["base"]["abstention when missing"].tolist() == [0] * 4
     assert len(world.prompts) == 16
     assert "abstention when missing" not in (
         World().evaluator(*FOUR).measure_answers("synthetic", "tuned")["all"].values
     )
+
+
+def test_a_generator_that_always_abstains_answers_nothing_that_is_there() -> None:
+    world = World()
+    world.replies["tuned"] = lambda _: "none\n\n### Answer\nno"
+    values = world.evaluator(*FOUR, abstaining_share=0.1).measure_answers("synthetic", "tuned")
+    assert values["all"].values["abstention when missing"].tolist() == [1] * 4
+    assert values["all"].values["answer when present"].tolist() == [0] * 4
 
 
 def test_a_generator_that_cites_nothing_is_judged_by_its_answers() -> None:
@@ -475,7 +484,7 @@ def test_a_generator_alone_is_measured_judged_and_stacked() -> None:
         "tuned, all",
         "tuned, hard",
     ]
-    assert GUESSING not in {row["metric"] for row in found["comparisons"]}
+    assert {GUESSING, MISCITED}.isdisjoint(row["metric"] for row in found["comparisons"])
     assert {row["question_set"] for row in found["comparisons"]} == {"human", "synthetic"}
 
 

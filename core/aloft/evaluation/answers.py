@@ -11,13 +11,17 @@ from aloft.prompts.citation import CitedAnswer
 from aloft.terms import split_words
 
 ABSTENTION = "abstention when missing"  # the right passages are left out, and it says so
+ANSWERED = "answer when present"  # they are there, and it does not say that none is
 GUESSING = "citation by guessing"  # what as many passages cited at random would get right
-OF_CITATIONS = ("citation accuracy", "citation precision", "citation recall", GUESSING)
+MISCITED = "right answer, wrong citation"
+NO_GAINS = (GUESSING, MISCITED)  # more of them is not better
+OF_CITATIONS = ("citation accuracy", "citation precision", "citation recall", MISCITED, GUESSING)
 METRICS = (
     *OF_CITATIONS[:3],
     "answer exact match",
     "answer f1",
     "answer contained",
+    MISCITED,
     GUESSING,
 )
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -40,7 +44,8 @@ def measure_answer(
         Citation accuracy as the paper has it (a right ordinal is among those cited), precision
         (share of cited that is right) and recall (share of the right ones that is cited); the
         chance of being accurate by citing as many passages, but at least one, at random; exact
-        match, token F1 and containment as SQuAD has them, after the same normalisation.
+        match, token F1 and containment as SQuAD has them, after the same normalisation; and
+        whether the answer contains a gold one although no right passage is cited.
     """
     cited, right = set(reply.ordinals), set(gold_ordinals)
     both = len(cited & right)
@@ -58,6 +63,7 @@ def measure_answer(
             "answer f1": max(token_f1(given, answer) for answer in wanted),
             "answer contained": float(any(answer and answer in given for answer in wanted)),
         }
+        measured[MISCITED] = measured["answer contained"] * (1 - measured["citation accuracy"])
     return measured
 
 

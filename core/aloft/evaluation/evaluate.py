@@ -15,7 +15,7 @@ from aloft.backends.search import rank_dense
 from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
 from aloft.evaluation import answers as answer_metrics
 from aloft.evaluation import retrieval as retrieval_metrics
-from aloft.evaluation.answers import ABSTENTION, GUESSING
+from aloft.evaluation.answers import ABSTENTION, ANSWERED, GUESSING
 from aloft.evaluation.gate import OVER_GUESSING, Verdict, gate_metric, judge_part
 from aloft.evaluation.intervals import Comparison, compare
 from aloft.models import Floats, Prompt
@@ -215,8 +215,10 @@ class Evaluator:
             context.insert(place, right)
             contexts.append(context)
             is_easy.append(bool(found))
-        values = self._answered(name, generator, rows, contexts)
+        replies = self._replies(name, generator, rows, contexts)
+        values = self._measured(name, rows, contexts, replies)
         if self.sets.abstains:
+            values[ANSWERED] = np.array([float(not one.is_abstaining) for one in replies])
             missing = [[c for c in ranking[row] if c not in gold[row]][:size] for row in rows]
             without = self._replies(name, generator, rows, missing)
             values[ABSTENTION] = np.array([float(one.is_abstaining) for one in without])
@@ -231,8 +233,12 @@ class Evaluator:
             for label, mask in split.items()
         }
 
-    def _answered(
-        self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
+    def _measured(
+        self,
+        name: str,
+        rows: Sequence[int],
+        contexts: Sequence[Sequence[int]],
+        replies: Sequence[CitedAnswer],
     ) -> dict[str, NDArray[np.float64]]:
         gold = self.gold(name)
         measured = [
@@ -242,9 +248,7 @@ class Evaluator:
                 self.questions[name][row].answers,
                 len(context),
             )
-            for reply, context, row in zip(
-                self._replies(name, generator, rows, contexts), contexts, rows, strict=True
-            )
+            for reply, context, row in zip(replies, contexts, rows, strict=True)
         ]
         return {
             metric: np.array([one.get(metric, np.nan) for one in measured], float)
@@ -325,8 +329,8 @@ class Evaluator:
             columns = self.rank(name, system).columns
             contexts = [columns[row, : self.sets.contexts].tolist() for row in rows]
             generator = "tuned" if "generator" in parts else "base"
-            answered = self._answered(name, generator, rows, contexts)
-            metrics |= means_of(answered)
+            replies = self._replies(name, generator, rows, contexts)
+            metrics |= means_of(self._measured(name, rows, contexts, replies))
             scores.append(metrics[gate_metric("generator", metrics)])
         return Stack(
             parts=parts,

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from aloft.config import Part, RunConfig
-from aloft.evaluation.answers import GUESSING
+from aloft.evaluation.answers import NO_GAINS
 from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System, means_of
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.intervals import Comparison
@@ -27,7 +27,7 @@ def measure_parts(
     def judge(part: Part, before: dict[str, Any], after: dict[str, Any]) -> None:
         verdicts.append(evaluator.judge(part, before, after))
         for name in names:
-            known = {metric: v for metric, v in before[name].items() if metric != GUESSING}
+            known = {metric: v for metric, v in before[name].items() if metric not in NO_GAINS}
             gains = evaluator.compare_values(known, after[name])
             comparisons.extend({"part": part, "question_set": name, **asdict(c)} for c in gains)
 

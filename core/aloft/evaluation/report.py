@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from aloft.evaluation.answers import ABSTENTION
+from aloft.evaluation.answers import ABSTENTION, ANSWERED
 from aloft.evaluation.charts import Estimate, Length, draw_bars, draw_curve, draw_forest
 from aloft.evaluation.gate import OVER_GUESSING
 from aloft.evaluation.style import STYLE
@@ -21,7 +21,7 @@ Report = Mapping[str, Any]
 _NAMES = {"mrr@10": "MRR@10", "ndcg@10": "nDCG@10", "answer f1": "answer F1"}
 _RANKED = ("hit@1", "hit@5", "hit@10", "mrr@10", "ndcg@10")
 _OF_ANSWERS = ("citation accuracy", "answer f1")
-_HEADLINES = ("hit@1", "hit@10", "ndcg@10", *_OF_ANSWERS, ABSTENTION)
+_HEADLINES = ("hit@1", "hit@10", "ndcg@10", *_OF_ANSWERS, ABSTENTION, ANSWERED)
 _SETS = {"human": "Human questions", "synthetic": "Synthetic held-out questions"}
 _BADGES = ("kept", "refused", "shipped")
 _NONE = "–"
@@ -32,7 +32,10 @@ _READING = (
     "All metrics are means over questions, in percent; gains are in percentage points. hit@k: a "
     "right passage is among the first k. MRR@10: one over the rank of the first right passage. "
     "nDCG@10: how near the first ten ranks come to the ideal order. Citation accuracy: a right "
-    "passage is among those that the answer cites. Answer F1: words shared with the gold answer.",
+    "passage is among those that the answer cites; precision: the share of those cited that is "
+    "right; recall: the share of the right ones that is cited. Answer F1: words shared with the "
+    "gold answer. Right answer, wrong citation: a gold answer is in the answer, but no right "
+    "passage is cited; the fewer the better.",
     "A gain's 95 % interval is a paired bootstrap over questions: the same questions are drawn "
     "again and again, with replacement, and both systems are compared on each draw. An interval "
     "above zero says that other questions of this kind would very likely show a gain too; one "
