@@ -1,6 +1,6 @@
 """What a stage may be given: the Protocols that models, ours or a host's, satisfy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -56,6 +56,8 @@ class Reply:
         new_tokens: Tokens written.
         is_anew: True where the model could not be made to go on from the prompt's prefix, so that
             the text may begin as it would have without it; a host's model is of that kind.
+        is_piece: True where more of the reply follows, in a stream; the last piece tells its end
+            and the counts.
     """
 
     text: str
@@ -63,6 +65,7 @@ class Reply:
     prompt_tokens: int = 0
     new_tokens: int = 0
     is_anew: bool = False
+    is_piece: bool = False
 
 
 Reader = Callable[[Sequence[Prompt], Sequence[str]], Floats]
@@ -83,6 +86,27 @@ class LanguageModel(Protocol):
     ) -> list[Reply]:
         """Reply to each prompt; a reply ends before any of the `stop` strings."""
         ...
+
+
+@runtime_checkable
+class StreamingModel(Protocol):
+    """A language model that also tells a reply while it writes it."""
+
+    def stream(
+        self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> Iterator[Reply]:
+        """What `complete` would reply, in pieces; once nobody asks for more, no more is written."""
+        ...
+
+
+def stream_reply(
+    model: LanguageModel, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
+) -> Iterator[Reply]:
+    """A model's reply in pieces; in one where it does not stream."""
+    if isinstance(model, StreamingModel):
+        yield from model.stream(prompt, max_new_tokens=max_new_tokens, stop=stop)
+    else:
+        yield from model.complete([prompt], max_new_tokens=max_new_tokens, stop=stop)
 
 
 @runtime_checkable

@@ -1,6 +1,6 @@
 """Real models, tiny: what they are given is text, and batches change no reply."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 
 from aloft.config import RunConfig
 from aloft.errors import ModelError
-from aloft.models import Prompt
+from aloft.models import Prompt, Reply
 from aloft.prompts.formats import format_of
 from aloft.records import GeneratorRow, Message
 
@@ -441,6 +441,66 @@ def test_a_reply_that_was_stopped_is_looked_at_no_more(folder: Path) -> None:
     assert scores[1].argmax() == tokenizer.eos_token_id
 
 
+def together(pieces: Iterable[Reply]) -> Reply:
+    """A stream's pieces as the reply that they are of."""
+    *first, last = pieces
+    assert all(piece.is_piece and piece.text for piece in first)
+    return replace(last, text="".join(piece.text for piece in (*first, last)))
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_a_streams_pieces_are_the_reply(folder: Path) -> None:
+    model, whole = load(folder), load(folder)
+    for prompt in (*ASK, *READ, replace(ASK[0], seed=3), replace(ASK[1], pattern=CITED)):
+        (reply,) = whole.complete([prompt], max_new_tokens=24)
+        assert together(model.stream(prompt, max_new_tokens=24)) == reply
+        for stop in ((reply.text[5:7],), (reply.text[3:6], "###"), (reply.text[-1] + "x",)):
+            (reply,) = whole.complete([prompt], max_new_tokens=24, stop=stop)
+            assert together(model.stream(prompt, max_new_tokens=24, stop=stop)) == reply
+
+
+@pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize("kind", ["a sliding window", "a recurrent state"])
+def test_states_that_are_not_kept_stream_too(folder: Path, tmp_path: Path, kind: str) -> None:
+    from aloft.backends.transformers import TransformersLanguageModel
+
+    save_other_kind(kind, folder / "language-model", tmp_path)
+    model = TransformersLanguageModel(str(tmp_path))
+    (reply,) = model.complete([ASK[0]], max_new_tokens=24)
+    assert together(model.stream(ASK[0], max_new_tokens=24)) == reply
+
+
+def test_a_stream_writes_no_more_than_is_asked_for(folder: Path) -> None:
+    model = load(folder)
+    read = count_read_tokens(model)
+    pieces = model.stream(plain("Go on."), max_new_tokens=50)
+    assert read == []
+    next(pieces)
+    done = len(read)
+    model.complete([plain("Something else between them.")], max_new_tokens=1)
+    assert done < 10 and not torch.is_inference_mode_enabled()
+    pieces.close()  # type: ignore[attr-defined]
+    assert together(model.stream(plain("Go on."), max_new_tokens=50)).new_tokens == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        ("One. ##", "One. "),
+        ("One.\n", "One."),
+        ("One.\n#", "One."),
+        ("One. \n\n", "One. \n"),
+        ("One\ufffd", "One"),
+        ("One", "One"),
+        ("", ""),
+    ],
+)
+def test_what_may_begin_a_stop_string_is_not_told_yet(text: str, sure: str) -> None:
+    from aloft.backends.transformers import _sure
+
+    assert _sure(text, ("\n###", "###")) == sure
+
+
 FERRY = [
     "The ferry to Skye leaves at nine in the morning.",
     "The pilot of the ferry is Mary Campbell.",
@@ -480,6 +540,8 @@ def test_a_real_model_cites_what_was_shown_and_else_says_what_it_would(
     assert 0 < len(cited_rightly) < len(prompts)  # 2 of 5 name the passages 9 and 4
     assert all(a == b for a, b in cited_rightly)
     assert all(one.ordinals for one in read[0])
+    (alone,) = model.complete(prompts[:1], max_new_tokens=40, stop=form.stop)
+    assert together(model.stream(prompts[0], max_new_tokens=40, stop=form.stop)) == alone
 
 
 def test_a_conversation_needs_a_chat_template(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,25 @@ class TransformersLanguageModel:
             for i, ids in zip(batch, written, strict=True):
                 replies[i] = self._reply(ids, len(rows[i]), max_new_tokens, stop)
         return [reply for reply in replies if reply is not None]
+
+    def stream(
+        self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> Iterator[Reply]:
+        """The reply that `complete` gives, in pieces; a step is done when a piece is asked for."""
+        (row,) = self._encode([prompt])
+        ids: list[int] = []
+        told = 0
+        for token in self._write(row, prompt, max_new_tokens):
+            ids.append(token)
+            text = self.tokenizer.decode(ids, skip_special_tokens=True)
+            if any(string in text for string in stop):
+                break
+            sure = _sure(text, stop)
+            if len(sure) > told:
+                yield Reply(text=sure[told:], is_finished=False, is_piece=True)
+                told = len(sure)
+        reply = self._reply(ids, len(row), max_new_tokens, stop)
+        yield replace(reply, text=reply.text[told:])
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token after each prompt; (prompts, choices)."""
@@ -221,6 +241,28 @@ class TransformersLanguageModel:
         written: list[list[int]] = output[:, width:].tolist()
         return written
 
+    def _write(self, row: Ids, prompt: Prompt, limit: int) -> Iterator[int]:
+        """One token after the other, as `_generate` chooses them, up to the turn's end."""
+        choosers: Any = _choosers(self.tokenizer, [prompt], len(row))
+        cache: Any = None
+        if self._kept is not None:
+            self._read_starts(self._kept, [row])
+            cache = self._kept.open([row])
+        ids = torch.tensor([row], device=self.device)
+        fresh = ids[:, 0 if cache is None else cache.get_seq_length() :]
+        for _ in range(limit):
+            with torch.inference_mode():  # not beyond a step: what asks for it is not ours
+                output = self._model(
+                    input_ids=fresh, past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
+                cache = output.past_key_values
+                fresh = choosers(ids, output.logits[:, -1].float()).argmax(-1, keepdim=True)
+                ids = torch.cat([ids, fresh], 1)
+            token = int(fresh)
+            yield token
+            if token == self.tokenizer.eos_token_id:
+                return
+
     def _reply(self, ids: list[int], read: int, limit: int, stop: Sequence[str]) -> Reply:
         ends = self.tokenizer.eos_token_id
         has_ended = ends in ids
@@ -330,6 +372,13 @@ class _StopAt(StoppingCriteria):
         tails = self._tokenizer.batch_decode(input_ids[:, begin:])
         ended = [any(string in tail for string in self._stop) for tail in tails]
         return torch.tensor(ended, device=input_ids.device)
+
+
+def _sure(text: str, stop: Sequence[str]) -> str:
+    """What stays of a text whatever follows: no part of a character or of a stop string."""
+    text = text.rstrip("\ufffd")
+    begun = (n for string in stop for n in range(1, len(string)) if text.endswith(string[:n]))
+    return text[: len(text) - max(begun, default=0)]
 
 
 def load_tokenizer(folder: Path) -> Any:

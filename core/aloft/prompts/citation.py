@@ -126,6 +126,11 @@ def cited_pattern(count: int, *, abstains: bool) -> str:
     return f"({'|'.join(named)}){_ANSWERED}"
 
 
+def begins_answer(reply: str) -> bool:
+    """Whether the heading of the answer stands in what there is of a reply."""
+    return _ANSWER.search("\n" + reply) is not None
+
+
 def end_section(text: str) -> str:
     """A section's text: what comes before the next heading."""
     return _SECTION.split("\n" + text, maxsplit=1)[0].strip()
