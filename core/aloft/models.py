@@ -69,7 +69,7 @@ class Reply:
 
 
 Reader = Callable[[Sequence[Prompt], Sequence[str]], Floats]
-"""Mean log-likelihoods, in nats a token, that a teacher gives replies to prompts; (prompts,)."""
+"""Mean log-likelihoods, in nats a token, that a model gives replies to prompts; (prompts,)."""
 
 
 @runtime_checkable

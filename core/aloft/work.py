@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aloft.accounts import Meter, Spending, metered, total
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
-from aloft.config import RunConfig
+from aloft.config import RunConfig, plain_name
 from aloft.errors import ModelError
 from aloft.models import Floats, LanguageModel, Progress, Prompt, ReadingModel, no_progress
 from aloft.records import Rejection, content_id, from_json, to_json
@@ -188,6 +188,40 @@ class Work:
 
         keys = [recipe_of(base, weights, _as_json(p), p.pattern, list(stop)) for p in prompts]
         return self._known(self.replies, keys, reply, _ANSWER_BATCH, doing)
+
+    def _read_with(
+        self,
+        name: str,
+        adapter: Path | None,
+        prompts: Sequence[Prompt],
+        replies: Sequence[str],
+        doing: str,
+    ) -> Floats:
+        """How likely a model, with an adapter or without, finds replies.
+
+        It reads in this process: vLLM can not with an adapter, wherever it runs.
+        """
+        name = plain_name(name)
+        base, weights = (
+            self.models.fingerprint(name),
+            fingerprint_folder(adapter) if adapter else "",
+        )
+
+        def read(rows: Sequence[int]) -> list[float]:
+            model = self.models.language_model(name, adapter)
+            if not isinstance(model, ReadingModel):
+                raise ModelError(
+                    f"{name} can not tell how likely a reply is. Choose a local model."
+                )
+            asked = [prompts[i] for i in rows], [replies[i] for i in rows]
+            return list(map(float, model.score_replies(*asked)))
+
+        keys = [
+            recipe_of(base, weights, _as_json(prompt), reply)
+            for prompt, reply in zip(prompts, replies, strict=True)
+        ]
+        journal = self.folder.journal("likelihoods", recipe_of("likelihoods"))
+        return np.array(self._known(journal, keys, read, _ANSWER_BATCH, doing), np.float32)
 
     def _known(
         self,
