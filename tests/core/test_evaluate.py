@@ -515,7 +515,11 @@ def test_both_generators_are_tried_beside_their_task() -> None:
 
     assert found["probes"] == []
     perplexity = found["ability"]["perplexity"]
-    assert perplexity == {"before": pytest.approx(np.e**2), "after": pytest.approx(np.e**3)}
+    assert perplexity == {
+        "before": pytest.approx(np.e**2),
+        "after": pytest.approx(np.e**3),
+        "n": 8,
+    }
     followed = found["ability"]["instructions"]
     assert (followed["n"], followed["before"], followed["after"]) == (22, pytest.approx(3 / 22), 0)
     assert [which for which, _ in world.instructed] == ["base"] * 22 + ["tuned"] * 22
@@ -551,6 +555,14 @@ def test_an_answer_rests_on_what_it_cites_where_that_makes_it_likelier() -> None
     assert {(which, reply) for which, _, reply in world.read} == {("base", " yes")}
     (cited,) = [text for _, text, _ in world.read if text.count("\n\n") == 2]
     assert [*cited.split("\n\n")[:2]] == shown(world.prompts[0][1])[:2]
+
+
+def test_a_gain_is_told_of_the_questions_that_both_apply_to() -> None:
+    nan = np.nan
+    before = {"grounded": np.array([0.0, nan, 0.0, 1.0]), "never": np.array([nan, 1.0])}
+    after = {"grounded": np.array([nan, nan, 1.0, 1.0]), "never": np.array([1.0, nan])}
+    (gain,) = World().evaluator(*FOUR).compare_values(before, after)
+    assert (gain.metric, gain.n, gain.before, gain.after) == ("grounded", 2, 0.5, 1)
 
 
 def test_answers_that_cite_nothing_are_not_read() -> None:

@@ -16,7 +16,7 @@ from aloft.models import Prompt, Reader
 from aloft.records import Message
 
 FOLLOWED = "instructions followed"
-_TEXTS = (  # a beginning that is only read, and what is measured
+TEXTS = (  # a beginning that is only read, and what is measured
     (
         "When the rain stopped, the children ran down to the harbour.",
         " The boats had come in early, and the fishermen were mending their nets on the wall. One "
@@ -60,7 +60,7 @@ _TEXTS = (  # a beginning that is only read, and what is measured
         "you.",
     ),
 )
-_INSTRUCTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (  # with the answers that are right
+INSTRUCTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (  # with the answers that are right
     ("What is the capital of France?", ("Paris",)),
     ("What is the capital of Japan?", ("Tokyo",)),
     ("What is 2 + 3? Reply with the number.", ("5", "five")),
@@ -85,7 +85,7 @@ _INSTRUCTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (  # with the answers t
     ("What is water called when it is frozen?", ("ice",)),
 )
 _PROMPTS = tuple(
-    Prompt(messages=(Message(role="user", content=asked),)) for asked, _ in _INSTRUCTIONS
+    Prompt(messages=(Message(role="user", content=asked),)) for asked, _ in INSTRUCTIONS
 )
 
 
@@ -109,14 +109,13 @@ def measure_ability(reply: Callable[[Sequence[Prompt]], Sequence[str]], read: Re
     of a text's tokens: each text counts alike.
     """
     prompts = [
-        Prompt(messages=(Message(role="user", content=start),), is_plain=True)
-        for start, _ in _TEXTS
+        Prompt(messages=(Message(role="user", content=start),), is_plain=True) for start, _ in TEXTS
     ]
-    told = read(prompts, [rest for _, rest in _TEXTS])
+    told = read(prompts, [rest for _, rest in TEXTS])
     replies = reply(_PROMPTS)
     followed = [
         float(is_followed(said, answers))
-        for said, (_, answers) in zip(replies, _INSTRUCTIONS, strict=True)
+        for said, (_, answers) in zip(replies, INSTRUCTIONS, strict=True)
     ]
     return Ability(perplexity=float(np.exp(-np.mean(told))), followed=np.array(followed))
 

@@ -176,18 +176,15 @@ class Evaluator:
         return Measured(question_set=name, system=system, values=values, weight=weight)
 
     def compare_values(self, before: Values, after: Values) -> list[Comparison]:
-        """Each metric before and after, with its interval, where it applies."""
-        return [
-            compare(
-                metric,
-                known(before[metric]),
-                known(after[metric]),
-                resamples=self.config.resamples,
-                seed=self.seed,
-            )
-            for metric in before
-            if metric in after and len(known(before[metric]))
-        ]
+        """Each metric before and after, with its interval, on the questions that both apply to."""
+        gains = []
+        for metric in (metric for metric in before if metric in after):
+            both = ~np.isnan(before[metric]) & ~np.isnan(after[metric])
+            if both.any():
+                one, other = before[metric][both], after[metric][both]
+                resamples = self.config.resamples
+                gains.append(compare(metric, one, other, resamples=resamples, seed=self.seed))
+        return gains
 
     def chosen(self, name: str, most: int | None) -> list[int]:
         """Rows of the questions that generators answer: drawn once, the same for every system."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from aloft.config import Part, RunConfig
-from aloft.evaluation.ability import FOLLOWED, measure_ability
+from aloft.evaluation.ability import FOLLOWED, TEXTS, measure_ability
 from aloft.evaluation.answers import NO_GAINS
 from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System, Values, means_of
 from aloft.evaluation.gate import Verdict
@@ -112,7 +112,7 @@ def _measure_beside(evaluator: Evaluator) -> dict[str, Any]:
     return {
         "probes": probes,
         "ability": {
-            "perplexity": {"before": before.perplexity, "after": after.perplexity},
+            "perplexity": {"before": before.perplexity, "after": after.perplexity, "n": len(TEXTS)},
             "instructions": asdict(followed),
         },
     }

@@ -13,14 +13,14 @@ from aloft.evaluation.evaluate import Evaluator, means_of
 from aloft.randomness import deal_places
 
 PLACE, COUNT, NOTHING = "place of the right passage", "passages shown", "no passage"
-_QUESTIONS = 40  # of one place or number
-_COUNTS = (2, 5, 10, 20)
+QUESTIONS = 40  # of one place or number
+COUNTS = (2, 5, 10, 20)
 
 
 def probe(evaluator: Evaluator, generator: str) -> list[dict[str, Any]]:
     """A row for each place and number: what was varied, its value, and the metrics' means."""
     name = evaluator.deciding
-    rows = evaluator.chosen(name, _QUESTIONS)
+    rows = evaluator.chosen(name, QUESTIONS)
     found = []
     for what, value, contexts in _variants(evaluator, name, rows):
         measured = evaluator.answer(name, generator, rows, contexts)
@@ -46,7 +46,7 @@ def _variants(
     usual = min(evaluator.sets.contexts, most)
     for place in range(usual):
         yield PLACE, place + 1, evaluator.contexts(name, rows, usual, [place] * len(rows))
-    for count in (count for count in _COUNTS if count <= most):
+    for count in (count for count in COUNTS if count <= most):
         places = deal_places([count] * len(rows), evaluator.seed, "probed places", str(count))
         yield COUNT, count, evaluator.contexts(name, rows, count, places)
     yield NOTHING, 0, [[] for _ in rows]
