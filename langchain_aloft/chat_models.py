@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import Field
 
 from aloft.backends.shared import SharedModels
-from aloft.models import Prompt, Reply
+from aloft.models import LanguageModel, Prompt, Reply, stream_reply
 from aloft.stack import read_contract
 from langchain_aloft.convert import to_messages
 
@@ -20,7 +20,7 @@ from langchain_aloft.convert import to_messages
 class ChatAloft(BaseChatModel):
     """Replies greedily with a local model under its own chat template; threads may share it.
 
-    Control tokens in what it is given are read as text. A stream holds one chunk, the whole reply.
+    Control tokens in what it is given are read as text.
 
     Attributes:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
@@ -73,7 +73,8 @@ class ChatAloft(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        reply = self._reply(messages, stop, kwargs)
+        prompt = Prompt(messages=to_messages(messages))
+        (reply,) = self._model.complete([prompt], **self._limits(stop, kwargs))
         message = AIMessage(
             content=reply.text,
             usage_metadata=_usage_of(reply),
@@ -88,28 +89,30 @@ class ChatAloft(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        reply = self._reply(messages, stop, kwargs)
-        message = AIMessageChunk(
-            content=reply.text,
-            usage_metadata=_usage_of(reply),
-            response_metadata=self._facts_of(reply),
-            chunk_position="last",
-        )
-        chunk = ChatGenerationChunk(message=message)
-        if run_manager:
-            run_manager.on_llm_new_token(reply.text, chunk=chunk)
-        yield chunk
+        prompt = Prompt(messages=to_messages(messages))
+        for piece in stream_reply(self._model, prompt, **self._limits(stop, kwargs)):
+            message = AIMessageChunk(content=piece.text)
+            if not piece.is_piece:
+                message = AIMessageChunk(
+                    content=piece.text,
+                    usage_metadata=_usage_of(piece),
+                    response_metadata=self._facts_of(piece),
+                    chunk_position="last",
+                )
+            chunk = ChatGenerationChunk(message=message)
+            if run_manager:
+                run_manager.on_llm_new_token(piece.text, chunk=chunk)
+            yield chunk
 
-    def _reply(
-        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
-    ) -> Reply:
-        adapter = Path(self.adapter) if self.adapter else None
-        (reply,) = self.models.language_model(self.model, adapter).complete(
-            [Prompt(messages=to_messages(messages))],
-            max_new_tokens=options.get("max_tokens") or self.max_tokens,
-            stop=stop or self.stop or (),
-        )
-        return reply
+    @property
+    def _model(self) -> LanguageModel:
+        return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
+
+    def _limits(self, stop: list[str] | None, options: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "max_new_tokens": options.get("max_tokens") or self.max_tokens,
+            "stop": stop or self.stop or (),
+        }
 
     def _facts_of(self, reply: Reply) -> dict[str, Any]:
         return {

@@ -1,7 +1,8 @@
 """A local language model, with a tuned adapter or without, as a LlamaIndex LLM."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.custom import CustomLLM
 
 from aloft.backends.shared import SharedModels
-from aloft.models import Prompt, Reply
+from aloft.models import LanguageModel, Prompt, Reply, stream_reply
 from aloft.records import Message
 from aloft.stack import read_contract
 from llama_index_aloft.convert import to_messages
@@ -30,7 +31,7 @@ from llama_index_aloft.convert import to_messages
 class AloftLLM(CustomLLM):
     """Replies greedily with a local model under its own chat template; threads may share it.
 
-    Control tokens in what it is given are read as text. A stream holds one piece, the whole reply.
+    Control tokens in what it is given are read as text.
 
     Args:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
@@ -80,13 +81,9 @@ class AloftLLM(CustomLLM):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponseGen:
-        """Reply to a conversation in one piece."""
-
-        def stream() -> ChatResponseGen:
-            reply = self._reply(Prompt(messages=to_messages(messages)), options)
-            yield _as_chat(reply, delta=reply.text)
-
-        return stream()
+        """Reply to a conversation piece by piece."""
+        pieces = self._stream(Prompt(messages=to_messages(messages)), options)
+        return (_as_chat(said, delta) for said, delta in pieces)
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponse:
@@ -98,14 +95,9 @@ class AloftLLM(CustomLLM):
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **options: Any
     ) -> ChatResponseAsyncGen:
-        """Reply to a conversation in one piece."""
-
-        async def stream() -> ChatResponseAsyncGen:
-            prompt = Prompt(messages=to_messages(messages))
-            reply = await asyncio.to_thread(self._reply, prompt, options)
-            yield _as_chat(reply, delta=reply.text)
-
-        return stream()
+        """Reply to a conversation piece by piece."""
+        pieces = _in_threads(self._stream(Prompt(messages=to_messages(messages)), options))
+        return (_as_chat(said, delta) async for said, delta in pieces)
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **options: Any) -> CompletionResponse:
@@ -116,13 +108,9 @@ class AloftLLM(CustomLLM):
     def stream_complete(
         self, prompt: str, formatted: bool = False, **options: Any
     ) -> CompletionResponseGen:
-        """Reply to a text in one piece."""
-
-        def stream() -> CompletionResponseGen:
-            reply = self._reply(_prompt_of(prompt, formatted), options)
-            yield _as_completion(reply, delta=reply.text)
-
-        return stream()
+        """Reply to a text piece by piece."""
+        pieces = self._stream(_prompt_of(prompt, formatted), options)
+        return (_as_completion(said, delta) for said, delta in pieces)
 
     @llm_completion_callback()
     async def acomplete(
@@ -137,24 +125,36 @@ class AloftLLM(CustomLLM):
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **options: Any
     ) -> CompletionResponseAsyncGen:
-        """Reply to a text in one piece."""
-
-        async def stream() -> CompletionResponseAsyncGen:
-            asked = _prompt_of(prompt, formatted)
-            reply = await asyncio.to_thread(self._reply, asked, options)
-            yield _as_completion(reply, delta=reply.text)
-
-        return stream()
+        """Reply to a text piece by piece."""
+        pieces = _in_threads(self._stream(_prompt_of(prompt, formatted), options))
+        return (_as_completion(said, delta) async for said, delta in pieces)
 
     def _reply(self, prompt: Prompt, options: dict[str, Any]) -> Reply:
-        adapter = Path(self.adapter) if self.adapter else None
-        stop = options.get("stop") or ()
-        (reply,) = self.models.language_model(self.model, adapter).complete(
-            [prompt],
-            max_new_tokens=options.get("max_tokens") or self.max_tokens,
-            stop=[stop] if isinstance(stop, str) else stop,
-        )
+        (reply,) = self._model.complete([prompt], **self._limits(options))
         return reply
+
+    def _stream(self, prompt: Prompt, options: dict[str, Any]) -> Iterator[tuple[Reply, str]]:
+        """What is said so far, and what of it is new."""
+        text = ""
+        for piece in stream_reply(self._model, prompt, **self._limits(options)):
+            text += piece.text
+            yield replace(piece, text=text), piece.text
+
+    @property
+    def _model(self) -> LanguageModel:
+        return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
+
+    def _limits(self, options: dict[str, Any]) -> dict[str, Any]:
+        stop = options.get("stop") or ()
+        return {
+            "max_new_tokens": options.get("max_tokens") or self.max_tokens,
+            "stop": [stop] if isinstance(stop, str) else stop,
+        }
+
+
+async def _in_threads(pieces: Iterator[tuple[Reply, str]]) -> AsyncIterator[tuple[Reply, str]]:
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
 
 
 def _prompt_of(text: str, is_plain: bool) -> Prompt:
@@ -171,6 +171,8 @@ def _as_chat(reply: Reply, delta: str | None = None) -> ChatResponse:
 
 
 def _facts_of(reply: Reply) -> dict[str, Any]:
+    if reply.is_piece:
+        return {}
     return {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.new_tokens,

@@ -1,11 +1,12 @@
 """Models without weights for tests of the host packages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aloft.backends.loading import Models
 from aloft.backends.shared import SharedModels
-from aloft.models import Embedder, LanguageModel, Prompt, Reranker
+from aloft.models import Embedder, LanguageModel, Prompt, Reply, Reranker
 from aloft.records import Candidate, Negatives
 from aloft.stack import Contract
 from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
@@ -53,6 +54,19 @@ class ScriptedModels(Models):
 
     def fingerprint(self, name: str) -> str:
         return name
+
+
+class WordByWord(ScriptedTeacher):
+    """Streams a word at a time, and tells with the last how many there were."""
+
+    def stream(
+        self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> Iterator[Reply]:
+        (whole,) = self.complete([prompt], max_new_tokens=max_new_tokens, stop=stop)
+        *first, last = whole.text.split(" ")
+        for word in first:
+            yield Reply(text=f"{word} ", is_finished=False, is_piece=True)
+        yield replace(whole, text=last, new_tokens=1 + len(first))
 
 
 def shared(reply: Callable[[Prompt], str | None] = last_words) -> SharedModels:

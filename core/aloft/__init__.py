@@ -14,7 +14,7 @@ from aloft.records import Document, Passage, QAPair
 
 if TYPE_CHECKING:
     from aloft.pipeline import Aloft, Result
-    from aloft.stack import Answer, Contract, Found, Retriever, ask, read_contract
+    from aloft.stack import Answer, Contract, Found, Retriever, ask, ask_streaming, read_contract
 
 try:
     __version__ = version("aloft-rag")
@@ -35,6 +35,7 @@ __all__ = [
     "Retriever",
     "RunConfig",
     "ask",
+    "ask_streaming",
     "load_config",
     "read_contract",
 ]
@@ -47,6 +48,7 @@ _LATER = {
     "Result": "aloft.pipeline",
     "Retriever": "aloft.stack",
     "ask": "aloft.stack",
+    "ask_streaming": "aloft.stack",
     "read_contract": "aloft.stack",
 }
 

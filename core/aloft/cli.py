@@ -215,11 +215,21 @@ def train(run: RunPath) -> None:
 
 
 @app.command()
-def evaluate(run: RunPath) -> None:
+def evaluate(
+    run: RunPath,
+    probes: Annotated[
+        bool,
+        typer.Option("--probes", help="See what place and number of passages do to answers, too."),
+    ] = False,
+) -> None:
     """Measure before and after, judge, and ship what helps."""
-    from aloft.pipeline import open_run
+    from aloft.pipeline import open_run, read_config
 
-    with shown_progress() as progress, open_run(run, progress=progress) as opened:
+    config = read_config(run)
+    if probes:
+        chosen = config.evaluation.model_copy(update={"probes": True})
+        config = config.model_copy(update={"evaluation": chosen})
+    with shown_progress() as progress, open_run(run, config, progress=progress) as opened:
         report = opened.report
     show_report(run, report)
 

@@ -356,6 +356,9 @@ class EvaluationConfig(_Settings):
         resamples: Bootstrap resamples of questions behind each 95 % interval.
         min_human_questions: From so many of the user's own questions on, they decide what is
             kept; with fewer the synthetic ones do.
+        probes: Whether both generators are asked a few questions more, to see what they do with
+            the right passage at each place, with 2 to 20 passages and with none
+            (`aloft evaluate RUN --probes`).
     """
 
     rerank_depth: int = Field(default=20, ge=1)
@@ -364,6 +367,7 @@ class EvaluationConfig(_Settings):
     max_new_tokens: int = Field(default=256, ge=8)
     resamples: int = Field(default=10_000, ge=100)
     min_human_questions: int = Field(default=50, ge=1)
+    probes: bool = False
 
 
 class RunConfig(_Settings):

@@ -13,6 +13,8 @@ from statistics import fmean
 
 from aloft.backends.embedded import resolve_model
 from aloft.config import PARTS, Part, RunConfig
+from aloft.evaluation.ability import INSTRUCTIONS
+from aloft.evaluation.probes import COUNTS, QUESTIONS
 from aloft.machine import peak_memory_megabytes
 from aloft.models import Progress, no_progress
 from aloft.pairs import select_passages
@@ -311,14 +313,19 @@ def scores_per_question(config: RunConfig) -> Range:
 def answers_of(questions: Mapping[str, Range], config: RunConfig) -> Range:
     """Prompts that the generator answers: tuned and untuned, then in each combination of parts.
 
-    At least no part is let through, and there is one combination; at most all are.
+    Beside them are the instructions that show what was forgotten, and the probes where they are
+    wanted. At least no part is let through, and there is one combination; at most all are.
     """
     evaluation = config.evaluation
     answers = [some.most(evaluation.max_answer_questions) * 2 for some in questions.values()]
     human = questions.get("human", exactly(0))
     deciding = human if human.low >= evaluation.min_human_questions else questions["synthetic"]
     stacks = deciding.most(evaluation.max_stack_questions) * Range(1, 2 ** len(config.parts))
-    return sum(answers, stacks)
+    beside = exactly(2 * len(INSTRUCTIONS))
+    if evaluation.probes:
+        variants = config.training_sets.contexts + len(COUNTS) + 1
+        beside += deciding.most(QUESTIONS) * (2 * variants)
+    return sum(answers, stacks + beside)
 
 
 # ---- gigabytes

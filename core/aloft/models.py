@@ -1,6 +1,6 @@
 """What a stage may be given: the Protocols that models, ours or a host's, satisfy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -33,8 +33,8 @@ class Prompt:
             the reply is greedy. A host's model that takes no seed replies as it is set to.
         temperature: Of a sampled reply.
         pattern: A regular expression for the whole reply behind the prefix, in what the dialects
-            have in common. An engine that can hold the model to it does (vLLM); to others it is
-            nothing.
+            have in common. An engine that can hold the model to it does (vLLM, and models in this
+            process); to others it is nothing.
     """
 
     messages: tuple[Message, ...]
@@ -56,6 +56,8 @@ class Reply:
         new_tokens: Tokens written.
         is_anew: True where the model could not be made to go on from the prompt's prefix, so that
             the text may begin as it would have without it; a host's model is of that kind.
+        is_piece: True where more of the reply follows, in a stream; the last piece tells its end
+            and the counts.
     """
 
     text: str
@@ -63,10 +65,11 @@ class Reply:
     prompt_tokens: int = 0
     new_tokens: int = 0
     is_anew: bool = False
+    is_piece: bool = False
 
 
 Reader = Callable[[Sequence[Prompt], Sequence[str]], Floats]
-"""Mean log-likelihoods, in nats a token, that a teacher gives replies to prompts; (prompts,)."""
+"""Mean log-likelihoods, in nats a token, that a model gives replies to prompts; (prompts,)."""
 
 
 @runtime_checkable
@@ -83,6 +86,27 @@ class LanguageModel(Protocol):
     ) -> list[Reply]:
         """Reply to each prompt; a reply ends before any of the `stop` strings."""
         ...
+
+
+@runtime_checkable
+class StreamingModel(Protocol):
+    """A language model that also tells a reply while it writes it."""
+
+    def stream(
+        self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> Iterator[Reply]:
+        """What `complete` would reply, in pieces; once nobody asks for more, no more is written."""
+        ...
+
+
+def stream_reply(
+    model: LanguageModel, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
+) -> Iterator[Reply]:
+    """A model's reply in pieces; in one where it does not stream."""
+    if isinstance(model, StreamingModel):
+        yield from model.stream(prompt, max_new_tokens=max_new_tokens, stop=stop)
+    else:
+        yield from model.complete([prompt], max_new_tokens=max_new_tokens, stop=stop)
 
 
 @runtime_checkable

@@ -810,6 +810,7 @@ class Run(Work):
             index=lambda which: self._index_of(self._model("embedder", which)),
             score=self._score_by,
             reply=self._reply_by,
+            read=self._read_by,
         )
 
     def _model(self, part: Part, which: str) -> str:
@@ -825,10 +826,19 @@ class Run(Work):
         return self._score(self._model("reranker", which), texts, f"reranking ({which} reranker)")
 
     def _reply_by(self, which: str, prompts: Sequence[Prompt]) -> list[str]:
+        name, adapter = self._generator(which)
+        stop = self.evaluator.form.stop
+        return self._reply(name, adapter, prompts, stop, f"answering ({which} generator)")
+
+    def _read_by(self, which: str, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
+        name, adapter = self._generator(which)
+        return self._read_with(name, adapter, prompts, replies, f"reading ({which} generator)")
+
+    def _generator(self, which: str) -> tuple[str, Path | None]:
+        """A generator's model and adapter."""
         start = self.config.generator_training.start
         adapter = self._model("generator", "tuned") if which == "tuned" else start
-        name, doing = self.config.generator_model, f"answering ({which} generator)"
-        return self._reply(name, Path(adapter) if adapter else None, prompts, doing)
+        return self.config.generator_model, Path(adapter) if adapter else None
 
     @cached_property
     def report(self) -> dict[str, Any]:
@@ -863,7 +873,10 @@ class Run(Work):
             "questions": {name: len(some) for name, some in self.question_sets.items()},
             "deciding": self.evaluator.deciding,
             "parts": {part: to_json(artifact) for part, artifact in trained.items()},
-            **{name: [as_json(row) for row in rows] for name, rows in measured.items()},
+            **{
+                name: [as_json(row) for row in rows] if isinstance(rows, list) else rows
+                for name, rows in measured.items()
+            },
             "shipped": as_json(measured["stacks"][0]),
             "indexing": self._indexing(),
             "earlier": self._went_on(),

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -14,7 +14,8 @@ from aloft.backends.search import DenseIndex
 from aloft.config import PARTS, FormatName, RunConfig
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Stack
-from aloft.prompts.citation import Quote
+from aloft.models import stream_reply
+from aloft.prompts.citation import CitedAnswer, Quote, begins_answer
 from aloft.prompts.formats import format_of
 from aloft.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
 from aloft.records import Passage
@@ -248,6 +249,12 @@ class Retriever:
 
 def ask(retriever: Retriever, question: str, models: Models) -> Answer:
     """Retrieve, generate under the trained prompt, and read the citations back to passages."""
+    *_, answer = ask_streaming(retriever, question, models)
+    return answer
+
+
+def ask_streaming(retriever: Retriever, question: str, models: Models) -> Iterator[Answer]:
+    """The same while it is written: answers that grow, from the answer's heading to its end."""
     contract = retriever.contract
     (shown,) = retriever.retrieve([question])
     adapter = Path(contract.adapter) if contract.adapter else None
@@ -255,8 +262,14 @@ def ask(retriever: Retriever, question: str, models: Models) -> Answer:
     contents = [found.passage.content for found in shown]
     form = format_of(contract.format, abstains=contract.abstains)
     prompt = form.render(question, contents)
-    (reply,) = generator.complete([prompt], max_new_tokens=contract.max_new_tokens)
-    parsed = form.parse(reply.text, contents)
+    said, limit = "", contract.max_new_tokens
+    for piece in stream_reply(generator, prompt, max_new_tokens=limit, stop=form.stop):
+        said += piece.text
+        if not piece.is_piece or not form.cites or begins_answer(said):
+            yield _read_answer(form.parse(said, contents), shown)
+
+
+def _read_answer(parsed: CitedAnswer, shown: Sequence[Found]) -> Answer:
     return Answer(
         text=parsed.answer,
         cited=tuple(shown[ordinal - 1] for ordinal in parsed.ordinals),

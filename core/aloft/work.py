@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aloft.accounts import Meter, Spending, metered, total
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
-from aloft.config import RunConfig
+from aloft.config import RunConfig, plain_name
 from aloft.errors import ModelError
 from aloft.models import Floats, LanguageModel, Progress, Prompt, ReadingModel, no_progress
 from aloft.records import Rejection, content_id, from_json, to_json
@@ -181,19 +181,58 @@ class Work:
         return self.folder.journal("answers", recipe_of(self.config.evaluation.max_new_tokens))
 
     def _reply(
-        self, name: str, adapter: Path | None, prompts: Sequence[Prompt], doing: str
+        self,
+        name: str,
+        adapter: Path | None,
+        prompts: Sequence[Prompt],
+        stop: Sequence[str],
+        doing: str,
     ) -> list[str]:
-        """What a model says, with an adapter or without."""
+        """What a model says, with an adapter or without, before any of the stop strings."""
         base, limit = self.models.fingerprint(name), self.config.evaluation.max_new_tokens
         weights = fingerprint_folder(adapter) if adapter else ""
 
         def reply(rows: Sequence[int]) -> list[str]:
             model = self.models.language_model(name, adapter)
-            replies = model.complete([prompts[i] for i in rows], max_new_tokens=limit)
+            replies = model.complete([prompts[i] for i in rows], max_new_tokens=limit, stop=stop)
             return [reply.text for reply in replies]
 
-        keys = [recipe_of(base, weights, _as_json(prompt)) for prompt in prompts]
+        keys = [recipe_of(base, weights, _as_json(p), p.pattern, list(stop)) for p in prompts]
         return self._known(self.replies, keys, reply, _ANSWER_BATCH, doing)
+
+    def _read_with(
+        self,
+        name: str,
+        adapter: Path | None,
+        prompts: Sequence[Prompt],
+        replies: Sequence[str],
+        doing: str,
+    ) -> Floats:
+        """How likely a model, with an adapter or without, finds replies.
+
+        It reads in this process: vLLM can not with an adapter, wherever it runs.
+        """
+        name = plain_name(name)
+        base, weights = (
+            self.models.fingerprint(name),
+            fingerprint_folder(adapter) if adapter else "",
+        )
+
+        def read(rows: Sequence[int]) -> list[float]:
+            model = self.models.language_model(name, adapter)
+            if not isinstance(model, ReadingModel):
+                raise ModelError(
+                    f"{name} can not tell how likely a reply is. Choose a local model."
+                )
+            asked = [prompts[i] for i in rows], [replies[i] for i in rows]
+            return list(map(float, model.score_replies(*asked)))
+
+        keys = [
+            recipe_of(base, weights, _as_json(prompt), reply)
+            for prompt, reply in zip(prompts, replies, strict=True)
+        ]
+        journal = self.folder.journal("likelihoods", recipe_of("likelihoods"))
+        return np.array(self._known(journal, keys, read, _ANSWER_BATCH, doing), np.float32)
 
     def _known(
         self,

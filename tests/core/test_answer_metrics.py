@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from aloft.evaluation.answers import GUESSING, METRICS, measure_answer, normalize, token_f1
+from aloft.evaluation.answers import (
+    GUESSING,
+    METRICS,
+    MISCITED,
+    measure_answer,
+    normalize,
+    token_f1,
+)
 from aloft.prompts.citation import CitedAnswer
 
 
@@ -57,6 +64,24 @@ def test_guessing_cites_as_many_passages_at_random(
 ) -> None:
     values = measure_answer(CitedAnswer(ordinals=cited, answer=""), right, (), 5)
     assert values[GUESSING] == pytest.approx(chance)
+
+
+@pytest.mark.parametrize(
+    ("cited", "right", "answer", "expected"),
+    [
+        ((1,), [2], "It leaves at nine.", 1),
+        ((1, 2), [2], "at nine", 0),  # the right one is among them
+        ((), [2], "at nine", 1),
+        ((1,), [], "at nine", 1),  # nothing right was retrieved
+        ((1,), [2], "at ten", 0),
+    ],
+)
+def test_a_right_answer_may_be_cited_wrongly(
+    cited: tuple[int, ...], right: Sequence[int], answer: str, expected: float
+) -> None:
+    reply = CitedAnswer(ordinals=cited, answer=answer)
+    assert measure_answer(reply, right, ("at nine",), 5)[MISCITED] == expected
+    assert MISCITED not in measure_answer(reply, right, (), 5)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Real models, tiny: what they are given is text, and batches change no reply."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from aloft.config import RunConfig
 from aloft.errors import ModelError
-from aloft.models import Prompt
+from aloft.models import Prompt, Reply
+from aloft.prompts.formats import format_of
 from aloft.records import GeneratorRow, Message, Passage
 from aloft.windows import cut_windows
 
@@ -387,6 +389,160 @@ def test_a_reply_ends_before_a_stop_string_and_a_cut_one_says_so(folder: Path) -
     assert stopped.is_finished
     assert stopped.text == cut.text[:place]
     assert stopped.new_tokens < 20
+
+
+CITED = r"(1|2|10)(, (1|2|10)){0,2}\n\n### Answer\n[^\n]+(\n(#{0,2}[^#\n][^\n]*)?)*(\n###)?"
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_a_reply_keeps_its_pattern_whatever_the_model_would_say(folder: Path) -> None:
+    import regex
+
+    model = load(folder)
+    asked = [replace(prompt, pattern=CITED) for prompt in ASK]
+    drawn = [replace(prompt, seed=seed) for seed, prompt in enumerate(asked)]
+    free = model.complete(ASK, max_new_tokens=40)
+    held = model.complete([*asked, ASK[0], *drawn], max_new_tokens=40)
+
+    assert held.pop(len(ASK)) == free[0]  # its neighbours' patterns are not its own
+    for reply in held:
+        assert regex.fullmatch(CITED, reply.text, partial=True)
+        assert reply.is_finished == (reply.new_tokens < 40)
+        assert not reply.is_finished or regex.fullmatch(CITED, reply.text)
+    assert not any(regex.fullmatch(CITED, reply.text, partial=True) for reply in free)
+    assert len({reply.text for reply in held}) > 1
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_a_reply_that_keeps_its_pattern_by_itself_is_the_same_under_it(folder: Path) -> None:
+    model = load(folder)
+    for prompts in (ASK, [replace(prompt, seed=7) for prompt in ASK]):
+        free = model.complete(prompts, max_new_tokens=6)  # the seventh is a control token
+        held = model.complete([replace(p, pattern="(.|\n)*") for p in prompts], max_new_tokens=6)
+        assert held == free
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_a_whole_reply_ends_where_more_would_break_its_pattern(folder: Path) -> None:
+    (free,) = load(folder).complete([ASK[0]], max_new_tokens=20)
+    pattern = f"[^\\x00]{{1,{len(free.text) - 4}}}"
+    (held,) = load(folder).complete([replace(ASK[0], pattern=pattern)], max_new_tokens=20)
+    assert (held.text, held.is_finished) == (free.text[:-4], True)
+
+
+def test_a_reply_that_was_stopped_is_looked_at_no_more(folder: Path) -> None:
+    from aloft.backends.transformers import _Hold
+
+    tokenizer = load(folder).tokenizer
+    hold = _Hold(tokenizer, [replace(ASK[0], pattern="1")] * 2, 1)
+    (one,) = tokenizer("1")["input_ids"]
+    filled = torch.tensor([[one, one, tokenizer.pad_token_id], [one, one, one]])
+    scores = hold(filled, torch.arange(2 * len(tokenizer), dtype=torch.float32).reshape(2, -1))
+    assert scores[0].tolist() == list(range(len(tokenizer)))
+    assert scores[1].argmax() == tokenizer.eos_token_id
+
+
+def together(pieces: Iterable[Reply]) -> Reply:
+    """A stream's pieces as the reply that they are of."""
+    *first, last = pieces
+    assert all(piece.is_piece and piece.text for piece in first)
+    return replace(last, text="".join(piece.text for piece in (*first, last)))
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_a_streams_pieces_are_the_reply(folder: Path) -> None:
+    model, whole = load(folder), load(folder)
+    for prompt in (*ASK, *READ, replace(ASK[0], seed=3), replace(ASK[1], pattern=CITED)):
+        (reply,) = whole.complete([prompt], max_new_tokens=24)
+        assert together(model.stream(prompt, max_new_tokens=24)) == reply
+        for stop in ((reply.text[5:7],), (reply.text[3:6], "###"), (reply.text[-1] + "x",)):
+            (reply,) = whole.complete([prompt], max_new_tokens=24, stop=stop)
+            assert together(model.stream(prompt, max_new_tokens=24, stop=stop)) == reply
+
+
+@pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize("kind", ["a sliding window", "a recurrent state"])
+def test_states_that_are_not_kept_stream_too(folder: Path, tmp_path: Path, kind: str) -> None:
+    from aloft.backends.transformers import TransformersLanguageModel
+
+    save_other_kind(kind, folder / "language-model", tmp_path)
+    model = TransformersLanguageModel(str(tmp_path))
+    (reply,) = model.complete([ASK[0]], max_new_tokens=24)
+    assert together(model.stream(ASK[0], max_new_tokens=24)) == reply
+
+
+def test_a_stream_writes_no_more_than_is_asked_for(folder: Path) -> None:
+    model = load(folder)
+    read = count_read_tokens(model)
+    pieces = model.stream(plain("Go on."), max_new_tokens=50)
+    assert read == []
+    next(pieces)
+    done = len(read)
+    model.complete([plain("Something else between them.")], max_new_tokens=1)
+    assert done < 10 and not torch.is_inference_mode_enabled()
+    pieces.close()  # type: ignore[attr-defined]
+    assert together(model.stream(plain("Go on."), max_new_tokens=50)).new_tokens == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        ("One. ##", "One. "),
+        ("One.\n", "One."),
+        ("One.\n#", "One."),
+        ("One. \n\n", "One. \n"),
+        ("One\ufffd", "One"),
+        ("One", "One"),
+        ("", ""),
+    ],
+)
+def test_what_may_begin_a_stop_string_is_not_told_yet(text: str, sure: str) -> None:
+    from aloft.backends.transformers import _sure
+
+    assert _sure(text, ("\n###", "###")) == sure
+
+
+FERRY = [
+    "The ferry to Skye leaves at nine in the morning.",
+    "The pilot of the ferry is Mary Campbell.",
+    "The bakery in Oban sells cakes on Sundays.",
+]
+FERRY_ASKED = {
+    "When does the ferry leave?": "1\n\n### Answer\nat nine in the morning",
+    "Who is the pilot of the ferry?": "2\n\n### Answer\nMary Campbell",
+    "When are cakes sold?": "3\n\n### Answer\non Sundays",
+    "Where is the bakery?": "3\n\n### Answer\nin Oban",
+    "Where does the ferry go?": "1\n\n### Answer\nto Skye",
+}
+
+
+def test_a_real_model_cites_what_was_shown_and_else_says_what_it_would(
+    embedded_models: RunConfig,
+) -> None:
+    from aloft.backends.transformers import TransformersLanguageModel
+
+    form = format_of("aloftrag", abstains=False)
+
+    def after_the_others(question: str) -> Prompt:
+        others = [(q, said) for q, said in FERRY_ASKED.items() if q != question]
+        shown = "".join(f"### {i}\n{text}\n\n" for i, text in enumerate(FERRY, start=1))
+        shown += "".join(f"### Question\n{q}\n\n{form.prefix}{said}\n\n" for q, said in others)
+        pattern = form.render(question, FERRY).pattern
+        asked = plain(f"{shown}### Question\n{question}\n\n", form.prefix)
+        return replace(asked, pattern=pattern)
+
+    prompts = [after_the_others(question) for question in FERRY_ASKED]
+    model = TransformersLanguageModel(embedded_models.teacher)
+    held = model.complete(prompts, max_new_tokens=40, stop=form.stop)
+    prompts = [replace(prompt, pattern="") for prompt in prompts]
+    free = model.complete(prompts, max_new_tokens=40, stop=form.stop)
+    read = [[form.parse(reply.text, FERRY) for reply in some] for some in (held, free)]
+    cited_rightly = [(a, b) for a, b in zip(*read, strict=True) if b.ordinals]
+    assert 0 < len(cited_rightly) < len(prompts)  # 2 of 5 name the passages 9 and 4
+    assert all(a == b for a, b in cited_rightly)
+    assert all(one.ordinals for one in read[0])
+    (alone,) = model.complete(prompts[:1], max_new_tokens=40, stop=form.stop)
+    assert together(model.stream(prompts[0], max_new_tokens=40, stop=form.stop)) == alone
 
 
 def test_a_conversation_needs_a_chat_template(folder: Path, tmp_path: Path) -> None:

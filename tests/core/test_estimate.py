@@ -116,11 +116,17 @@ def test_answers_are_those_before_and_after_and_those_of_each_combination() -> N
     evaluation = {"max_answer_questions": 50, "max_stack_questions": 30, "min_human_questions": 60}
     config = load_config(overrides={"evaluation": evaluation})
     synthetic = {"synthetic": Range(16, 20)}
-    assert ends(answers_of(synthetic, config)) == (2 * 16 + 16, 2 * 20 + 8 * 20)
+    told = 2 * 22  # instructions
+    assert ends(answers_of(synthetic, config)) == (2 * 16 + 16 + told, 2 * 20 + 8 * 20 + told)
     few = {**synthetic, "human": exactly(59)}  # too few to decide
-    assert ends(answers_of(few, config)) == (2 * (16 + 50) + 16, 2 * (20 + 50) + 8 * 20)
+    low, high = 2 * (16 + 50) + 16 + told, 2 * (20 + 50) + 8 * 20 + told
+    assert ends(answers_of(few, config)) == (low, high)
     many = {**synthetic, "human": exactly(60)}
-    assert ends(answers_of(many, config)) == (2 * (16 + 50) + 30, 2 * (20 + 50) + 8 * 30)
+    low, high = 2 * (16 + 50) + 30 + told, 2 * (20 + 50) + 8 * 30 + told
+    assert ends(answers_of(many, config)) == (low, high)
+    probing = load_config(overrides={"evaluation": {**evaluation, "probes": True}})
+    variants = 5 + 4 + 1  # places, numbers and none
+    assert ends(answers_of(many, probing)) == (low + 40 * 2 * variants, high + 40 * 2 * variants)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ import pytest
 
 from aloft.backends.search import DenseIndex
 from aloft.config import EvaluationConfig, Part, RunConfig, TrainingSetsConfig
-from aloft.evaluation.answers import GUESSING
+from aloft.evaluation.answers import GUESSING, MISCITED
 from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System
 from aloft.evaluation.measure import as_json, measure_parts
+from aloft.evaluation.probes import probe
 from aloft.models import Floats, Prompt
 from aloft.records import LabelledQuestion, Passage
 from aloft.testing import HashingEmbedder, OverlapReranker
@@ -64,8 +65,12 @@ def asked(prompt: Prompt) -> str:
     return prompt.messages[-1].content.rpartition("### Question\n")[2]
 
 
+def is_instruction(prompt: Prompt) -> bool:
+    return "### Question\n" not in prompt.messages[-1].content
+
+
 def cite_right(prompt: Prompt) -> str:
-    wanted = MEANT[asked(prompt)]
+    wanted = MEANT.get(asked(prompt))
     ordinals = [i for i, text in enumerate(shown(prompt), start=1) if text == wanted]
     return f"{ordinals[0] if ordinals else 0}\n\n### Answer\nyes"
 
@@ -77,7 +82,10 @@ class World:
         self.encoded: Counter[tuple[str, ...]] = Counter()
         self.indexed: Counter[str] = Counter()
         self.scored: Counter[tuple[str, ...]] = Counter()
-        self.prompts: list[tuple[str, Prompt]] = []
+        self.prompts: list[tuple[str, Prompt]] = []  # each once, as replies are kept
+        self.instructed: list[tuple[str, Prompt]] = []
+        self.read: list[tuple[str, str, str]] = []
+        self.likelihood = lambda which, text, reply: -1.0
         self.replies = {"base": lambda _: "I do not know.", "tuned": cite_right}
         self.rerank = {"base": lambda _: 0.0, "tuned": self._overlap}
 
@@ -103,8 +111,17 @@ class World:
         return np.array([self.rerank[which](pair) for pair in pairs], np.float32)
 
     def reply(self, which: str, prompts: Sequence[Prompt]) -> list[str]:
-        self.prompts.extend((which, prompt) for prompt in prompts)
+        for prompt in prompts:
+            kept = self.instructed if is_instruction(prompt) else self.prompts
+            kept += [] if (which, prompt) in kept else [(which, prompt)]
         return [self.replies[which](prompt) for prompt in prompts]
+
+    def find_likely(self, which: str, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
+        texts = [prompt.messages[0].content for prompt in prompts]
+        self.read.extend((which, *pair) for pair in zip(texts, replies, strict=True))
+        return np.array(
+            list(map(self.likelihood, [which] * len(texts), texts, replies)), np.float32
+        )
 
     def evaluator(
         self, *questions: LabelledQuestion, contexts: int = 2, **limits: Any
@@ -126,6 +143,7 @@ class World:
             index=self.index,
             score=self.score,
             reply=self.reply,
+            read=self.find_likely,
         )
 
 
@@ -310,12 +328,21 @@ def test_a_generator_that_may_abstain_is_asked_without_the_right_passages_too() 
         for name in ("base", "tuned")
     }
     assert values["tuned"]["abstention when missing"].tolist() == [1] * 4
+    assert values["tuned"]["answer when present"].tolist() == [1] * 4
     assert values["tuned"]["citation accuracy"].tolist() == [1] * 4
     assert values["base"]["abstention when missing"].tolist() == [0] * 4
     assert len(world.prompts) == 16
     assert "abstention when missing" not in (
         World().evaluator(*FOUR).measure_answers("synthetic", "tuned")["all"].values
     )
+
+
+def test_a_generator_that_always_abstains_answers_nothing_that_is_there() -> None:
+    world = World()
+    world.replies["tuned"] = lambda _: "none\n\n### Answer\nno"
+    values = world.evaluator(*FOUR, abstaining_share=0.1).measure_answers("synthetic", "tuned")
+    assert values["all"].values["abstention when missing"].tolist() == [1] * 4
+    assert values["all"].values["answer when present"].tolist() == [0] * 4
 
 
 def test_a_generator_that_cites_nothing_is_judged_by_its_answers() -> None:
@@ -485,8 +512,121 @@ def test_a_generator_alone_is_measured_judged_and_stacked() -> None:
         "tuned, all",
         "tuned, hard",
     ]
-    assert GUESSING not in {row["metric"] for row in found["comparisons"]}
+    assert {GUESSING, MISCITED}.isdisjoint(row["metric"] for row in found["comparisons"])
     assert {row["question_set"] for row in found["comparisons"]} == {"human", "synthetic"}
+
+
+def test_both_generators_are_tried_beside_their_task() -> None:
+    world = World()
+    world.likelihood = lambda which, _text, _reply: {"base": -2.0, "tuned": -3.0}[which]
+    said = world.replies["base"]
+    world.replies["base"] = lambda p: "Paris, honey or ice." if is_instruction(p) else said(p)
+    found = measure_parts(world.evaluator(*FOUR), config(), ("generator",))
+
+    assert found["probes"] == []
+    perplexity = found["ability"]["perplexity"]
+    assert perplexity == {
+        "before": pytest.approx(np.e**2),
+        "after": pytest.approx(np.e**3),
+        "n": 8,
+    }
+    followed = found["ability"]["instructions"]
+    assert (followed["n"], followed["before"], followed["after"]) == (22, pytest.approx(3 / 22), 0)
+    assert [which for which, _ in world.instructed] == ["base"] * 22 + ["tuned"] * 22
+    assert "ability" not in measure_parts(World().evaluator(*FOUR), config(), ("embedder",))
+
+
+def test_an_answer_rests_on_what_it_cites_where_that_makes_it_likelier() -> None:
+    world = World()
+    world.replies["tuned"] = lambda p: {
+        "crimson": "1, 2\n\n### Answer\nyes",
+        "azure": "none\n\n### Answer\nno",
+        "umber": "I cite nothing.",
+        "ashen": "2\n\n### Answer\nyes",
+    }.get(asked(p), "")
+
+    # what is cited stands before the question: crimson's answer gains 0.5, ashen's 0.4
+    gains = {"crimson": 0.5, "ashen": 0.4}
+
+    def likelihood(which: str, text: str, reply: str) -> float:
+        passages, question = text.rpartition("Question: ")[::2]
+        return -2 + (gains[question.split("\n")[0]] if passages else 0)
+
+    world.likelihood = likelihood
+    evaluator = world.evaluator(*FOUR, contexts=3)
+    evaluator.measure_answers("synthetic", "tuned")
+    grounded = evaluator.measure_grounding("synthetic", "tuned")
+
+    expected = [1, np.nan, 0, 0]
+    np.testing.assert_array_equal(grounded["all"]["groundedness"], expected)
+    np.testing.assert_array_equal(grounded["easy"]["groundedness"], expected[:3])  # as the answers
+    np.testing.assert_array_equal(grounded["hard"]["groundedness"], expected[3:])
+    assert len(world.read) == 4
+    assert {(which, reply) for which, _, reply in world.read} == {("base", " yes")}
+    (cited,) = [text for _, text, _ in world.read if text.count("\n\n") == 2]
+    assert [*cited.split("\n\n")[:2]] == shown(world.prompts[0][1])[:2]
+
+
+def test_a_gain_is_told_of_the_questions_that_both_apply_to() -> None:
+    nan = np.nan
+    before = {"grounded": np.array([0.0, nan, 0.0, 1.0]), "never": np.array([nan, 1.0])}
+    after = {"grounded": np.array([nan, nan, 1.0, 1.0]), "never": np.array([1.0, nan])}
+    (gain,) = World().evaluator(*FOUR).compare_values(before, after)
+    assert (gain.metric, gain.n, gain.before, gain.after) == ("grounded", 2, 0.5, 1)
+
+
+def test_answers_that_cite_nothing_are_not_read() -> None:
+    world = World()
+    evaluator = world.evaluator(*FOUR)
+    assert evaluator.measure_grounding("synthetic", "base")["all"]["groundedness"].sum() == 0
+    assert world.read == []
+
+
+# ---- probes
+
+
+def probed(world: World, *questions: LabelledQuestion, **settings: Any) -> list[dict[str, Any]]:
+    evaluator = world.evaluator(*questions, contexts=3, **settings)
+    return probe(evaluator, "tuned")
+
+
+def test_the_right_passage_is_put_at_each_place_and_among_more_and_more() -> None:
+    world = World()
+    # it cites the first passage, whatever it holds
+    world.replies["tuned"] = lambda p: f"{min(1, len(shown(p)))}\n\n### Answer\nyes"
+    rows = probed(world, *[question(column) for column in range(10)])
+
+    assert [(row["probe"], row["value"], row["n"]) for row in rows] == [
+        *(("place of the right passage", place, 10) for place in (1, 2, 3)),
+        *(("passages shown", count, 10) for count in (2, 5, 10)),  # there are 12, not 20
+        ("no passage", 0, 10),
+    ]
+    accuracy = [row["metrics"].get("citation accuracy") for row in rows]
+    # right at the first place alone, which is one in 2, in 5 and in 10
+    assert accuracy == [1, 0, 0, *(pytest.approx(1 / n) for n in (2, 5, 10)), None]
+    assert rows[-1]["metrics"]["answer f1"] == 1
+    assert {(row["generator"], row["question_set"]) for row in rows} == {("tuned", "synthetic")}
+    sizes = Counter(len(shown(prompt)) for _, prompt in world.prompts)
+    assert sizes == {3: 30, 2: 10, 5: 10, 10: 10, 0: 10}
+
+
+def test_the_others_keep_their_order_when_the_right_passage_is_moved() -> None:
+    world = World()
+    probed(world, question(1))
+    moved = [shown(prompt) for _, prompt in world.prompts[:3]]
+    assert [some.index("blue") for some in moved] == [0, 1, 2]
+    assert len({tuple(text for text in some if text != "blue") for some in moved}) == 1
+
+
+def test_few_of_the_deciding_questions_are_probed() -> None:
+    many = [replace(question(i % 12), id=str(i)) for i in range(60)]
+    rows = probed(World(), *many)
+    assert {row["n"] for row in rows} == {40}
+
+
+def test_probes_are_asked_of_both_generators_where_they_are_wanted() -> None:
+    found = measure_parts(World().evaluator(*FOUR, probes=True), config(), ("generator",))
+    assert [row["generator"] for row in found["probes"]] == ["base"] * 6 + ["tuned"] * 6
 
 
 def test_refused_parts_are_in_no_stack() -> None:

@@ -1,5 +1,7 @@
 """Formats: what a generator is trained to reply reads as it was meant, and quotes stand there."""
 
+import re
+
 import pytest
 
 from aloft.config import FormatName
@@ -30,6 +32,80 @@ def test_a_target_reads_as_it_was_meant(name: FormatName) -> None:
     assert read.answer == "at nine"
     assert read.ordinals == ((1, 3) if form.cites else ())
     assert read.false_quotes == 0
+
+
+@pytest.mark.parametrize("abstains", [True, False])
+@pytest.mark.parametrize("gold", [[1], [3], [1, 3], [3, 1]])
+@pytest.mark.parametrize("name", ["aloftrag", "raft"])
+def test_what_is_trained_on_keeps_the_pattern(
+    name: FormatName, gold: list[int], abstains: bool
+) -> None:
+    form = format_of(name, abstains=abstains)
+    pattern = form.render("When?", SHOWN).pattern
+    target = form.target("at nine", gold, SHOWN) or ""
+    assert re.fullmatch(pattern, target)
+    assert re.fullmatch(pattern, f"{target}\n\n2. A second line, of #1.\n## 3")
+    refusal = form.target("It is not there.", [], SHOWN) or ""
+    assert (re.fullmatch(pattern, refusal) is not None) is abstains
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "4",
+        "0",
+        "1, 4",
+        "1, 2, 3, 1",
+        "1,2",
+        "1 ",
+        " 1",
+        "",
+        "One",
+        "1.",
+        "[1]",
+        "1\n",
+        "none, 1",
+        "1 2",
+    ],
+)
+def test_only_passages_that_were_shown_can_be_named(named: str) -> None:
+    for abstains in (True, False):
+        aloftrag, raft = (format_of(name, abstains=abstains) for name in ("aloftrag", "raft"))
+        reply = f"{named}\n\n### Answer\nat nine"
+        assert not re.fullmatch(aloftrag.render("When?", SHOWN).pattern, reply)
+        pattern = raft.render("When?", SHOWN).pattern
+        assert not re.fullmatch(pattern, f'[1] "at nine"\n\n### Reference\n{reply}')
+        assert not re.fullmatch(pattern, f"[{named}] x\n\n### Reference\n1\n\n### Answer\nat nine")
+
+
+def test_of_many_passages_each_and_of_none_no_passage_can_be_named() -> None:
+    form = format_of("aloftrag", abstains=False)
+    for count in (1, 2, 10, 20):
+        pattern = form.render("When?", SHOWN[:1] * count).pattern
+        named = [i for i in range(30) if re.fullmatch(pattern, f"{i}\n\n### Answer\nx")]
+        assert named == [*range(1, count + 1)]
+    pattern = form.render("When?", []).pattern
+    assert re.fullmatch(pattern, "none\n\n### Answer\nx")
+    assert not re.fullmatch(pattern, "1\n\n### Answer\nx")
+
+
+@pytest.mark.parametrize("name", ["aloftrag", "raft", "ralt"])
+@pytest.mark.parametrize(
+    "behind", ["\n\n### Question\nWho?", "\n###", "\n### Answer\nMary", "\n### 1\nx"]
+)
+def test_an_answer_ends_with_its_section(name: FormatName, behind: str) -> None:
+    form = format_of(name, abstains=False)
+    target = form.target("at nine", [1], SHOWN)
+    assert form.parse(f"{target}{behind}", SHOWN) == form.parse(f"{target}", SHOWN)
+    assert form.parse(f"{target}\n#!/bin/sh", SHOWN).answer == "at nine\n#!/bin/sh"
+
+
+@pytest.mark.parametrize("name", ["aloftrag", "raft", "ralt"])
+def test_nothing_that_is_trained_on_is_stopped(name: FormatName) -> None:
+    form = format_of(name, abstains=False)
+    target = form.target("at nine", [1, 3], SHOWN) or ""
+    assert not [one for one in form.stop if one in target]
+    assert [one for one in form.stop if one in f"{target}\n\n### Question\nWho?"]
 
 
 def test_quotes_are_the_sentences_that_hold_the_answer() -> None:

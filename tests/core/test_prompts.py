@@ -167,9 +167,10 @@ def test_passages_are_numbered_from_one() -> None:
 
 def test_what_is_trained_on_reads_as_it_was_meant() -> None:
     assert FORM.target("Mary.", [2], SHOWN) == "2\n\n### Answer\nMary."
-    answer = "Mary.\n\n1. She is 40.\n### Answer\nNot this."
-    cited = FORM.parse(FORM.target(answer, [3, 1], SHOWN) or "", SHOWN)
-    assert cited == CitedAnswer(ordinals=(3, 1), answer=answer)
+    answer = "Mary.\n\n1. She is 40.\n## More"
+    target = FORM.target(answer, [3, 1], SHOWN) or ""
+    for reply in (target, f"{target}\n### Answer\nNot this."):
+        assert FORM.parse(reply, SHOWN) == CitedAnswer(ordinals=(3, 1), answer=answer)
 
 
 @pytest.mark.parametrize(

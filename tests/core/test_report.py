@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aloft.evaluation.charts import Length, draw_bars, draw_curve
+from aloft.evaluation.charts import Length, Line, draw_bars, draw_curve, draw_lines
 from aloft.evaluation.report import (
     headline_rows,
     render_html,
@@ -146,6 +146,29 @@ def full_report() -> dict[str, Any]:
         ],
         "stacks": stacks,
         "shipped": stacks[0],
+        "probes": [
+            {
+                "probe": what,
+                "value": value,
+                "question_set": "human",
+                "generator": generator,
+                "n": 40,
+                "metrics": {"answer f1": 0.25}
+                | ({"citation accuracy": value / 8} if value else {}),
+            }
+            for generator in ("base", "tuned")
+            for what, value in (
+                ("place of the right passage", 1),
+                ("place of the right passage", 2),
+                ("passages shown", 2),
+                ("passages shown", 5),
+                ("no passage", 0),
+            )
+        ],
+        "ability": {
+            "perplexity": {"before": 12.345, "after": 13.0, "n": 8},
+            "instructions": gain("instructions followed", 0.5, 0.4, -0.25, 0.04, 20),
+        },
         "connections_refused": [],
         "peak_memory_megabytes": 2345,
     }
@@ -159,7 +182,8 @@ def embedder_only() -> dict[str, Any]:
     report["retrieval"] = [r for r in report["retrieval"] if r["question_set"] == "synthetic"]
     report["comparisons"] = report["comparisons"][-1:]
     report["verdicts"] = [report["verdicts"][0] | {"is_kept": False, "reason": "harm"}]
-    report["answers"] = []
+    report["answers"] = report["probes"] = []
+    del report["ability"]
     untuned = report["stacks"][-1] | {"metrics": {"ndcg@10": 0.65}, "question_set": "synthetic"}
     report["stacks"], report["shipped"] = [untuned], untuned
     report["parts"] = {"embedder": report["parts"]["embedder"]}
@@ -260,6 +284,33 @@ def test_figures_are_rounded_to_a_tenth_of_a_percent() -> None:
     assert "| peak memory | 2,345 MB |" in text
     assert "| evaluation.min_human_questions | 50 |" in text
     assert "| parts | embedder, reranker, generator |" in text
+
+
+def test_what_was_forgotten_and_what_passages_do_is_told() -> None:
+    text = render_markdown(full_report())
+    assert (
+        "| instructions followed, in percent | 50.0 | 40.0 | -10.0 | [-25.0, +4.0] | 20 |" in text
+    )
+    assert "| perplexity of plain texts | 12.35 | 13.00 | +0.65 | – | 8 |" in text
+    assert "| place of the right passage | 2 | tuned | 40 | 25.0 | 25.0 |" in text
+    assert "| no passage | 0 | base | 40 | – | 25.0 |" in text
+    assert "Place and number" not in render_markdown(embedder_only())
+    page = render_html(full_report())
+    assert page.count('class="curve base"') == 4
+    assert "Answer F1 by the number of passages</title>" in page
+    assert "base: 0 25.0, 2 25.0, 5 25.0; tuned: 0 25.0, 2 25.0, 5 25.0" in page
+    assert "base: 2 25.0, 5 62.5; tuned: 2 25.0, 5 62.5" in page
+
+
+def test_a_point_stands_at_its_value() -> None:
+    line = Line(label="tuned", values=[0, 50, 100], mark="tuned")
+    drawn = draw_lines("x", "X", ["1", "2", "3"], [line])
+    # the plot is 272 wide behind 40, and 164 high below 22
+    assert re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn) == [
+        ("85.3", "186.0"),
+        ("176.0", "104.0"),
+        ("266.7", "22.0"),
+    ]
 
 
 def test_the_page_holds_the_same_figures_as_the_markdown() -> None:

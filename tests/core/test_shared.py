@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from scripted import CONTRACT, ScriptedModels, write_run
+from scripted import CONTRACT, ScriptedModels, WordByWord, last_words, write_run
 
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
-from aloft.models import Embedder, Floats
+from aloft.models import Embedder, Floats, Prompt, stream_reply
 from aloft.ranking import best_first
-from aloft.records import Passage
+from aloft.records import Message, Passage
 from aloft.stack import Retriever, reranker_of
 from aloft.testing import HashingEmbedder
 
@@ -97,3 +97,19 @@ def test_a_run_without_a_reranker_says_so_in_one_line(
     with pytest.raises(DataError, match="ships no reranker") as caught:
         reranker_of(run)
     assert "\n" not in str(caught.value)
+
+
+def test_others_have_their_turn_between_the_pieces_of_a_stream() -> None:
+    source = ScriptedModels()
+    source.teacher_model = WordByWord(last_words)
+    model = SharedModels(source).language_model("any")
+    prompt = Prompt(messages=(Message(role="user", content="to be"),))
+    pieces = stream_reply(model, prompt, max_new_tokens=9)
+    said = [next(pieces).text]
+    with ThreadPoolExecutor(2) as pool:  # each piece may be asked for by another thread
+        (other,) = pool.submit(model.complete, [prompt], max_new_tokens=9).result(timeout=9)
+        said += [pool.submit(next, pieces).result(timeout=9).text for _ in range(2)]
+    last = next(pieces)
+    assert "".join([*said, last.text]) == other.text == "You said: to be"
+    assert (last.is_piece, last.new_tokens) == (False, 4)
+    assert list(pieces) == []

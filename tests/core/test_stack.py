@@ -1,20 +1,30 @@
 """What ships retrieves as its contract says, and is written and read back whole."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import CONTRACT, ScriptedModels, write_run
+from scripted import CONTRACT, ScriptedModels, WordByWord, write_run
 
-from aloft.config import Part, RunConfig
+from aloft.config import FormatName, Part, RunConfig
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Stack, System
-from aloft.models import Prompt
+from aloft.models import Prompt, Reply
 from aloft.records import Passage
-from aloft.stack import Contract, Retriever, ask, read_contract, reranker_of, write_stack
+from aloft.stack import (
+    Contract,
+    Retriever,
+    ask,
+    ask_streaming,
+    read_contract,
+    reranker_of,
+    write_stack,
+)
 from aloft.storage import RunFolder
+from aloft.testing import ScriptedTeacher
 
 TEXTS = ("red fox red", "red whale blue whale", "blue", "grey wolf")
 PASSAGES = [Passage(document_id="a", text=text, start=0) for text in TEXTS]
@@ -132,6 +142,47 @@ def test_an_answer_holds_what_was_cited_and_all_that_was_shown() -> None:
     assert [found.passage for found in answer.cited] == [PASSAGES[0]]
     assert [found.passage for found in answer.shown] == [PASSAGES[2], PASSAGES[0]]
     assert models.adapters == [Path("some/adapter")]
+
+
+@pytest.mark.parametrize(
+    ("name", "reply", "expected"),
+    [
+        ("aloftrag", "2, 1\n\n### Answer\nA red fox.", ["A", "A red", "A red fox."]),
+        ("ralt", "A red fox.", ["A", "A red", "A red fox."]),
+        ("aloftrag", "I do not know.", ["I do not know."]),  # it never gets to its answer
+    ],
+)
+def test_a_streamed_answer_grows_to_the_one_that_is_given_at_once(
+    name: FormatName, reply: str, expected: list[str]
+) -> None:
+    models = ScriptedModels()
+    models.teacher_model = WordByWord(lambda _: reply)
+    retriever = Retriever(replace(CONTRACT, contexts=2, format=name), PASSAGES, models)
+    answers = list(ask_streaming(retriever, "blue red", models))
+
+    assert [answer.text for answer in answers] == expected
+    models.teacher_model = ScriptedTeacher(lambda _: reply)
+    assert answers[-1] == ask(retriever, "blue red", models)
+    cited = [PASSAGES[0], PASSAGES[2]] if reply.startswith("2") else []
+    assert [[found.passage for found in answer.cited] for answer in answers] == [cited] * len(
+        answers
+    )
+
+
+def test_a_generator_is_stopped_where_its_format_ends() -> None:
+    stops = []
+
+    class Stopped(ScriptedTeacher):
+        def complete(self, prompts: Sequence[Prompt], **options: Any) -> list[Reply]:
+            stops.append(options["stop"])
+            return super().complete(prompts, **options)
+
+    models = ScriptedModels()
+    models.teacher_model = Stopped(lambda prompt: "A fox.\n\n### Note")
+    answer = ask(Retriever(replace(CONTRACT, format="ralt"), PASSAGES, models), "red", models)
+
+    assert answer.text == "A fox."
+    assert stops == [("\n### ",)]
 
 
 # ---- what ships

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import ValidationError
-from scripted import CONTRACT, ScriptedModels, shared, write_run
+from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_run
 
 import langchain_aloft
 from aloft.backends.shared import SharedModels
@@ -160,6 +160,21 @@ def test_a_cut_reply_says_so() -> None:
     chat = ChatAloft(model="any", models=shared(lambda _prompt: None))
 
     assert chat.invoke("Hi.").response_metadata["finish_reason"] == "length"
+
+
+def test_a_stream_comes_as_it_is_written_and_tells_its_counts_at_the_end() -> None:
+    source = ScriptedModels()
+    source.teacher_model = WordByWord(lambda _: "a red fox")
+    chat = ChatAloft(model="any", models=SharedModels(source))
+
+    async def ask() -> list[str]:
+        return [str(chunk.text) async for chunk in chat.astream("Hi")]
+
+    chunks = list(chat.stream("Hi"))
+    assert [str(chunk.text) for chunk in chunks] == asyncio.run(ask()) == ["a ", "red ", "fox"]
+    usage = [chunk.usage_metadata and chunk.usage_metadata["output_tokens"] for chunk in chunks]
+    assert usage == [None, None, 3]
+    assert chunks[-1].response_metadata["finish_reason"] == "stop"
 
 
 def test_only_greedy_replies_are_offered() -> None:

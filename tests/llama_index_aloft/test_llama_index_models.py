@@ -10,7 +10,7 @@ import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.schema import NodeWithScore, TextNode
-from scripted import CONTRACT, ScriptedModels, shared, write_run
+from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_run
 
 import llama_index_aloft
 from aloft.backends.shared import SharedModels
@@ -180,6 +180,24 @@ def test_every_way_of_asking_gives_the_same_reply() -> None:
     streamed = "".join(piece.delta or "" for piece in llm.stream_chat(messages))
     completed = "".join(piece.delta or "" for piece in llm.stream_complete("Hi"))
     assert {*asyncio.run(ask()), streamed, completed} == {"You said: Hi"}
+
+
+def test_a_stream_comes_as_it_is_written_and_tells_its_counts_at_the_end() -> None:
+    source = ScriptedModels()
+    source.teacher_model = WordByWord(lambda _: "a red fox")
+    llm = AloftLLM("any", models=SharedModels(source))
+    messages = [ChatMessage(content="Hi")]
+
+    async def ask() -> list[tuple[str | None, str | None]]:
+        return [(one.delta, one.message.content) async for one in await llm.astream_chat(messages)]
+
+    streamed = list(llm.stream_chat(messages))
+    said = [("a ", "a "), ("red ", "a red "), ("fox", "a red fox")]
+    assert [(one.delta, one.message.content) for one in streamed] == asyncio.run(ask()) == said
+    assert [(one.delta, one.text) for one in llm.stream_complete("Hi")] == said
+    facts = [one.additional_kwargs for one in streamed]
+    assert facts[:2] == [{}, {}]
+    assert (facts[2]["completion_tokens"], facts[2]["finish_reason"]) == (3, "stop")
 
 
 def test_from_run_loads_what_the_run_ships(tmp_path: Path) -> None:

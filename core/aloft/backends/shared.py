@@ -4,14 +4,22 @@ A loaded model is not safe for threads, and hosts call from many: every call hol
 `SharedModels` that it came from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
 from aloft.backends.loading import Models
-from aloft.models import Embedder, Floats, LanguageModel, Prompt, Reply, Reranker
+from aloft.models import (
+    Embedder,
+    Floats,
+    LanguageModel,
+    Prompt,
+    Reply,
+    Reranker,
+    stream_reply,
+)
 
 
 class SharedModels(Models):
@@ -130,3 +138,17 @@ class _SharedLanguageModel:
         with self.models._lock:
             model = self.models._source.language_model(self.name, self.adapter)
             return model.complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
+
+    def stream(
+        self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> Iterator[Reply]:
+        """In pieces, between which others have their turn: who reads them may be slow."""
+        with self.models._lock:
+            model = self.models._source.language_model(self.name, self.adapter)
+            pieces = stream_reply(model, prompt, max_new_tokens=max_new_tokens, stop=stop)
+        while True:
+            with self.models._lock:
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece

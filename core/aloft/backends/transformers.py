@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import regex
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -33,7 +35,8 @@ _SAMPLED_FROM = 50  # most likely tokens
 class TransformersLanguageModel:
     """A causal language model in this process, with an adapter where one was trained.
 
-    Replies are greedy where a prompt has no seed, else drawn by it. Prompts are grouped by
+    Replies are greedy where a prompt has no seed, else drawn by it; they keep a prompt's pattern.
+    Prompts are grouped by
     length and padded on the left. What prompts begin with is computed once, whether they share it
     with others of their call or with prompts asked before; what was asked before changes a reply
     by no more than rounding does, as the other prompts of a batch do.
@@ -84,11 +87,30 @@ class TransformersLanguageModel:
         for batch in self._batches(rows, max_new_tokens):
             if self._kept is not None:
                 self._read_starts(self._kept, [rows[i] for i in batch])
-            draw = _Draw([prompts[i] for i in batch])
-            written = self._generate([rows[i] for i in batch], max_new_tokens, stop, draw)
+            asked = [prompts[i] for i in batch]
+            written = self._generate([rows[i] for i in batch], asked, max_new_tokens, stop)
             for i, ids in zip(batch, written, strict=True):
                 replies[i] = self._reply(ids, len(rows[i]), max_new_tokens, stop)
         return [reply for reply in replies if reply is not None]
+
+    def stream(
+        self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> Iterator[Reply]:
+        """The reply that `complete` gives, in pieces; a step is done when a piece is asked for."""
+        (row,) = self._encode([prompt])
+        ids: list[int] = []
+        told = 0
+        for token in self._write(row, prompt, max_new_tokens):
+            ids.append(token)
+            text = self.tokenizer.decode(ids, skip_special_tokens=True)
+            if any(string in text for string in stop):
+                break
+            sure = _sure(text, stop)
+            if len(sure) > told:
+                yield Reply(text=sure[told:], is_finished=False, is_piece=True)
+                told = len(sure)
+        reply = self._reply(ids, len(row), max_new_tokens, stop)
+        yield replace(reply, text=reply.text[told:])
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token after each prompt; (prompts, choices)."""
@@ -192,9 +214,9 @@ class TransformersLanguageModel:
     def _generate(
         self,
         rows: Sequence[Ids],
+        prompts: Sequence[Prompt],
         max_new_tokens: int,
         stop: Sequence[str],
-        draw: "_Draw",
     ) -> list[list[int]]:
         ids, mask = self._pad(rows)
         width = ids.shape[1]
@@ -214,10 +236,32 @@ class TransformersLanguageModel:
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=self.tokenizer.eos_token_id,
                 stopping_criteria=criteria,
-                logits_processor=LogitsProcessorList([draw] if draw.is_needed else []),
+                logits_processor=_choosers(self.tokenizer, prompts, width),
             )
         written: list[list[int]] = output[:, width:].tolist()
         return written
+
+    def _write(self, row: Ids, prompt: Prompt, limit: int) -> Iterator[int]:
+        """One token after the other, as `_generate` chooses them, up to the turn's end."""
+        choosers: Any = _choosers(self.tokenizer, [prompt], len(row))
+        cache: Any = None
+        if self._kept is not None:
+            self._read_starts(self._kept, [row])
+            cache = self._kept.open([row])
+        ids = torch.tensor([row], device=self.device)
+        fresh = ids[:, 0 if cache is None else cache.get_seq_length() :]
+        for _ in range(limit):
+            with torch.inference_mode():  # not beyond a step: what asks for it is not ours
+                output = self._model(
+                    input_ids=fresh, past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
+                cache = output.past_key_values
+                fresh = choosers(ids, output.logits[:, -1].float()).argmax(-1, keepdim=True)
+                ids = torch.cat([ids, fresh], 1)
+            token = int(fresh)
+            yield token
+            if token == self.tokenizer.eos_token_id:
+                return
 
     def _reply(self, ids: list[int], read: int, limit: int, stop: Sequence[str]) -> Reply:
         ends = self.tokenizer.eos_token_id
@@ -233,17 +277,27 @@ class TransformersLanguageModel:
         )
 
 
+def _choosers(tokenizer: Any, prompts: Sequence[Prompt], start: int) -> LogitsProcessorList:
+    """What chooses the next token of prompts that are not just gone on with by the likeliest."""
+    chosen: list[LogitsProcessor] = []
+    if any(prompt.seed is not None for prompt in prompts):
+        chosen.append(_Draw(prompts))
+    if any(prompt.pattern for prompt in prompts):
+        chosen.append(_Hold(tokenizer, prompts, start))
+    return LogitsProcessorList(chosen)
+
+
 class _Draw(LogitsProcessor):
-    """Draws the next token of each row that has a seed; greedy decoding then takes what is left.
+    """Puts the tokens of each row that has a seed in a drawn order; the first is then taken.
 
     The largest of logits with Gumbel noise added is a sample of their softmax; with the noise of
-    a row made from its own seed and step no other row of the batch changes it.
+    a row made from its own seed and step no other row of the batch changes it. Tokens that are
+    not drawn from stand behind all others.
     """
 
     def __init__(self, prompts: Sequence[Prompt]) -> None:
         self._prompts = prompts
         self._step = 0
-        self.is_needed = any(prompt.seed is not None for prompt in prompts)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         values, tokens = scores.float().topk(min(_SAMPLED_FROM, scores.shape[1]), dim=-1)
@@ -252,11 +306,56 @@ class _Draw(LogitsProcessor):
                 continue
             noise = np.random.default_rng((prompt.seed, self._step)).gumbel(size=values.shape[1])
             noised = values[row] / prompt.temperature + torch.from_numpy(noise).to(values)
-            drawn = tokens[row, noised.argmax()].clone()
-            scores[row] = float("-inf")
-            scores[row, drawn] = 0.0
+            scores[row] += noised.min() - values[row, 0] - 1
+            scores[row, tokens[row]] = noised
         self._step += 1
         return scores
+
+
+class _Hold(LogitsProcessor):
+    """Leaves each row that has a pattern the first token by which its reply can still keep it.
+
+    The first choice mostly does, so that a step costs one look at it, and a reply that keeps the
+    pattern by itself is what it would be without. Where it does not, a reply that is whole ends,
+    and in any other the next choices are looked at.
+    """
+
+    def __init__(self, tokenizer: Any, prompts: Sequence[Prompt], start: int) -> None:
+        self._tokenizer = tokenizer
+        self._patterns = [regex.compile(p.pattern) if p.pattern else None for p in prompts]
+        self._start = start
+        self._special = frozenset(tokenizer.all_special_ids)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        for row, pattern in enumerate(self._patterns):
+            written = input_ids[row, self._start :].tolist()
+            if pattern is None or not self._special.isdisjoint(written):
+                continue  # free, or it ended and is filled up
+            token = self._choose(pattern, written, scores[row])
+            scores[row] = float("-inf")
+            scores[row, token] = 0.0
+        return scores
+
+    def _choose(self, pattern: Any, written: list[int], scores: torch.Tensor) -> int:
+        end: int = self._tokenizer.eos_token_id
+        first = int(scores.argmax())
+        if self._keeps(pattern, written, first):
+            return first
+        if pattern.fullmatch(self._tokenizer.decode(written)):
+            return end
+        return next((t for t in _in_order(scores) if self._keeps(pattern, written, t)), end)
+
+    def _keeps(self, pattern: Any, written: list[int], token: int) -> bool:
+        if token in self._special:
+            return False  # it says nothing, and could be said for ever
+        text = self._tokenizer.decode([*written, token])
+        return pattern.fullmatch(text, partial=True) is not None
+
+
+def _in_order(scores: torch.Tensor) -> Iterator[int]:
+    """Tokens, the highest scores first; few are put in order where few are asked for."""
+    yield from scores.topk(min(_SAMPLED_FROM, len(scores))).indices.tolist()
+    yield from scores.argsort(descending=True).tolist()
 
 
 class _StopAt(StoppingCriteria):
@@ -273,6 +372,13 @@ class _StopAt(StoppingCriteria):
         tails = self._tokenizer.batch_decode(input_ids[:, begin:])
         ended = [any(string in tail for string in self._stop) for tail in tails]
         return torch.tensor(ended, device=input_ids.device)
+
+
+def _sure(text: str, stop: Sequence[str]) -> str:
+    """What stays of a text whatever follows: no part of a character or of a stop string."""
+    text = text.rstrip("\ufffd")
+    begun = (n for string in stop for n in range(1, len(string)) if text.endswith(string[:n]))
+    return text[: len(text) - max(begun, default=0)]
 
 
 def load_tokenizer(folder: Path) -> Any:

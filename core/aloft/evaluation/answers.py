@@ -1,5 +1,6 @@
 """Turns cited answers and gold answers into citation and answer metrics, a value per question."""
 
+import math
 import re
 import string
 import unicodedata
@@ -7,19 +8,27 @@ from collections import Counter
 from collections.abc import Sequence
 from math import comb
 
+from aloft.models import Reader
+from aloft.prompts import answering
 from aloft.prompts.citation import CitedAnswer
 from aloft.terms import split_words
 
 ABSTENTION = "abstention when missing"  # the right passages are left out, and it says so
+ANSWERED = "answer when present"  # they are there, and it does not say that none is
 GUESSING = "citation by guessing"  # what as many passages cited at random would get right
-OF_CITATIONS = ("citation accuracy", "citation precision", "citation recall", GUESSING)
+MISCITED = "right answer, wrong citation"
+GROUNDED = "groundedness"
+NO_GAINS = (GUESSING, MISCITED)  # more of them is not better
+OF_CITATIONS = ("citation accuracy", "citation precision", "citation recall", MISCITED, GUESSING)
 METRICS = (
     *OF_CITATIONS[:3],
     "answer exact match",
     "answer f1",
     "answer contained",
+    MISCITED,
     GUESSING,
 )
+_GAIN = 0.5  # nats a token; 99 of 100 human questions of xquad_en gain it from their passage
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -40,7 +49,8 @@ def measure_answer(
         Citation accuracy as the paper has it (a right ordinal is among those cited), precision
         (share of cited that is right) and recall (share of the right ones that is cited); the
         chance of being accurate by citing as many passages, but at least one, at random; exact
-        match, token F1 and containment as SQuAD has them, after the same normalisation.
+        match, token F1 and containment as SQuAD has them, after the same normalisation; and
+        whether the answer contains a gold one although no right passage is cited.
     """
     cited, right = set(reply.ordinals), set(gold_ordinals)
     both = len(cited & right)
@@ -58,7 +68,42 @@ def measure_answer(
             "answer f1": max(token_f1(given, answer) for answer in wanted),
             "answer contained": float(any(answer and answer in given for answer in wanted)),
         }
+        measured[MISCITED] = measured["answer contained"] * (1 - measured["citation accuracy"])
     return measured
+
+
+def measure_grounding(
+    questions: Sequence[str],
+    replies: Sequence[CitedAnswer],
+    contents: Sequence[Sequence[str]],
+    read: Reader,
+) -> list[float]:
+    """Whether each answer rests on what it cites: by likelihood, not by words that are shared.
+
+    An answer does where a model that was not trained on the task finds it likelier by 0.5 nats a
+    token with the cited passages before it than without any.
+
+    Args:
+        questions: What was asked.
+        replies: What was answered.
+        contents: Per reply the passages that were shown.
+        read: How likely the untuned model finds replies to prompts.
+
+    Returns:
+        Per reply 1 or 0: an answer that cites nothing rests on nothing. NaN where it says that no
+        passage holds the answer.
+    """
+    values = [math.nan if reply.is_abstaining else 0.0 for reply in replies]
+    cited = [i for i, reply in enumerate(replies) if reply.ordinals and reply.answer]
+    cited = [i for i in cited if not replies[i].is_abstaining]
+    shown = [[contents[i][ordinal - 1] for ordinal in replies[i].ordinals] for i in cited]
+    prompts = [answering.render(questions[i], some) for i, some in zip(cited, shown, strict=True)]
+    prompts += [answering.render(questions[i]) for i in cited]
+    if cited:
+        told = read(prompts, [answering.reply_of(replies[i].answer) for i in cited] * 2)
+        for i, gain in zip(cited, told[: len(cited)] - told[len(cited) :], strict=True):
+            values[i] = float(gain >= _GAIN)
+    return values
 
 
 def normalize(text: str) -> str:

@@ -142,6 +142,55 @@ def draw_curve(name: str, title: str, losses: Sequence[float]) -> str:
     return _frame(name, title, told, height, marks, width)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Values along the labels of a picture, in percent."""
+
+    label: str
+    values: Sequence[float]
+    mark: str  # "base", whose line is broken and whose figures stand below, or "tuned"
+
+
+def draw_lines(name: str, title: str, labels: Sequence[str], lines: Sequence[Line]) -> str:
+    """Lines over a scale from 0 to 100, each point with its figure.
+
+    Args:
+        name: What the picture's ids begin with; each picture of a page has its own.
+        title: What is read out for the picture.
+        labels: Of the places along the picture, evenly spaced.
+        lines: One value a label each.
+    """
+    width, height, left, top = 320, 220, 40, 22
+    right, bottom = width - 8, height - 34
+    between = (right - left) / len(labels)
+    xs = [left + (i + 0.5) * between for i in range(len(labels))]
+    marks = []
+    for tick in (0, 50, 100):
+        y = bottom - (bottom - top) * tick / 100
+        marks.append(_line(left, y, right, y, "grid" if tick else "zero"))
+        marks.append(_text(left - 6, y + 4, str(tick), "tick", "end"))
+    for x, label in zip(xs, labels, strict=True):
+        marks.append(_text(x, height - 14, label, "tick", "middle"))
+    told = []
+    for line in lines:
+        ys = [bottom - (bottom - top) * value / 100 for value in line.values]
+        marks += _points(line, list(zip(xs, ys, strict=True)))
+        pairs = zip(labels, line.values, strict=True)
+        told.append(f"{line.label}: " + ", ".join(f"{label} {v:.1f}" for label, v in pairs))
+    return _frame(name, title, "; ".join(told), height, marks, width)
+
+
+def _points(line: Line, points: Sequence[tuple[float, float]]) -> list[str]:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    marks = [f'<polyline points="{path}" class="curve {escape(line.mark)}"/>']
+    for (x, y), value in zip(points, line.values, strict=True):
+        style = f"dot {escape(line.mark)}"
+        marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="{style}"/>')
+        beside = y + 16 if line.mark == "base" else y - 8
+        marks.append(_text(x, beside, f"{value:.0f}", "figure", "middle"))
+    return marks
+
+
 def _step(span: float) -> float:
     """A round distance that cuts a span into four to ten pieces."""
     if span <= 0:

@@ -6,6 +6,7 @@ reranked once per reranker, and a prompt that two systems share is answered once
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -15,7 +16,7 @@ from aloft.backends.search import DenseIndex
 from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
 from aloft.evaluation import answers as answer_metrics
 from aloft.evaluation import retrieval as retrieval_metrics
-from aloft.evaluation.answers import ABSTENTION, GUESSING
+from aloft.evaluation.answers import ABSTENTION, ANSWERED, GROUNDED, GUESSING
 from aloft.evaluation.gate import OVER_GUESSING, Verdict, gate_metric, judge_part
 from aloft.evaluation.intervals import Comparison, compare
 from aloft.models import Floats, Prompt
@@ -86,6 +87,7 @@ class Evaluator:
         index: Vectors of the passages by an embedder, computed once and kept.
         score: Scores of (reranker, pairs of query and passage), computed once and kept.
         reply: Replies of (generator, prompts), each computed once and kept.
+        read: How likely (generator, prompts, replies) it finds the replies, computed once and kept.
     """
 
     passages: Sequence[Passage]
@@ -97,6 +99,7 @@ class Evaluator:
     index: Callable[[str], DenseIndex]
     score: Callable[[str, Sequence[tuple[str, str]]], Floats]
     reply: Callable[[str, Sequence[Prompt]], list[str]]
+    read: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
     _weights: dict[str, float] = field(default_factory=dict)
     _columns: dict[str, int] = field(default_factory=dict)
@@ -173,18 +176,15 @@ class Evaluator:
         return Measured(question_set=name, system=system, values=values, weight=weight)
 
     def compare_values(self, before: Values, after: Values) -> list[Comparison]:
-        """Each metric before and after, with its interval, where it applies."""
-        return [
-            compare(
-                metric,
-                known(before[metric]),
-                known(after[metric]),
-                resamples=self.config.resamples,
-                seed=self.seed,
-            )
-            for metric in before
-            if metric in after and len(known(before[metric]))
-        ]
+        """Each metric before and after, with its interval, on the questions that both apply to."""
+        gains = []
+        for metric in (metric for metric in before if metric in after):
+            both = ~np.isnan(before[metric]) & ~np.isnan(after[metric])
+            if both.any():
+                one, other = before[metric][both], after[metric][both]
+                resamples = self.config.resamples
+                gains.append(compare(metric, one, other, resamples=resamples, seed=self.seed))
+        return gains
 
     def chosen(self, name: str, most: int | None) -> list[int]:
         """Rows of the questions that generators answer: drawn once, the same for every system."""
@@ -200,12 +200,67 @@ class Evaluator:
         among them it replaces the last ("hard"). The order is shuffled, the right one at every
         place equally often, so that no favourite place wins or loses.
         """
+        rows, contexts = self._protocol(name)
+        replies = self._replies(name, generator, rows, contexts)
+        values = self._measured(name, rows, contexts, replies)
+        if self.sets.abstains:
+            values[ANSWERED] = np.array([float(not one.is_abstaining) for one in replies])
+            ranking, gold = self._first_ranks(name), self.gold(name)
+            missing = [
+                [column for column in ranking[row] if column not in gold[row]][: len(context)]
+                for row, context in zip(rows, contexts, strict=True)
+            ]
+            without = self._replies(name, generator, rows, missing)
+            values[ABSTENTION] = np.array([float(one.is_abstaining) for one in without])
+        return {
+            label: Measured(
+                question_set=name,
+                system=generator,
+                values={metric: column[mask] for metric, column in values.items()},
+            )
+            for label, mask in self._masks(name).items()
+        }
+
+    def measure_grounding(self, name: str, generator: str) -> dict[str, Values]:
+        """Which of the answers of `measure_answers` rest on what they cite, parted in the same way.
+
+        The untuned generator reads them, so that both generators have the same judge.
+        """
+        rows, contexts = self._protocol(name)
+        grounded = answer_metrics.measure_grounding(
+            [self.questions[name][row].question for row in rows],
+            self._replies(name, generator, rows, contexts),
+            [self._contents(context) for context in contexts],
+            partial(self.read, "base"),
+        )
+        values = np.array(grounded, float)
+        return {label: {GROUNDED: values[mask]} for label, mask in self._masks(name).items()}
+
+    def _protocol(self, name: str) -> tuple[list[int], list[list[int]]]:
+        """The questions that are answered, and for each what is shown."""
         rows = self.chosen(name, self.config.max_answer_questions)
-        ranking = self.rank(name, System("dense", "base", "none")).columns.tolist()
-        gold = self.gold(name)
         size = min(self.sets.contexts, len(self.passages))
         places = deal_places([size] * len(rows), self.seed, "gold places", name)
-        contexts, is_easy = [], []
+        return rows, self.contexts(name, rows, size, places)
+
+    def _masks(self, name: str) -> dict[str, NDArray[np.bool_]]:
+        rows, contexts = self._protocol(name)
+        ranking, gold = self._first_ranks(name), self.gold(name)
+        easy = np.array(
+            [
+                not gold[row].isdisjoint(ranking[row][: len(context)])
+                for row, context in zip(rows, contexts, strict=True)
+            ],
+            bool,
+        )
+        return {"all": np.ones(len(rows), bool), "easy": easy, "hard": ~easy}
+
+    def contexts(
+        self, name: str, rows: Sequence[int], size: int, places: Sequence[int]
+    ) -> list[list[int]]:
+        """Per question its first passages by the untrained embedder, a right one at its place."""
+        ranking, gold = self._first_ranks(name), self.gold(name)
+        contexts = []
         for row, place in zip(rows, places, strict=True):
             context = ranking[row][:size]
             found = gold[row] & set(context)
@@ -214,25 +269,25 @@ class Evaluator:
             rng_for(self.seed, "context order", self.questions[name][row].id).shuffle(context)
             context.insert(place, right)
             contexts.append(context)
-            is_easy.append(bool(found))
-        values = self._answered(name, generator, rows, contexts)
-        if self.sets.abstains:
-            missing = [[c for c in ranking[row] if c not in gold[row]][:size] for row in rows]
-            without = self._replies(name, generator, rows, missing)
-            values[ABSTENTION] = np.array([float(one.is_abstaining) for one in without])
-        easy = np.array(is_easy, bool)
-        split = {"all": np.ones(len(rows), bool), "easy": easy, "hard": ~easy}
-        return {
-            label: Measured(
-                question_set=name,
-                system=generator,
-                values={metric: column[mask] for metric, column in values.items()},
-            )
-            for label, mask in split.items()
-        }
+        return contexts
 
-    def _answered(
+    def _first_ranks(self, name: str) -> list[list[int]]:
+        ranks: list[list[int]] = self.rank(name, System("dense", "base", "none")).columns.tolist()
+        return ranks
+
+    def answer(
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
+    ) -> dict[str, NDArray[np.float64]]:
+        """What a generator's answers to questions about passages come to; per metric (rows,)."""
+        replies = self._replies(name, generator, rows, contexts)
+        return self._measured(name, rows, contexts, replies)
+
+    def _measured(
+        self,
+        name: str,
+        rows: Sequence[int],
+        contexts: Sequence[Sequence[int]],
+        replies: Sequence[CitedAnswer],
     ) -> dict[str, NDArray[np.float64]]:
         gold = self.gold(name)
         measured = [
@@ -242,9 +297,7 @@ class Evaluator:
                 self.questions[name][row].answers,
                 len(context),
             )
-            for reply, context, row in zip(
-                self._replies(name, generator, rows, contexts), contexts, rows, strict=True
-            )
+            for reply, context, row in zip(replies, contexts, rows, strict=True)
         ]
         return {
             metric: np.array([one.get(metric, np.nan) for one in measured], float)
@@ -256,13 +309,16 @@ class Evaluator:
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
     ) -> list[CitedAnswer]:
         """What a generator says to questions about passages, read."""
-        shown = [[self.passages[c].content for c in context] for context in contexts]
+        shown = [self._contents(context) for context in contexts]
         prompts = [
             self.form.render(self.questions[name][row].question, contents)
             for row, contents in zip(rows, shown, strict=True)
         ]
         replies = self.reply(generator, prompts)
         return [self.form.parse(reply, some) for reply, some in zip(replies, shown, strict=True)]
+
+    def _contents(self, columns: Sequence[int]) -> list[str]:
+        return [self.passages[column].content for column in columns]
 
     def judge(
         self, part: Part, before: Mapping[str, Values], after: Mapping[str, Values]
@@ -325,8 +381,7 @@ class Evaluator:
             columns = self.rank(name, system).columns
             contexts = [columns[row, : self.sets.contexts].tolist() for row in rows]
             generator = "tuned" if "generator" in parts else "base"
-            answered = self._answered(name, generator, rows, contexts)
-            metrics |= means_of(answered)
+            metrics |= means_of(self.answer(name, generator, rows, contexts))
             scores.append(metrics[gate_metric("generator", metrics)])
         return Stack(
             parts=parts,

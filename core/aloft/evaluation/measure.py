@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from aloft.config import Part, RunConfig
-from aloft.evaluation.answers import GUESSING
-from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System, means_of
+from aloft.evaluation.ability import FOLLOWED, TEXTS, measure_ability
+from aloft.evaluation.answers import NO_GAINS
+from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System, Values, means_of
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.intervals import Comparison
+from aloft.evaluation.probes import probe
+
+_GENERATORS = ("base", "tuned")
 
 
 def measure_parts(
@@ -27,7 +32,7 @@ def measure_parts(
     def judge(part: Part, before: dict[str, Any], after: dict[str, Any]) -> None:
         verdicts.append(evaluator.judge(part, before, after))
         for name in names:
-            known = {metric: v for metric, v in before[name].items() if metric != GUESSING}
+            known = {metric: v for metric, v in before[name].items() if metric not in NO_GAINS}
             gains = evaluator.compare_values(known, after[name])
             comparisons.extend({"part": part, "question_set": name, **asdict(c)} for c in gains)
 
@@ -52,16 +57,11 @@ def measure_parts(
             {n: found[n, tuned] for n in names},
         )
     answers: list[Measured] = []
+    beside: dict[str, Any] = {}
     if "generator" in trained:
-        both: dict[str, dict[str, Any]] = {"base": {}, "tuned": {}}
-        for generator in both:
-            for name in names:
-                rows = evaluator.measure_answers(name, generator)
-                both[generator][name] = rows["all"].values
-                answers.extend(
-                    replace(m, system=f"{generator}, {s}") for s, m in rows.items() if m.n
-                )
+        answers, both = _measure_answers(evaluator)
         judge("generator", both["base"], both["tuned"])
+        beside = _measure_beside(evaluator)
     kept = [verdict.part for verdict in verdicts if verdict.is_kept]
     stacks = evaluator.measure_stacks(
         kept, "base" if own else "none", has_generator="generator" in trained
@@ -72,6 +72,49 @@ def measure_parts(
         "comparisons": comparisons,
         "verdicts": verdicts,
         "stacks": stacks,
+        **beside,
+    }
+
+
+def _measure_answers(evaluator: Evaluator) -> tuple[list[Measured], dict[str, dict[str, Values]]]:
+    """Rows of the report, and by generator and question set the values of all questions."""
+    found = {
+        (generator, name): evaluator.measure_answers(name, generator)
+        for generator in _GENERATORS
+        for name in evaluator.questions
+    }
+    rows: list[Measured] = []
+    both: dict[str, dict[str, Values]] = {generator: {} for generator in _GENERATORS}
+    for (generator, name), parted in found.items():  # all are asked before the one is to read
+        grounded = evaluator.measure_grounding(name, generator) if evaluator.form.cites else {}
+        for label, measured in parted.items():
+            values = {**measured.values, **grounded.get(label, {})}
+            row = replace(measured, system=f"{generator}, {label}", values=values)
+            rows += [row] if row.n else []
+            if label == "all":
+                both[generator][name] = values
+    return rows, both
+
+
+def _measure_beside(evaluator: Evaluator) -> dict[str, Any]:
+    """What is measured of generators beside their answers, and decides nothing."""
+    probes: list[dict[str, Any]] = []
+    abilities = []
+    for generator in _GENERATORS:
+        if evaluator.config.probes:
+            probes += probe(evaluator, generator)
+        abilities.append(
+            measure_ability(partial(evaluator.reply, generator), partial(evaluator.read, generator))
+        )
+    before, after = abilities
+    values = {FOLLOWED: before.followed}, {FOLLOWED: after.followed}
+    (followed,) = evaluator.compare_values(*values)
+    return {
+        "probes": probes,
+        "ability": {
+            "perplexity": {"before": before.perplexity, "after": after.perplexity, "n": len(TEXTS)},
+            "instructions": asdict(followed),
+        },
     }
 
 

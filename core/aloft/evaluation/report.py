@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from aloft.evaluation.answers import ABSTENTION
-from aloft.evaluation.charts import Estimate, Length, draw_bars, draw_curve, draw_forest
+from aloft.evaluation.answers import ABSTENTION, ANSWERED
+from aloft.evaluation.charts import (
+    Estimate,
+    Length,
+    Line,
+    draw_bars,
+    draw_curve,
+    draw_forest,
+    draw_lines,
+)
 from aloft.evaluation.gate import OVER_GUESSING
+from aloft.evaluation.probes import COUNT, NOTHING, PLACE
 from aloft.evaluation.style import STYLE
 
 Report = Mapping[str, Any]
@@ -21,7 +30,7 @@ Report = Mapping[str, Any]
 _NAMES = {"mrr@10": "MRR@10", "ndcg@10": "nDCG@10", "answer f1": "answer F1"}
 _RANKED = ("hit@1", "hit@5", "hit@10", "mrr@10", "ndcg@10")
 _OF_ANSWERS = ("citation accuracy", "answer f1")
-_HEADLINES = ("hit@1", "hit@10", "ndcg@10", *_OF_ANSWERS, ABSTENTION)
+_HEADLINES = ("hit@1", "hit@10", "ndcg@10", *_OF_ANSWERS, ABSTENTION, ANSWERED)
 _SETS = {"human": "Human questions", "synthetic": "Synthetic held-out questions"}
 _BADGES = ("kept", "refused", "shipped")
 _NONE = "–"
@@ -32,7 +41,12 @@ _READING = (
     "All metrics are means over questions, in percent; gains are in percentage points. hit@k: a "
     "right passage is among the first k. MRR@10: one over the rank of the first right passage. "
     "nDCG@10: how near the first ten ranks come to the ideal order. Citation accuracy: a right "
-    "passage is among those that the answer cites. Answer F1: words shared with the gold answer.",
+    "passage is among those that the answer cites; precision: the share of those cited that is "
+    "right; recall: the share of the right ones that is cited. Answer F1: words shared with the "
+    "gold answer. Right answer, wrong citation: a gold answer is in the answer, but no right "
+    "passage is cited; the fewer the better. Groundedness: the share of answers that the untuned "
+    "generator finds likelier, by 0.5 nats a token or more, with the cited passages before them "
+    "than without any; it is a judge by likelihood, and no proof that an answer is right.",
     "A gain's 95 % interval is a paired bootstrap over questions: the same questions are drawn "
     "again and again, with replacement, and both systems are compared on each draw. An interval "
     "above zero says that other questions of this kind would very likely show a gain too; one "
@@ -274,6 +288,8 @@ def _sections(report: Report) -> list[Section]:
         Section(title="Before and after", blocks=list(_gains(report))),
         Section(title="Retrieval", blocks=list(_grid(report))),
         Section(title="Answers", blocks=list(_answers(report))),
+        Section(title="Place and number of passages", blocks=list(_probes(report))),
+        Section(title="What else the generator can do", blocks=list(_ability(report))),
         Section(title="Verdicts", blocks=list(_verdicts(report))),
         Section(title="Combinations, end to end", blocks=list(_stacks(report))),
         Section(title="From documents to training rows", blocks=list(_funnel(report))),
@@ -394,6 +410,87 @@ def _answers(report: Report) -> Iterator[Block]:
             "first. Easy: a right one is among them. Hard: none is, and a right one takes the "
             "last one's place."
         )
+
+
+_PROBED = (  # what varies, along which probes, and of which metric
+    ("place", "Citation accuracy by the place of the right passage", (PLACE,), _OF_ANSWERS[0]),
+    ("count", "Citation accuracy by the number of passages", (COUNT,), _OF_ANSWERS[0]),
+    ("places", "Answer F1 by the place of the right passage", (PLACE,), _OF_ANSWERS[1]),
+    ("counts", "Answer F1 by the number of passages", (NOTHING, COUNT), _OF_ANSWERS[1]),
+)
+
+
+def _probes(report: Report) -> Iterator[Block]:
+    rows = report.get("probes", ())
+    if not rows:
+        return
+    for name, title, wanted, metric in _PROBED:
+        some = [r for r in rows if r["probe"] in wanted and metric in r["metrics"]]
+        if some:
+            caption = f"{title}, in percent. Broken line: untuned."
+            yield Picture(
+                svg=_lines(f"probe-{name}", title, some, metric), caption=caption, is_small=True
+            )
+    metrics = _metrics_of(rows, _OF_ANSWERS)
+    yield Table(
+        caption=f"{_titled(report, rows[0]['question_set'], count=False)}. Metrics in percent.",
+        header=("probe", "value", "generator", "n", *map(_name, metrics)),
+        rows=[
+            (
+                *(row["probe"], str(row["value"]), row["generator"], str(row["n"])),
+                *_percents(row["metrics"], metrics),
+            )
+            for row in rows
+        ],
+    )
+    yield (
+        "The same few questions each time; the other passages are those that the untrained "
+        "embedder ranks first. What is answered without any passage was known before."
+    )
+
+
+def _lines(name: str, title: str, rows: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """A line for each generator along the values of a probe."""
+    at = sorted({row["value"] for row in rows})
+    lines = []
+    for generator in dict.fromkeys(row["generator"] for row in rows):
+        found = {r["value"]: r["metrics"][metric] for r in rows if r["generator"] == generator}
+        values = [100 * found[value] for value in at]
+        lines.append(Line(label=generator, values=values, mark=generator))
+    return draw_lines(name, title, [str(value) for value in at], lines)
+
+
+def _ability(report: Report) -> Iterator[Block]:
+    found = report.get("ability")
+    if not found:
+        return
+    perplexity, followed = found["perplexity"], found["instructions"]
+    yield Table(
+        caption="Before and after training, beside its task; nothing is decided by it.",
+        header=("measure", "before", "after", "change", "95 % interval", "n"),
+        rows=[
+            (
+                *("instructions followed, in percent", _percent(followed["before"])),
+                *(_percent(followed["after"]), _signed(100 * followed["gain"])),
+                f"[{_signed(100 * followed['low'])}, {_signed(100 * followed['high'])}]",
+                str(followed["n"]),
+            ),
+            (
+                *("perplexity of plain texts", f"{perplexity['before']:.2f}"),
+                *(f"{perplexity['after']:.2f}", _changed(perplexity), _NONE),
+                str(perplexity["n"]),
+            ),
+        ],
+    )
+    yield (
+        "Short instructions with known answers, and plain texts, none of them about the documents. "
+        "Fewer instructions followed, or a perplexity that is much higher, mean that the generator "
+        "forgot something. They are too few to tell how good a model is."
+    )
+
+
+def _changed(perplexity: Mapping[str, float]) -> str:
+    return f"{perplexity['after'] - perplexity['before']:+.2f}"
 
 
 def _verdicts(report: Report) -> Iterator[Block]:

@@ -54,6 +54,7 @@ svg .dot.refused { fill: var(--paper); stroke: var(--refused); stroke-width: 2.5
 svg .bar { fill: var(--other); } svg .bar.tuned { fill: var(--kept); }
 svg .bar.base { fill: var(--base); } svg .bar.dropped { fill: var(--drop); }
 svg .curve { fill: none; stroke: var(--kept); stroke-width: 2; stroke-linejoin: round; }
+svg .curve.base { stroke: var(--other); stroke-dasharray: 5 4; }
 @media (max-width: 640px) { figure { overflow-x: auto; } figure svg { min-width: 640px; }
   figure.small { width: 100%; } figure.small svg { min-width: 0; } }
 @media print { body { font-size: 11pt; } main { max-width: none; padding: 0; }

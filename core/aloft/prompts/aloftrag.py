@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from aloft.models import Prompt
 from aloft.prompts.abstention import names_none
-from aloft.prompts.citation import REFERENCE, CitedAnswer, ask, cite, read_cited
+from aloft.prompts.citation import (
+    REFERENCE,
+    CitedAnswer,
+    ask,
+    cite,
+    cited_pattern,
+    read_cited,
+)
 
 SYSTEM = (
     "You answer a question from numbered documents. First write the number of the document that "
@@ -25,12 +32,14 @@ class AloftragFormat:
 
     abstains: bool = False
     prefix: str = REFERENCE
+    stop: tuple[str, ...] = ("\n### Question", "\n### Reference", "\n### 1")
     cites: bool = True
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
         """Ask for the passages' numbers and the answer."""
         system = SYSTEM + ABSTAIN if self.abstains else SYSTEM
-        return ask(system, question, contents, self.prefix)
+        pattern = cited_pattern(len(contents), abstains=self.abstains)
+        return ask(system, question, contents, self.prefix, pattern)
 
     def target(self, answer: str, gold: Sequence[int], contents: Sequence[str]) -> str:
         """Numbers and answer."""

@@ -16,7 +16,11 @@ from aloft.records import Message
 REFERENCE = "### Reference\n"
 ANSWER = "### Answer\n"
 _ANSWER = re.compile(r"\n\s*#{1,4}\s*Answer\s*:?[^\S\n]*\n?")
+_SECTION = re.compile(r"\n\s*###(?:\s|$)")
 _ORDINAL = re.compile(r"\d+")
+# lines that are no headings; with the next section's the reply ends, as where it is forbidden to
+# begin one some models write on
+_ANSWERED = r"\n\n### Answer\n[^\n]+(\n(#{0,2}[^#\n][^\n]*)?)*(\n###)?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,11 @@ class Format(Protocol):
         ...
 
     @property
+    def stop(self) -> tuple[str, ...]:
+        """What a reply ends before: headings that have no place behind the answer."""
+        ...
+
+    @property
     def cites(self) -> bool:
         """Whether replies name passages."""
         ...
@@ -89,17 +98,42 @@ class Format(Protocol):
         ...
 
 
-def ask(system: str, question: str, contents: Sequence[str], prefix: str) -> Prompt:
+def ask(
+    system: str, question: str, contents: Sequence[str], prefix: str, pattern: str = ""
+) -> Prompt:
     """Numbered passages, then the question."""
     numbered = "\n\n".join(f"### {i}\n{text}" for i, text in enumerate(contents, start=1))
     user = f"{numbered}\n\n### Question\n{question}"
     messages = (Message(role="system", content=system), Message(role="user", content=user))
-    return Prompt(messages=messages, prefix=prefix)
+    return Prompt(messages=messages, prefix=prefix, pattern=pattern)
 
 
 def cite(ordinals: Sequence[int], answer: str) -> str:
     """The sections that name passages and answer, behind the first one's heading."""
     return f"{', '.join(map(str, ordinals)) or NONE}\n\n{ANSWER}{answer}"
+
+
+def ordinal_pattern(count: int) -> str:
+    """Any number from 1 to `count`, as a regular expression."""
+    return f"({'|'.join(map(str, range(1, count + 1)))})"
+
+
+def cited_pattern(count: int, *, abstains: bool) -> str:
+    """What `cite` writes about `count` passages, as a regular expression: no other is named."""
+    further = f"(, {ordinal_pattern(count)}){{0,{count - 1}}}" if count > 1 else ""
+    named = [ordinal_pattern(count) + further] if count else []
+    named += [NONE] if abstains or not count else []
+    return f"({'|'.join(named)}){_ANSWERED}"
+
+
+def begins_answer(reply: str) -> bool:
+    """Whether the heading of the answer stands in what there is of a reply."""
+    return _ANSWER.search("\n" + reply) is not None
+
+
+def end_section(text: str) -> str:
+    """A section's text: what comes before the next heading."""
+    return _SECTION.split("\n" + text, maxsplit=1)[0].strip()
 
 
 def read_cited(reply: str, count: int) -> tuple[tuple[int, ...], str]:
@@ -110,4 +144,4 @@ def read_cited(reply: str, count: int) -> tuple[tuple[int, ...], str]:
     ordinals = tuple(dict.fromkeys(n for n in numbers if 1 <= n <= count))
     if re.search(r"[^\W\d_]{4}", first_line):
         ordinals = ()  # a sentence that happens to hold a number is no citation
-    return ordinals, (rest[0] if rest else reply).strip()
+    return ordinals, end_section(rest[0]) if rest else reply.strip()

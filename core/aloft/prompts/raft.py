@@ -18,6 +18,8 @@ from aloft.prompts.citation import (
     Quote,
     ask,
     cite,
+    cited_pattern,
+    ordinal_pattern,
     read_cited,
 )
 
@@ -41,12 +43,14 @@ class RaftFormat:
 
     abstains: bool = False
     prefix: str = PREFIX
+    stop: tuple[str, ...] = ("\n### Question", "\n### Quotes", "\n### 1")
     cites: bool = True
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
         """Ask for quotes, the passages' numbers and the answer."""
         system = SYSTEM + ABSTAIN if self.abstains else SYSTEM
-        return ask(system, question, contents, self.prefix)
+        pattern = _pattern(len(contents), abstains=self.abstains)
+        return ask(system, question, contents, self.prefix, pattern)
 
     def target(self, answer: str, gold: Sequence[int], contents: Sequence[str]) -> str | None:
         """Quotes, numbers and answer; None where no right passage holds the answer as it is."""
@@ -69,6 +73,13 @@ class RaftFormat:
             false_quotes=len(given) - len(quotes),
             is_abstaining=names_none(rest[0] if rest else reply),
         )
+
+
+def _pattern(count: int, *, abstains: bool) -> str:
+    """Quotes of passages that exist, then what `cite` writes."""
+    quotes = [rf"(\[{ordinal_pattern(count)}\] [^\n]+\n)+"] if count else []
+    quotes += [rf"{NONE}\n"] if abstains or not count else []
+    return rf"({'|'.join(quotes)})\n### Reference\n" + cited_pattern(count, abstains=abstains)
 
 
 def sentence_with(answer: str, text: str) -> str | None:

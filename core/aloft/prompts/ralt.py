@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aloft.models import Prompt
 from aloft.prompts.abstention import is_abstention
-from aloft.prompts.citation import ANSWER, CitedAnswer, ask
+from aloft.prompts.citation import ANSWER, CitedAnswer, ask, end_section
 
 SYSTEM = (
     "You answer a question with the help of background documents, of which only some may be to "
@@ -24,6 +24,7 @@ class RaltFormat:
 
     abstains: bool = False
     prefix: str = ANSWER
+    stop: tuple[str, ...] = ("\n### ",)
     cites: bool = False
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
@@ -36,5 +37,6 @@ class RaltFormat:
         return answer
 
     def parse(self, reply: str, contents: Sequence[str]) -> CitedAnswer:
-        """The whole reply; it cites nothing."""
-        return CitedAnswer(ordinals=(), answer=reply.strip(), is_abstaining=is_abstention(reply))
+        """The whole section; it cites nothing."""
+        answer = end_section(reply)
+        return CitedAnswer(ordinals=(), answer=answer, is_abstaining=is_abstention(answer))
