@@ -325,12 +325,19 @@ class GeneratorTrainingConfig(_Settings):
 
     Attributes:
         start: Folder of an adapter to go on with, which keeps its rank and kind; None: a new one.
-        trains: "lora"; "rslora", whose scale suits large ranks; or "dora", which learns lengths and
-            directions apart, slower, and closer to training all weights.
+        trains: "lora"; "rslora", whose scale suits large ranks; "dora", which learns lengths and
+            directions apart, slower, and closer to training all weights; or "qlora", beside
+            weights that training holds in 4 bits, on an NVIDIA GPU. Answers are read with the
+            weights as they are, whatever it was.
+        per_device_train_batch_size: Rows of a step. They are computed one by one: a batch takes
+            the memory of a row.
+        max_length: Tokens of a row; a longer one is left out.
+        gradient_checkpointing: Whether layers are computed once more on the way back, for less
+            memory; None: where the training would otherwise not fit. It changes no result.
     """
 
     start: str | None = None
-    trains: Literal["lora", "rslora", "dora"] = "lora"
+    trains: Literal["lora", "rslora", "dora", "qlora"] = "lora"
     r: int = Field(default=64, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
@@ -339,7 +346,7 @@ class GeneratorTrainingConfig(_Settings):
     warmup_share: float = Field(default=0.0, ge=0, lt=1)
     per_device_train_batch_size: int = Field(default=1, ge=1)
     max_length: int = Field(default=20_000, ge=64)
-    gradient_checkpointing: bool = True
+    gradient_checkpointing: bool | None = None
 
 
 class EvaluationConfig(_Settings):
@@ -477,6 +484,7 @@ _PAPER: dict[str, Any] = {
     "pairs": {"form": "paper", "per_passage": 1},
     "filters": {"use": ()},
     "negatives": {"count": 9, "depth": 10, "margin": 0.0, "guards": ()},
+    "generator_training": {"gradient_checkpointing": True},
     "evaluation": {"max_new_tokens": 2048, "max_answer_questions": None},
 }
 _CPU: dict[str, Any] = {
@@ -492,7 +500,6 @@ _CPU: dict[str, Any] = {
         "warmup_share": 0.05,
         "per_device_train_batch_size": 4,
         "max_length": 4096,
-        "gradient_checkpointing": False,
     },
     "evaluation": {"max_new_tokens": 48, "max_answer_questions": 120, "max_stack_questions": 60},
 }

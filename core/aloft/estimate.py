@@ -14,6 +14,7 @@ from statistics import fmean
 from aloft.backends.embedded import resolve_model
 from aloft.config import PARTS, Part, RunConfig
 from aloft.machine import peak_memory_megabytes
+from aloft.memory import Plan
 from aloft.models import Progress, no_progress
 from aloft.pairs import select_passages
 from aloft.pipeline import Run
@@ -97,6 +98,7 @@ class Estimate:
         lines: One per stage that takes time and is not finished.
         disk: Most bytes that the run folder will hold, while a part is trained.
         memory: Most bytes that this process held while all of this was measured.
+        plan: What training the generator will hold; None: it is not trained, or not known.
     """
 
     passages: int
@@ -104,6 +106,7 @@ class Estimate:
     lines: tuple[Line, ...]
     disk: float
     memory: float
+    plan: Plan | None = None
 
     @property
     def seconds(self) -> Range:
@@ -140,6 +143,7 @@ def estimate_run(run: Run, progress: Progress = no_progress) -> Estimate:
         lines=tuple(lines),
         disk=_disk(run, parts),
         memory=float(peak_memory_megabytes() << 20),
+        plan=sample.plan_generator() if "generator" in parts else None,
     )
 
 

@@ -15,7 +15,7 @@ from aloft.config import (
     GeneratorTrainingConfig,
     RerankerTrainingConfig,
 )
-from aloft.errors import DataError
+from aloft.errors import ConfigError, DataError
 from aloft.prompts.formats import format_of
 from aloft.records import EmbedderRow, GeneratorRow, RerankerRow
 
@@ -346,6 +346,17 @@ def test_other_adapters_learn_and_are_read_back(folder: Path, kind: str) -> None
     tuned = TransformersLanguageModel(base, folder / kind)
     replies = [r.text for r in tuned.complete(prompts, max_new_tokens=64)]
     assert replies == [row.completion.removeprefix(FORM.prefix) for row in rows]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_four_bits_are_refused_where_there_is_no_gpu(folder: Path) -> None:
+    from aloft.training import train_generator
+
+    config = GeneratorTrainingConfig(trains="qlora", max_length=4096)
+    with pytest.raises(ConfigError, match=r'takes an NVIDIA GPU.* Set it to "lora"'):
+        train_generator(
+            generator_rows(), str(folder / "language-model"), folder / "generator", config, seed=0
+        )
 
 
 def test_the_generator_goes_on_with_an_adapter_of_its_own_rank(folder: Path) -> None:
