@@ -14,7 +14,9 @@ from aloft.config import GeneratorTrainingConfig
 _FLOAT = 4  # bytes of a number in which sums, marks of length and the optimizer are kept
 _LOGIT = 14  # bytes of one: as it comes, in 32 bits, as a probability, and their two gradients
 _QUANTIZED = 0.53  # bytes of a weight in 4 bits, with its share of the scales (arXiv:2305.14314)
-_LIBRARIES = 350 << 20  # bytes that libraries take for themselves, as measured
+_LIBRARIES = 100 << 20  # bytes that libraries take for themselves, as measured
+_WORKED_ON = 2  # layers whose numbers are there at once, on the way back
+_LEFT_OVER = 14  # more layers' worth that the C library keeps of what was freed, as measured
 _SHARE = 0.75  # of the memory there is: a plan errs, and others are at work
 
 
@@ -86,11 +88,13 @@ class Load:
         tokens: Of the longest row.
         targets: Most tokens of a row that are learnt.
         number_bytes: Of a number the model computes in: 2 in half precision, otherwise 4.
+        is_on_processor: Whether there is no GPU.
     """
 
     tokens: int
     targets: int
     number_bytes: int
+    is_on_processor: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +143,13 @@ def _count(
     number = load.number_bytes
     new = body.layers * config.r * sum(inputs + outputs for inputs, outputs in body.linear)
     layer = _left_by_a_layer(body, number, config)
-    rest = body.hidden * number if has_checkpoints else layer
+    kept = body.hidden * number if has_checkpoints else layer
+    whole = _WORKED_ON + _LEFT_OVER * load.is_on_processor
     each = _QUANTIZED if config.trains == "qlora" else number
     return Plan(
         weights=round(each * body.linear_weights + number * body.token_weights),
         adapter=new * (4 * _FLOAT + number),  # itself, its gradient, two moments; as computed with
-        activations=load.tokens * (body.layers * rest + (1 + has_checkpoints) * layer),
+        activations=load.tokens * (body.layers * kept + whole * layer),
         logits=(load.targets + 1) * body.vocabulary * _LOGIT,
         has_checkpoints=has_checkpoints,
     )

@@ -1,5 +1,6 @@
 """The plan of a training's memory: counted by hand for a tiny decoder."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ FACTS = {
 BODY = Body(
     layers=2, hidden=8, intermediate=16, queries=8, keys=4, vocabulary=100, is_tied=True
 )  # fmt: skip
-LOAD = Load(tokens=10, targets=3, number_bytes=2)
+LOAD = Load(tokens=10, targets=3, number_bytes=2, is_on_processor=False)
 ROOMY = 1e12
 # a layer leaves of a token: in 2 bytes the inputs of its maps (8 + 8 + 8 + 8 + 8 + 8 + 16 = 64),
 # query, key, value and what attention gives (8 + 4 + 4 + 8 = 24), three of the feed-forward
@@ -67,10 +68,15 @@ def test_logits_are_those_of_the_tokens_that_are_learnt_and_one() -> None:
     assert plan_training(BODY, LOAD, settings(), ROOMY).logits == 4 * 100 * 14
 
 
-def test_each_layer_is_kept_for_the_way_back_and_one_is_worked_on() -> None:
+def test_each_layer_is_kept_for_the_way_back_and_two_are_worked_on() -> None:
     plan = plan_training(BODY, LOAD, settings(gradient_checkpointing=False), 0)
-    assert plan.activations == 10 * (2 + 1) * LAYER
+    assert plan.activations == 10 * (2 + 2) * LAYER
     assert not plan.has_checkpoints
+
+
+def test_a_processor_keeps_fourteen_layers_more_of_what_was_freed() -> None:
+    plan = plan_training(BODY, replace(LOAD, is_on_processor=True), settings(), ROOMY)
+    assert plan.activations == 10 * (2 + 16) * LAYER
 
 
 def test_with_checkpoints_each_layer_keeps_its_input_alone() -> None:
@@ -88,7 +94,7 @@ def test_with_checkpoints_each_layer_keeps_its_input_alone() -> None:
 )
 def test_dropout_and_lengths_leave_more_of_a_token(changes: dict[str, Any], more: int) -> None:
     config = settings().model_copy(update=changes)
-    assert plan_training(BODY, LOAD, config, ROOMY).activations == 10 * 3 * (LAYER + more)
+    assert plan_training(BODY, LOAD, config, ROOMY).activations == 10 * 4 * (LAYER + more)
 
 
 def test_it_recomputes_only_where_three_quarters_of_the_memory_are_too_little() -> None:

@@ -175,6 +175,7 @@ def _plan(
         tokens=max(len(row["input_ids"]) for row in encoded),
         targets=max(sum(label != IGNORED for label in row["labels"]) for row in encoded),
         number_bytes=2 if has_bf16(device) else 4,
+        is_on_processor=device == "cpu",
     )
     return plan_training(body, load, config, memory_of(device))
 
