@@ -72,7 +72,7 @@ def read_rows(source: Path, options: argparse.Namespace) -> list[GeneratorRow]:
     return rows
 
 
-def settings(options: argparse.Namespace, *, has_checkpoints: bool) -> GeneratorTrainingConfig:
+def settings(options: argparse.Namespace, has_checkpoints: bool) -> GeneratorTrainingConfig:
     """Those of the preset."""
     chosen = {
         "per_device_train_batch_size": options.batch,
@@ -115,7 +115,7 @@ def by_library(
 
     from aloft.backends.embedded import resolve_model
 
-    config = settings(options, has_checkpoints=has_checkpoints)
+    config = settings(options, has_checkpoints)
     base = resolve_model(options.model)
     tokenizer: Any = AutoTokenizer.from_pretrained(base)
     ticks: list[tuple[float, float]] = []
@@ -190,7 +190,7 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
 
     from aloft.backends.embedded import resolve_model
     from aloft.backends.transformers import load_tokenizer
-    from aloft.training.generator import encode_rows
+    from aloft.training.generator import encode_rows, plan_generator
 
     rows = read_rows(options.data / options.set, options)
     encoded = encode_rows(rows, load_tokenizer(Path(resolve_model(options.model))), 1 << 20)
@@ -199,6 +199,8 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
         before = reset_peak()
         ticks, losses = WAYS[way](rows, Path(folder), options)
         peak = read_status("VmHWM") - before
+    is_checkpointing = way == "trl as it comes" or way.endswith("checkpointing")
+    plan: Any = plan_generator(rows, options.model, settings(options, is_checkpointing))
     seconds, worked = (last - first for first, last in zip(ticks[0], ticks[-1], strict=True))
     timed = tokens * (len(ticks) - 1) / len(ticks)
     return {
@@ -208,6 +210,7 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
         "steps": len(ticks),
         "tokens": tokens,
         "megabytes": round(peak / 1024),
+        "planned_by_aloft": plan.total >> 20,
         "losses": [round(float(loss), 4) for loss in losses],
     }
 

@@ -42,7 +42,7 @@ Docs = Annotated[Path, typer.Argument(help="Folder (or one file) of documents.")
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
 Out = Annotated[Path, typer.Option("--out", help="Run folder; started, or gone on with.")]
 Preset = Annotated[
-    str | None, typer.Option(help=f"One of: {', '.join(sorted(PRESETS))}; without, {DEFAULT}.")
+    str | None, typer.Option(help=f"One of: {', '.join(PRESETS)}; without, {DEFAULT}.")
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file laid over the preset.")

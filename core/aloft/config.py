@@ -503,7 +503,32 @@ _CPU: dict[str, Any] = {
     },
     "evaluation": {"max_new_tokens": 48, "max_answer_questions": 120, "max_stack_questions": 60},
 }
-PRESETS: dict[str, dict[str, Any]] = {"cpu": _CPU, "paper": _PAPER}
+
+
+def _sized(r: int, max_length: int, contexts: int) -> dict[str, Any]:
+    """For a GPU; its models are the user's choice, and it names none."""
+    return {
+        "training_sets": {"contexts": contexts},
+        "generator_training": {
+            "r": r,
+            "lora_dropout": 0.0,  # as on a processor
+            "warmup_share": 0.05,
+            "per_device_train_batch_size": 8,
+            "max_length": max_length,
+        },
+    }
+
+
+# Sized by the plan (`aloft.memory`) to train, with the longest rows they take, a generator in half
+# precision of 1.5, 3, 7 and 14 billion parameters. None of them is measured on a GPU yet.
+PRESETS: dict[str, dict[str, Any]] = {
+    "cpu": _CPU,
+    "8gb": _sized(r=16, max_length=4096, contexts=5),
+    "12gb": _sized(r=16, max_length=4096, contexts=5),
+    "24gb": _sized(r=32, max_length=4096, contexts=10),
+    "80gb": _sized(r=64, max_length=16_384, contexts=10),
+    "paper": _PAPER,
+}
 DEFAULT = "cpu"
 
 
@@ -527,7 +552,7 @@ def load_config(
             all faults are reported at once.
     """
     if preset is not None and preset not in PRESETS:
-        known = ", ".join(sorted(PRESETS))
+        known = ", ".join(PRESETS)
         raise ConfigError(f'There is no preset "{preset}". It may be one of: {known}.')
     own = _merge(_read_toml(file) if file else {}, overrides or {})
     below = PRESETS[preset or DEFAULT] if after is None else _settings_after(after, preset, own)
@@ -565,6 +590,8 @@ def _explain(fault: Mapping[str, Any]) -> str:
     name = ".".join(map(str, fault["loc"])) or "settings"
     if fault["type"] == "extra_forbidden":
         return f"There is no setting {name}. It may be one of: {_siblings(fault['loc'])}"
+    if fault["type"] == "missing":
+        return f"{name} is not set, and the preset names no model. Name one that fits this machine"
     return f"{name}: {fault['msg'].removeprefix('Value error, ')}"
 
 

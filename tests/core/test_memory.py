@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aloft.config import GeneratorTrainingConfig
+from aloft.config import GeneratorTrainingConfig, load_config
 from aloft.memory import Body, Load, plan_training, read_body
 
 FACTS = {
@@ -101,3 +101,25 @@ def test_it_recomputes_only_where_three_quarters_of_the_memory_are_too_little() 
     total = plan_training(BODY, LOAD, settings(gradient_checkpointing=False), 0).total
     assert not plan_training(BODY, LOAD, settings(), total / 0.75 + 1).has_checkpoints
     assert plan_training(BODY, LOAD, settings(), total / 0.75 - 1).has_checkpoints
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "measures"),  # of the Qwen2.5 models that the presets are sized for
+    [
+        (8, (28, 1536, 8960, 12, 2, True)),
+        (12, (36, 2048, 11008, 16, 2, True)),
+        (24, (28, 3584, 18944, 28, 4, False)),
+        (80, (48, 5120, 13824, 40, 8, False)),
+    ],
+)
+def test_a_sized_preset_fits_what_it_is_sized_for(gigabytes: int, measures: Any) -> None:
+    body = read_body(dict(zip(FACTS, (*measures[:5], 152_064, measures[5]), strict=True)))
+    assert body is not None
+    config = load_config(f"{gigabytes}gb", overrides={"teacher": "t", "embedder": "e"})
+    training, memory = config.generator_training, gigabytes << 30
+    load = Load(
+        tokens=training.max_length, targets=512, number_bytes=2, is_on_processor=False
+    )  # fmt: skip
+    plan = plan_training(body, load, training, memory)
+    assert plan.has_checkpoints
+    assert 0.5 * memory < plan.total < 0.9 * memory
