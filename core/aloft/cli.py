@@ -42,7 +42,7 @@ Docs = Annotated[Path, typer.Argument(help="Folder (or one file) of documents.")
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
 Out = Annotated[Path, typer.Option("--out", help="Run folder; started, or gone on with.")]
 Preset = Annotated[
-    str | None, typer.Option(help=f"One of: {', '.join(sorted(PRESETS))}; without, {DEFAULT}.")
+    str | None, typer.Option(help=f"One of: {', '.join(PRESETS)}; without, {DEFAULT}.")
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file laid over the preset.")
@@ -447,6 +447,10 @@ def show_estimate(estimate: "Estimate") -> None:
     _screen.print(f"Measured here: {measured}.")
     gigabytes = f"{estimate.disk / 1e9:.1f} GB of disk, {estimate.memory / 1e9:.1f} GB of memory"
     _screen.print(f"In all: {_time(estimate.seconds)}; at the peak {gigabytes}.")
+    if estimate.plan:
+        how = "with" if estimate.plan.has_checkpoints else "without"
+        planned = f"{estimate.plan.total / 1e9:.1f} GB, {how} gradient checkpointing"
+        _screen.print(f"Planned for training the generator: {planned}.")
 
 
 def _span(count: "Range | None") -> str:

@@ -16,6 +16,7 @@ from aloft.config import PARTS, Part, RunConfig
 from aloft.evaluation.ability import INSTRUCTIONS
 from aloft.evaluation.probes import COUNTS, QUESTIONS
 from aloft.machine import peak_memory_megabytes
+from aloft.memory import Plan
 from aloft.models import Progress, no_progress
 from aloft.pairs import select_passages
 from aloft.pipeline import Run
@@ -99,6 +100,7 @@ class Estimate:
         lines: One per stage that takes time and is not finished.
         disk: Most bytes that the run folder will hold, while a part is trained.
         memory: Most bytes that this process held while all of this was measured.
+        plan: What training the generator will hold; None: it is not trained, or not known.
     """
 
     passages: int
@@ -106,6 +108,7 @@ class Estimate:
     lines: tuple[Line, ...]
     disk: float
     memory: float
+    plan: Plan | None = None
 
     @property
     def seconds(self) -> Range:
@@ -142,6 +145,7 @@ def estimate_run(run: Run, progress: Progress = no_progress) -> Estimate:
         lines=tuple(lines),
         disk=_disk(run, parts),
         memory=float(peak_memory_megabytes() << 20),
+        plan=sample.plan_generator() if "generator" in parts else None,
     )
 
 

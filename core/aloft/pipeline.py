@@ -786,13 +786,18 @@ class Run(Work):
         """Find a fault in what the user gave before hours of work, not after.
 
         Raises:
-            AloftError: a model is missing, or the questions do not fit the documents.
+            AloftError: a model is missing, the machine can not do what is asked, or the questions
+                do not fit the documents.
         """
         names = {self.config.embedder, self.config.generator_model, self.config.reranker}
         if self.models.given is None:
             names.add(self.config.teacher)
         for name in names - {None}:
             self.models.fingerprint(str(name))
+        if "generator" in self.config.parts and self.config.generator_training.trains == "qlora":
+            from aloft.backends.device import check_four_bits
+
+            check_four_bits()
         self.human_questions  # noqa: B018 - reading them is the check
 
     @cached_property

@@ -19,6 +19,7 @@ from aloft import filters
 from aloft.accounts import Spending, total
 from aloft.backends.search import DenseIndex
 from aloft.config import Part
+from aloft.memory import Plan
 from aloft.models import Progress, Prompt
 from aloft.pipeline import Run
 from aloft.prompts.formats import format_of
@@ -40,6 +41,7 @@ _WARMING = 8  # of them, before they are timed
 _VARIED = 1000  # passages that rows are made of
 _ANSWERED = 8
 _LEAST_SECONDS = 3.0  # of steps behind the first one, of which there is at least one
+_PLANNED = 100  # rows that memory is planned for; the longest of them counts
 _STEPS = 25  # that rows are laid out for: so many that none of those timed saves a checkpoint
 
 
@@ -242,6 +244,13 @@ class Sample(Run):
                 progress=tick,
             )
         return _pace_of(ticks, size)
+
+    def plan_generator(self) -> Plan | None:
+        """The memory that training the generator takes here; None: the model's make is unknown."""
+        from aloft import training
+
+        base, settings = self._base_of("generator", {})
+        return training.plan_generator(list(self._rows("generator", _PLANNED)), base, settings)
 
     def _rows(self, part: Part, count: int) -> Iterator[Any]:
         """Rows as long as the real ones; a number makes each text another one."""

@@ -161,10 +161,25 @@ def test_all_faults_are_told_at_once() -> None:
     assert "\n" not in told
 
 
+@pytest.mark.parametrize("preset", ["8gb", "12gb", "24gb", "80gb"])
+def test_a_sized_preset_wants_its_models_named(preset: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(preset, overrides={"parts": ["generator"]})
+    assert str(caught.value) == (
+        "teacher is not set, and the preset names no model. Name one that fits this machine; "
+        "embedder is not set, and the preset names no model. Name one that fits this machine"
+    )
+    config = load_config(preset, overrides={"teacher": "t", "embedder": "e"})
+    assert config.generator_model == "t"
+
+
 def test_a_preset_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config("papr")
-    assert str(caught.value) == 'There is no preset "papr". It may be one of: cpu, paper.'
+    assert (
+        str(caught.value)
+        == 'There is no preset "papr". It may be one of: cpu, 8gb, 12gb, 24gb, 80gb, paper.'
+    )
 
 
 @pytest.mark.parametrize(

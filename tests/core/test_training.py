@@ -15,7 +15,7 @@ from aloft.config import (
     GeneratorTrainingConfig,
     RerankerTrainingConfig,
 )
-from aloft.errors import DataError
+from aloft.errors import ConfigError, DataError
 from aloft.prompts.formats import format_of
 from aloft.records import EmbedderRow, GeneratorRow, RerankerRow
 
@@ -348,6 +348,17 @@ def test_other_adapters_learn_and_are_read_back(folder: Path, kind: str) -> None
     assert replies == [row.completion.removeprefix(FORM.prefix) for row in rows]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_four_bits_are_refused_where_there_is_no_gpu(folder: Path) -> None:
+    from aloft.training import train_generator
+
+    config = GeneratorTrainingConfig(trains="qlora", max_length=4096)
+    with pytest.raises(ConfigError, match=r'takes an NVIDIA GPU.* Set it to "lora"'):
+        train_generator(
+            generator_rows(), str(folder / "language-model"), folder / "generator", config, seed=0
+        )
+
+
 def test_the_generator_goes_on_with_an_adapter_of_its_own_rank(folder: Path) -> None:
     from safetensors.torch import load_file
 
@@ -389,6 +400,53 @@ def test_gradient_checkpointing_changes_memory_and_no_weight(folder: Path) -> No
     )
     for name, tensor in first.items():
         torch.testing.assert_close(tensor, second[name], atol=1e-6, rtol=1e-4)
+
+
+class _StoppedError(Exception):
+    """Ends a training as a plug that is pulled does."""
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_a_generator_that_is_stopped_inside_its_epochs_ends_as_one_that_never_was(
+    folder: Path, dropout: float
+) -> None:
+    """Ten steps in two epochs, a checkpoint after every second: stopped in each epoch once."""
+    from safetensors.torch import load_file
+
+    from aloft.training import train_generator
+
+    rows = [
+        replace(row, completion=row.completion + " far" * i)
+        for i, row in enumerate(generator_rows() * 5)
+    ]
+    config = GeneratorTrainingConfig(
+        r=4, lora_dropout=dropout, num_train_epochs=2, learning_rate=1e-2,
+        per_device_train_batch_size=2, max_length=4096,
+    )  # fmt: skip
+    told: list[int] = []
+
+    def train(name: str, last: int) -> Any:
+        def stop(_stage: str, step: int, _steps: int) -> None:
+            told.append(step)
+            if step == last:
+                raise _StoppedError
+
+        base = str(folder / "language-model")
+        return train_generator(rows, base, folder / name, config, seed=3, progress=stop)
+
+    whole = train("whole", 0)
+    told.clear()
+    for last in (3, 9):
+        with pytest.raises(_StoppedError):
+            train("stopped", last)
+    stopped = train("stopped", 0)
+    assert told == [1, 2, 3, *range(3, 10), *range(9, 11)]
+    assert stopped.losses == pytest.approx(whole.losses, abs=1e-3)
+    ours, theirs = (
+        load_file(folder / name / "adapter_model.safetensors") for name in ("stopped", "whole")
+    )
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], atol=1e-6, rtol=1e-5)
 
 
 def test_rows_that_do_not_fit_are_left_out_and_told(

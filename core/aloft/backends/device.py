@@ -1,10 +1,14 @@
 """Turns the machine into the number format and device that models run in."""
 
 import logging
+import os
 import warnings
 from typing import Any
 
 import torch
+
+from aloft._extras import require
+from aloft.errors import ConfigError
 
 
 def best_device() -> str:
@@ -22,6 +26,30 @@ def has_bf16(device: str) -> bool:
         able = torch.cpu.get_capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
     return False
+
+
+def memory_of(device: str) -> int:
+    """Bytes that there are for models, others' share of them included."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[1])
+    if device == "mps":
+        return int(torch.mps.recommended_max_memory())
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_four_bits() -> None:
+    """See that weights can be held in 4 bits here.
+
+    Raises:
+        ConfigError: there is no GPU that does so.
+        MissingExtraError: what does so is not installed.
+    """
+    if best_device() != "cuda":
+        raise ConfigError(
+            'generator_training.trains is "qlora", which takes an NVIDIA GPU, and there is none '
+            'here. Set it to "lora".'
+        )
+    require("bitsandbytes", extra="qlora")
 
 
 def quiet_libraries() -> None:

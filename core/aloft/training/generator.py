@@ -1,5 +1,6 @@
 """Turns conversations into a LoRA adapter on trl's trainer; the loss is the last turn's."""
 
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -10,15 +11,22 @@ import torch
 from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig, PeftModel
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from aloft.backends.device import best_device, has_bf16, quiet_libraries
+from aloft.backends.device import (
+    best_device,
+    check_four_bits,
+    has_bf16,
+    memory_of,
+    quiet_libraries,
+)
 from aloft.backends.embedded import resolve_model
 from aloft.backends.transformers import encode_prompt, encode_text, load_tokenizer
 from aloft.config import GeneratorTrainingConfig
 from aloft.errors import DataError
+from aloft.memory import Load, Plan, plan_training, read_body
 from aloft.models import Progress, Prompt, no_progress
 from aloft.records import Artifact, GeneratorRow
 from aloft.training import trainer as shared
@@ -30,6 +38,9 @@ logger = logging.getLogger(__name__)
 class _ReplyTrainer(SFTTrainer):
     """Computes the vocabulary's logits from the first target on: trl's own, without Triton, does
     so for the whole prompt, a third of a step on a processor.
+
+    A batch's rows come one by one and their gradients are summed: nothing is padded, and what is
+    kept for the way back is one row's.
     """
 
     def compute_loss(
@@ -70,6 +81,7 @@ def train_generator(
 
     Raises:
         ModelError: the model is not on this machine or has no chat template.
+        ConfigError: 4 bits are asked for on a machine that has no GPU for them.
         DataError: no row fits into `config.max_length` tokens.
 
     Source: step 5 and Appendix C of ALoFTRAG (arXiv:2501.11929).
@@ -83,15 +95,9 @@ def train_generator(
     checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
     size = config.per_device_train_batch_size
     steps = shared.steps_of(len(encoded), size, config.num_train_epochs)
+    plan = _plan(encoded, base, config)
     with shared.seeded(seed):
-        whole: Any = AutoModelForCausalLM.from_pretrained(
-            base,
-            dtype=torch.bfloat16 if has_bf16(best_device()) else torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-        )
-        if config.start:
-            whole = PeftModel.from_pretrained(whole, config.start, is_trainable=True)
+        whole = _load(base, config)
         trainer = _ReplyTrainer(
             model=whole,
             processing_class=tokenizer,
@@ -100,14 +106,14 @@ def train_generator(
             args=SFTConfig(
                 **shared.shared_arguments(checkpoints, steps, seed),
                 num_train_epochs=config.num_train_epochs,
-                per_device_train_batch_size=size,
+                per_device_train_batch_size=1,  # measured: quicker, in the memory of one row
+                gradient_accumulation_steps=size,
                 learning_rate=config.learning_rate,
                 lr_scheduler_type="cosine",
                 warmup_steps=config.warmup_share,
                 weight_decay=0.0,
                 max_length=None,
-                activation_checkpointing=config.gradient_checkpointing,
-                train_sampling_strategy="group_by_length" if size > 1 else "random",
+                activation_checkpointing=plan is None or plan.has_checkpoints,
             ),
         )
         losses = shared.run_trainer(trainer, checkpoints, "training the generator", progress)
@@ -123,8 +129,59 @@ def train_generator(
     return shared.finish_training(done, folder, checkpoints, save)
 
 
+def _load(base: Path, config: GeneratorTrainingConfig) -> Any:
+    """The model to be trained, with the adapter to go on with where there is one."""
+    dtype = torch.bfloat16 if has_bf16(best_device()) else torch.float32
+    held: dict[str, Any] = {}
+    if config.trains == "qlora":
+        check_four_bits()
+        four_bits: Any = BitsAndBytesConfig  # untyped
+        held["device_map"] = {"": 0}
+        held["quantization_config"] = four_bits(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    whole: Any = AutoModelForCausalLM.from_pretrained(
+        base, dtype=dtype, local_files_only=True, use_safetensors=True, **held
+    )
+    if config.start:
+        return PeftModel.from_pretrained(whole, config.start, is_trainable=True)
+    return whole
+
+
+def plan_generator(
+    rows: Sequence[GeneratorRow], model: str, config: GeneratorTrainingConfig
+) -> Plan | None:
+    """The memory that training on such rows takes here; None: the model's make is not known.
+
+    Raises:
+        ModelError: the model is not on this machine or has no chat template.
+        DataError: no row fits into `config.max_length` tokens.
+    """
+    base = Path(resolve_model(model))
+    return _plan(encode_rows(rows, load_tokenizer(base), config.max_length), base, config)
+
+
+def _plan(
+    encoded: Sequence[dict[str, list[int]]], base: Path, config: GeneratorTrainingConfig
+) -> Plan | None:
+    body = read_body(json.loads((base / "config.json").read_bytes()))
+    if body is None:
+        return None
+    device = best_device()
+    load = Load(
+        tokens=max(len(row["input_ids"]) for row in encoded),
+        targets=max(sum(label != IGNORED for label in row["labels"]) for row in encoded),
+        number_bytes=2 if has_bf16(device) else 4,
+        is_on_processor=device == "cpu",
+    )
+    return plan_training(body, load, config, memory_of(device))
+
+
 def _adapter(config: GeneratorTrainingConfig) -> LoraConfig:
-    """A new one, as in arXiv:2106.09685, arXiv:2312.03732 (rsLoRA) or arXiv:2402.09353 (DoRA)."""
+    """A new one (arXiv:2106.09685; rsLoRA 2312.03732, DoRA 2402.09353, QLoRA 2305.14314)."""
     return LoraConfig(
         r=config.r,
         lora_alpha=config.lora_alpha,
