@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +85,11 @@ def train_generator(
     size = config.per_device_train_batch_size
     steps = shared.steps_of(len(encoded), size, config.num_train_epochs)
     with shared.seeded(seed):
-        whole: Any = AutoModelForCausalLM.from_pretrained(
-            base,
-            dtype=torch.bfloat16 if has_bf16(best_device()) else torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-        )
-        if config.start:
-            whole = PeftModel.from_pretrained(whole, config.start, is_trainable=True)
         trainer = _ReplyTrainer(
-            model=whole,
+            model=load_base(base, config),
             processing_class=tokenizer,
             train_dataset=Dataset.from_list(encoded),
-            peft_config=None if config.start else _adapter(config),
+            peft_config=None if config.start else new_adapter(config),
             args=SFTConfig(
                 **shared.shared_arguments(checkpoints, steps, seed),
                 num_train_epochs=config.num_train_epochs,
@@ -113,17 +106,32 @@ def train_generator(
         losses = shared.run_trainer(trainer, checkpoints, "training the generator", progress)
     adapter: Any = trainer.model
 
-    def save(path: Path) -> None:
-        adapter.save_pretrained(str(path), safe_serialization=True)
-        (path / "README.md").unlink(missing_ok=True)  # peft's empty model card
-
     done = shared.Trained(
         kind="generator", base_model=model, losses=losses, seconds=time.monotonic() - started
     )
-    return shared.finish_training(done, folder, checkpoints, save)
+    return shared.finish_training(done, folder, checkpoints, partial(save_adapter, adapter))
 
 
-def _adapter(config: GeneratorTrainingConfig) -> LoraConfig:
+def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
+    """A language model, with the adapter that is gone on with where there is one."""
+    whole: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.bfloat16 if has_bf16(best_device()) else torch.float32,
+        local_files_only=True,
+        use_safetensors=True,
+    )
+    if config.start:
+        whole = PeftModel.from_pretrained(whole, config.start, is_trainable=True)
+    return whole
+
+
+def save_adapter(adapter: Any, path: Path) -> None:
+    """The adapter's weights and settings alone."""
+    adapter.save_pretrained(str(path), safe_serialization=True)
+    (path / "README.md").unlink(missing_ok=True)  # peft's empty model card
+
+
+def new_adapter(config: GeneratorTrainingConfig) -> LoraConfig:
     """A new one, as in arXiv:2106.09685, arXiv:2312.03732 (rsLoRA) or arXiv:2402.09353 (DoRA)."""
     return LoraConfig(
         r=config.r,
@@ -146,7 +154,7 @@ def encode_rows(
     """
     encoded = []
     for row in rows:
-        prompt = encode_prompt(tokenizer, Prompt(messages=row.prompt, prefix=""))
+        prompt = encode_prompt(tokenizer, Prompt(messages=row.prompt))
         target = row.completion.removeprefix(row.prefix)
         # the prefix is encoded apart, as it is when a reply is asked for
         completion = encode_text(tokenizer, row.prefix) + encode_text(tokenizer, target)
