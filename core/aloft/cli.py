@@ -23,6 +23,7 @@ from aloft import __version__
 from aloft.config import DEFAULT, MOST_STYLE_QUESTIONS, PARTS, PRESETS, load_config
 from aloft.egress import forbid_telemetry
 from aloft.errors import AloftError, ConfigError
+from aloft.strategies import STRATEGIES, Strategy
 
 if TYPE_CHECKING:
     from aloft.estimate import Estimate, Range
@@ -289,6 +290,47 @@ def _root(
     if version:
         _screen.print(f"aloft {__version__}")
         raise typer.Exit
+
+
+@app.command()
+def compare(
+    docs: Docs,
+    out: Annotated[Path, typer.Option("--out", help="Folder of run folders, one per strategy.")],
+    strategies: Annotated[
+        str, typer.Option(help="Strategies of training, with commas.")
+    ] = ",".join(STRATEGIES),
+    questions: Questions = None,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    teacher: Teacher = None,
+    generator: Generator = None,
+    embedder: Embedder = None,
+    seed: Seed = None,
+) -> None:
+    """Train embedder and generator by several strategies, and print their table."""
+    from aloft.comparison import HEADER, compare_strategies, describe_comparison, rows_of
+
+    named = {"teacher": teacher, "generator": generator, "embedder": embedder, "seed": seed}
+    settings = load_config(preset, config, _overrides(None, named))
+    chosen = _strategies(strategies)
+    with shown_progress() as progress:
+        compared = compare_strategies(docs, out, settings, chosen, questions, progress)
+    table = Table(*HEADER)
+    for cells in rows_of(compared):
+        table.add_row(*map(escape, cells))
+    _screen.print(table)
+    _screen.print(escape(describe_comparison(compared)))
+    _screen.print(f"Table: {escape(str(out / 'compare.md'))}")
+    _screen.print(f"To judge and ship one of them: aloft evaluate {escape(str(out / 'NAME'))}")
+
+
+def _strategies(names: str) -> list[Strategy]:
+    chosen = [name.strip().replace("-", "_") for name in names.split(",") if name.strip()]
+    unknown = [name for name in chosen if name not in STRATEGIES]
+    if unknown or not chosen:
+        wrong, known = unknown[0] if unknown else names, ", ".join(STRATEGIES)
+        raise ConfigError(f'--strategies names "{wrong}", but may name: {known}.')
+    return [name for name in STRATEGIES if name in chosen]
 
 
 def _overrides(only: str | None, named: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from aloft.errors import ConfigError
+from aloft.strategies import Strategy, needed_by
 
 Part = Literal["embedder", "reranker", "generator"]
 PARTS: tuple[Part, ...] = ("embedder", "reranker", "generator")
@@ -352,6 +353,25 @@ class GeneratorTrainingConfig(_Settings):
     gradient_checkpointing: bool | None = None
 
 
+class RagTrainingConfig(_Settings):
+    """How a strategy trains on what was retrieved; each part brings its own settings along.
+
+    Where the generator is trained its epochs, batches (of questions, with k prompts each) and
+    schedule hold, for the embedder beside it too, which keeps its learning rate.
+
+    Attributes:
+        marginal: What answers are summed over, passage by passage: whole ones ("sequence"), or each
+            token by itself ("token").
+        k: Passages retrieved for a question; RAG has 5 or 10.
+        temperature: With the likelihood of an answer, by which passages are told apart; the lower,
+            the more the best one counts. REPLUG's 0.1.
+    """
+
+    marginal: Literal["sequence", "token"] = "sequence"
+    k: int = Field(default=5, ge=2)
+    temperature: float = Field(default=0.1, gt=0)
+
+
 class EvaluationConfig(_Settings):
     """What is measured, on how many questions.
 
@@ -390,6 +410,10 @@ class RunConfig(_Settings):
         reranker: Cross-encoder to train; None: one is started from the embedder's body, and
             there is none before training.
         parts: What to train.
+        strategy: How embedder and generator are trained: "independent", each by its own rows; or,
+            without being told the right passage, "two_phase", the generator and then the embedder;
+            "joint", both at once; "lsr", the embedder by what makes answers likely; "ra_dit", the
+            generator by its rows and then the embedder so. See `aloft.strategies`.
         earlier: Folder of a finished run to go on from: its parts are trained further, what its
             teacher said of unchanged passages counts, and what it held out stays held out.
         allow_remote: Whether a server may stand outside this machine and its private network;
@@ -401,6 +425,7 @@ class RunConfig(_Settings):
     embedder: str
     reranker: str | None = None
     parts: tuple[Part, ...] = PARTS
+    strategy: Strategy = "independent"
     seed: int = 0
     earlier: str | None = None
     allow_remote: bool = False
@@ -415,6 +440,7 @@ class RunConfig(_Settings):
     embedder_training: EmbedderTrainingConfig = EmbedderTrainingConfig()
     reranker_training: RerankerTrainingConfig = RerankerTrainingConfig()
     generator_training: GeneratorTrainingConfig = GeneratorTrainingConfig()
+    rag_training: RagTrainingConfig = RagTrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @property
@@ -431,7 +457,7 @@ class RunConfig(_Settings):
     @model_validator(mode="after")
     def _only_teachers_are_served(self) -> Self:
         trained = {"embedder": self.embedder, "reranker": self.reranker or ""}
-        if "generator" in self.parts:
+        if "generator" in self.parts or self.strategy != "independent":
             trained["generator"] = self.generator_model
         for part, name in trained.items():
             if name.startswith(SERVER):
@@ -449,6 +475,27 @@ class RunConfig(_Settings):
             raise ValueError(
                 f"the generator is {generator}, but vLLM runs no DoRA adapters. Set "
                 'generator_training.trains to "lora" or "rslora".'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_strategy_has_what_it_needs(self) -> Self:
+        if self.strategy == "independent":
+            return self
+        needed = needed_by(self.strategy)
+        wanted = tuple(part for part in self.parts if part != "reranker")
+        fixes = {
+            f"parts to {list(needed)}, with the reranker or without": set(wanted) == set(needed),
+            'embedder_training.trains to "query_lora" or "query_adapter"': (
+                self.embedder_training.keeps_index
+            ),
+            'training_sets.format to "ralt"': self.training_sets.format == "ralt",
+        }
+        if not all(fixes.values()):
+            missing = "; ".join(fix for fix, is_done in fixes.items() if not is_done)
+            raise ValueError(
+                f'strategy is "{self.strategy}", which trains {" and ".join(needed)}, the embedder '
+                f"for questions alone, by answers without citations. Set {missing}."
             )
         return self
 

@@ -13,6 +13,7 @@ from statistics import fmean
 
 from aloft.backends.embedded import resolve_model
 from aloft.config import PARTS, Part, RunConfig
+from aloft.errors import ConfigError
 from aloft.evaluation.ability import INSTRUCTIONS
 from aloft.evaluation.probes import COUNTS, QUESTIONS
 from aloft.machine import peak_memory_megabytes
@@ -121,7 +122,13 @@ def estimate_run(run: Run, progress: Progress = no_progress) -> Estimate:
 
     Raises:
         AloftError: something that the user can put right; the run itself would meet it too.
+        ConfigError: the run's strategy trains in ways that are not timed.
     """
+    if run.config.strategy != "independent":
+        raise ConfigError(
+            f'--dry-run times the strategy "independent" alone, but strategy is '
+            f'"{run.config.strategy}". Leave out --dry-run, or try it with the other strategy.'
+        )
     run.do("passages")
     run.do("questions")
     done = run.finished()

@@ -134,6 +134,15 @@ class ReadingModel(ScoringModel, Protocol):
 
 
 @runtime_checkable
+class TokenReadingModel(LanguageModel, Protocol):
+    """A language model that tells of each token of a given reply how likely it finds it."""
+
+    def read_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[list[float]]:
+        """Natural log-probabilities of the tokens of each reply after its prompt."""
+        ...
+
+
+@runtime_checkable
 class Embedder(Protocol):
     """Turns texts to vectors of length one."""
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -36,6 +36,7 @@ from aloft.machine import describe_machine, peak_memory_megabytes
 from aloft.models import Floats, LanguageModel, Progress, Prompt, no_progress
 from aloft.passages import split_documents
 from aloft.places import Places
+from aloft.prompts.formats import format_of
 from aloft.questions import read_questions
 from aloft.records import (
     Artifact,
@@ -51,15 +52,18 @@ from aloft.records import (
     Rating,
     Rejection,
     RerankerRow,
+    RetrievedRow,
     from_json,
     to_json,
 )
 from aloft.stack import CARRIED, Answer, Retriever, ask, read_contract, write_stack
 from aloft.storage import RunFolder, recipe_of, split_rejections, write_text
+from aloft.strategies import Phase, phases_of, trained_before
 from aloft.training_sets import (
     Corpus,
     build_training_sets,
     label_held_out,
+    retrieved_rows,
     select_linked,
     split_pairs,
 )
@@ -278,9 +282,9 @@ class Run(Work):
                 with suppress(_UnfinishedError):
                     self.do(stage)
                     done.add(stage)
-            for part in (part for part in PARTS if part in self.config.parts):
+            for phase in self._phases:
                 with suppress(_UnfinishedError):
-                    trained[part] = self._train(part, trained)
+                    trained |= self._train_phase(phase, trained)
         finally:
             self._only_reads = False
         return done | trained.keys()
@@ -680,17 +684,101 @@ class Run(Work):
 
     @cached_property
     def artifacts(self) -> dict[Part, Artifact]:
-        """The trained parts; the embedder first, because the reranker may start from its body."""
+        """The trained parts, in the order of the strategy's phases."""
         trained: dict[Part, Artifact] = {}
-        for part in ("embedder", "reranker", "generator"):
-            if part in self.config.parts:
-                trained[part] = self._train(part, trained)
+        for phase in self._phases:
+            trained |= self._train_phase(phase, trained)
         return trained
+
+    @property
+    def _phases(self) -> list[Phase]:
+        return phases_of(self.config.strategy, self.config.parts)
+
+    def _train_phase(self, phase: Phase, earlier: dict[Part, Artifact]) -> Mapping[Part, Artifact]:
+        if phase.by == "rows":
+            return {part: self._train(part, earlier) for part in phase.trains}
+        return self._train_by_retrieval(phase, earlier)
+
+    def _train_by_retrieval(
+        self, phase: Phase, earlier: dict[Part, Artifact]
+    ) -> dict[Part, Artifact]:
+        """Train parts by a loss over what the untuned embedder retrieves."""
+        recipe = self._recipe_by_retrieval(phase, earlier)
+        done = [self._is_done(part, recipe) for part in phase.trains]
+        if all(done) and all((self.folder.path / part).is_dir() for part in phase.trains):
+            read = self.folder.read_records
+            return {part: read(f"{part}.jsonl", Artifact)[0] for part in phase.trains}
+        started = time.monotonic()
+        self._forget_other_training(phase.trains[0], recipe)
+        rows = self._retrieved_rows()
+        if "generator" not in phase.trains:
+            rows = self._with_logs(rows, earlier)
+        self.models.release()
+        from aloft import training
+
+        trained = {}
+        for artifact in training.train_rag(
+            rows, self._index.vectors, phase, self.config, self.folder.path, self._progress
+        ):
+            part = artifact.kind
+            artifact = replace(artifact, base_model=self._named(part, artifact.base_model))
+            self._finish(part, recipe, f"{part}.jsonl", [artifact], [], started, rows=len(rows))
+            trained[part] = artifact
+            started = time.monotonic()
+        return trained
+
+    def _recipe_by_retrieval(self, phase: Phase, earlier: dict[Part, Artifact]) -> str:
+        config = self.config
+        return self._after(
+            "sets",
+            *(asdict(phase), config.rag_training, config.seed),
+            *(config.embedder_training, config.generator_training),
+            self.models.fingerprint(config.embedder),
+            self.models.fingerprint(plain_name(config.generator_model)),
+            *(artifact.fingerprint for artifact in earlier.values()),
+        )
+
+    def _retrieved_rows(self) -> list[RetrievedRow]:
+        """The pairs that the generator has rows of, with what the untuned embedder finds."""
+        config, sets = self.config.training_sets, self.training_sets
+        answered = {row.pair_id for row in sets["generator"]}
+        asked = [pair for pair in sets["train"] if pair.id in answered]
+        queries = self._encode(self.config.embedder, "queries", [pair.question for pair in asked])
+        index = self._index
+        ranking = index.rank(queries, self.config.rag_training.k)
+        form = format_of(config.format, abstains=config.abstains)
+        rows = retrieved_rows(asked, ranking, self.passages, form)
+        return [
+            replace(row, windows=tuple(index.best_windows(query, row.columns)))
+            for row, query in zip(rows, queries, strict=True)
+        ]
+
+    def _with_logs(
+        self, rows: Sequence[RetrievedRow], earlier: dict[Part, Artifact]
+    ) -> list[RetrievedRow]:
+        """The rows with what the generator as it is makes of their answers, passage by passage."""
+        start = self.config.generator_training.start
+        adapter = earlier["generator"].path if "generator" in earlier else start
+        places = [(row, i) for row, one in enumerate(rows) for i in range(len(one.columns))]
+        # prompts about one passage begin alike: side by side they read it once
+        places.sort(key=lambda place: rows[place[0]].columns[place[1]])
+        told = self._read_answers(
+            self.config.generator_model,
+            self.folder.path / adapter if adapter else None,
+            [Prompt(messages=rows[n].prompts[i], prefix=rows[n].prefix) for n, i in places],
+            [rows[n].answer for n, _ in places],
+            "reading answers by passage",
+        )
+        logs = {place: tuple(some) for place, some in zip(places, told, strict=True)}
+        return [
+            replace(row, logs=tuple(logs[n, i] for i in range(len(row.columns))))
+            for n, row in enumerate(rows)
+        ]
 
     def _train(self, part: Part, earlier: dict[Part, Artifact]) -> Artifact:
         base, settings = self._base_of(part, earlier)
         rows, stage = self.training_sets[part], "sets"
-        if part != "embedder" and "embedder" in self.config.parts:
+        if "embedder" in trained_before(part, self._phases):
             if "embedder" not in earlier:
                 raise _UnfinishedError(part)
             rows, stage = self._remined(part, earlier["embedder"]), "remined"
@@ -837,7 +925,9 @@ class Run(Work):
 
     def _read_by(self, which: str, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
         name, adapter = self._generator(which)
-        return self._read_with(name, adapter, prompts, replies, f"reading ({which} generator)")
+        doing = f"reading ({which} generator)"
+        told = self._read_answers(name, adapter, prompts, replies, doing)
+        return np.array([np.mean(logs) for logs in told], np.float32)
 
     def _generator(self, which: str) -> tuple[str, Path | None]:
         """A generator's model and adapter."""

@@ -258,6 +258,33 @@ class GeneratorRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievedRow:
+    """A question with its answer and what was retrieved for it, whether it is right or not.
+
+    Attributes:
+        columns: The passages' places in the corpus, best first.
+        windows: The rows of their best windows among the corpus' vectors; none where each passage
+            is one row.
+        scores: Their cosine similarities when they were retrieved.
+        prompts: For each of them a conversation that asks the question about it alone.
+        prefix: What every reply begins with.
+        answer: The reply behind the prefix.
+        logs: For each passage the log-probabilities of the answer's tokens, where a generator that
+            is not trained has read them.
+    """
+
+    pair_id: str
+    question: str
+    columns: tuple[int, ...]
+    scores: tuple[float, ...]
+    prompts: tuple[tuple[Message, ...], ...]
+    prefix: str
+    answer: str
+    windows: tuple[int, ...] = ()
+    logs: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """How an encoder in training scored a few rows that it is trained on.
 

@@ -11,6 +11,7 @@ from aloft.prompts.abstention import abstain_in
 from aloft.prompts.citation import Format
 from aloft.prompts.formats import format_of
 from aloft.randomness import deal_places, rng_for
+from aloft.ranking import Ranking
 from aloft.records import (
     EmbedderRow,
     GeneratorRow,
@@ -21,6 +22,7 @@ from aloft.records import (
     QAPair,
     Rejection,
     RerankerRow,
+    RetrievedRow,
     fold_question,
 )
 from aloft.windows import choose_window
@@ -277,6 +279,36 @@ def generator_row(
         prefix=form.prefix,
         completion=form.prefix + target,
     )
+
+
+def retrieved_rows(
+    pairs: Sequence[QAPair], ranking: Ranking, passages: Sequence[Passage], form: Format
+) -> list[RetrievedRow]:
+    """Questions with the passages retrieved for them, each put before the generator by itself.
+
+    Args:
+        pairs: Questions and answers.
+        ranking: What was retrieved for them; (pairs, k).
+        passages: The corpus.
+        form: A format whose target is the answer, whatever passage it came from.
+    """
+    return [
+        RetrievedRow(
+            pair_id=pair.id,
+            question=pair.question,
+            columns=tuple(columns),
+            scores=tuple(scores),
+            prompts=tuple(
+                form.render(pair.question, [passages[column].content]).messages
+                for column in columns
+            ),
+            prefix=form.prefix,
+            answer=form.target(pair.answer, [], []) or "",
+        )
+        for pair, columns, scores in zip(
+            pairs, ranking.columns.tolist(), ranking.scores.tolist(), strict=True
+        )
+    ]
 
 
 def _embedder_rows(

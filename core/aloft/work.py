@@ -15,13 +15,22 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
 from aloft.config import RunConfig, plain_name
 from aloft.errors import ModelError
-from aloft.models import Floats, LanguageModel, Progress, Prompt, ReadingModel, no_progress
+from aloft.models import (
+    Floats,
+    LanguageModel,
+    Progress,
+    Prompt,
+    ReadingModel,
+    TokenReadingModel,
+    no_progress,
+)
 from aloft.records import Rejection, content_id, from_json, to_json
 from aloft.storage import Journal, RunFolder, recipe_of, vectors_recipe, write_text
 
 TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32
 _SCORE_BATCH = 512
+_READ_BATCH = 128  # enough that prompts about one passage meet in a batch
 RecordT = TypeVar("RecordT")
 
 
@@ -200,39 +209,34 @@ class Work:
         keys = [recipe_of(base, weights, _as_json(p), p.pattern, list(stop)) for p in prompts]
         return self._known(self.replies, keys, reply, _ANSWER_BATCH, doing)
 
-    def _read_with(
+    def _read_answers(
         self,
         name: str,
         adapter: Path | None,
         prompts: Sequence[Prompt],
-        replies: Sequence[str],
+        answers: Sequence[str],
         doing: str,
-    ) -> Floats:
-        """How likely a model, with an adapter or without, finds replies.
+    ) -> list[list[float]]:
+        """Log-probabilities that a model, with an adapter or without, gives answers' tokens.
 
         It reads in this process: vLLM can not with an adapter, wherever it runs.
         """
         name = plain_name(name)
-        base, weights = (
-            self.models.fingerprint(name),
-            fingerprint_folder(adapter) if adapter else "",
-        )
+        weights = fingerprint_folder(adapter) if adapter else ""
+        recipe = recipe_of(self.models.fingerprint(name), weights)
 
-        def read(rows: Sequence[int]) -> list[float]:
+        def read(rows: Sequence[int]) -> list[list[float]]:
             model = self.models.language_model(name, adapter)
-            if not isinstance(model, ReadingModel):
-                raise ModelError(
-                    f"{name} can not tell how likely a reply is. Choose a local model."
-                )
-            asked = [prompts[i] for i in rows], [replies[i] for i in rows]
-            return list(map(float, model.score_replies(*asked)))
+            if not isinstance(model, TokenReadingModel):
+                raise ModelError(f"{name} can not tell how likely an answer is. Choose another.")
+            return model.read_replies([prompts[i] for i in rows], [answers[i] for i in rows])
 
         keys = [
-            recipe_of(base, weights, _as_json(prompt), reply)
-            for prompt, reply in zip(prompts, replies, strict=True)
+            recipe_of(_as_json(prompt), answer)
+            for prompt, answer in zip(prompts, answers, strict=True)
         ]
-        journal = self.folder.journal("likelihoods", recipe_of("likelihoods"))
-        return np.array(self._known(journal, keys, read, _ANSWER_BATCH, doing), np.float32)
+        journal = self.folder.journal("answers_read", recipe)
+        return self._known(journal, keys, read, _READ_BATCH, doing)
 
     def _known(
         self,

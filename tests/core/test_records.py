@@ -24,6 +24,7 @@ from aloft.records import (
     Rating,
     Rejection,
     RerankerRow,
+    RetrievedRow,
     content_id,
     fold_question,
     from_json,
@@ -55,6 +56,17 @@ EVERY_RECORD = [
     RerankerRow(pair_id="q", query="Q?", passage="yes", label=1.0),
     GeneratorRow(
         pair_id="q", prompt=ASKED, prefix="### Reference\n", completion="### Reference\n1"
+    ),
+    RetrievedRow(
+        pair_id="q",
+        question="Q?",
+        columns=(4, 2),
+        scores=(0.9, 0.7),
+        prompts=(ASKED, ASKED),
+        prefix="",
+        answer="yes",
+        windows=(9, 3),
+        logs=((-0.5, -0.1), (-2.0, -1.5)),
     ),
     Probe(step=3, found=0.5, spread=0.1, right=0.7, likeness=0.9),
     Artifact(

@@ -85,6 +85,7 @@ def test_a_passage_scores_as_its_best_window_does(index: DenseIndex) -> None:
     question = np.array([0.8, 0.6], np.float32)
     assert index.score(question, [1, 2, 0]).tolist() == pytest.approx([1, -0.8, 0.8])
     assert DenseIndex(VECTORS).score(question, [1, 2]).tolist() == pytest.approx([0.6, 0.96])
+    assert index.best_windows(question, [1, 2, 0]) == [3, 4, 0]
     assert index.first_windows([1, 2]).tolist() == [[0, 1], [-1, 0]]
 
 

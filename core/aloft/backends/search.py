@@ -77,12 +77,18 @@ class DenseIndex:
 
     def score(self, query: Floats, columns: Sequence[int]) -> Floats:
         """Cosine similarity of a question and some passages; (columns,)."""
+        scores: Floats = self.vectors[self.best_windows(query, columns)] @ query
+        return scores
+
+    def best_windows(self, query: Floats, columns: Sequence[int]) -> list[int]:
+        """The row of each of some passages' window that is nearest to a question."""
         if len(self) == len(self.vectors):
-            scores: Floats = self.vectors[list(columns)] @ query
-            return scores
+            return list(columns)
         spans = ((self._starts[column], self._counts[column]) for column in columns)
-        best = [(self.vectors[start : start + count] @ query).max() for start, count in spans]
-        return np.array(best, np.float32)
+        return [
+            int(start + (self.vectors[start : start + count] @ query).argmax())
+            for start, count in spans
+        ]
 
     def first_windows(self, columns: Sequence[int]) -> Floats:
         """Vectors of what some passages begin with; (columns, dimensions)."""

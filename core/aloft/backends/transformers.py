@@ -125,18 +125,23 @@ class TransformersLanguageModel:
 
     def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
         """Mean log-probability of each reply's tokens after its prompt; (prompts,)."""
+        read = self.read_replies(prompts, replies)
+        return np.array([np.mean(logs) for logs in read], np.float32)
+
+    def read_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[list[float]]:
+        """Log-probabilities of each reply's tokens after its prompt."""
         ends = [encode_text(self.tokenizer, reply) for reply in replies]
         rows = [(*row, *end) for row, end in zip(self._encode(prompts), ends, strict=True)]
         self.tokens_scored += sum(map(len, rows))
-        scores = np.zeros(len(rows), np.float32)
+        read: list[list[float]] = [[] for _ in rows]
         for batch in self._batches(rows, 0, self._reading_tokens):
             longest = max(len(ends[i]) for i in batch)
             logits = self._read([rows[i] for i in batch], longest + 1)
             for row, i in zip(logits, batch, strict=True):
                 wanted = torch.tensor(ends[i], device=self.device)
                 told = row[-1 - len(wanted) : -1].float().log_softmax(-1)
-                scores[i] = told.gather(1, wanted[:, None]).mean().item()
-        return scores
+                read[i] = told.gather(1, wanted[:, None])[:, 0].tolist()
+        return read
 
     def _encode(self, prompts: Sequence[Prompt]) -> list[Ids]:
         return [tuple(encode_prompt(self.tokenizer, prompt)) for prompt in prompts]

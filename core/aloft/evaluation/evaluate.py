@@ -275,6 +275,15 @@ class Evaluator:
         ranks: list[list[int]] = self.rank(name, System("dense", "base", "none")).columns.tolist()
         return ranks
 
+    def measure_end_to_end(
+        self, name: str, system: System, generator: str, most: int | None
+    ) -> Values:
+        """A generator's answers from what a system really retrieves, to so many questions."""
+        rows = self.chosen(name, most)
+        columns = self.rank(name, system).columns
+        contexts = [columns[row, : self.sets.contexts].tolist() for row in rows]
+        return self.answer(name, generator, rows, contexts)
+
     def answer(
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
     ) -> dict[str, NDArray[np.float64]]:
@@ -377,11 +386,11 @@ class Evaluator:
         metrics = means_of(values)
         scores = [metrics["ndcg@10"]]
         if has_generator:
-            rows = self.chosen(name, self.config.max_stack_questions)
-            columns = self.rank(name, system).columns
-            contexts = [columns[row, : self.sets.contexts].tolist() for row in rows]
             generator = "tuned" if "generator" in parts else "base"
-            metrics |= means_of(self.answer(name, generator, rows, contexts))
+            answered = self.measure_end_to_end(
+                name, system, generator, self.config.max_stack_questions
+            )
+            metrics |= means_of(answered)
             scores.append(metrics[gate_metric("generator", metrics)])
         return Stack(
             parts=parts,

@@ -8,6 +8,7 @@ require("trl", extra="train")
 
 from aloft.training.embedder import train_embedder  # noqa: E402 - the guard comes first
 from aloft.training.generator import plan_generator, train_generator  # noqa: E402
+from aloft.training.rag import train_rag  # noqa: E402
 from aloft.training.reranker import train_reranker  # noqa: E402
 
-__all__ = ["plan_generator", "train_embedder", "train_generator", "train_reranker"]
+__all__ = ["plan_generator", "train_embedder", "train_generator", "train_rag", "train_reranker"]

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,11 @@ def train_generator(
     steps = shared.steps_of(len(encoded), size, config.num_train_epochs)
     plan = _plan(encoded, base, config)
     with shared.seeded(seed):
-        whole = _load(base, config)
         trainer = _ReplyTrainer(
-            model=whole,
+            model=load_base(base, config),
             processing_class=tokenizer,
             train_dataset=Dataset.from_list(encoded),
-            peft_config=None if config.start else _adapter(config),
+            peft_config=None if config.start else new_adapter(config),
             args=SFTConfig(
                 **shared.shared_arguments(checkpoints, steps, seed),
                 num_train_epochs=config.num_train_epochs,
@@ -119,17 +119,13 @@ def train_generator(
         losses = shared.run_trainer(trainer, checkpoints, "training the generator", progress)
     adapter: Any = trainer.model
 
-    def save(path: Path) -> None:
-        adapter.save_pretrained(str(path), safe_serialization=True)
-        (path / "README.md").unlink(missing_ok=True)  # peft's empty model card
-
     done = shared.Trained(
         kind="generator", base_model=model, losses=losses, seconds=time.monotonic() - started
     )
-    return shared.finish_training(done, folder, checkpoints, save)
+    return shared.finish_training(done, folder, checkpoints, partial(save_adapter, adapter))
 
 
-def _load(base: Path, config: GeneratorTrainingConfig) -> Any:
+def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
     """The model to be trained, with the adapter to go on with where there is one."""
     dtype = torch.bfloat16 if has_bf16(best_device()) else torch.float32
     held: dict[str, Any] = {}
@@ -144,11 +140,17 @@ def _load(base: Path, config: GeneratorTrainingConfig) -> Any:
             bnb_4bit_compute_dtype=dtype,
         )
     whole: Any = AutoModelForCausalLM.from_pretrained(
-        base, dtype=dtype, local_files_only=True, use_safetensors=True, **held
+        folder, dtype=dtype, local_files_only=True, use_safetensors=True, **held
     )
     if config.start:
         return PeftModel.from_pretrained(whole, config.start, is_trainable=True)
     return whole
+
+
+def save_adapter(adapter: Any, path: Path) -> None:
+    """The adapter's weights and settings alone."""
+    adapter.save_pretrained(str(path), safe_serialization=True)
+    (path / "README.md").unlink(missing_ok=True)  # peft's empty model card
 
 
 def plan_generator(
@@ -180,7 +182,7 @@ def _plan(
     return plan_training(body, load, config, memory_of(device))
 
 
-def _adapter(config: GeneratorTrainingConfig) -> LoraConfig:
+def new_adapter(config: GeneratorTrainingConfig) -> LoraConfig:
     """A new one (arXiv:2106.09685; rsLoRA 2312.03732, DoRA 2402.09353, QLoRA 2305.14314)."""
     return LoraConfig(
         r=config.r,
@@ -203,7 +205,7 @@ def encode_rows(
     """
     encoded = []
     for row in rows:
-        prompt = encode_prompt(tokenizer, Prompt(messages=row.prompt, prefix=""))
+        prompt = encode_prompt(tokenizer, Prompt(messages=row.prompt))
         target = row.completion.removeprefix(row.prefix)
         # the prefix is encoded apart, as it is when a reply is asked for
         completion = encode_text(tokenizer, row.prefix) + encode_text(tokenizer, target)

@@ -23,7 +23,7 @@ from aloft.config import EmbedderTrainingConfig
 from aloft.records import EmbedderRow
 from aloft.training.tuning import cut_texts
 
-_SCALE = 20.0  # of cosines, before their softmax
+SCALE = 20.0  # of cosines, before their softmax
 _MARGIN = 0.2  # of cosine distances, between a right and a wrong passage
 
 
@@ -96,19 +96,19 @@ def loss_for(
     loss: nn.Module
     if config.loss == "contrastive":
         loss = losses.CachedMultipleNegativesRankingLoss(
-            encoder, scale=_SCALE, mini_batch_size=at_once
+            encoder, scale=SCALE, mini_batch_size=at_once
         )
     elif config.loss == "guided":
         guide = load_encoder(source)
         cut_texts(guide, config.max_seq_length)
         loss = losses.CachedGISTEmbedLoss(
-            encoder, guide, temperature=1 / _SCALE, mini_batch_size=at_once
+            encoder, guide, temperature=1 / SCALE, mini_batch_size=at_once
         )
     elif config.loss == "triplet":
         metric = losses.TripletDistanceMetric.COSINE
         loss = losses.TripletLoss(encoder, distance_metric=metric, triplet_margin=_MARGIN)
     elif config.loss == "graded":
-        loss = losses.CoSENTLoss(encoder, scale=_SCALE)
+        loss = losses.CoSENTLoss(encoder, scale=SCALE)
     else:
         loss = losses.MarginMSELoss(encoder, similarity_fct=pairwise_cos_sim)
     if not config.matryoshka:
@@ -152,4 +152,4 @@ class IndexLoss(nn.Module):
         columns = {place: column for column, place in enumerate(held)}
         targets = torch.tensor([columns[row[0]] for row in rows], device=questions.device)
         passages = self._vectors[held].to(questions.device, questions.dtype)
-        return nn.functional.cross_entropy(_SCALE * questions @ passages.T, targets)
+        return nn.functional.cross_entropy(SCALE * questions @ passages.T, targets)

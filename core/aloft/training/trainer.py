@@ -107,8 +107,14 @@ def finish_training(
     trained: Trained, folder: Path, checkpoints: Path, save: Callable[[Path], None]
 ) -> Artifact:
     """Save the part in one step, and delete what only a resumed training needs."""
-    write_folder(folder, save)
+    artifact = save_part(trained, folder, save)
     shutil.rmtree(checkpoints, ignore_errors=True)
+    return artifact
+
+
+def save_part(trained: Trained, folder: Path, save: Callable[[Path], None]) -> Artifact:
+    """Save the part in one step."""
+    write_folder(folder, save)
     return Artifact(
         kind=trained.kind,
         path=folder.name,

@@ -1,0 +1,144 @@
+"""All strategies on one small corpus, with tiny real models: the work they share is done once."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
+
+import pytest
+
+from aloft.backends.loading import Models
+from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
+from aloft.comparison import METRICS, compare_strategies
+from aloft.config import RunConfig, check_config
+from aloft.models import LanguageModel, Prompt
+from aloft.pipeline import open_run, read_config, read_funnel
+from aloft.records import Passage
+from aloft.storage import RunFolder
+from aloft.strategies import STRATEGIES
+from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
+
+pytestmark = pytest.mark.model
+
+TOPICS = ("assert", "pass", "del", "return", "raise", "break", "global", "lambda", "yield", "power")
+
+
+def long_words(prompt: Prompt) -> str:
+    """A question about a passage's longest words."""
+    words = sorted(set(prompt.messages[-1].content.split()), key=lambda w: (-len(w), w))
+    return f" What is meant by {' and '.join(words[1:4])}?\nAnswer: {words[0]}"
+
+
+@pytest.fixture
+def teacher(monkeypatch: pytest.MonkeyPatch) -> ScriptedTeacher:
+    """Stands in for the model that the configuration names."""
+    scripted = ScriptedTeacher(long_words)
+
+    def given(models: Models, name: str) -> LanguageModel:
+        return scripted
+
+    monkeypatch.setattr(Models, "teacher", given)
+    return scripted
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in TOPICS:
+        (folder / f"{name}.txt").write_text(topics[name], encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    """Everything small."""
+    steps: dict[str, Any] = {"num_train_epochs": 1.0, "per_device_train_batch_size": 4}
+    return check_config(
+        {
+            "teacher": str(tiny_language_model(tmp_path / "language-model")),
+            "embedder": str(tiny_encoder(tmp_path / "encoder")),
+            "passages": {"max_tokens": 200},
+            "ratings": {"method": "none"},
+            "pairs": {"form": "examples", "per_passage": 1, "max_passages": 16},
+            "filters": {"use": ["duplicate"]},
+            "negatives": {"count": 4, "depth": 20},
+            "training_sets": {"contexts": 2, "held_out_share": 0.25, "max_generator_rows": 8},
+            "embedder_training": {**steps, "learning_rate": 1e-3},
+            "generator_training": {**steps, "r": 4, "max_length": 4096},
+            "rag_training": {"k": 2},
+            "evaluation": {"max_answer_questions": 3, "max_new_tokens": 8, "resamples": 200},
+        }
+    )
+
+
+def test_all_strategies_run_to_the_end_on_the_same_pairs(
+    tmp_path: Path, corpus: Path, config: RunConfig, teacher: ScriptedTeacher
+) -> None:
+    out = tmp_path / "out"
+    compared = compare_strategies(corpus, out, config, list(STRATEGIES))
+    assert [row["strategy"] for row in compared["rows"]] == ["base", *STRATEGIES]
+    assert all(set(row["metrics"]) == set(METRICS.values()) for row in compared["rows"])
+    assert json.loads((out / "compare.json").read_bytes())["rows"] == compared["rows"]
+    assert (out / "compare.md").read_text().count("\n| ") == 2 + 1 + len(STRATEGIES)
+    asked = len(teacher.asked)
+    sets = {(out / name / "sets" / "train.jsonl").read_bytes() for name in ("base", *STRATEGIES)}
+    assert asked == 16 and len(sets) == 1
+
+    texts = [p.content for p in RunFolder(out / "base").read_records("passages.jsonl", Passage)][:4]
+    before = SentenceTransformersEmbedder(config.embedder).encode_passages(texts)
+    for name in STRATEGIES:
+        trained = SentenceTransformersEmbedder(str(out / name / "embedder"))
+        assert (trained.encode_passages(texts) == before).all(), name
+        assert (out / name / "generator").is_dir() == (name != "lsr")
+        assert read_config(out / name).strategy == name
+
+
+def test_it_goes_on_where_it_stopped_and_each_can_be_shipped(
+    tmp_path: Path, corpus: Path, config: RunConfig, teacher: ScriptedTeacher
+) -> None:
+    out = tmp_path / "out"
+
+    class StoppedError(Exception):
+        pass
+
+    told: list[str] = []
+
+    def stop(stage: str, _done: int, _total: int) -> None:
+        told.append(stage)
+        if stage == "training the embedder" and "training the embedder and generator" in told:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        compare_strategies(corpus, out, config, ["joint", "lsr"], None, stop)
+    asked, trained = len(teacher.asked), (out / "joint" / "embedder.jsonl").read_bytes()
+    first = compare_strategies(corpus, out, config, ["joint", "lsr"])
+    assert len(teacher.asked) == asked
+    assert (out / "joint" / "embedder.jsonl").read_bytes() == trained
+    again = compare_strategies(corpus, out, config, ["joint", "lsr"], None, stop)
+    assert again["rows"] == first["rows"]
+
+    with open_run(out / "joint") as run:
+        report = run.report
+    assert [verdict["part"] for verdict in report["verdicts"]] == ["embedder", "generator"]
+    assert report["parts"]["generator"]["seconds"] == 0  # told once, of both
+    assert {"embedder", "generator"} < {row["stage"] for row in read_funnel(out / "joint")}
+    with open_run(out / "lsr") as run:
+        assert {"sets", "embedder"} <= run.finished()
+
+
+def test_other_rates_train_again_and_ask_nothing(
+    tmp_path: Path, corpus: Path, config: RunConfig, teacher: ScriptedTeacher
+) -> None:
+    def fingerprints(settings: RunConfig, names: Sequence[Any]) -> list[str]:
+        compare_strategies(corpus, tmp_path / "out", settings, names)
+        files = [tmp_path / "out" / name / "embedder.jsonl" for name in names]
+        return [json.loads(file.read_bytes())["fingerprint"] for file in files]
+
+    (first,) = fingerprints(config, ["lsr"])
+    asked = len(teacher.asked)
+    hotter = config.rag_training.model_copy(update={"temperature": 5.0})
+    (second,) = fingerprints(config.model_copy(update={"rag_training": hotter}), ["lsr"])
+    assert first != second
+    assert len(teacher.asked) == asked
