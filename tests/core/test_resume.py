@@ -26,6 +26,7 @@ STAGES = [
     "reranking (tuned reranker)",
     "answering (base generator)",
     "answering (tuned generator)",
+    "reading (base generator)",
 ]
 FILES = ["documents", "passages", "ratings", "pairs", "filtered", "negatives"]
 SETS = ["embedder", "reranker", "generator", "held_out"]
