@@ -237,6 +237,8 @@ class TrainingSetsConfig(_Settings):
             say that none holds the answer. In the evaluation it is then asked everything once more
             without the right passages.
         contexts: Passages in a generator prompt; the paper's 10.
+        fewest_contexts: Passages in the smallest of its rows; each number from there to `contexts`
+            is as frequent as the others. None: as many in all, as in the paper.
         embedder_negatives: Hard negatives per embedder row, beside those in the batch.
         reranker_negatives: Hard negatives per reranker question.
         max_generator_rows: Generator rows, drawn with the run's seed; None: one per pair.
@@ -249,11 +251,21 @@ class TrainingSetsConfig(_Settings):
     format: FormatName = "aloftrag"
     abstaining_share: float = Field(default=0.0, ge=0, lt=1)
     contexts: int = Field(default=10, ge=2)
+    fewest_contexts: int | None = Field(default=None, ge=2)
     embedder_negatives: int = Field(default=1, ge=0)
     reranker_negatives: int = Field(default=4, ge=1)
     max_generator_rows: int | None = Field(default=None, ge=1)
     logged_weight: int = Field(default=2, ge=0)
     replayed: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _fewest_are_no_more(self) -> Self:
+        if self.fewest_contexts is not None and self.fewest_contexts > self.contexts:
+            raise ValueError(
+                f"fewest_contexts is {self.fewest_contexts}, but contexts is {self.contexts}. "
+                "Lower the first or raise the second."
+            )
+        return self
 
     @property
     def abstains(self) -> bool:

@@ -1,6 +1,6 @@
 """Turns pairs and hard negatives into rows for each part, apart from held-out questions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -182,19 +182,17 @@ def build_training_sets(
 ) -> TrainingSets:
     """Lay out rows for the three trainers.
 
-    The gold passage stands at every place among a generator row's contexts equally often; where
-    a question has fewer hard negatives than the prompt has room for, the prompt is shorter. A pair
-    without an answer, or without what the format asks for, gives no generator row. All passages of
-    a multi-hop question are gold, and so are further positives that do not stand in a held-out
-    document.
+    The gold passage stands at every place among a generator row's contexts equally often, whatever
+    their number; where a question has fewer hard negatives than the prompt has room for, the prompt
+    is shorter. A pair without an answer, or without what the format asks for, gives no generator
+    row. All passages of a multi-hop question are gold, and so are further positives that do not
+    stand in a held-out document.
     """
     passages = corpus.passages
     asked = _sample([pair for pair in train if pair.answer], config.max_generator_rows, seed)
     count = round(config.abstaining_share * len(asked))
     without = {pair.id for pair in rng_for(seed, "abstaining rows").sample(asked, count)}
-    others = [
-        _others(pair, negatives, config, is_answered=pair.id not in without) for pair in asked
-    ]
+    others = _deal_others(asked, without, negatives, config, seed)
     places = deal_places([1 + len(some) for some in others], seed, "gold places")
     form = format_of(config.format, abstains=config.abstains)
     apart = {passages[i].document_id for question in held_out for i in question.passage_ids}
@@ -231,18 +229,34 @@ def build_training_sets(
     )
 
 
+def _deal_others(
+    asked: Sequence[QAPair],
+    without: Collection[str],
+    negatives: Mapping[str, Negatives],
+    config: TrainingSetsConfig,
+    seed: int,
+) -> list[list[str]]:
+    """What stands beside the first passage of each pair, in as many contexts as it is dealt."""
+    fewest = config.fewest_contexts or config.contexts
+    spread = [1 + config.contexts - fewest] * len(asked)
+    return [
+        _others(pair, negatives, fewest + more, is_answered=pair.id not in without)
+        for pair, more in zip(asked, deal_places(spread, seed, "numbers of contexts"), strict=True)
+    ]
+
+
 def _others(
     pair: QAPair,
     negatives: Mapping[str, Negatives],
-    config: TrainingSetsConfig,
+    contexts: int,
     *,
     is_answered: bool,
 ) -> list[str]:
     """What stands beside a pair's first passage: its further ones and hard negatives."""
     hard = negatives[pair.id].passage_ids
     if not is_answered:
-        return list(hard[: config.contexts])
-    return [*pair.further_ids, *hard[: config.contexts - len(pair.passage_ids)]]
+        return list(hard[:contexts])
+    return [*pair.further_ids, *hard[: contexts - len(pair.passage_ids)]]
 
 
 def _ordered(pair: QAPair, others: Sequence[str], place: int | None, seed: int) -> list[str]:

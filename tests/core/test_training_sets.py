@@ -218,6 +218,27 @@ def test_the_right_passage_stands_at_every_place_equally_often(
     assert most - 1 <= min(places.values()) and max(places.values()) == most
 
 
+def test_numbers_of_contexts_are_as_frequent_and_so_are_the_places_in_each() -> None:
+    """Eighteen rows of two to four passages: six of each, which fill their places in turn."""
+    pairs = [pair(GOLD, f" {i}") for i in range(18)]
+    known = {one.id: mined(one.id, [other.id for other in OTHERS]) for one in pairs}
+    config = TrainingSetsConfig(contexts=4, fewest_contexts=2)
+    rows = build_training_sets(pairs, [], PASSAGES, known, config, seed=0).generator
+    contents = [contents_of(row) for row in rows]
+    assert Counter(map(len, contents)) == {2: 6, 3: 6, 4: 6}
+    places = Counter((len(one), one.index(GOLD.text)) for one in contents)
+    assert {place: count for place, count in places.items() if place[0] < 4} == {
+        (2, 0): 3, (2, 1): 3, (3, 0): 2, (3, 1): 2, (3, 2): 2,
+    }  # fmt: skip
+    assert sorted(places[4, i] for i in range(4)) == [1, 1, 2, 2]
+    assert [len(one) for one in contents[:6]] != [2, 3, 4, 2, 3, 4]  # in a drawn order
+
+
+def test_the_fewest_contexts_are_no_more_than_the_most() -> None:
+    with pytest.raises(ValueError, match=r"fewest_contexts is 5, but contexts is 4\. Lower"):
+        TrainingSetsConfig(contexts=4, fewest_contexts=5)
+
+
 def test_a_place_tells_nothing_of_the_row_it_is_in() -> None:
     def places(seed: int) -> list[str]:
         return [row.completion.split("\n")[1] for row in rows_of(20, 4, seed)]

@@ -2,7 +2,10 @@
 
 Source: RAFT (arXiv:2403.10131), whose quotes stand inside a chain of thought by a larger model.
 Here they are the sentence of each right passage that holds the answer, so that no model has to be
-asked and none of them can be made up; a reply's quotes are looked up in the passages.
+asked and none of them can be made up; a reply's quotes are looked up in the passages. RAFT also
+keeps the target of a share of rows that lack the right passage, for answers to be learnt by heart.
+Here that would teach to quote and to cite what is not shown, which counts as false: such rows
+abstain instead (`training_sets.abstaining_share`).
 """
 
 import re
