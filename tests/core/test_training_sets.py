@@ -223,7 +223,7 @@ def test_numbers_of_contexts_are_as_frequent_and_so_are_the_places_in_each() -> 
     pairs = [pair(GOLD, f" {i}") for i in range(18)]
     known = {one.id: mined(one.id, [other.id for other in OTHERS]) for one in pairs}
     config = TrainingSetsConfig(contexts=4, fewest_contexts=2)
-    rows = build_training_sets(pairs, [], PASSAGES, known, config, seed=0).generator
+    rows = build_training_sets(pairs, [], SHOWN, known, config, seed=0).generator
     contents = [contents_of(row) for row in rows]
     assert Counter(map(len, contents)) == {2: 6, 3: 6, 4: 6}
     places = Counter((len(one), one.index(GOLD.text)) for one in contents)
