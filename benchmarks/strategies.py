@@ -59,7 +59,7 @@ def compare_on(name: str, out: Path, config: RunConfig, options: argparse.Namesp
             progress,
         )
     print(f"{name}: {render_comparison(compared)}", file=sys.stderr)
-    return {"set": name, **sizes, **compared}
+    return {"set": name, **sizes, "compared": compared}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -65,6 +65,8 @@ def compare_strategies(
         before = _measure(run, trained=())
         facts = {"questions": run.evaluator.deciding, "pairs": len(run.training_sets["train"])}
     rows: list[dict[str, Any]] = [{"strategy": _BASE, "metrics": means_of(before)}]
+    settings = {"config": config.model_dump(mode="json"), "machine": describe_machine()}
+    compared = {**facts, "rows": rows, **settings}
     for name, own in configs.items():
         _share(out / _BASE, out / name, own)
         with open_run(out / name, own, progress=progress) as run:
@@ -78,12 +80,15 @@ def compare_strategies(
                 "minutes": round(_seconds(out / name) / 60, 2),
             }
         )
-    settings = {"config": config.model_dump(mode="json"), "machine": describe_machine()}
-    compared = {**facts, "rows": rows, **settings}
+        _write(out, compared)
+    return compared
+
+
+def _write(out: Path, compared: Mapping[str, Any]) -> None:
+    """The table as far as it goes: what is stopped half-way leaves one."""
     text = json.dumps(compared, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(out / "compare.json", text + "\n")
     write_text(out / "compare.md", render_comparison(compared))
-    return compared
 
 
 def config_for(config: RunConfig, strategy: Strategy) -> RunConfig:
