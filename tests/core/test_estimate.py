@@ -1,6 +1,7 @@
 """The estimate: what a sample is carried over to, and a dry run that wastes nothing it asks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -24,6 +25,7 @@ from aloft.estimate import (
     share_of,
     weight_of,
 )
+from aloft.memory import Plan
 from aloft.models import Prompt
 from aloft.pipeline import Run, open_run, read_report
 from aloft.records import Document
@@ -273,6 +275,10 @@ def test_an_estimate_is_shown_line_by_line(capsys: pytest.CaptureFixture[str]) -
     )
     some = (pairs, generator)
     shown = Estimate(passages=2000, asked_about=1500, lines=some, disk=0.64e9, memory=6.28e9)
+    plan = Plan(
+        weights=2 * 10**9, adapter=10**9, activations=0, logits=0, has_checkpoints=True
+    )  # fmt: skip
+    shown = replace(shown, plan=plan)
     assert ends(shown.seconds) == (3685.4, 7285.4)
     show_estimate(shown)
     said = capsys.readouterr().out
@@ -284,6 +290,7 @@ def test_an_estimate_is_shown_line_by_line(capsys: pytest.CaptureFixture[str]) -
     assert "2,000 passages, 1,500 of them asked about" in said
     assert "Measured here: pairs: 8 passages in 0.5 s; generator: 8 rows in 12.0 s" in said
     assert "In all: 1.0–2.0 h; at the peak 0.6 GB of disk, 6.3 GB of memory" in said
+    assert "Planned for training the generator: 3.1 GB, with gradient checkpointing." in said
 
 
 def test_nothing_is_left_of_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -371,4 +378,9 @@ def test_a_generators_steps_and_answers_are_timed(tmp_path: Path) -> None:
     # of both layers: the attention's four, the feed-forward network's three
     assert weight == 4 * 32 * 2 * (2 * (32 + 32) + 2 * (32 + 16) + 3 * (32 + 64))
     assert estimate.disk > 6 * weight
+    # two layers' maps, and 259 tokens of 32 numbers read by other weights than they are written by
+    numbers = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64) + 2 * 259 * 32
+    assert estimate.plan is not None
+    assert estimate.plan.weights in {2 * numbers, 4 * numbers}
+    assert not estimate.plan.has_checkpoints
     assert not (tmp_path / "run" / "generator").exists()
