@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import regex
 
 from aloft.backends.loading import Models
-from aloft.config import load_config
+from aloft.config import FormatName, load_config
 from aloft.egress import local_only
 from aloft.errors import ConfigError, ModelError
 from aloft.models import Prompt
 from aloft.pipeline import Run
+from aloft.prompts.formats import format_of
 from aloft.records import Message
 from aloft.storage import RunFolder
 
@@ -387,6 +389,24 @@ def test_vllm_holds_a_reply_to_its_pattern(tuned: Any) -> None:
     assert replies[1].is_finished
     assert replies[0].text == tuned.complete([free], max_new_tokens=24)[0].text
     assert not re.fullmatch("[ab]{3} (so|no)", replies[0].text)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("abstains", [False, True])
+@pytest.mark.parametrize("name", ["aloftrag", "raft"])
+def test_vllm_holds_citations_to_passages_that_were_shown(
+    tuned: Any, name: FormatName, abstains: bool
+) -> None:
+    form = format_of(name, abstains=abstains)
+    asked = [form.render("Why?", ["a", "b", "c"][:count]) for count in (1, 3)]
+    prompts = [
+        replace(plain("Why?"), prefix=one.prefix, pattern=one.pattern, seed=seed)
+        for one in asked
+        for seed in (None, *range(4))
+    ]
+    for prompt, reply in zip(prompts, tuned.complete(prompts, max_new_tokens=24), strict=True):
+        assert reply.text
+        assert regex.fullmatch(prompt.pattern, reply.text, partial=True)
 
 
 @pytest.mark.model
