@@ -4,9 +4,11 @@
 
 Documents are cut into windows that overlap by half, as many people cut theirs. A human question's
 own window is the first that holds all of its answer; every other window that does, of that document
-or of another, answers it too. Negatives are mined once as in the paper, which looks at nothing, and
-then with guards: first without telling what the answer is, then with it, in which case what holds
-it word for word is left out by construction. The last line on standard output is one JSON object.
+or of another, answers it too. Where an answer is free, and
+stands nowhere word for word, it is the windows of the labelled document that hold half of its
+words. Negatives are mined once as in the paper, which looks at nothing, and then with guards: first
+without telling what the answer is, then with it, in which case what holds it word for word is left
+out by construction. The last line on standard output is one JSON object.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from aloft.config import NegativesConfig
 from aloft.negatives import mine_negatives
 from aloft.overlap import fold
 from aloft.records import Negatives, Passage, QAPair
+from aloft.terms import split_words
 
 VARIANTS: dict[str, tuple[tuple[str, ...], bool]] = {
     "none (the paper)": ((), False),
@@ -55,11 +58,21 @@ def read_set(source: Path, size: int) -> tuple[list[Passage], list[QAPair], list
             continue
         found = [p for p, text in zip(passages, folded, strict=True) if answer in text]
         own = [passage for passage in found if passage.document_id == str(row["doc_id"])]
+        if not own:
+            found = own = told_by(answer, [p for p in passages if p.document_id == row["doc_id"]])
         if own:
             pair = QAPair(passage_id=own[0].id, question=row["question"], answer=row["answers"][0])
             pairs.append(pair)
             holders.append({passage.id for passage in found} - {own[0].id})
     return passages, pairs, holders
+
+
+def told_by(answer: str, passages: Sequence[Passage]) -> list[Passage]:
+    """The windows of a document that hold half of a free answer's words, the best one first."""
+    words = set(split_words(answer))
+    shares = [len(words.intersection(split_words(p.text))) / max(1, len(words)) for p in passages]
+    order = sorted(range(len(passages)), key=lambda i: -shares[i])
+    return [passages[i] for i in order if shares[i] >= 0.5]
 
 
 def count(mined: Sequence[Negatives], holders: Sequence[set[str]]) -> dict[str, Any]:
