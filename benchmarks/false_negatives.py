@@ -4,11 +4,11 @@
 
 Documents are cut into windows that overlap by half, as many people cut theirs. A human question's
 own window is the first that holds all of its answer; every other window that does, of that document
-or of another, answers it too. Where an answer is free, and
-stands nowhere word for word, it is the windows of the labelled document that hold half of its
-words. Negatives are mined once as in the paper, which looks at nothing, and then with guards: first
-without telling what the answer is, then with it, in which case what holds it word for word is left
-out by construction. The last line on standard output is one JSON object.
+or of another, answers it too. Where an answer is free, and stands nowhere word for word, it is the
+windows of the labelled document that hold half of its words. Negatives are mined once as in the
+paper, which looks at nothing, and then with guards: first without telling what the answer is, then
+with it, in which case what holds it word for word is left out by construction. The last line on
+standard output is one JSON object.
 """
 
 import argparse
