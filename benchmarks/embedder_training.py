@@ -71,6 +71,20 @@ def by_aloft(rows: Sequence[EmbedderRow], folder: Path, options: argparse.Namesp
     return ticks, done.losses
 
 
+def plain_arguments(folder: Path, seed: int) -> dict[str, Any]:
+    """What a plain trainer is told that has nothing to do with what it trains."""
+    return {
+        "output_dir": str(folder / "plain"),
+        "use_cpu": True,
+        "seed": seed,
+        "data_seed": seed,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
 def by_library(
     rows: Sequence[EmbedderRow], folder: Path, options: argparse.Namespace, *, is_bf16: bool = False
 ) -> Any:
@@ -103,20 +117,13 @@ def by_library(
     trainer = SentenceTransformerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(
-            output_dir=str(folder / "plain"),
-            use_cpu=True,
+            **plain_arguments(folder, options.seed),
             bf16=is_bf16,
             num_train_epochs=options.epochs,
             per_device_train_batch_size=options.batch,
             learning_rate=config.learning_rate,
             warmup_steps=config.warmup_share,
             batch_sampler=BatchSamplers.NO_DUPLICATES,
-            seed=options.seed,
-            data_seed=options.seed,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
         ),
         train_dataset=Dataset.from_list(columns),
         loss=MultipleNegativesRankingLoss(model),

@@ -26,6 +26,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from embedder_training import plain_arguments
 from mining import read_status, reset_peak
 from uplift import read_lines, tell
 
@@ -137,9 +138,8 @@ def by_library(
             task_type="CAUSAL_LM",
         ),
         args=SFTConfig(
-            output_dir=str(folder / "plain"),
+            **plain_arguments(folder, options.seed),
             model_init_kwargs={"dtype": "bfloat16"} if is_bf16 else None,
-            use_cpu=True,
             completion_only_loss=True,
             max_length=config.max_length,
             num_train_epochs=config.num_train_epochs,
@@ -149,12 +149,6 @@ def by_library(
             lr_scheduler_type="cosine",
             warmup_steps=config.warmup_share,
             train_sampling_strategy="group_by_length" if is_by_length else "random",
-            seed=options.seed,
-            data_seed=options.seed,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
         ),
         callbacks=[Ticking()],
     )

@@ -25,7 +25,7 @@ class AloftFinetuneEngine:
         nodes_or_documents: What to tune on; nodes of one document become one document again.
         out: The run folder; an engine on the same folder goes on where an earlier one stopped.
         config: What to do; None: the preset's.
-        preset: One of `aloft.PRESETS`; not looked at where there is a `config`.
+        preset: One of `aloft.config.PRESETS`; not looked at where there is a `config`.
         llm: The teacher that writes questions and answers; None: the configuration's.
         questions: A file of the user's own labelled questions, which then decide what is kept.
     """

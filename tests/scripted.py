@@ -1,8 +1,12 @@
 """Models without weights for tests of the host packages."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from pydoc_data.topics import topics
+
+import pytest
 
 from aloft.backends.loading import Models
 from aloft.backends.shared import SharedModels
@@ -10,6 +14,29 @@ from aloft.models import Embedder, LanguageModel, Prompt, Reply, Reranker
 from aloft.records import Candidate, Negatives
 from aloft.stack import Contract
 from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
+
+TOPICS = ("assert", "break", "del", "global", "lambda", "pass", "raise", "return", "power", "yield")
+
+
+def write_topics(folder: Path) -> Path:
+    """Ten topics of the language reference that Python carries, a file each."""
+    folder.mkdir()
+    for name in TOPICS:
+        (folder / f"{name}.txt").write_text(topics[name], encoding="utf-8")
+    return folder
+
+
+def still_models(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Both tiny models, without dropout and in float32, so that a loss can be worked out."""
+    from aloft.testing import tiny_encoder, tiny_language_model
+
+    tiny_language_model(folder / "language-model")
+    config = tiny_encoder(folder / "encoder") / "config.json"
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config.write_text(json.dumps(json.loads(config.read_text()) | dropout))
+    for module in ("training.trainer", "training.generator", "backends.transformers"):
+        monkeypatch.setattr(f"aloft.{module}.has_bf16", lambda device: False)
+    return folder
 
 
 def last_words(prompt: Prompt) -> str:

@@ -78,7 +78,8 @@ class LexicalIndex:
         windows = [_windows(some) for some in terms]
         self._starts = np.cumsum([0, *map(len, windows)])[:-1]
         self._whole = _index(terms)
-        self._parts = _index([window for some in windows for window in some])
+        parts = [window for some in windows for window in some]
+        self._parts = self._whole if len(parts) == len(terms) else _index(parts)
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
         """Rank passages for each question; terms that no passage holds count for nothing."""

@@ -42,14 +42,14 @@ def cut_windows(
         embedder: Reads them.
         most: Tokens of a window, if they are to be fewer than the embedder reads.
     """
-    limits = [limit for limit in (embedder.reads, most) if limit is not None]
-    if not limits:
+    limit = min((limit for limit in (embedder.reads, most) if limit is not None), default=None)
+    if limit is None:
         texts = tuple(passage.content for passage in passages)
         return Windows(texts=texts, starts=np.arange(len(texts)))
     titles = {passage.title: None for passage in passages}
     located = embedder.locate_tokens(list(titles))
     heads = {
-        title: _head(title, tokens, min(limits) // 2)
+        title: _head(title, tokens, limit // 2)
         for title, tokens in zip(titles, located, strict=True)
     }
     found: list[str] = []
@@ -57,7 +57,7 @@ def cut_windows(
     spans = embedder.locate_tokens([passage.text for passage in passages])
     for passage, tokens in zip(passages, spans, strict=True):
         head, count = heads[passage.title]
-        room = min(limits) - count
+        room = limit - count
         starts.append(len(found))
         if len(tokens) <= room:
             found.append(passage.content)

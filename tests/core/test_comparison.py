@@ -3,10 +3,10 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
+from scripted import write_topics
 
 from aloft.backends.loading import Models
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
@@ -20,8 +20,6 @@ from aloft.strategies import STRATEGIES
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
 
 pytestmark = pytest.mark.model
-
-TOPICS = ("assert", "pass", "del", "return", "raise", "break", "global", "lambda", "yield", "power")
 
 
 def long_words(prompt: Prompt) -> str:
@@ -44,11 +42,7 @@ def teacher(monkeypatch: pytest.MonkeyPatch) -> ScriptedTeacher:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    for name in TOPICS:
-        (folder / f"{name}.txt").write_text(topics[name], encoding="utf-8")
-    return folder
+    return write_topics(tmp_path / "docs")
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
+from scripted import TOPICS, write_topics
 
 from aloft.backends.loading import Models
 from aloft.config import RunConfig, check_config
@@ -18,7 +18,6 @@ from aloft.records import LinkedQuestion, Negatives, Rejection, from_json
 from aloft.storage import RunFolder
 from aloft.testing import HashingEmbedder, ScriptedTeacher
 
-TOPICS = ("assert", "break", "del", "global", "lambda", "pass", "raise", "return", "power", "yield")
 QUESTION = "What does the text on {} say first of all?"
 
 
@@ -56,11 +55,7 @@ def config(encoder: Path) -> RunConfig:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    for name in TOPICS:
-        (folder / f"{name}.txt").write_text(topics[name], encoding="utf-8")
-    return folder
+    return write_topics(tmp_path / "docs")
 
 
 class Folder:

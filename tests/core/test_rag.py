@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripted import still_models
 
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder, load_encoder
 from aloft.backends.transformers import TransformersLanguageModel, encode_prompt
@@ -45,18 +46,11 @@ LSR = Phase(("embedder",), "lsr")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Both models, without dropout and in float32, so that a loss can be worked out."""
-    from aloft.testing import tiny_encoder, tiny_language_model
-
-    tiny_language_model(tmp_path / "language-model")
-    config = tiny_encoder(tmp_path / "encoder") / "config.json"
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    config.write_text(json.dumps(json.loads(config.read_text()) | dropout))
+    still_models(tmp_path, monkeypatch)
     prompts = tmp_path / "encoder" / "config_sentence_transformers.json"
     prompts.write_text(
         json.dumps(json.loads(prompts.read_text()) | {"prompts": {"query": "query: "}})
     )
-    for module in ("training.trainer", "training.generator", "backends.transformers"):
-        monkeypatch.setattr(f"aloft.{module}.has_bf16", lambda device: False)
     return tmp_path
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scripted import still_models
 
 from aloft.config import (
     EmbedderTrainingConfig,
@@ -28,15 +29,7 @@ PLACES = ("attic", "yard", "barn", "pond", "cave", "wood", "hill", "coop")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Both models, without dropout and in float32, so that a loss can be worked out."""
-    from aloft.testing import tiny_encoder, tiny_language_model
-
-    tiny_language_model(tmp_path / "language-model")
-    config = tiny_encoder(tmp_path / "encoder") / "config.json"
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    config.write_text(json.dumps(json.loads(config.read_text()) | dropout))
-    for module in ("training.trainer", "training.generator", "backends.transformers"):
-        monkeypatch.setattr(f"aloft.{module}.has_bf16", lambda device: False)
-    return tmp_path
+    return still_models(tmp_path, monkeypatch)
 
 
 def embedder_rows(negatives: int = 1) -> list[EmbedderRow]:

@@ -36,10 +36,9 @@ class TransformersLanguageModel:
     """A causal language model in this process, with an adapter where one was trained.
 
     Replies are greedy where a prompt has no seed, else drawn by it; they keep a prompt's pattern.
-    Prompts are grouped by
-    length and padded on the left. What prompts begin with is computed once, whether they share it
-    with others of their call or with prompts asked before; what was asked before changes a reply
-    by no more than rounding does, as the other prompts of a batch do.
+    Prompts are grouped by length and padded on the left. What prompts begin with is computed once,
+    whether they share it with others of their call or with prompts asked before; what was asked
+    before changes a reply by no more than rounding does, as the other prompts of a batch do.
 
     Raises:
         ModelError: the model is not on this machine, or its tokenizer has no chat template

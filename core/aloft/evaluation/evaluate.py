@@ -218,7 +218,7 @@ class Evaluator:
                 system=generator,
                 values={metric: column[mask] for metric, column in values.items()},
             )
-            for label, mask in self._masks(name).items()
+            for label, mask in self._masks(name, rows, contexts).items()
         }
 
     def measure_grounding(self, name: str, generator: str) -> dict[str, Values]:
@@ -234,7 +234,8 @@ class Evaluator:
             partial(self.read, "base"),
         )
         values = np.array(grounded, float)
-        return {label: {GROUNDED: values[mask]} for label, mask in self._masks(name).items()}
+        masks = self._masks(name, rows, contexts)
+        return {label: {GROUNDED: values[mask]} for label, mask in masks.items()}
 
     def _protocol(self, name: str) -> tuple[list[int], list[list[int]]]:
         """The questions that are answered, and for each what is shown."""
@@ -243,8 +244,9 @@ class Evaluator:
         places = deal_places([size] * len(rows), self.seed, "gold places", name)
         return rows, self.contexts(name, rows, size, places)
 
-    def _masks(self, name: str) -> dict[str, NDArray[np.bool_]]:
-        rows, contexts = self._protocol(name)
+    def _masks(
+        self, name: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
+    ) -> dict[str, NDArray[np.bool_]]:
         ranking, gold = self._first_ranks(name), self.gold(name)
         easy = np.array(
             [
