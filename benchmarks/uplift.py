@@ -63,11 +63,15 @@ def cut_set(
     for row in asked:
         row["also_ok"] = [i for i in row.get("also_ok", []) if str(i) in known]
     kept = asked[:questions]
+    unknown = source / "unanswerable.jsonl.gz"
+    rows = read_lines(unknown)[:questions] if unknown.exists() else []
+    nothing = [{**row, "unanswerable": True} for row in rows if row["doc_id"] in known]
     write_lines(folder / "corpus" / "corpus.jsonl", corpus)
-    write_lines(folder / "questions.jsonl", kept)
+    write_lines(folder / "questions.jsonl", [*kept, *nothing])
     return {
         "documents": len(corpus),
         "questions": len(kept),
+        "unanswerable": len(nothing),
         "questions_left_out": len(asked) - len(kept),
     }
 

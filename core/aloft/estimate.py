@@ -288,7 +288,8 @@ def _worth(sample: Sample) -> float:
 
 def _evaluation_line(sample: Sample, amounts: Amounts) -> Line:
     config = sample.config
-    human = len(sample.human_questions)
+    human = sum(bool(question.passage_ids) for question in sample.human_questions)
+    unanswerable = len(sample.human_questions) - human
     sets = {"synthetic": amounts.held_out, **({"human": exactly(human)} if human else {})}
     questions = sum(sets.values(), exactly(0))
     paces: list[tuple[Range, Pace]] = []
@@ -299,7 +300,7 @@ def _evaluation_line(sample: Sample, amounts: Amounts) -> Line:
     if scores.high:
         paces.append((scores, sample.time_scoring()))
     if "generator" in config.parts:
-        answers = answers_of(sets, config).less(len(sample.replies))
+        answers = answers_of(sets, config, unanswerable).less(len(sample.replies))
         paces.append((answers, sample.time_replies()))
     return Line(
         stage="evaluate",
@@ -321,14 +322,19 @@ def scores_per_question(config: RunConfig) -> Range:
     return Range(1, rankings) * (rerankers * config.evaluation.rerank_depth)
 
 
-def answers_of(questions: Mapping[str, Range], config: RunConfig) -> Range:
+def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: int = 0) -> Range:
     """Prompts that the generator answers: tuned and untuned, then in each combination of parts.
 
     Beside them are the instructions that show what was forgotten, and the probes where they are
-    wanted. At least no part is let through, and there is one combination; at most all are.
+    wanted. Where it may abstain, it is asked everything once more without the right passages, and
+    what nothing answers. At least no part is let through, and there is one combination; at most
+    all are.
     """
     evaluation = config.evaluation
-    answers = [some.most(evaluation.max_answer_questions) * 2 for some in questions.values()]
+    most = evaluation.max_answer_questions
+    answers = [some.most(most) * 2 for some in questions.values()]
+    if config.training_sets.abstains:
+        answers += [*answers, exactly(unanswerable).most(most) * 2]
     human = questions.get("human", exactly(0))
     deciding = human if human.low >= evaluation.min_human_questions else questions["synthetic"]
     stacks = deciding.most(evaluation.max_stack_questions) * Range(1, 2 ** len(config.parts))

@@ -852,7 +852,7 @@ class Run(Work):
 
     @cached_property
     def human_questions(self) -> list[LabelledQuestion]:
-        """The user's own questions, linked to passages; none where none were given."""
+        """The user's own questions, linked to passages where any answers them."""
         if self._questions is not None:
             documents, passages = self.documents, self.passages
             dropped = self.folder.read_records("rejections/passages.jsonl", Rejection)
@@ -865,9 +865,9 @@ class Run(Work):
 
     @cached_property
     def question_sets(self) -> dict[str, list[LabelledQuestion]]:
-        """The user's own questions, where given, and the held-out synthetic ones."""
+        """The user's own questions that have answers, and the held-out synthetic ones."""
         synthetic = self.training_sets["held_out"]
-        human = self.human_questions
+        human = [question for question in self.human_questions if question.passage_ids]
         return {"human": human, "synthetic": synthetic} if human else {"synthetic": synthetic}
 
     def check(self) -> None:
@@ -894,6 +894,7 @@ class Run(Work):
         return Evaluator(
             passages=self.passages,
             questions=self.question_sets,
+            unanswerable=[one.question for one in self.human_questions if not one.passage_ids],
             config=self.config.evaluation,
             sets=self.config.training_sets,
             seed=self.config.seed,

@@ -5,7 +5,8 @@ passages that hold that text now, so that one file of questions serves however d
 
 A line needs `question`, and `document_id` (or `doc_id`) or `passage`, a verbatim quote; `answers`,
 `answer_start` (character offset in the document), `id` and `also_ok` (or `doc_ids`: further
-documents that answer it) may be added. Its passages are, in each document:
+documents that answer it) may be added. With `unanswerable` true nothing answers it, whatever
+document stands beside it, and it has no passages. Those of others are, in each document:
 
 1. with a quote, one for each place where it stands, white space aside: where the quote spans
    several, that which holds the answer or else most of the quote;
@@ -39,6 +40,7 @@ class _Asked:
     document_ids: tuple[str, ...]  # none: wherever the quote stands
     quote: str
     answer_start: int | None
+    is_unanswerable: bool
 
 
 class _FaultError(Exception):
@@ -88,7 +90,7 @@ def _label(asked: _Asked, corpus: "_Corpus") -> LabelledQuestion:
         id=asked.id,
         question=asked.question,
         answers=asked.answers,
-        passage_ids=corpus.gold(asked),
+        passage_ids=() if asked.is_unanswerable else corpus.gold(asked),
         origin="human",
     )
 
@@ -128,18 +130,23 @@ def _parse(line: str) -> _Asked:
     others = (*_strings(values, "also_ok"), *_strings(values, "doc_ids"))
     document_ids = tuple(dict.fromkeys([main, *others] if main else others))
     quote = _string(values, "passage")
-    if not (document_ids or quote):
+    answers = _strings(values, "answers") or _strings(values, "answer")
+    is_unanswerable = _flag(values, "unanswerable")
+    if is_unanswerable and answers:
+        raise _FaultError('it has an answer, but "unanswerable" is true. Remove one of the two.')
+    if not (document_ids or quote or is_unanswerable):
         raise _FaultError(
             '"document_id" and "passage" are missing. Add the id of the document that '
-            "answers it, or a quote of the text that does."
+            'answers it, or a quote of the text that does; or "unanswerable": true.'
         )
     return _Asked(
         id=_string(values, "id") or content_id(question, quote, *document_ids),
         question=question,
-        answers=_strings(values, "answers") or _strings(values, "answer"),
+        answers=answers,
         document_ids=document_ids,
         quote=quote,
         answer_start=_offset(values),
+        is_unanswerable=is_unanswerable,
     )
 
 
@@ -170,6 +177,13 @@ def _strings(values: Mapping[str, object], name: str) -> tuple[str, ...]:
 def _bare(string: str) -> str:
     """Trimmed, without the lone surrogates that no tokenizer takes."""
     return _SURROGATES.sub("\ufffd", string).strip()
+
+
+def _flag(values: Mapping[str, object], name: str) -> bool:
+    value = values.get(name, False)
+    if not isinstance(value, bool):
+        raise _FaultError(f'"{name}" must be true or false. Correct or remove it.')
+    return value
 
 
 def _offset(values: Mapping[str, object]) -> int | None:

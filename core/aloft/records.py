@@ -189,7 +189,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledQuestion:
-    """A held-out question with the passages that answer it."""
+    """A held-out question with the passages that answer it; none where nothing does."""
 
     id: str
     question: str

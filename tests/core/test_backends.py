@@ -152,6 +152,28 @@ def test_control_tokens_of_encoders_are_text(folder: Path) -> None:
     ]
 
 
+def test_what_is_trained_attends_without_dropout_and_keeps_that_of_its_layers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aloft.backends.sentence_transformers import load_cross_encoder, load_encoder
+
+    attend = torch.nn.functional.scaled_dot_product_attention
+    dropped: list[float] = []
+
+    def watch(*given: Any, dropout_p: float = 0.0, **more: Any) -> torch.Tensor:
+        dropped.append(dropout_p)
+        return attend(*given, dropout_p=dropout_p, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watch)
+    for model in (load_encoder(folder / "encoder"), load_cross_encoder(folder / "encoder")):
+        body = model.transformers_model.train()
+        given = {"input_ids": torch.arange(5, 15)[None]}
+        first, second = (body(**given, output_hidden_states=True) for _ in range(2))
+        assert not torch.equal(first.hidden_states[-1], second.hidden_states[-1])
+    assert dropped
+    assert not any(dropped)
+
+
 @pytest.mark.usefixtures("in_float32")
 def test_a_batch_of_unlike_lengths_replies_as_each_prompt_alone(folder: Path) -> None:
     prompts = [chat("word " * count) for count in (1, 40, 7, 90, 3)]

@@ -129,6 +129,12 @@ def test_answers_are_those_before_and_after_and_those_of_each_combination() -> N
     probing = load_config(overrides={"evaluation": {**evaluation, "probes": True}})
     variants = 5 + 4 + 1  # places, numbers and none
     assert ends(answers_of(many, probing)) == (low + 40 * 2 * variants, high + 40 * 2 * variants)
+    sets = {"abstaining_share": 0.1}
+    abstaining = load_config(overrides={"evaluation": evaluation, "training_sets": sets})
+    told += 2 * 7  # what nothing answers
+    low, high = 4 * (16 + 50) + 30 + told, 4 * (20 + 50) + 8 * 30 + told
+    assert ends(answers_of(many, abstaining, 7)) == (low, high)
+    assert ends(answers_of(many, config, 7)) == ends(answers_of(many, config))
 
 
 @pytest.mark.parametrize(

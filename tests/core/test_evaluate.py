@@ -124,7 +124,11 @@ class World:
         )
 
     def evaluator(
-        self, *questions: LabelledQuestion, contexts: int = 2, **limits: Any
+        self,
+        *questions: LabelledQuestion,
+        contexts: int = 2,
+        unanswerable: Sequence[str] = (),
+        **limits: Any,
     ) -> Evaluator:
         """Asks these questions, parted by their origin."""
         form = {name: limits.pop(name) for name in ("format", "abstaining_share") if name in limits}
@@ -136,6 +140,7 @@ class World:
         return Evaluator(
             passages=PASSAGES,
             questions=sets,
+            unanswerable=unanswerable,
             config=EvaluationConfig(**{"resamples": 200, "rerank_depth": 4, **limits}),
             sets=TrainingSetsConfig(contexts=contexts, **form),
             seed=1,
@@ -343,6 +348,30 @@ def test_a_generator_that_always_abstains_answers_nothing_that_is_there() -> Non
     values = world.evaluator(*FOUR, abstaining_share=0.1).measure_answers("synthetic", "tuned")
     assert values["all"].values["abstention when missing"].tolist() == [1] * 4
     assert values["all"].values["answer when present"].tolist() == [0] * 4
+
+
+def test_what_nothing_answers_is_asked_with_what_is_found_for_it() -> None:
+    world = World()
+    world.replies["tuned"] = lambda prompt: (
+        "none\n\n### Answer\nno" if asked(prompt) in ("ruby", "jade") else cite_right(prompt)
+    )
+    given = [question(0, origin="human"), question(1)]
+    asks = {"unanswerable": ["ruby", "opal", "jade"], "min_human_questions": 1}
+    evaluator = world.evaluator(*given, abstaining_share=0.1, **asks)
+    measured = evaluator.measure_answers("human", "tuned")["all"]
+    assert measured.values["abstention when unanswerable"].tolist() == [1, 0, 1]
+    assert measured.values["answer when present"].tolist() == [1]
+    assert measured.n == 1
+    without = [prompt for _, prompt in world.prompts if asked(prompt) in asks["unanswerable"]]
+    assert [shown(prompt) for prompt in without] == [COLOURS[:2]] * 3
+    fewer = world.evaluator(*given, abstaining_share=0.1, max_answer_questions=2, **asks)
+    chosen = fewer.measure_answers("human", "tuned")["all"].values["abstention when unanswerable"]
+    assert len(chosen) == 2
+    for silent in (
+        evaluator.measure_answers("synthetic", "tuned"),
+        world.evaluator(*given, **asks).measure_answers("human", "tuned"),
+    ):
+        assert "abstention when unanswerable" not in silent["all"].values
 
 
 def test_a_generator_that_cites_nothing_is_judged_by_its_answers() -> None:

@@ -108,6 +108,18 @@ def test_everything_of_a_question_is_kept(tmp_path: Path) -> None:
     assert second.answers == ()
 
 
+def test_what_nothing_answers_has_no_passages(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        {"question": "Who sank it?", "unanswerable": True},
+        {"question": "And why?", "unanswerable": True, "document_id": "port.md"},
+        {"question": "Who?", "unanswerable": False, "document_id": "port.md", "answers": ["Mary"]},
+    )
+    unknown, beside, known = read_questions(path, DOCUMENTS, PASSAGES)
+    assert unknown.passage_ids == beside.passage_ids == ()
+    assert known.passage_ids == (P2.id,)
+
+
 def test_packed_questions_are_read(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"question": "Q?", "document_id": "ferry.txt"}'))
@@ -144,6 +156,11 @@ GOOD = {"question": "Q?", "document_id": "port.md"}
         (
             {**GOOD, "question": "Why?", "answer_start": 900},
             ['"answer_start" is 900', f"has {len(PORT)} characters"],
+        ),
+        ({"question": "Why?", "unanswerable": "yes"}, ['"unanswerable" must be true or false']),
+        (
+            {"question": "Why?", "unanswerable": True, "answers": ["so"]},
+            ["it has an answer", "Remove one"],
         ),
         (GOOD, ["already used on line 1"]),
     ],

@@ -15,6 +15,10 @@ from aloft.models import Floats, Progress, no_progress
 
 _BATCH = 32
 _PROGRESS_BLOCK = 512  # texts between two reports; the library sorts by length inside a block
+# No dropout inside attention in training, under either name that configurations have for it: torch
+# has no fused attention with it on a processor, and steps take three times as long. That of the
+# layers' outputs stays.
+_CONFIG = {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
 
 
 class SentenceTransformersEmbedder:
@@ -112,6 +116,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
         local_files_only=True,
         trust_remote_code=False,
         model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        config_kwargs=_CONFIG,
     )
     for module in model.modules():  # questions may have a tokenizer of their own
         tokenizer = getattr(module, "tokenizer", None)
@@ -130,6 +135,7 @@ def load_cross_encoder(folder: Path) -> CrossEncoder:
         local_files_only=True,
         trust_remote_code=False,
         model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        config_kwargs=_CONFIG,
     )
     model.tokenizer.split_special_tokens = True
     return model

@@ -14,6 +14,7 @@ from aloft.prompts.citation import CitedAnswer
 from aloft.terms import split_words
 
 ABSTENTION = "abstention when missing"  # the right passages are left out, and it says so
+UNANSWERABLE = "abstention when unanswerable"  # the user's questions that nothing answers
 ANSWERED = "answer when present"  # they are there, and it does not say that none is
 GUESSING = "citation by guessing"  # what as many passages cited at random would get right
 MISCITED = "right answer, wrong citation"

@@ -5,7 +5,7 @@ reranked once per reranker, and a prompt that two systems share is answered once
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
 
@@ -16,7 +16,7 @@ from aloft.backends.search import DenseIndex
 from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
 from aloft.evaluation import answers as answer_metrics
 from aloft.evaluation import retrieval as retrieval_metrics
-from aloft.evaluation.answers import ABSTENTION, ANSWERED, GROUNDED, GUESSING
+from aloft.evaluation.answers import ABSTENTION, ANSWERED, GROUNDED, GUESSING, UNANSWERABLE
 from aloft.evaluation.gate import OVER_GUESSING, Verdict, gate_metric, judge_part
 from aloft.evaluation.intervals import Comparison, compare
 from aloft.models import Floats, Prompt
@@ -62,7 +62,7 @@ class Measured:
     @property
     def n(self) -> int:
         """Questions measured."""
-        return max((len(values) for values in self.values.values()), default=0)
+        return len(next(iter(self.values.values()), ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,7 @@ class Evaluator:
     """What every measurement of a run needs.
 
     Attributes:
+        unanswerable: The user's own questions that no passage answers.
         encode: Vectors of (embedder, questions), computed once and kept.
         index: Vectors of the passages by an embedder, computed once and kept.
         score: Scores of (reranker, pairs of query and passage), computed once and kept.
@@ -92,6 +93,7 @@ class Evaluator:
 
     passages: Sequence[Passage]
     questions: Questions
+    unanswerable: Sequence[str] = ()
     config: EvaluationConfig
     sets: TrainingSetsConfig
     seed: int
@@ -212,7 +214,7 @@ class Evaluator:
             ]
             without = self._replies(name, generator, rows, missing)
             values[ABSTENTION] = np.array([float(one.is_abstaining) for one in without])
-        return {
+        measured = {
             label: Measured(
                 question_set=name,
                 system=generator,
@@ -220,6 +222,20 @@ class Evaluator:
             )
             for label, mask in self._masks(name, rows, contexts).items()
         }
+        if name == "human" and self.sets.abstains and self.unanswerable:
+            beside = {UNANSWERABLE: self._measure_unanswerable(generator)}
+            measured["all"] = replace(measured["all"], values={**values, **beside})
+        return measured
+
+    def _measure_unanswerable(self, generator: str) -> NDArray[np.float64]:
+        """Whether a generator says that there is no answer, where no passage holds one."""
+        questions = list(self.unanswerable)
+        most = self.config.max_answer_questions
+        if most is not None and most < len(questions):
+            questions = rng_for(self.seed, "unanswerable questions").sample(questions, most)
+        ranking = self.index("base").rank(self.encode("base", questions), self.sets.contexts)
+        replies = self._answer(generator, questions, ranking.columns.tolist())
+        return np.array([float(one.is_abstaining) for one in replies])
 
     def measure_grounding(self, name: str, generator: str) -> dict[str, Values]:
         """Which of the answers of `measure_answers` rest on what they cite, parted in the same way.
@@ -319,14 +335,17 @@ class Evaluator:
     def _replies(
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
     ) -> list[CitedAnswer]:
+        questions = [self.questions[name][row].question for row in rows]
+        return self._answer(generator, questions, contexts)
+
+    def _answer(
+        self, generator: str, questions: Sequence[str], contexts: Sequence[Sequence[int]]
+    ) -> list[CitedAnswer]:
         """What a generator says to questions about passages, read."""
         shown = [self._contents(context) for context in contexts]
-        prompts = [
-            self.form.render(self.questions[name][row].question, contents)
-            for row, contents in zip(rows, shown, strict=True)
-        ]
+        prompts = [self.form.render(*one) for one in zip(questions, shown, strict=True)]
         replies = self.reply(generator, prompts)
-        return [self.form.parse(reply, some) for reply, some in zip(replies, shown, strict=True)]
+        return [self.form.parse(*one) for one in zip(replies, shown, strict=True)]
 
     def _contents(self, columns: Sequence[int]) -> list[str]:
         return [self.passages[column].content for column in columns]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from aloft.evaluation.answers import ABSTENTION, ANSWERED
+from aloft.evaluation.answers import ABSTENTION, ANSWERED, UNANSWERABLE
 from aloft.evaluation.charts import (
     Estimate,
     Length,
@@ -30,7 +30,7 @@ Report = Mapping[str, Any]
 _NAMES = {"mrr@10": "MRR@10", "ndcg@10": "nDCG@10", "answer f1": "answer F1"}
 _RANKED = ("hit@1", "hit@5", "hit@10", "mrr@10", "ndcg@10")
 _OF_ANSWERS = ("citation accuracy", "answer f1")
-_HEADLINES = ("hit@1", "hit@10", "ndcg@10", *_OF_ANSWERS, ABSTENTION, ANSWERED)
+_HEADLINES = ("hit@1", "hit@10", "ndcg@10", *_OF_ANSWERS, ABSTENTION, UNANSWERABLE, ANSWERED)
 _SETS = {"human": "Human questions", "synthetic": "Synthetic held-out questions"}
 _BADGES = ("kept", "refused", "shipped")
 _NONE = "–"
