@@ -18,6 +18,12 @@ from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
 TOPICS = ("assert", "break", "del", "global", "lambda", "pass", "raise", "return", "power", "yield")
 
 
+def long_words(prompt: Prompt) -> str:
+    """A question about a passage's longest words."""
+    words = sorted(set(prompt.messages[-1].content.split()), key=lambda w: (-len(w), w))
+    return f" What is meant by {' and '.join(words[1:4])}?\nAnswer: {words[0]}"
+
+
 def write_topics(folder: Path) -> Path:
     """Ten topics of the language reference that Python carries, a file each."""
     folder.mkdir()

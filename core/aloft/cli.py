@@ -261,6 +261,21 @@ def ask(run: RunPath, question: Annotated[str, typer.Argument(help="Your questio
         _screen.print(f"[yellow]No passage is cited.[/yellow] Looked at: {escape(names)}")
 
 
+@app.command()
+def merge(
+    run: RunPath,
+    out: Annotated[Path, typer.Option("--out", help="New folder for the whole model.")],
+) -> None:
+    """Write the generator that ships as one whole model, for engines that take no adapter."""
+    from aloft.pipeline import merge_run
+
+    change = merge_run(run, out)
+    _screen.print(
+        f"The whole model is at {escape(str(out))}. Read back, it gives replies the "
+        f"log-probability that the adapter gives them, within {change:.3f} nats a token."
+    )
+
+
 @models_app.command("fetch")
 def fetch(name: Annotated[str, typer.Argument(help="embedded:NAME or a Hugging Face id.")]) -> None:
     """Bring a model to this machine: the only command that uses the network."""

@@ -40,6 +40,11 @@ def plain_name(name: str) -> str:
     return name.removeprefix(VLLM)
 
 
+def in_place(name: str, weights: str | Path) -> str:
+    """Other weights, run by the engine that a name asks for."""
+    return name.removesuffix(plain_name(name)) + str(weights)
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -337,14 +342,15 @@ class RerankerTrainingConfig(_Settings):
 
 
 class GeneratorTrainingConfig(_Settings):
-    """LoRA on the citation format; defaults are ALoFTRAG's (its Appendix C).
+    """How the generator learns its format; defaults are ALoFTRAG's LoRA (its Appendix C).
 
     Attributes:
         start: Folder of an adapter to go on with, which keeps its rank and kind; None: a new one.
         trains: "lora"; "rslora", whose scale suits large ranks; "dora", which learns lengths and
-            directions apart, slower, and closer to training all weights; or "qlora", beside
-            weights that training holds in 4 bits, on an NVIDIA GPU. Answers are read with the
-            weights as they are, whatever it was.
+            directions apart, slower, and closer to training all weights; "qlora", beside
+            weights that training holds in 4 bits, on an NVIDIA GPU (answers are read with the
+            weights as they are); or "full", all weights, which take a rate about a tenth as high
+            and 16 bytes of memory each.
         per_device_train_batch_size: Rows of a step. They are computed one by one: a batch takes
             the memory of a row.
         max_length: Tokens of a row; a longer one is left out.
@@ -353,7 +359,7 @@ class GeneratorTrainingConfig(_Settings):
     """
 
     start: str | None = None
-    trains: Literal["lora", "rslora", "dora", "qlora"] = "lora"
+    trains: Literal["lora", "rslora", "dora", "qlora", "full"] = "lora"
     r: int = Field(default=64, ge=1)
     lora_alpha: int = Field(default=32, ge=1)
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
@@ -457,7 +463,7 @@ class RunConfig(_Settings):
 
     @property
     def generator_model(self) -> str:
-        """The model whose adapter is trained."""
+        """The language model that is trained to answer."""
         return self.generator or plain_name(self.teacher)
 
     @property

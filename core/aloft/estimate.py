@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 
 from aloft.backends.embedded import resolve_model
-from aloft.config import PARTS, Part, RunConfig
+from aloft.config import PARTS, Part, RunConfig, plain_name
 from aloft.errors import ConfigError
 from aloft.evaluation.ability import INSTRUCTIONS
 from aloft.evaluation.probes import COUNTS, QUESTIONS
@@ -361,12 +361,17 @@ def _disk(run: Run, parts: Sequence[Part]) -> float:
 
 
 def weight_of(part: Part, config: RunConfig) -> int:
-    """Bytes of a trained part: all weights of an encoder, or an adapter of a language model."""
-    if part == "generator":
-        rank = config.generator_training.r
-        layers = _shapes(config.generator_model)
-        return sum(4 * rank * sum(s) for n, s in layers.items() if _is_adapted(n, s))
-    model = config.embedder if part == "embedder" else config.reranker or config.embedder
+    """Bytes of a trained part: an adapter of a language model, or else all weights."""
+    training = config.generator_training
+    if part == "generator" and training.trains != "full":
+        layers = _shapes(plain_name(config.generator_model))
+        return sum(4 * training.r * sum(s) for n, s in layers.items() if _is_adapted(n, s))
+    models = {
+        "embedder": config.embedder,
+        "reranker": config.reranker or config.embedder,
+        "generator": plain_name(config.generator_model),
+    }
+    model = models[part]
     return sum(4 * prod(shape) for shape in _shapes(model).values())
 
 

@@ -1,8 +1,9 @@
 """Turns a language model's config.json and a training's settings into the memory it will take.
 
 The count is that of a decoder with gated feed-forward layers (Llama, Qwen, Mistral, Gemma, SmolLM)
-under peft's adapters on all linear layers. Of training SmolLM2-135M on a processor it is right
-within 15 %, measured with rows of 700 and of 2,000 tokens, with gradient checkpointing and without.
+under peft's adapters on all linear layers, or trained whole. Of training an adapter of SmolLM2-135M
+on a processor it is right within 15 %, measured with rows of 700 and of 2,000 tokens, with gradient
+checkpointing and without.
 """
 
 from collections.abc import Mapping
@@ -103,14 +104,15 @@ class Plan:
 
     Attributes:
         weights: The model's own.
-        adapter: The new weights, their gradients and the optimizer's two numbers for each.
+        trained: Gradients of what is trained and the optimizer's two numbers for each; weights that
+            are new, too.
         activations: What one row leaves for the way back.
         logits: Of the tokens that are learnt.
         has_checkpoints: Whether layers keep their input alone and are computed once more.
     """
 
     weights: int
-    adapter: int
+    trained: int
     activations: int
     logits: int
     has_checkpoints: bool
@@ -118,7 +120,7 @@ class Plan:
     @property
     def total(self) -> int:
         """All of it, with what the libraries take."""
-        return self.weights + self.adapter + self.activations + self.logits + _LIBRARIES
+        return self.weights + self.trained + self.activations + self.logits + _LIBRARIES
 
 
 def plan_training(body: Body, load: Load, config: GeneratorTrainingConfig, memory: float) -> Plan:
@@ -141,25 +143,37 @@ def _count(
     body: Body, load: Load, config: GeneratorTrainingConfig, *, has_checkpoints: bool
 ) -> Plan:
     number = load.number_bytes
-    new = body.layers * config.r * sum(inputs + outputs for inputs, outputs in body.linear)
     layer = _left_by_a_layer(body, number, config)
     kept = body.hidden * number if has_checkpoints else layer
     whole = _WORKED_ON + _LEFT_OVER * load.is_on_processor
-    each = _QUANTIZED if config.trains == "qlora" else number
+    weights, trained = _count_weights(body, number, config)
     return Plan(
-        weights=round(each * body.linear_weights + number * body.token_weights),
-        adapter=new * (4 * _FLOAT + number),  # itself, its gradient, two moments; as computed with
+        weights=weights,
+        trained=trained,
         activations=load.tokens * (body.layers * kept + whole * layer),
         logits=(load.targets + 1) * body.vocabulary * _LOGIT,
         has_checkpoints=has_checkpoints,
     )
 
 
+def _count_weights(body: Body, number: int, config: GeneratorTrainingConfig) -> tuple[int, int]:
+    """Bytes of the model's own weights, and of what training holds beside them."""
+    if config.trains == "full":
+        every = body.linear_weights + body.token_weights
+        copied = number if number < _FLOAT else 0  # as computed with
+        return _FLOAT * every, every * (3 * _FLOAT + copied)  # gradient, two moments
+    new = body.layers * config.r * sum(inputs + outputs for inputs, outputs in body.linear)
+    each = _QUANTIZED if config.trains == "qlora" else number
+    weights = round(each * body.linear_weights + number * body.token_weights)
+    return weights, new * (4 * _FLOAT + number)  # itself, its gradient, two moments; as computed
+
+
 def _left_by_a_layer(body: Body, number: int, config: GeneratorTrainingConfig) -> int:
     """Bytes that a layer leaves of each token for the way back."""
     inputs, outputs = (sum(side) for side in zip(*body.linear, strict=True))
     numbers: int = inputs + 2 * (body.queries + body.keys) + 3 * body.intermediate
-    numbers += len(body.linear) * config.r
+    if config.trains != "full":
+        numbers += len(body.linear) * config.r
     if config.trains == "dora":
         numbers += 2 * outputs  # lengths are learnt from what base and adapter give
     dropped = inputs if config.lora_dropout else 0  # by what each is multiplied

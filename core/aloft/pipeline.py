@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from aloft import __version__, filters, links, negatives, pairs, ratings
 from aloft.accounts import Spending, describe_teacher
 from aloft.backends.embedded import resolve_model
-from aloft.backends.loading import Models
+from aloft.backends.loading import Models, trained_on
 from aloft.backends.search import DenseIndex
 from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.documents import group_documents, read_documents
@@ -93,6 +93,7 @@ _ATTRIBUTES = {
     "evaluate": "report",
 }
 _PROMPTS = 4  # raised when a prompt's wording changes: journals of older wordings are not reused
+_COMPARED = 16  # replies that a merged model is compared by
 _MINED = 1000  # questions between two reports
 _ROWS = {"embedder": EmbedderRow, "reranker": RerankerRow, "generator": GeneratorRow}
 _TAUGHT = {  # what the teacher does, by stage
@@ -218,6 +219,31 @@ def read_skipped(out: Path, stage: str = "documents") -> list[Rejection]:
     path = out / "rejections" / f"{stage}.jsonl"
     lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
     return [from_json(Rejection, json.loads(line)) for line in lines if line]
+
+
+def merge_run(out: Path, folder: Path) -> float:
+    """Write the generator that a finished run ships, with its adapter merged, to a new folder.
+
+    Returns:
+        By how much the log-probability of a training reply changed at the most, in nats a token.
+
+    Raises:
+        DataError: the run is not finished or ships no adapter, or the folder holds something.
+        ModelError: the merged model does not reply as the adapter does.
+    """
+    contract = read_contract(out / "models")
+    if contract.adapter is None:
+        raise DataError(
+            f"{out} ships no adapter: its generator is {contract.generator}, whole as it is. "
+            f"{out / 'report.md'} tells why."
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder} is not empty. Choose another --out.")
+    rows = RunFolder(out).read_records("sets/generator.jsonl", GeneratorRow)[:_COMPARED]
+    from aloft.training.merging import merge_adapter
+
+    name = plain_name(contract.generator)
+    return merge_adapter(name, Path(contract.adapter), folder, rows)
 
 
 def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answer:
@@ -757,14 +783,15 @@ class Run(Work):
         self, rows: Sequence[RetrievedRow], earlier: dict[Part, Artifact]
     ) -> list[RetrievedRow]:
         """The rows with what the generator as it is makes of their answers, passage by passage."""
-        start = self.config.generator_training.start
-        adapter = earlier["generator"].path if "generator" in earlier else start
+        name, adapter = self._generator("base")
+        if "generator" in earlier:
+            name, adapter = trained_on(name, self.folder.path / earlier["generator"].path)
         places = [(row, i) for row, one in enumerate(rows) for i in range(len(one.columns))]
         # prompts about one passage begin alike: side by side they read it once
         places.sort(key=lambda place: rows[place[0]].columns[place[1]])
         told = self._read_answers(
-            self.config.generator_model,
-            self.folder.path / adapter if adapter else None,
+            name,
+            adapter,
             [Prompt(messages=rows[n].prompts[i], prefix=rows[n].prefix) for n, i in places],
             [rows[n].answer for n, _ in places],
             "reading answers by passage",
@@ -932,9 +959,10 @@ class Run(Work):
 
     def _generator(self, which: str) -> tuple[str, Path | None]:
         """A generator's model and adapter."""
+        if which == "tuned":
+            return trained_on(self.config.generator_model, Path(self._model("generator", which)))
         start = self.config.generator_training.start
-        adapter = self._model("generator", "tuned") if which == "tuned" else start
-        return self.config.generator_model, Path(adapter) if adapter else None
+        return self.config.generator_model, Path(start) if start else None
 
     @cached_property
     def report(self) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Self
 
-from aloft.backends.loading import Models
+from aloft.backends.loading import Models, is_adapter
 from aloft.backends.search import DenseIndex
-from aloft.config import PARTS, FormatName, RunConfig
+from aloft.config import PARTS, FormatName, RunConfig, in_place, plain_name
 from aloft.errors import DataError
 from aloft.evaluation.evaluate import Stack
 from aloft.models import stream_reply
@@ -33,7 +33,8 @@ class Contract:
 
     Attributes:
         embedder, generator, reranker: Model names, or paths inside the folder; None: no reranker.
-        adapter: Path of the LoRA adapter inside the folder, if one ships.
+        adapter: Path of the LoRA adapter inside the folder, if one ships; a generator of which all
+            weights were trained is itself such a path.
         retriever: "dense" or "hybrid".
         dense_weight: Share of the dense score in a hybrid.
         format, abstains: What the generator is asked for; see `aloft.prompts.formats`.
@@ -91,12 +92,17 @@ def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
     if stack.system.reranker == "none":
         sources.pop("reranker", None)
     shipped = {part: folder for part, folder in sources.items() if folder.is_dir()}
+    generator, adapter = config.generator_model, None
+    if "generator" in shipped and is_adapter(shipped["generator"]):
+        adapter = "generator"
+    elif "generator" in shipped:
+        generator = in_place(generator, "generator")
     own_reranker = None if stack.system.reranker == "none" else config.reranker
     contract = Contract(
         embedder="embedder" if "embedder" in shipped else config.embedder,
-        generator=config.generator_model,
+        generator=generator,
         reranker="reranker" if "reranker" in shipped else own_reranker,
-        adapter="generator" if "generator" in shipped else None,
+        adapter=adapter,
         retriever=stack.system.retriever,
         dense_weight=stack.weight,
         contexts=config.training_sets.contexts,
@@ -135,9 +141,10 @@ def read_contract(folder: Path) -> Contract:
     if not path.exists():
         raise DataError(f"{folder} holds no {_FILE}. Finish a run first: aloft run DOCS --out RUN.")
     fields: dict[str, Any] = json.loads(path.read_bytes())
-    for name in ("embedder", "reranker", "adapter"):
-        if fields[name] is not None and (folder / fields[name]).is_dir():
-            fields[name] = str(folder / fields[name])
+    for name in ("embedder", "generator", "reranker", "adapter"):
+        inside = folder / plain_name(fields[name] or _FILE)
+        if inside.is_dir():
+            fields[name] = in_place(fields[name], inside)
     return Contract(**fields)
 
 

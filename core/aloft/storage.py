@@ -104,7 +104,11 @@ def write_folder(path: Path, write: Callable[[Path], None]) -> None:
         temporary = path.with_name(f".{path.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        write(temporary)
+        try:
+            write(temporary)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
 

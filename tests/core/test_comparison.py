@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import write_topics
+from scripted import long_words, write_topics
 
 from aloft.backends.loading import Models
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 from aloft.comparison import METRICS, compare_strategies
 from aloft.config import RunConfig, check_config
-from aloft.models import LanguageModel, Prompt
+from aloft.models import LanguageModel
 from aloft.pipeline import open_run, read_config, read_funnel
 from aloft.records import Passage
 from aloft.storage import RunFolder
@@ -20,12 +20,6 @@ from aloft.strategies import STRATEGIES
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
 
 pytestmark = pytest.mark.model
-
-
-def long_words(prompt: Prompt) -> str:
-    """A question about a passage's longest words."""
-    words = sorted(set(prompt.messages[-1].content.split()), key=lambda w: (-len(w), w))
-    return f" What is meant by {' and '.join(words[1:4])}?\nAnswer: {words[0]}"
 
 
 @pytest.fixture

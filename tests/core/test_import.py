@@ -8,23 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import TOPICS, write_topics
+from scripted import TOPICS, long_words, write_topics
 
 from aloft.backends.loading import Models
 from aloft.config import RunConfig, check_config
-from aloft.models import Embedder, Prompt
+from aloft.models import Embedder
 from aloft.pipeline import Run, read_funnel
 from aloft.records import LinkedQuestion, Negatives, Rejection, from_json
 from aloft.storage import RunFolder
 from aloft.testing import HashingEmbedder, ScriptedTeacher
 
 QUESTION = "What does the text on {} say first of all?"
-
-
-def long_words(prompt: Prompt) -> str:
-    """A question about a passage's longest words."""
-    words = sorted(set(prompt.messages[-1].content.split()), key=lambda w: (-len(w), w))
-    return f" What is meant by {' and '.join(words[1:4])}?\nAnswer: {words[0]}"
 
 
 class Wordy(Models):

@@ -61,7 +61,17 @@ def test_four_bits_hold_the_maps_alone() -> None:
 def test_each_new_weight_has_a_gradient_and_two_moments() -> None:
     # inputs and outputs of the seven maps: 16 + 12 + 12 + 16 + 24 + 24 + 24 = 128, twice for r
     plan = plan_training(BODY, LOAD, settings(), ROOMY)
-    assert plan.adapter == 2 * 2 * 128 * (4 + 4 + 8 + 2)
+    assert plan.trained == 2 * 2 * 128 * (4 + 4 + 8 + 2)
+
+
+def test_trained_whole_each_weight_has_what_a_new_one_has() -> None:
+    plan = plan_training(BODY, LOAD, settings(trains="full"), ROOMY)
+    every = 2 * 576 + 800
+    assert plan.weights == 4 * every
+    assert plan.trained == every * (4 + 8 + 2)  # gradient, two moments, what is computed with
+    exact = plan_training(BODY, replace(LOAD, number_bytes=4), settings(trains="full"), ROOMY)
+    assert exact.trained == every * (4 + 8)
+    assert plan.activations == 10 * (2 + 2) * (LAYER - 2 * 14)  # no adapters' ranks
 
 
 def test_logits_are_those_of_the_tokens_that_are_learnt_and_one() -> None:

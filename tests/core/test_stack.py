@@ -208,6 +208,8 @@ def trained(run: Path, *parts: str) -> Path:
     for part in parts:
         (run / part / "deep").mkdir(parents=True)
         (run / part / "deep" / "weights").write_text(f"weights of the {part}")
+    if "generator" in parts:
+        (run / "generator" / "adapter_config.json").write_text("{}")
     return run
 
 
@@ -237,6 +239,16 @@ def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(tmp_path: Path
         contract, embedder=str(run / "models/embedder"), adapter=str(run / "models/generator")
     )
     assert (Path(back.embedder) / "deep/weights").read_text() == "weights of the embedder"
+
+
+@pytest.mark.parametrize("engine", ["", "vllm:"])
+def test_a_generator_trained_whole_ships_in_place_of_its_model(tmp_path: Path, engine: str) -> None:
+    run = trained(tmp_path / "run", "generator")
+    (run / "generator" / "adapter_config.json").unlink()
+    contract = write_stack(run, config(generator=f"{engine}some/model"), stack("generator"))
+    assert (contract.generator, contract.adapter) == (f"{engine}generator", None)
+    back = read_contract(run / "models")
+    assert back.generator == f"{engine}{run / 'models' / 'generator'}"
 
 
 @pytest.mark.parametrize(

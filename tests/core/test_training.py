@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from aloft.config import (
     GeneratorTrainingConfig,
     RerankerTrainingConfig,
 )
-from aloft.errors import ConfigError, DataError
+from aloft.errors import ConfigError, DataError, ModelError
 from aloft.prompts.formats import format_of
 from aloft.records import EmbedderRow, GeneratorRow, RerankerRow
 
@@ -339,6 +340,74 @@ def test_other_adapters_learn_and_are_read_back(folder: Path, kind: str) -> None
     tuned = TransformersLanguageModel(base, folder / kind)
     replies = [r.text for r in tuned.complete(prompts, max_new_tokens=64)]
     assert replies == [row.completion.removeprefix(FORM.prefix) for row in rows]
+
+
+def test_a_generator_trained_whole_learns_and_is_a_model_by_itself(folder: Path) -> None:
+    from aloft.backends.transformers import TransformersLanguageModel
+    from aloft.models import Prompt
+    from aloft.training import train_generator
+
+    base, rows = folder / "language-model", generator_rows()[1:]
+    config = GeneratorTrainingConfig(
+        trains="full", num_train_epochs=60, learning_rate=3e-3, max_length=4096
+    )
+    done = train_generator(rows, str(base), folder / "whole", config, seed=0)
+    assert done.losses[-1] < done.losses[0] / 10
+    beside = {file.name for file in base.iterdir()}
+    assert {file.name for file in (folder / "whole").iterdir()} == beside
+    for name in beside - {"model.safetensors", "config.json"}:
+        assert (folder / "whole" / name).read_bytes() == (base / name).read_bytes()
+    tuned = TransformersLanguageModel(str(folder / "whole"))
+    prompts = [Prompt(messages=row.prompt, prefix=FORM.prefix) for row in rows]
+    replies = [r.text for r in tuned.complete(prompts, max_new_tokens=64)]
+    assert replies == [row.completion.removeprefix(FORM.prefix) for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_a_merged_adapter_replies_as_beside_its_model(folder: Path, kind: str) -> None:
+    from aloft.backends.transformers import TransformersLanguageModel
+    from aloft.models import Prompt
+    from aloft.training import train_generator
+    from aloft.training.merging import merge_adapter
+
+    base, rows = str(folder / "language-model"), generator_rows()
+    config = GeneratorTrainingConfig(
+        trains=kind, r=8, num_train_epochs=40, learning_rate=1e-2, max_length=4096
+    )
+    train_generator(rows, base, folder / "adapter", config, seed=0)
+    change = merge_adapter(base, folder / "adapter", folder / "merged", rows)
+    assert 0 <= change < 1e-3
+    assert not (folder / "merged" / "adapter_config.json").exists()
+    prompts = [Prompt(messages=row.prompt, prefix=FORM.prefix) for row in rows]
+    adapted, merged, untuned = (
+        [r.text for r in TransformersLanguageModel(*which).complete(prompts, max_new_tokens=64)]
+        for which in ((base, folder / "adapter"), (str(folder / "merged"),), (base,))
+    )
+    assert merged == adapted != untuned
+    # all weights trained further start from what the adapter had come to
+    start = {"trains": "full", "start": str(folder / "adapter"), "learning_rate": 1e-30}
+    still = GeneratorTrainingConfig(max_length=4096, **start)
+    train_generator(rows, base, folder / "whole", still, seed=0)
+    whole = TransformersLanguageModel(str(folder / "whole"))
+    assert [r.text for r in whole.complete(prompts, max_new_tokens=64)] == merged
+
+
+def test_a_model_that_merging_changes_is_not_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aloft.training import merging, train_generator
+
+    base, rows = str(folder / "language-model"), generator_rows()
+    config = GeneratorTrainingConfig(num_train_epochs=40, learning_rate=1e-2, max_length=4096)
+    train_generator(rows, base, folder / "adapter", config, seed=0)
+
+    def forget(model: Any, source: Path, path: Path) -> None:
+        shutil.copytree(source, path, dirs_exist_ok=True)  # the weights without the adapter's
+
+    monkeypatch.setattr(merging, "save_whole", forget)
+    with pytest.raises(ModelError, match=r"does not reply as .* Use the adapter as it is"):
+        merging.merge_adapter(base, folder / "adapter", folder / "merged", rows)
+    assert not (folder / "merged").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

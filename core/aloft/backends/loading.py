@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
-from aloft.config import SERVER, VLLM, plain_name
+from aloft.config import SERVER, VLLM, in_place, plain_name
 from aloft.models import Embedder, LanguageModel, Progress, Reranker, no_progress
 
 _UNKNOWN_WINDOW = 2048
@@ -87,6 +87,16 @@ class Models:
         """Let the language model go, so that a training has the memory."""
         self._language = None
         gc.collect()
+
+
+def trained_on(name: str, folder: Path) -> tuple[str, Path | None]:
+    """A language model with what was trained of it: an adapter beside it, or weights in place."""
+    return (name, folder) if is_adapter(folder) else (in_place(name, folder), None)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter, not a whole model."""
+    return (folder / "adapter_config.json").is_file()
 
 
 def _load(name: str, adapter: Path | None) -> LanguageModel:

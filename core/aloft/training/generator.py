@@ -1,4 +1,4 @@
-"""Turns conversations into a LoRA adapter on trl's trainer; the loss is the last turn's."""
+"""Turns conversations into a tuned generator on trl's trainer; the loss is the last turn's."""
 
 import json
 import logging
@@ -31,6 +31,7 @@ from aloft.memory import Load, Plan, plan_training, read_body
 from aloft.models import Progress, Prompt, no_progress
 from aloft.records import Artifact, GeneratorRow
 from aloft.training import trainer as shared
+from aloft.training.merging import save_whole
 
 IGNORED = -100  # label of what is not trained on
 logger = logging.getLogger(__name__)
@@ -75,7 +76,9 @@ def train_generator(
     seed: int,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Train an adapter on all linear layers, or go on with one; save it to `folder`.
+    """Train an adapter on all linear layers, or go on with one, or train all weights.
+
+    What is saved to `folder` is the adapter alone, or the whole model.
 
     Rows are tokenized as prompts are when the model is used, so a control token in a document is
     text here too.
@@ -102,7 +105,7 @@ def train_generator(
             model=load_base(base, config),
             processing_class=tokenizer,
             train_dataset=Dataset.from_list(encoded),
-            peft_config=None if config.start else new_adapter(config),
+            peft_config=new_adapter(config),
             args=SFTConfig(
                 **shared.shared_arguments(checkpoints, steps, seed),
                 num_train_epochs=config.num_train_epochs,
@@ -117,17 +120,17 @@ def train_generator(
             ),
         )
         losses = shared.run_trainer(trainer, checkpoints, "training the generator", progress)
-    adapter: Any = trainer.model
-
     done = shared.Trained(
         kind="generator", base_model=model, losses=losses, seconds=time.monotonic() - started
     )
-    return shared.finish_training(done, folder, checkpoints, partial(save_adapter, adapter))
+    save = partial(save_generator, trainer.model, base)
+    return shared.finish_training(done, folder, checkpoints, save)
 
 
 def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
     """The model to be trained, with the adapter to go on with where there is one."""
-    dtype = torch.bfloat16 if has_bf16(best_device()) else torch.float32
+    is_whole = config.trains == "full"  # half precision would lose its small steps
+    dtype = torch.bfloat16 if has_bf16(best_device()) and not is_whole else torch.float32
     held: dict[str, Any] = {}
     if config.trains == "qlora":
         check_four_bits()
@@ -142,14 +145,18 @@ def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
     whole: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, local_files_only=True, use_safetensors=True, **held
     )
-    if config.start:
-        return PeftModel.from_pretrained(whole, config.start, is_trainable=True)
-    return whole
+    if not config.start:
+        return whole
+    adapted: Any = PeftModel.from_pretrained(whole, config.start, is_trainable=True)
+    return adapted.merge_and_unload().requires_grad_(True) if is_whole else adapted
 
 
-def save_adapter(adapter: Any, path: Path) -> None:
-    """The adapter's weights and settings alone."""
-    adapter.save_pretrained(str(path), safe_serialization=True)
+def save_generator(model: Any, base: Path, path: Path) -> None:
+    """An adapter's weights and settings alone, or the whole model."""
+    if not isinstance(model, PeftModel):
+        save_whole(model, base, path)
+        return
+    model.save_pretrained(str(path), safe_serialization=True)
     (path / "README.md").unlink(missing_ok=True)  # peft's empty model card
 
 
@@ -182,8 +189,13 @@ def _plan(
     return plan_training(body, load, config, memory_of(device))
 
 
-def new_adapter(config: GeneratorTrainingConfig) -> LoraConfig:
-    """A new one (arXiv:2106.09685; rsLoRA 2312.03732, DoRA 2402.09353, QLoRA 2305.14314)."""
+def new_adapter(config: GeneratorTrainingConfig) -> LoraConfig | None:
+    """A new one (arXiv:2106.09685; rsLoRA 2312.03732, DoRA 2402.09353, QLoRA 2305.14314).
+
+    None where one is gone on with, or all weights are trained.
+    """
+    if config.start or config.trains == "full":
+        return None
     return LoraConfig(
         r=config.r,
         lora_alpha=config.lora_alpha,

@@ -31,7 +31,7 @@ from aloft.records import Artifact, RetrievedRow
 from aloft.strategies import Phase
 from aloft.training import trainer as shared
 from aloft.training import tuning
-from aloft.training.generator import load_base, new_adapter, save_adapter
+from aloft.training.generator import load_base, new_adapter, save_generator
 from aloft.training.losses import SCALE
 from aloft.training.marginal import lsr_loss, rag_sequence_loss, rag_token_loss
 
@@ -95,7 +95,7 @@ class Rag(nn.Module):
 
     Args:
         encoder: Prepared for training; None: it is not trained.
-        generator: With an adapter; None: it is not trained.
+        generator: Prepared for training; None: it is not trained.
         loss: Of scores, log-probabilities and the answers' numbers of tokens; (questions,).
     """
 
@@ -155,8 +155,9 @@ def _load(phase: Phase, config: RunConfig) -> Rag:
         generator = load_base(Path(resolve_model(plain_name(config.generator_model))), settings)
         if settings.gradient_checkpointing:
             generator.gradient_checkpointing_enable({"use_reentrant": False})
-        if not settings.start:
-            generator = get_peft_model(generator, new_adapter(settings))
+        adapter = new_adapter(settings)
+        if adapter is not None:
+            generator = get_peft_model(generator, adapter)
     return Rag(encoder, generator, _loss(phase, config.rag_training))
 
 
@@ -305,7 +306,8 @@ def _parts(rag: Rag, config: RunConfig) -> Sequence[tuple[Any, str, Callable[[Pa
         parts.append(("embedder", config.embedder, save))
     if generator is not None:
         name = plain_name(config.generator_model)
-        parts.append(("generator", name, partial(save_adapter, generator)))
+        base = Path(resolve_model(name))
+        parts.append(("generator", name, partial(save_generator, generator, base)))
     return parts
 
 

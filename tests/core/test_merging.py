@@ -1,0 +1,79 @@
+"""A generator that ships whole, by merging or by training it so, on tiny real models."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import long_words, write_topics
+
+from aloft.backends.loading import Models
+from aloft.backends.transformers import TransformersLanguageModel
+from aloft.cli import main
+from aloft.config import RunConfig, load_config
+from aloft.evaluation.evaluate import Stack, System
+from aloft.pipeline import open_run
+from aloft.stack import Contract, Retriever, ask, read_contract, write_stack
+from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
+
+pytestmark = pytest.mark.model
+
+
+def train(tmp_path: Path, **training: Any) -> tuple[Path, Contract]:
+    """A run whose trained generator ships, whatever the gate would say."""
+    settings = {
+        "generator": str(tiny_language_model(tmp_path / "language-model")),
+        "embedder": str(tiny_encoder(tmp_path / "encoder")),
+        "parts": ("generator",),
+        "passages": {"max_tokens": 200},
+        "pairs": {"form": "examples", "per_passage": 1, "max_passages": 8},
+        "filters": {"use": ["duplicate"]},
+        "training_sets": {"contexts": 2, "held_out_share": 0.25},
+        "generator_training": {"num_train_epochs": 20.0, "learning_rate": 1e-2, **training},
+        "evaluation": {"max_answer_questions": 3, "max_new_tokens": 8},
+    }
+    config: RunConfig = load_config("cpu", None, settings)
+    run_folder = tmp_path / "run"
+    with open_run(run_folder, config, ScriptedTeacher(long_words)) as run:
+        run.give(write_topics(tmp_path / "docs"))
+        run.do("train")
+        measured = run.evaluator.measure_answers("synthetic", "tuned")["all"]
+        assert measured.n == 3
+    stack = Stack(
+        parts=("generator",),
+        system=System("dense", "base", "none"),
+        weight=1.0,
+        question_set="synthetic",
+        metrics={},
+        n=3,
+        score=0.0,
+    )
+    write_stack(run_folder, config, stack)
+    return run_folder, read_contract(run_folder / "models")
+
+
+def test_an_adapter_becomes_a_model_that_replies_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, contract = train(tmp_path, r=8)
+    assert contract.adapter is not None
+    whole = tmp_path / "whole"
+    assert main(["merge", str(run), "--out", str(whole)]) == 0
+    assert "Read back, it gives replies the log-probability" in capsys.readouterr().out
+    files = {file.name for file in (tmp_path / "language-model").iterdir()}
+    assert {file.name for file in whole.iterdir()} == files
+    TransformersLanguageModel(str(whole))
+    before = {file.name: file.read_bytes() for file in whole.iterdir()}
+    assert main(["merge", str(run), "--out", str(whole)]) == 2
+    assert "is not empty. Choose another --out" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in whole.iterdir()} == before
+
+
+def test_a_generator_trained_whole_is_measured_ships_and_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, contract = train(tmp_path, trains="full", learning_rate=1e-3)
+    assert (contract.generator, contract.adapter) == (str(run / "models" / "generator"), None)
+    assert ask(Retriever.of_run(run, models := Models()), "What is told?", models).shown
+    assert main(["merge", str(run), "--out", str(tmp_path / "whole")]) == 2
+    assert "ships no adapter: its generator is" in capsys.readouterr().err
+    assert not (tmp_path / "whole").exists()
