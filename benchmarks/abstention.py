@@ -35,27 +35,15 @@ from aloft.pipeline import open_run
 COSTS = ("answer f1", "answer contained", "citation accuracy")
 
 
-def measure(
-    folder: Path, source: Path, config: RunConfig, names: Sequence[str]
-) -> tuple[dict[str, Values], float]:
-    """Values of generators on human questions, and the minutes that training took."""
+def measure(folder: Path, source: Path, config: RunConfig) -> tuple[Values, float]:
+    """Values of the tuned generator on human questions, and the minutes that training took."""
     with shown_progress() as progress, open_run(folder, config, progress=progress) as run:
         run.give(source / "corpus", source / "questions.jsonl")
         run.check()
         run.do("train")
         seconds = run.artifacts["generator"].seconds
-        answers = {n: run.evaluator.measure_answers("human", n)["all"].values for n in names}
-    return answers, round(seconds / 60, 1)
-
-
-def compare_all(before: Values, after: Values, config: RunConfig, names: Sequence[str]) -> Any:
-    """Metrics with their intervals, question by question."""
-    how = {"resamples": config.evaluation.resamples, "seed": config.seed}
-    kept = {n: ~np.isnan(before[n]) & ~np.isnan(after[n]) for n in names}
-    rows = [as_json(compare(n, before[n][kept[n]], after[n][kept[n]], **how)) for n in names]
-    for row in rows:
-        print(f"  {shown(row)}, n = {row['n']}", file=sys.stderr)
-    return rows
+        values = run.evaluator.measure_answers("human", "tuned")["all"].values
+    return values, round(seconds / 60, 1)
 
 
 def compare_shares(out: Path, source: Path, config: RunConfig) -> dict[str, Any]:
@@ -68,14 +56,22 @@ def compare_shares(out: Path, source: Path, config: RunConfig) -> dict[str, Any]
     for name in ("always", "abstaining"):
         if not (out / name).exists():
             shutil.copytree(out / "pairs", out / name, ignore=shutil.ignore_patterns(".lock"))
-    never, minutes = measure(out / "always", source, always, ("tuned",))
-    asked, more = measure(out / "abstaining", source, config, ("base", "tuned"))
-    print("trained to abstain, against always answering:", file=sys.stderr)
-    costs = compare_all(never["tuned"], asked["tuned"], config, COSTS)
-    print("trained to abstain, against untrained:", file=sys.stderr)
-    told = [name for name in (ABSTENTION, UNANSWERABLE, ANSWERED) if name in asked["tuned"]]
-    gains = compare_all(asked["base"], asked["tuned"], config, (*told, *COSTS))
-    return {"costs": costs, "gains": gains, "training_minutes": [minutes, more]}
+    before, minutes = measure(out / "always", source, always)
+    after, more = measure(out / "abstaining", source, config)
+    how = {"resamples": config.evaluation.resamples, "seed": config.seed}
+    costs = [as_json(compare(name, before[name], after[name], **how)) for name in COSTS]
+    for row in costs:
+        print(f"  {shown(row)}, n = {row['n']}", file=sys.stderr)
+    said = {}
+    for name in (n for n in (ABSTENTION, UNANSWERABLE, ANSWERED) if n in after):
+        # an interval of the share itself: of its gain over never
+        one = compare(name, np.zeros_like(after[name]), after[name], **how)
+        said[name] = {"share": one.after, "low": one.low, "high": one.high, "n": one.n}
+        print(
+            f"  {name} {100 * one.after:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]",
+            file=sys.stderr,
+        )
+    return {"costs": costs, "said": said, "training_minutes": [minutes, more]}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
