@@ -1,7 +1,7 @@
 """A local language model, with a tuned adapter or without, as a LlamaIndex LLM."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from aloft.models import LanguageModel, Prompt, Reply, stream_reply
 from aloft.records import Message
 from aloft.stack import read_contract
 from llama_index_aloft.convert import to_messages
+from llama_index_aloft.threads import in_threads
 
 
 class AloftLLM(CustomLLM):
@@ -96,7 +97,7 @@ class AloftLLM(CustomLLM):
         self, messages: Sequence[ChatMessage], **options: Any
     ) -> ChatResponseAsyncGen:
         """Reply to a conversation piece by piece."""
-        pieces = _in_threads(self._stream(Prompt(messages=to_messages(messages)), options))
+        pieces = in_threads(self._stream(Prompt(messages=to_messages(messages)), options))
         return (_as_chat(said, delta) async for said, delta in pieces)
 
     @llm_completion_callback()
@@ -126,7 +127,7 @@ class AloftLLM(CustomLLM):
         self, prompt: str, formatted: bool = False, **options: Any
     ) -> CompletionResponseAsyncGen:
         """Reply to a text piece by piece."""
-        pieces = _in_threads(self._stream(_prompt_of(prompt, formatted), options))
+        pieces = in_threads(self._stream(_prompt_of(prompt, formatted), options))
         return (_as_completion(said, delta) async for said, delta in pieces)
 
     def _reply(self, prompt: Prompt, options: dict[str, Any]) -> Reply:
@@ -150,11 +151,6 @@ class AloftLLM(CustomLLM):
             "max_new_tokens": options.get("max_tokens") or self.max_tokens,
             "stop": [stop] if isinstance(stop, str) else stop,
         }
-
-
-async def _in_threads(pieces: Iterator[tuple[Reply, str]]) -> AsyncIterator[tuple[Reply, str]]:
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece
 
 
 def _prompt_of(text: str, is_plain: bool) -> Prompt:

@@ -1,5 +1,6 @@
 """A run's whole retrieval, reranker and fusion included, as a LlamaIndex retriever."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -66,6 +67,9 @@ class AloftRetriever(BaseRetriever):
         made = cls([], own.contract, **fields)
         made._prepare(own, to_nodes(own.passages))
         return made
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await asyncio.to_thread(self._retrieve, query_bundle)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         (found,) = self._retriever.retrieve([query_bundle.query_str], self.similarity_top_k)

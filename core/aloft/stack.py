@@ -262,8 +262,14 @@ def ask(retriever: Retriever, question: str, models: Models) -> Answer:
 
 def ask_streaming(retriever: Retriever, question: str, models: Models) -> Iterator[Answer]:
     """The same while it is written: answers that grow, from the answer's heading to its end."""
-    contract = retriever.contract
     (shown,) = retriever.retrieve([question])
+    return answer_streaming(retriever.contract, question, shown, models)
+
+
+def answer_streaming(
+    contract: Contract, question: str, shown: Sequence[Found], models: Models
+) -> Iterator[Answer]:
+    """The same from passages that something else retrieved, shown in their order."""
     adapter = Path(contract.adapter) if contract.adapter else None
     generator = models.language_model(contract.generator, adapter)
     contents = [found.passage.content for found in shown]

@@ -11,6 +11,7 @@ from threading import RLock
 from typing import Any
 
 from aloft.backends.loading import Models
+from aloft.errors import ModelError
 from aloft.models import (
     Embedder,
     Floats,
@@ -18,6 +19,7 @@ from aloft.models import (
     Prompt,
     Reply,
     Reranker,
+    ScoringModel,
     stream_reply,
 )
 
@@ -138,6 +140,20 @@ class _SharedLanguageModel:
         with self.models._lock:
             model = self.models._source.language_model(self.name, self.adapter)
             return model.complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
+
+    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+        """Probability of each choice's first token; (prompts, choices).
+
+        Raises:
+            ModelError: the model can not tell, as behind a server.
+        """
+        with self.models._lock:
+            model = self.models._source.language_model(self.name, self.adapter)
+            if not isinstance(model, ScoringModel):
+                raise ModelError(
+                    f"{self.name} can not tell probabilities. Name a model on this machine."
+                )
+            return model.score_choices(prompts, choices)
 
     def stream(
         self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()

@@ -1,0 +1,83 @@
+"""Turns vectors of questions and passages into one linear map of questions, on any embedder.
+
+It is what `trains = "query_adapter"` trains, for embedders whose vectors alone are known.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from aloft.models import Floats, Progress, no_progress
+from aloft.training.losses import SCALE
+from aloft.training.trainer import seeded, steps_of
+
+_WARM_UP = 0.1
+
+
+def train_query_map(  # noqa: PLR0913 - what trainers are told
+    queries: Floats,
+    passages: Floats,
+    right: Sequence[int],
+    *,
+    start: Floats | None = None,
+    epochs: float,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    progress: Progress = no_progress,
+) -> tuple[Floats, list[float]]:
+    """Train a square matrix by which questions come nearer to what answers them.
+
+    Each question stands against all passages of its batch, of which one that several questions have
+    stands once; passages stay as they are.
+
+    Args:
+        queries: Vectors of questions; (rows, dimensions).
+        passages: Vectors of passages; (passages, dimensions).
+        right: The passage of each row.
+        start: What to go on with; None: the identity. (dimensions, dimensions).
+        epochs: How often all rows are seen.
+        batch_size: Rows of a step.
+        learning_rate: The highest, after a tenth of the steps.
+        seed: Draws the order of rows.
+        progress: Told each step.
+
+    Returns:
+        The matrix, which a question's vector is multiplied by from the left, and each step's loss.
+
+    Source: the contrastive loss of arXiv:1705.00652 at scale 20.
+    """
+    asked, held = (
+        functional.normalize(torch.from_numpy(some.astype(np.float32)), dim=1)
+        for some in (queries, passages)
+    )
+    size, count = asked.shape[1], len(asked)
+    first = torch.eye(size) if start is None else torch.from_numpy(start.astype(np.float32))
+    matrix = first.clone().requires_grad_()
+    optimizer = torch.optim.AdamW([matrix], lr=learning_rate, weight_decay=0.0)
+    steps = steps_of(count, batch_size, epochs)
+    warm = max(1, round(_WARM_UP * steps))
+    losses: list[float] = []
+    with seeded(seed):
+        order = torch.empty(0, dtype=torch.long)
+        for step in range(steps):
+            if not len(order):
+                order = torch.randperm(count)
+            rows, order = order[:batch_size], order[batch_size:]
+            places = [right[row] for row in rows.tolist()]
+            columns = sorted(set(places))
+            targets = torch.tensor([columns.index(place) for place in places])
+            mapped = functional.normalize(asked[rows] @ matrix.T, dim=1)
+            loss = functional.cross_entropy(SCALE * mapped @ held[columns].T, targets)
+            for group in optimizer.param_groups:
+                left = (steps - step) / max(1, steps - warm)
+                group["lr"] = learning_rate * min((step + 1) / warm, left)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(loss.detach()))
+            progress("training the query map", step + 1, steps)
+    trained: Floats = matrix.detach().numpy()
+    return trained, losses

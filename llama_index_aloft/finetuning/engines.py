@@ -1,0 +1,417 @@
+"""Engines that train one part on a dataset, under the retired package's names and arguments."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.bridge.pydantic import PrivateAttr
+
+from aloft.backends.loading import Models
+from aloft.backends.search import DenseIndex
+from aloft.cli import shown_progress
+from aloft.config import EmbedderTrainingConfig, RerankerTrainingConfig
+from aloft.egress import local_only
+from aloft.errors import ConfigError, DataError
+from aloft.evaluation.intervals import Comparison, compare
+from aloft.evaluation.retrieval import DEPTH, measure_ranking
+from aloft.models import Floats, Progress, no_progress
+from aloft.records import EmbedderRow, RerankerRow
+from aloft.storage import write_folder
+from llama_index_aloft.embedding import AloftEmbedding
+from llama_index_aloft.finetuning.dataset import EmbeddingQAFinetuneDataset
+from llama_index_aloft.finetuning.types import (
+    BaseCrossEncoderFinetuningEngine,
+    BaseEmbeddingFinetuneEngine,
+)
+from llama_index_aloft.rerank import AloftRerank
+
+_SEED = 0
+_RESAMPLES = 10_000
+_MAP = "query_map.npy"
+
+
+@dataclass
+class CrossEncoderFinetuningDatasetSample:
+    """A question, a text, and whether it answers the question: 1 or 0."""
+
+    query: str
+    context: str
+    score: float
+
+
+class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
+    """Trains an embedder on questions and the texts that answer them.
+
+    Batches hold no text twice, the loss is that of `aloft.config.EmbedderTrainingConfig`, and with
+    a `val_dataset` the model is measured on it before and after.
+
+    Args:
+        dataset: What to train on.
+        model_id: A folder, an `embedded:` name, or a Hugging Face id that is on this machine.
+        model_output_path: Folder of what is trained.
+        batch_size, epochs: Of the training.
+        val_dataset: What to measure on.
+        loss: "contrastive" or another of Aloft's that needs no graded rows; None: "contrastive".
+        show_progress_bar: Whether progress is drawn.
+        use_all_docs: Whether a question is trained with each of its texts, not its first alone.
+        trust_remote_code: False: code of a model is never run.
+        unused: Arguments of the retired engine that have nothing to do here any more.
+
+    Attributes:
+        gains: After `finetune`, with a `val_dataset`: each metric before and after, with the 95 %
+            interval of its gain over questions.
+
+    Raises:
+        ConfigError: code of a model is to be trusted, or the loss is an object.
+        DataError: the dataset has a question without its text.
+    """
+
+    def __init__(  # noqa: PLR0913 - the retired engine's signature
+        self,
+        dataset: EmbeddingQAFinetuneDataset,
+        model_id: str = "BAAI/bge-small-en",
+        model_output_path: str = "exp_finetune",
+        batch_size: int = 10,
+        val_dataset: EmbeddingQAFinetuneDataset | None = None,
+        loss: str | None = None,
+        epochs: int = 2,
+        show_progress_bar: bool = True,
+        evaluation_steps: int = 50,
+        use_all_docs: bool = False,
+        trust_remote_code: bool = False,
+        **unused: Any,
+    ) -> None:
+        if trust_remote_code:
+            raise ConfigError("trust_remote_code is true, but code of a model is never run here.")
+        self._rows = _rows_of(dataset, all_docs=use_all_docs)
+        self._config = EmbedderTrainingConfig(
+            loss=_named(loss, "contrastive"),
+            num_train_epochs=epochs,
+            per_device_train_batch_size=max(2, batch_size),
+        )
+        self._model_id = model_id
+        self._out = Path(model_output_path)
+        self._val = val_dataset
+        self._is_shown = show_progress_bar
+        self.gains: list[Comparison] = []
+
+    def finetune(self, **train_kwargs: Any) -> None:
+        """Train, or go on where a training stopped.
+
+        Raises:
+            ModelError: the model is not on this machine.
+        """
+        from aloft.training import train_embedder
+
+        with _at_work(self._is_shown) as progress:
+            train_embedder(
+                self._rows, self._model_id, self._out, self._config, seed=_SEED, progress=progress
+            )
+            if self._val is not None:
+                before, after = (
+                    _measure(AloftEmbedding(name), self._val)
+                    for name in (self._model_id, str(self._out))
+                )
+                self.gains = _gains(before, after)
+
+    def get_finetuned_model(self, **model_kwargs: Any) -> AloftEmbedding:
+        """What was trained.
+
+        Raises:
+            DataError: `finetune` has not finished.
+        """
+        return AloftEmbedding(str(_finished(self._out)), **model_kwargs)
+
+
+class AdapterEmbedding(BaseEmbedding):
+    """An embedding model whose questions go through one linear map; texts stay as they are.
+
+    Args:
+        base: Any embedding model.
+        folder: What `EmbeddingAdapterFinetuneEngine` wrote.
+    """
+
+    folder: str
+    _base: BaseEmbedding = PrivateAttr()
+    _matrix: Floats = PrivateAttr()
+
+    def __init__(self, base: BaseEmbedding, folder: str, **fields: Any) -> None:
+        own: dict[str, Any] = {"model_name": f"{base.model_name} with {folder}", "folder": folder}
+        super().__init__(**own, **fields)
+        self._base = base
+        self._matrix = _read_map(Path(folder))
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name in LlamaIndex's serialised form."""
+        return "AdapterEmbedding"
+
+    def _mapped(self, vector: Embedding) -> Embedding:
+        mapped = self._matrix @ np.asarray(vector, np.float32)
+        scaled: Embedding = (mapped / max(float(np.linalg.norm(mapped)), 1e-12)).tolist()
+        return scaled
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self._mapped(self._base.get_query_embedding(query))
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return self._mapped(await self._base.aget_query_embedding(query))
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return self._base.get_text_embedding(text)
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return self._base.get_text_embedding_batch(texts)
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return await self._base.aget_text_embedding(text)
+
+
+class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
+    """Trains one linear map of questions on top of any embedding model; an index stays valid.
+
+    Each text is embedded once, in batches.
+
+    Args:
+        dataset: What to train on.
+        embed_model: Any embedding model.
+        batch_size, epochs: Of the training.
+        adapter_model: None: the map is Aloft's own, linear and without a bias.
+        dim: Not needed: it is seen.
+        model_output_path: Folder of what is trained.
+        verbose: Whether progress is drawn.
+        unused: Arguments of the retired engine that have nothing to do here any more.
+
+    Raises:
+        ConfigError: another adapter, or a bias, is asked for.
+        DataError: the dataset has a question without its text.
+    """
+
+    def __init__(  # noqa: PLR0913 - the retired engine's signature
+        self,
+        dataset: EmbeddingQAFinetuneDataset,
+        embed_model: BaseEmbedding,
+        batch_size: int = 10,
+        epochs: int = 1,
+        adapter_model: Any | None = None,
+        dim: int | None = None,
+        model_output_path: str = "model_output",
+        verbose: bool = False,
+        bias: bool = False,
+        learning_rate: float = 1e-3,
+        **unused: Any,
+    ) -> None:
+        if adapter_model is not None or bias:
+            raise ConfigError(
+                "Only a linear map without a bias is trained here. Leave adapter_model and bias "
+                "out, or train the model itself by SentenceTransformersFinetuneEngine."
+            )
+        self._rows = _rows_of(dataset, all_docs=False)
+        self._base = embed_model
+        self._out = Path(model_output_path)
+        self._is_shown = verbose
+        self._start: Floats | None = None
+        self._how: dict[str, Any] = {
+            "epochs": epochs,
+            "batch_size": max(2, batch_size),
+            "learning_rate": learning_rate,
+        }
+
+    @classmethod
+    def from_model_path(
+        cls,
+        dataset: EmbeddingQAFinetuneDataset,
+        embed_model: BaseEmbedding,
+        model_path: str,
+        **fields: Any,
+    ) -> Self:
+        """Go on with a map that was trained before.
+
+        Raises:
+            DataError: the folder holds none.
+        """
+        engine = cls(dataset, embed_model, **fields)
+        engine._start = _read_map(Path(model_path))
+        return engine
+
+    def finetune(self, **train_kwargs: Any) -> None:
+        """Embed and train."""
+        from aloft.training.query_map import train_query_map
+
+        texts = {text: None for row in self._rows for text in (row.positive,)}
+        places = {text: place for place, text in enumerate(texts)}
+        passages = self._base.get_text_embedding_batch(list(texts), self._is_shown)
+        asked = [self._base.get_query_embedding(row.anchor) for row in self._rows]
+        with _at_work(self._is_shown) as progress:
+            matrix, losses = train_query_map(
+                np.array(asked, np.float32),
+                np.array(passages, np.float32),
+                [places[row.positive] for row in self._rows],
+                start=self._start,
+                seed=_SEED,
+                progress=progress,
+                **self._how,
+            )
+
+        def write(folder: Path) -> None:
+            np.save(folder / _MAP, matrix, allow_pickle=False)
+            facts = {"base": self._base.model_name, "losses": losses}
+            (folder / "query_map.json").write_text(json.dumps(facts), encoding="utf-8")
+
+        write_folder(self._out, write)
+
+    def get_finetuned_model(self, **model_kwargs: Any) -> AdapterEmbedding:
+        """The embedding model with the map.
+
+        Raises:
+            DataError: `finetune` has not finished.
+        """
+        return AdapterEmbedding(self._base, str(_finished(self._out)), **model_kwargs)
+
+
+class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
+    """Trains a cross-encoder on questions and texts that answer them or do not.
+
+    Args:
+        dataset: What to train on.
+        model_id: A folder, an `embedded:` name, or a Hugging Face id that is on this machine; an
+            encoder gets a new head.
+        model_output_path: Folder of what is trained.
+        batch_size, epochs: Of the training.
+        val_dataset: What to measure on.
+        loss: "binary" or "listwise"; None: "binary".
+        show_progress_bar: Whether progress is drawn.
+        unused: Arguments of the retired engine that have nothing to do here any more.
+
+    Attributes:
+        gains: After `finetune`, with a `val_dataset`: the share of its samples that are told
+            rightly before and after, with the 95 % interval of the gain.
+    """
+
+    def __init__(  # noqa: PLR0913 - the retired engine's signature
+        self,
+        dataset: Sequence[CrossEncoderFinetuningDatasetSample],
+        model_id: str = "cross-encoder/ms-marco-MiniLM-L-12-v2",
+        model_output_path: str = "exp_finetune",
+        batch_size: int = 10,
+        val_dataset: Sequence[CrossEncoderFinetuningDatasetSample] | None = None,
+        loss: str | None = None,
+        epochs: int = 2,
+        show_progress_bar: bool = True,
+        **unused: Any,
+    ) -> None:
+        self._rows = [
+            RerankerRow(pair_id=s.query, query=s.query, passage=s.context, label=float(s.score))
+            for s in dataset
+        ]
+        if not self._rows:
+            raise DataError("The dataset is empty. Give samples with question, text and score.")
+        self._config = RerankerTrainingConfig(
+            loss=_named(loss, "binary"),
+            num_train_epochs=epochs,
+            per_device_train_batch_size=batch_size,
+        )
+        self._model_id = model_id
+        self._out = Path(model_output_path)
+        self._val = list(val_dataset or ())
+        self._is_shown = show_progress_bar
+        self.gains: list[Comparison] = []
+
+    def finetune(self, **train_kwargs: Any) -> None:
+        """Train, or go on where a training stopped.
+
+        Raises:
+            ModelError: the model is not on this machine.
+        """
+        from aloft.training import train_reranker
+
+        with _at_work(self._is_shown) as progress:
+            train_reranker(
+                self._rows, self._model_id, self._out, self._config, seed=_SEED, progress=progress
+            )
+            if self._val:
+                before, after = (self._tell(name) for name in (self._model_id, str(self._out)))
+                self.gains = _gains(before, after)
+
+    def _tell(self, model: str) -> dict[str, Any]:
+        """Whether each sample is on the right side of even odds."""
+        pairs = [(sample.query, sample.context) for sample in self._val]
+        scores = Models().reranker(model).score(pairs)
+        right = (scores > 0.5) == np.array([sample.score > 0.5 for sample in self._val])
+        return {"accuracy": right.astype(float)}
+
+    def get_finetuned_model(self, model_name: str | None = None, top_n: int = 3) -> AloftRerank:
+        """What was trained, or a model of another name, as a reranker.
+
+        Raises:
+            DataError: `finetune` has not finished.
+        """
+        return AloftRerank(model_name or str(_finished(self._out)), top_n=top_n)
+
+
+@contextmanager
+def _at_work(is_shown: bool) -> Iterator[Progress]:
+    """Nothing leaves the machine, and progress is drawn where it is wanted."""
+    with local_only():
+        if not is_shown:
+            yield no_progress
+            return
+        with shown_progress() as progress:
+            yield progress
+
+
+def _rows_of(dataset: EmbeddingQAFinetuneDataset, *, all_docs: bool) -> list[EmbedderRow]:
+    rows = []
+    for key, query in dataset.queries.items():
+        keys = dataset.relevant_docs.get(key, [])
+        missing = [one for one in keys if one not in dataset.corpus]
+        if missing or not keys:
+            what = f'text "{missing[0]}"' if missing else "text"
+            raise DataError(f'Question "{key}" has no {what} in the corpus. Correct the dataset.')
+        for one in keys if all_docs else keys[:1]:
+            row = EmbedderRow(pair_id=key, anchor=query, positive=dataset.corpus[one], negatives=())
+            rows.append(row)
+    if not rows:
+        raise DataError("The dataset holds no questions. Generate some, or check its file.")
+    return rows
+
+
+def _named(loss: Any, usual: str) -> Any:
+    if loss is None or isinstance(loss, str):
+        return loss or usual
+    raise ConfigError(f'loss is a {type(loss).__name__}. Name it, as in loss="{usual}".')
+
+
+def _measure(model: BaseEmbedding, dataset: EmbeddingQAFinetuneDataset) -> dict[str, Any]:
+    """Retrieval on a dataset; per metric (questions,)."""
+    columns = {key: column for column, key in enumerate(dataset.corpus)}
+    passages = np.array(model.get_text_embedding_batch(list(dataset.corpus.values())), np.float32)
+    asked = [model.get_query_embedding(query) for query in dataset.queries.values()]
+    ranking = DenseIndex(passages).rank(np.array(asked, np.float32), DEPTH)
+    right = [dataset.relevant_docs[key] for key in dataset.queries]
+    gold = [frozenset(columns[one] for one in some if one in columns) for some in right]
+    return dict(measure_ranking(ranking, gold))
+
+
+def _gains(before: dict[str, Any], after: dict[str, Any]) -> list[Comparison]:
+    how = {"resamples": _RESAMPLES, "seed": _SEED}
+    return [compare(metric, before[metric], after[metric], **how) for metric in before]
+
+
+def _finished(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not there yet. Call finetune() first.")
+    return folder
+
+
+def _read_map(folder: Path) -> Floats:
+    file = _finished(folder) / _MAP
+    if not file.exists():
+        raise DataError(f"{folder} holds no {_MAP}. Name what the engine wrote.")
+    matrix: Floats = np.load(file, allow_pickle=False)
+    return matrix

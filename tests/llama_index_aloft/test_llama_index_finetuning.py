@@ -1,0 +1,324 @@
+"""The retired package's names: the same JSON and arguments, and models that learn."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.base.llms.types import CompletionResponse
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import TextNode
+from test_llama_index_finetune import EchoLLM
+
+from aloft.errors import ConfigError, DataError, ModelError
+from llama_index_aloft.finetuning import (
+    BaseCrossEncoderFinetuningEngine,
+    BaseEmbeddingFinetuneEngine,
+    CrossEncoderFinetuneEngine,
+    CrossEncoderFinetuningDatasetSample,
+    EmbeddingAdapterFinetuneEngine,
+    EmbeddingQAFinetuneDataset,
+    SentenceTransformersFinetuneEngine,
+    generate_qa_embedding_pairs,
+)
+
+ANIMALS = ("cat", "dog", "owl", "eel", "bat", "fox", "yak", "hen")
+PLACES = ("attic", "yard", "barn", "pond", "cave", "wood", "hill", "coop")
+NODES = [
+    TextNode(id_="n1", text="Zürich liegt am See."),
+    TextNode(id_="n2", text="Bern liegt tief."),
+]
+
+
+def dataset(count: int = 8) -> EmbeddingQAFinetuneDataset:
+    chosen = list(zip(ANIMALS, PLACES, strict=True))[:count]
+    return EmbeddingQAFinetuneDataset(
+        queries={f"q{a}": f"Where does the {a} live?" for a, _ in chosen},
+        corpus={a: f"The {a} lives in the {p}." for a, p in chosen},
+        relevant_docs={f"q{a}": [a] for a, _ in chosen},
+    )
+
+
+class AskingLLM(EchoLLM):
+    """Writes lines, or raises, by a function of the request."""
+
+    say: Callable[[str], str]
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return CompletionResponse(text=self.say(prompt))
+
+
+TEMPLATE = "{num_questions_per_chunk} questions about: {context_str}"
+
+
+def generate(
+    path: Path, say: Callable[[str], str], nodes: list[TextNode] = NODES, **more: Any
+) -> EmbeddingQAFinetuneDataset:
+    how = {"qa_generate_prompt_tmpl": TEMPLATE, "verbose": False, **more}
+    return generate_qa_embedding_pairs(nodes, AskingLLM(say=say), output_path=str(path), **how)
+
+
+# ---- datasets
+
+
+def test_a_dataset_is_the_retired_packages_json_in_utf8(tmp_path: Path) -> None:
+    file = tmp_path / "set.json"
+    old = {
+        "queries": {"a": "Wo liegt Zürich?"},
+        "corpus": {"n": "Am See."},
+        "relevant_docs": {"a": ["n"]},
+        "mode": "text",
+    }
+    file.write_text(json.dumps(old, indent=4))  # as it was written: ASCII with escapes
+    read = EmbeddingQAFinetuneDataset.from_json(str(file))
+    assert read.model_dump() == old
+    assert read.query_docid_pairs == [("Wo liegt Zürich?", ["n"])]
+    read.save_json(str(tmp_path / "new.json"))
+    written = (tmp_path / "new.json").read_bytes()
+    assert "Zürich".encode() in written
+    assert json.loads(written) == old
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "is no dataset"), ("[]", "is no dataset"), ('{"queries": {}}', "corpus: Field required")],
+)
+def test_a_file_that_is_none_is_told_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "set.json"
+    file.write_text(text)
+    with pytest.raises(DataError, match=words) as caught:
+        EmbeddingQAFinetuneDataset.from_json(str(file))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="does not exist"):
+        EmbeddingQAFinetuneDataset.from_json(str(tmp_path / "none.json"))
+
+
+def test_an_own_request_gives_a_question_a_line_and_no_preamble(tmp_path: Path) -> None:
+    def say(prompt: str) -> str:
+        assert prompt.startswith("2 questions about: ")
+        return "Here are 2 questions:\n1. Wo liegt es?\n- Wie tief?\n3) Und warum?"
+
+    made = generate(tmp_path / "set.json", say)
+    assert list(made.queries.values()) == ["Wo liegt es?", "Wie tief?"] * 2
+    assert made.corpus == {"n1": NODES[0].text, "n2": NODES[1].text}
+    assert list(made.relevant_docs.values()) == [["n1"], ["n1"], ["n2"], ["n2"]]
+
+
+def test_alofts_own_request_asks_by_kinds(tmp_path: Path) -> None:
+    made = generate_qa_embedding_pairs(
+        [TextNode(id_="a", text="The ferry leaves at nine from the north quay of the harbour.")],
+        _Chatting(),
+        num_questions_per_chunk=1,
+        output_path=str(tmp_path / "set.json"),
+        verbose=False,
+    )
+    assert list(made.queries.values()) == ["When does the ferry leave?"]
+
+
+class _Chatting(EchoLLM):
+    def chat(self, messages: Any, **kwargs: Any) -> Any:
+        response = super().chat(messages, **kwargs)
+        text = "### Question\nWhen does the ferry leave?\n\n### Answer\nAt nine."
+        response.message.content = text
+        return response
+
+
+def test_what_failed_is_asked_again_and_nothing_else(tmp_path: Path) -> None:
+    file, asked = tmp_path / "set.json", []
+
+    def fail_once(prompt: str) -> str:
+        asked.append(prompt)
+        if "Zürich" in prompt:
+            raise RuntimeError("busy")
+        return "Was?"
+
+    first = generate(file, fail_once, retry_limit=2)
+    assert list(first.corpus) == ["n2"]
+    assert sum("Zürich" in prompt for prompt in asked) == 2
+
+    asked.clear()
+    second = generate(file, lambda prompt: asked.append(prompt) or "Wo?")  # type: ignore[func-returns-value]
+    assert [("Zürich" in prompt) for prompt in asked] == [True]
+    assert set(second.corpus) == {"n1", "n2"}
+    assert sorted(second.queries.values()) == ["Was?", "Wo?"]
+    with pytest.raises(ModelError, match="could not be asked about in 3 tries"):
+        generate(tmp_path / "other.json", fail_once, on_failure="fail")
+
+
+def test_a_validation_set_in_the_same_file_holds_no_training(tmp_path: Path) -> None:
+    file = tmp_path / "set.json"
+    train = generate(file, lambda _: "Was?", NODES[:1])
+    val = generate(file, lambda _: "Wie?", NODES[1:])
+    assert (list(train.corpus), list(val.corpus)) == (["n1"], ["n2"])
+    assert list(val.queries.values()) == ["Wie?"]
+    assert set(EmbeddingQAFinetuneDataset.from_json(str(file)).corpus) == {"n1", "n2"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"num_questions_per_chunk": 9}, "may be 1 to 8"),
+        ({"on_failure": "stop"}, 'may be "continue" or "fail"'),
+    ],
+)
+def test_what_can_not_be_asked_for(tmp_path: Path, fields: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        generate(tmp_path / "set.json", lambda _: "", **fields)
+
+
+# ---- engines
+
+
+def test_faults_are_told_before_a_model_is_loaded() -> None:
+    torn = dataset().model_copy(update={"corpus": {}})
+    for fields, words in (
+        ({"trust_remote_code": True}, "never run here"),
+        ({"loss": object()}, "Name it, as in"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            SentenceTransformersFinetuneEngine(dataset(), "any", **fields)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match='Question "qcat" has no text "cat" in the corpus'):
+        SentenceTransformersFinetuneEngine(torn, "any")
+    with pytest.raises(DataError, match="holds no questions"):
+        SentenceTransformersFinetuneEngine(dataset(0), "any")
+    with pytest.raises(DataError, match="The dataset is empty"):
+        CrossEncoderFinetuneEngine([], "any")
+
+
+def test_before_training_there_is_no_model(tmp_path: Path) -> None:
+    engine = SentenceTransformersFinetuneEngine(dataset(), "any", str(tmp_path / "out"))
+    with pytest.raises(DataError, match=r"Call finetune\(\) first"):
+        engine.get_finetuned_model()
+
+
+@pytest.mark.model
+def test_an_embedder_learns_and_tells_its_gain(tmp_path: Path) -> None:
+    from aloft.testing import tiny_encoder
+
+    engine = SentenceTransformersFinetuneEngine(
+        dataset(),
+        str(tiny_encoder(tmp_path / "encoder")),
+        str(tmp_path / "out"),
+        batch_size=8,
+        val_dataset=dataset(),
+        epochs=60,
+        show_progress_bar=False,
+        save_checkpoints=True,  # of the retired engine: taken, and not needed
+    )
+    assert isinstance(engine, BaseEmbeddingFinetuneEngine)
+    engine.finetune()
+    (gain,) = [one for one in engine.gains if one.metric == "mrr@10"]
+    assert gain.after > gain.before
+    tuned = engine.get_finetuned_model(embed_batch_size=4)
+    assert isinstance(tuned, BaseEmbedding)
+    passages = np.array(tuned.get_text_embedding_batch(list(dataset().corpus.values())))
+    asked = np.array([tuned.get_query_embedding(q) for q in dataset().queries.values()])
+    ranks = (-(asked @ passages.T)).argsort(1).argsort(1).diagonal() + 1
+    assert gain.after == pytest.approx(np.mean(1 / ranks))
+
+
+class TurnedEmbedding(BaseEmbedding):
+    """Texts are axes, and each question is its text's vector turned to the next axis."""
+
+    def _axis(self, text: str, shift: int) -> list[float]:
+        place = next(i for i, animal in enumerate(ANIMALS) if animal in text.split())
+        return [float(i == (place + shift) % len(ANIMALS)) for i in range(len(ANIMALS))]
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._axis(query, 1)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return self._get_query_embedding(query)
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._axis(text, 0)
+
+
+@pytest.mark.model
+def test_a_query_map_turns_questions_back_and_leaves_texts(tmp_path: Path) -> None:
+    base = TurnedEmbedding(model_name="turned")
+    out = str(tmp_path / "map")
+    engine = EmbeddingAdapterFinetuneEngine(
+        dataset(), base, batch_size=8, epochs=400, model_output_path=out, learning_rate=3e-2
+    )
+    assert isinstance(engine, BaseEmbeddingFinetuneEngine)
+    engine.finetune()
+    tuned = engine.get_finetuned_model()
+    texts = list(dataset().corpus.values())
+    assert tuned.get_text_embedding_batch(texts) == base.get_text_embedding_batch(texts)
+    for query, text in zip(dataset().queries.values(), texts, strict=True):
+        turned = tuned.get_query_embedding(query)
+        assert np.linalg.norm(turned) == pytest.approx(1, abs=1e-5)
+        assert int(np.argmax(turned)) == int(np.argmax(base.get_text_embedding(text)))
+    again = EmbeddingAdapterFinetuneEngine.from_model_path(
+        dataset(), base, out, model_output_path=str(tmp_path / "more"), learning_rate=1e-30
+    )
+    again.finetune()
+    same = again.get_finetuned_model().get_query_embedding("Where does the owl live?")
+    assert same == pytest.approx(tuned.get_query_embedding("Where does the owl live?"))
+    with pytest.raises(ConfigError, match="linear map without a bias"):
+        EmbeddingAdapterFinetuneEngine(dataset(), base, bias=True)
+
+
+@pytest.mark.model
+def test_the_maps_loss_is_the_contrastive_one() -> None:
+    from aloft.training.query_map import train_query_map
+
+    queries = np.array([[1.0, 0.0], [0.0, 2.0]], np.float32)
+    passages = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    how: dict[str, Any] = {"epochs": 1, "batch_size": 2, "seed": 0}
+    matrix, losses = train_query_map(queries, passages, [1, 0], learning_rate=1e-30, **how)
+    # each question is as near to the wrong passage as can be: 20 against 0
+    assert losses == pytest.approx([np.log1p(np.exp(20.0))])
+    np.testing.assert_allclose(matrix, np.eye(2), atol=1e-20)
+    # two questions of one passage stand against it alone
+    _, alone = train_query_map(queries, passages, [1, 1], learning_rate=1e-30, **how)
+    assert alone == pytest.approx([0.0], abs=1e-6)
+
+
+@pytest.mark.model
+def test_a_cross_encoder_learns_and_reranks(tmp_path: Path) -> None:
+    from aloft.testing import tiny_encoder
+
+    samples = [
+        CrossEncoderFinetuningDatasetSample(
+            query=f"Where does the {animal} live?",
+            context=f"The {animal} lives in the {place}." if right else f"{place}: 4711 m2, empty",
+            score=int(right),
+        )
+        for animal, place in zip(ANIMALS, PLACES, strict=True)
+        for right in (True, False)
+    ]
+    engine = CrossEncoderFinetuneEngine(
+        samples,
+        str(tiny_encoder(tmp_path / "encoder")),
+        str(tmp_path / "out"),
+        val_dataset=samples,
+        batch_size=16,
+        epochs=400,
+        show_progress_bar=False,
+    )
+    assert isinstance(engine, BaseCrossEncoderFinetuningEngine)
+    engine.finetune()
+    (gain,) = engine.gains
+    assert (gain.metric, gain.after) == ("accuracy", 1.0)
+    rerank = engine.get_finetuned_model(top_n=1)
+    assert isinstance(rerank, BaseNodePostprocessor)
+    nodes = [TextNode(id_=str(i), text=sample.context) for i, sample in enumerate(samples[:2])]
+    from llama_index.core.schema import NodeWithScore
+
+    given = [NodeWithScore(node=node) for node in reversed(nodes)]
+    (best,) = rerank.postprocess_nodes(given, query_str="Where does the cat live?")
+    assert best.node_id == "0"
+
+
+def test_the_base_classes_are_the_retired_packages_where_it_is_installed() -> None:
+    types = pytest.importorskip(
+        "llama_index.finetuning.types", reason="llama-index-finetuning is not installed"
+    )
+    assert issubclass(SentenceTransformersFinetuneEngine, types.BaseEmbeddingFinetuneEngine)
+    assert issubclass(EmbeddingAdapterFinetuneEngine, types.BaseEmbeddingFinetuneEngine)
+    assert issubclass(CrossEncoderFinetuneEngine, types.BaseCrossEncoderFinetuningEngine)

@@ -1,0 +1,159 @@
+"""Answers with the nodes that they cite, sync, async and streamed, over scripted models."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
+from llama_index.core.postprocessor import SimilarityPostprocessor
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from scripted import CONTRACT, ScriptedModels, WordByWord, write_run
+
+from aloft.backends.shared import SharedModels
+from aloft.models import Prompt
+from aloft.prompts.formats import format_of
+from aloft.records import Passage
+from aloft.storage import RunFolder
+from llama_index_aloft import AloftCitationQueryEngine, AloftRerank, AloftRetriever
+
+NODES = [
+    TextNode(id_="whale", text="The blue whale sings.", metadata={"title": "Whales"}),
+    TextNode(id_="runs", text="A red fox runs."),
+    TextNode(id_="sleeps", text="The red fox sleeps all day."),
+]
+RAFT = replace(CONTRACT, format="raft", contexts=2)
+QUOTING = (
+    '[1] "The red fox sleeps"\n[2] "no such words"\n\n### Reference\n1\n\n### Answer\nAll day.'
+)
+
+
+def writing(reply: str) -> SharedModels:
+    """Models whose language model writes a reply word by word."""
+    source = ScriptedModels()
+    source.teacher_model = WordByWord(lambda _: reply)
+    return SharedModels(source)
+
+
+def engine(reply: str, contract: Any = CONTRACT, **fields: Any) -> AloftCitationQueryEngine:
+    models = writing(reply)
+    retriever = AloftRetriever(NODES, contract, models=models)
+    return AloftCitationQueryEngine(retriever, contract, models=models, **fields)
+
+
+def test_what_is_cited_are_the_source_nodes() -> None:
+    asked = engine("2\n\n### Answer\nA fox runs.")
+    shown = asked.retriever.retrieve("red fox day")
+    response = asked.query("red fox day")
+    assert str(response) == "A fox runs."
+    assert [one.node_id for one in response.source_nodes] == [shown[1].node_id]
+    assert response.metadata == {
+        "shown": [one.node_id for one in shown],
+        "quotes": [],
+        "false_quotes": 0,
+        "is_abstaining": False,
+    }
+
+
+def test_quotes_are_placed_in_the_nodes_text() -> None:
+    response = engine(QUOTING, RAFT).query("red fox day")
+    assert response.metadata is not None
+    (quote,) = response.metadata["quotes"]
+    text = NODES[2].text
+    assert text[quote["start"] : quote["end"]] == quote["text"] == "The red fox sleeps"
+    assert (quote["node_id"], response.metadata["false_quotes"]) == ("sleeps", 1)
+    # a title stands before the text that is shown, but not in the node's text
+    reply = QUOTING.replace("The red fox sleeps", "blue whale")
+    told = engine(reply, RAFT).query("Which blue whale sings?").metadata
+    assert told is not None
+    (quote,) = told["quotes"]
+    assert NODES[0].text[quote["start"] : quote["end"]] == "blue whale"
+
+
+def test_all_ways_to_ask_give_one_text_and_one_source() -> None:
+    async def stream() -> tuple[str, list[str], dict[str, Any]]:
+        told = await engine(QUOTING, RAFT, streaming=True).aquery("red fox day")
+        assert isinstance(told, AsyncStreamingResponse)
+        pieces = [piece async for piece in told.async_response_gen()]
+        assert len(pieces) > 1
+        return "".join(pieces), [n.node_id for n in told.source_nodes], told.metadata or {}
+
+    whole = engine(QUOTING, RAFT).query("red fox day")
+    expected = (str(whole), [one.node_id for one in whole.source_nodes], whole.metadata)
+    later = asyncio.run(engine(QUOTING, RAFT).aquery("red fox day"))
+    assert (str(later), [one.node_id for one in later.source_nodes], later.metadata) == expected
+    told = engine(QUOTING, RAFT, streaming=True).query("red fox day")
+    assert isinstance(told, StreamingResponse)
+    sources = [one.node_id for one in told.source_nodes]  # known before the answer is written
+    pieces = list(told.response_gen)
+    assert len(pieces) > 1
+    assert ("".join(pieces), sources, told.metadata) == expected
+    assert asyncio.run(stream()) == expected
+
+
+def test_who_abstains_cites_nothing() -> None:
+    contract = replace(CONTRACT, abstains=True)
+    told = engine("none\n\n### Answer\nThe documents do not hold the answer.", contract)
+    response = told.query("Who?")
+    assert response.source_nodes == []
+    assert response.metadata is not None
+    assert response.metadata["is_abstaining"]
+
+
+def test_nodes_are_shown_in_the_order_of_the_postprocessors_and_no_more_than_the_contract_has() -> (
+    None
+):
+    models = writing("1\n\n### Answer\nyes")
+    contract = replace(CONTRACT, contexts=1)
+    retriever = AloftRetriever(NODES, contract, similarity_top_k=3, models=models)
+    steps: list[BaseNodePostprocessor] = [
+        SimilarityPostprocessor(similarity_cutoff=0.01),
+        AloftRerank("any", top_n=3, models=models),
+    ]
+    asked = AloftCitationQueryEngine(retriever, contract, node_postprocessors=steps, models=models)
+    assert [one.node_id for one in asked.retrieve(QueryBundle("red fox day"))] == ["sleeps"]
+    assert asked.query("red fox day").metadata["shown"] == ["sleeps"]  # type: ignore[index]
+    assert asyncio.run(asked.aquery("red fox day")).source_nodes[0].node_id == "sleeps"
+
+
+def test_what_a_run_ships_answers_from_its_passages_or_from_other_nodes(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    passage = Passage(document_id="a.txt", text="A green newt.", start=7, title="Newts")
+    RunFolder(run).write_records("passages.jsonl", [passage])
+    asked: list[Prompt] = []
+    source = ScriptedModels(lambda prompt: asked.append(prompt) or "1\n\n### Answer\nIt is green.")  # type: ignore[func-returns-value]
+    models = SharedModels(source)
+
+    (own,) = AloftCitationQueryEngine.from_run(run, models=models).query("newt?").source_nodes
+    assert own.node_id == passage.id
+    form = format_of("aloftrag", abstains=False)
+    assert asked[-1].messages == form.render("newt?", ["Newts\nA green newt."]).messages
+    (other,) = (
+        AloftCitationQueryEngine.from_run(run, NODES, models=models).query("whale").source_nodes
+    )
+    assert other.node_id == "whale"
+    given = [NodeWithScore(node=NODES[1], score=0.5)]
+    synthesized = AloftCitationQueryEngine.from_run(run, models=models).synthesize(
+        QueryBundle("fox?"), given, additional_source_nodes=[NodeWithScore(node=NODES[0])]
+    )
+    assert [one.node_id for one in synthesized.source_nodes] == ["runs", "whale"]
+
+
+def test_nothing_to_show_is_said(tmp_path: Path) -> None:
+    models = writing("none\n\n### Answer\nThe documents do not hold the answer.")
+    empty = AloftRetriever([], CONTRACT, models=models)
+    assert AloftCitationQueryEngine(empty, CONTRACT, models=models).query("Who?").source_nodes == []
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_callers_see_the_query_in_their_callbacks(streaming: bool) -> None:
+    from llama_index.core.callbacks import CallbackManager
+
+    manager = CallbackManager()
+    seen: list[str | None] = []
+    manager.start_trace = lambda trace_id=None: seen.append(trace_id)  # type: ignore[method-assign]
+    asked = engine(QUOTING, RAFT, streaming=streaming, callback_manager=manager)
+    str(asked.query("fox"))
+    assert seen == ["query"]
