@@ -22,11 +22,11 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.custom import CustomLLM
 
 from aloft.backends.shared import SharedModels
+from aloft.hosted import in_threads
 from aloft.models import LanguageModel, Prompt, Reply, stream_reply
 from aloft.records import Message
 from aloft.stack import read_contract
 from llama_index_aloft.convert import to_messages
-from llama_index_aloft.threads import in_threads
 
 
 class AloftLLM(CustomLLM):

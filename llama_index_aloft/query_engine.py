@@ -18,10 +18,10 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 
 from aloft.backends.shared import SharedModels
-from aloft.stack import Answer, Contract, Found, answer_streaming, read_contract
+from aloft.hosted import in_threads
+from aloft.stack import Answer, Contract, Found, answer_streaming, place_of, read_contract
 from llama_index_aloft.convert import to_passage
 from llama_index_aloft.retriever import AloftRetriever
-from llama_index_aloft.threads import in_threads
 
 
 class AloftCitationQueryEngine(BaseQueryEngine):
@@ -171,16 +171,9 @@ def _cited(answer: Answer, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore
 def _facts(answer: Answer, nodes: Sequence[NodeWithScore]) -> dict[str, Any]:
     quotes = []
     for quote in answer.quotes:
-        passage = answer.shown[quote.ordinal - 1].passage
-        before = len(passage.content) - len(passage.text)  # a title stands in front
-        quotes.append(
-            {
-                "node_id": nodes[quote.ordinal - 1].node.node_id,
-                "text": quote.text,
-                "start": max(0, quote.start - before),
-                "end": max(0, quote.end - before),
-            }
-        )
+        start, end = place_of(quote, answer.shown)
+        node_id = nodes[quote.ordinal - 1].node.node_id
+        quotes.append({"node_id": node_id, "text": quote.text, "start": start, "end": end})
     return {
         "shown": [one.node.node_id for one in nodes],
         "quotes": quotes,

@@ -4,9 +4,10 @@ A host's model can neither be forced to begin with a prefix nor always be told w
 both are seen to in the text that comes back.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from aloft.models import Prompt, Reply
 from aloft.records import Message
@@ -19,6 +20,7 @@ _CONTROL = re.compile(
     r"|\[(?=/?[A-Z][A-Z_]{3,}\])"
 )
 _JOINER = "\u2060"  # shows nothing and breaks nothing but a token
+T = TypeVar("T")
 
 
 def defuse(text: str) -> str:
@@ -70,3 +72,9 @@ def read_reply(
         is_finished=bool(places) or _CUT.isdisjoint(reasons),
         is_anew=not (goes_on or repeats_it),
     )
+
+
+async def in_threads(pieces: Iterator[T]) -> AsyncIterator[T]:
+    """Each piece as it comes, worked out in a thread: the host's event loop goes on meanwhile."""
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece

@@ -84,6 +84,13 @@ class Answer:
     is_abstaining: bool = False
 
 
+def place_of(quote: Quote, shown: Sequence[Found]) -> tuple[int, int]:
+    """Where a quote stands in the text of its passage, before which a title was shown."""
+    passage = shown[quote.ordinal - 1].passage
+    before = len(passage.content) - len(passage.text)
+    return max(0, quote.start - before), max(0, quote.end - before)
+
+
 def write_stack(run: Path, config: RunConfig, stack: Stack) -> Contract:
     """Put the best combination's parts and its contract into the run's `models` folder."""
     carried = run / CARRIED / "models"
