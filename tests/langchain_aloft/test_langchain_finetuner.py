@@ -1,0 +1,102 @@
+"""From LangChain's documents, or a store of them, to the parts that ship."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.vectorstores import InMemoryVectorStore
+from scripted import ScriptedModels, long_words, shared, write_topics
+
+from aloft.backends.shared import SharedModels
+from aloft.config import load_config
+from aloft.errors import DataError
+from aloft.models import LanguageModel
+from aloft.testing import ScriptedTeacher
+from langchain_aloft import AloftEmbeddings, AloftFinetuner
+
+
+def pieces() -> list[Document]:
+    """Two sources, cut in windows of 60 characters that overlap by 20, in any order."""
+    texts = {name: f"{name} holds " + " ".join(str(n * n) for n in range(60)) for name in "ab"}
+    found = [
+        Document(text[start : start + 60], metadata={"source": name, "start_index": start})
+        for name, text in texts.items()
+        for start in range(0, len(text), 40)
+    ]
+    random.Random(3).shuffle(found)
+    return found
+
+
+def store_of(documents: list[Document]) -> InMemoryVectorStore:
+    return InMemoryVectorStore.from_documents(documents, AloftEmbeddings("any", models=shared()))
+
+
+def test_a_stores_pieces_become_their_documents_again(tmp_path: Path) -> None:
+    finetuner = AloftFinetuner.from_vectorstore(store_of(pieces()), tmp_path / "run")
+    whole = sorted(document.text for document in finetuner._documents)
+    assert whole == [f"{name} holds " + " ".join(str(n * n) for n in range(60)) for name in "ab"]
+
+
+def test_pieces_without_a_place_stand_for_themselves(tmp_path: Path) -> None:
+    bare = [Document(one.page_content, metadata={"source": "a"}) for one in pieces()]
+    finetuner = AloftFinetuner.from_vectorstore(store_of(bare), tmp_path / "run")
+    assert len(finetuner._documents) == len({one.page_content for one in bare})
+
+
+def test_an_empty_store_and_an_unfinished_run_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no documents"):
+        AloftFinetuner.from_vectorstore(store_of([]), tmp_path / "run")
+    finetuner = AloftFinetuner.from_documents(pieces(), tmp_path / "run")
+    for ask in (
+        lambda: finetuner.report,
+        finetuner.get_embeddings,
+        finetuner.get_reranker,
+        finetuner.get_chat_model,
+        finetuner.get_retriever,
+        finetuner.get_chain,
+    ):
+        with pytest.raises(DataError, match=r"Finish a run first|aloft run"):
+            ask()
+
+
+@pytest.mark.model
+def test_documents_are_tuned_on_and_what_ships_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aloft.backends.loading import Models
+    from aloft.testing import tiny_encoder, tiny_language_model
+
+    def given(models: Models, name: str) -> LanguageModel:
+        return ScriptedTeacher(long_words)
+
+    monkeypatch.setattr(Models, "teacher", given)
+    settings: dict[str, Any] = {
+        "teacher": str(tiny_language_model(tmp_path / "language-model")),
+        "embedder": str(tiny_encoder(tmp_path / "encoder")),
+        "parts": ("embedder",),
+        "pairs": {"form": "examples", "per_passage": 1, "max_passages": 12},
+        "filters": {"use": ["duplicate"]},
+        "embedder_training": {"num_train_epochs": 1.0},
+    }
+    topics = write_topics(tmp_path / "docs")
+    documents = [
+        Document(file.read_text(), metadata={"source": file.name, "shelf": 7})
+        for file in sorted(topics.iterdir())
+    ]
+    finetuner = AloftFinetuner(
+        documents, tmp_path / "run", config=load_config("cpu", None, settings)
+    )
+    told: list[str] = []
+    finetuner.finetune(lambda name, _done, _total: told.append(name))
+    assert "training the embedder" in told
+    assert [verdict["part"] for verdict in finetuner.verdicts] == ["embedder"]
+    vector = finetuner.get_embeddings().embed_query("What is a lambda?")
+    assert len(vector) == 32
+    found = finetuner.get_retriever(documents, k=2).invoke("What does lambda do?")
+    assert len(found) == 2
+    assert found[0].metadata["shelf"] == 7
+    models = SharedModels(ScriptedModels(lambda _: "1\n\n### Answer\nIt does."))
+    told_by_chain = finetuner.get_chain(models=models).invoke("What does lambda do?")
+    assert (told_by_chain["answer"], len(told_by_chain["citations"])) == ("It does.", 1)
