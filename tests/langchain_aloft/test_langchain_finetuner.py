@@ -57,7 +57,7 @@ def test_an_empty_store_and_an_unfinished_run_are_told(tmp_path: Path) -> None:
         finetuner.get_retriever,
         finetuner.get_chain,
     ):
-        with pytest.raises(DataError, match=r"Finish a run first|aloft run"):
+        with pytest.raises(DataError, match=r"Finish a run first|holds no report yet"):
             ask()
 
 
