@@ -6,7 +6,7 @@ require("llama_index.core", extra="llama-index")
 
 from llama_index_aloft.convert import to_documents, to_nodes  # noqa: E402
 from llama_index_aloft.embedding import AloftEmbedding  # noqa: E402
-from llama_index_aloft.engine import AloftFinetuneEngine  # noqa: E402
+from llama_index_aloft.engine import AloftFinetuneEngine, AloftProgressEvent  # noqa: E402
 from llama_index_aloft.llm import AloftLLM  # noqa: E402
 from llama_index_aloft.query_engine import AloftCitationQueryEngine  # noqa: E402
 from llama_index_aloft.ratings import AloftRater  # noqa: E402
@@ -19,6 +19,7 @@ __all__ = [
     "AloftEmbedding",
     "AloftFinetuneEngine",
     "AloftLLM",
+    "AloftProgressEvent",
     "AloftRater",
     "AloftRerank",
     "AloftRetriever",

@@ -1,19 +1,46 @@
 """A whole Aloft run behind the interface of LlamaIndex's fine-tune engines."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, overload
 
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.llms import LLM
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode
+from llama_index_instrumentation import get_dispatcher
 
-from aloft.config import RunConfig, load_config
+from aloft.backends.embedded import resolve_model
+from aloft.config import RunConfig, check_config, load_config
+from aloft.errors import ConfigError, ModelError
 from aloft.pipeline import Aloft, read_report
 from llama_index_aloft.convert import to_documents
 from llama_index_aloft.embedding import AloftEmbedding
 from llama_index_aloft.llm import AloftLLM
 from llama_index_aloft.rerank import AloftRerank
 from llama_index_aloft.teacher import LlamaIndexTeacher
+
+_dispatcher = get_dispatcher(__name__)
+
+
+class AloftProgressEvent(BaseEvent):
+    """So much of something is done.
+
+    Attributes:
+        stage: What.
+        done, total: How much of it, and of how much.
+    """
+
+    stage: str
+    done: int
+    total: int
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name in LlamaIndex's serialised form."""
+        return "AloftProgressEvent"
 
 
 class AloftFinetuneEngine:
@@ -26,11 +53,21 @@ class AloftFinetuneEngine:
         out: The run folder; an engine on the same folder goes on where an earlier one stopped.
         config: What to do; None: the preset's.
         preset: One of `aloft.config.PRESETS`; not looked at where there is a `config`.
-        llm: The teacher that writes questions and answers; None: the configuration's.
+        llm: The teacher that writes questions and answers, such as `Settings.llm`; None: the
+            configuration's.
+        embed_model: What is trained to embed, such as `Settings.embed_model`: an embedding model of
+            this machine, or its name; None: the configuration's.
+        reranker: The same of what is trained to rerank.
         questions: A file of the user's own labelled questions, which then decide what is kept.
+
+    While it works it tells what is done by `AloftProgressEvent`s, which any of LlamaIndex's event
+    handlers sees.
+
+    Raises:
+        ConfigError: the embedding model or reranker has no weights on this machine.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what there is to choose
         self,
         nodes_or_documents: Sequence[BaseNode],
         out: str | Path,
@@ -38,11 +75,16 @@ class AloftFinetuneEngine:
         config: RunConfig | None = None,
         preset: str = "cpu",
         llm: LLM | None = None,
+        embed_model: BaseEmbedding | str | None = None,
+        reranker: BaseNodePostprocessor | str | None = None,
         questions: str | Path | None = None,
     ) -> None:
+        named = {"embedder": embed_model, "reranker": reranker}
+        models = {part: _name_of(part, one) for part, one in named.items() if one is not None}
+        whole = (config or load_config(preset)).model_dump() | models
         self._documents = to_documents(nodes_or_documents)
         self._out = Path(out)
-        self._config = config or load_config(preset)
+        self._config = check_config(whole)
         self._teacher = LlamaIndexTeacher(llm) if llm else None
         self._questions = Path(questions) if questions else None
 
@@ -53,7 +95,7 @@ class AloftFinetuneEngine:
             AloftError: something that the user can put right, in one line.
         """
         run = Aloft(self._config, teacher=self._teacher)
-        run.run(self._documents, self._out, questions=self._questions)
+        run.run(self._documents, self._out, questions=self._questions, progress=_tell)
 
     @property
     def report(self) -> dict[str, Any]:
@@ -99,3 +141,23 @@ class AloftFinetuneEngine:
         if part == "reranker":
             return AloftRerank.from_run(self._out, **fields)
         return AloftLLM.from_run(self._out, **fields)
+
+
+def _tell(stage: str, done: int, total: int) -> None:
+    _dispatcher.event(AloftProgressEvent(stage=stage, done=done, total=total))
+
+
+def _name_of(part: str, model: Any) -> str:
+    """A model's name, of which the weights are on this machine."""
+    known = (getattr(model, field, None) for field in ("model_name", "model"))
+    names = [model] if isinstance(model, str) else [one for one in known if isinstance(one, str)]
+    with suppress(ModelError):
+        for name in filter(None, names):
+            resolve_model(name)
+            return name
+    shown = names[0] if names else type(model).__name__
+    raise ConfigError(
+        f"The {part} is {shown}, whose weights are not on this machine, and they are what is "
+        "trained. Name a model that is. For questions alone, EmbeddingAdapterFinetuneEngine trains "
+        "a map on top of any embedding model."
+    )

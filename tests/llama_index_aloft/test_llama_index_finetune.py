@@ -13,14 +13,25 @@ from llama_index.core.base.llms.types import (
     CompletionResponseGen,
     LLMMetadata,
 )
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.llms import CustomLLM
 from llama_index.core.schema import Document
 
 from aloft.config import RunConfig, load_config
-from aloft.errors import DataError
+from aloft.errors import ConfigError, DataError
 from aloft.models import LanguageModel, Prompt
 from aloft.records import Message
-from llama_index_aloft import AloftFinetuneEngine, LlamaIndexTeacher
+from llama_index_aloft import (
+    AloftEmbedding,
+    AloftFinetuneEngine,
+    AloftProgressEvent,
+    AloftRerank,
+    LlamaIndexTeacher,
+)
 
 
 class EchoLLM(CustomLLM):
@@ -85,6 +96,36 @@ def test_before_the_run_there_is_no_report_and_no_model(tmp_path: Path) -> None:
         engine.get_finetuned_model()
 
 
+def test_models_of_the_settings_are_trained_where_their_weights_are_here(
+    tmp_path: Path, encoder: Path
+) -> None:
+    documents = [Document(text="Text.")]
+    for given in (str(encoder), AloftEmbedding(str(encoder))):
+        engine = AloftFinetuneEngine(documents, tmp_path / "run", embed_model=given)
+        assert engine._config.embedder == str(encoder)
+    engine = AloftFinetuneEngine(
+        documents, tmp_path / "run", config=load_config("cpu"), reranker=AloftRerank(str(encoder))
+    )
+    assert (engine._config.reranker, engine._config.embedder) == (
+        str(encoder),
+        load_config("cpu").embedder,
+    )
+    for elsewhere in (MockEmbedding(embed_dim=3), "text-embedding-of-a-cloud"):
+        with pytest.raises(ConfigError, match="weights are not on this machine") as caught:
+            AloftFinetuneEngine(documents, tmp_path / "run", embed_model=elsewhere)
+        assert "\n" not in str(caught.value)
+
+
+class Listening(BaseEventHandler):
+    """Remembers what is told."""
+
+    told: list[AloftProgressEvent] = Field(default_factory=list)
+
+    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+        if isinstance(event, AloftProgressEvent):
+            self.told.append(event)
+
+
 @pytest.mark.model
 def test_the_engine_runs_from_documents_to_an_index(
     embedded_models: RunConfig, tmp_path: Path
@@ -101,8 +142,13 @@ def test_the_engine_runs_from_documents_to_an_index(
         }
     )
     engine = AloftFinetuneEngine(documents, tmp_path / "run", config=config)
+    dispatcher, listener = get_dispatcher(), Listening()
+    dispatcher.add_event_handler(listener)
     engine.finetune()
+    dispatcher.event_handlers.remove(listener)
 
+    assert "training the embedder" in {event.stage for event in listener.told}
+    assert all(0 <= event.done <= event.total for event in listener.told)
     assert [verdict["part"] for verdict in engine.verdicts] == ["embedder"]
     assert engine.report["connections_refused"] == []
     embedding = engine.get_finetuned_model()
