@@ -31,7 +31,7 @@ from aloft.records import Artifact, RetrievedRow
 from aloft.strategies import Phase
 from aloft.training import trainer as shared
 from aloft.training import tuning
-from aloft.training.generator import load_base, new_adapter, save_generator
+from aloft.training.generator import load_base, new_adapter, save_generator, without_casts
 from aloft.training.losses import SCALE
 from aloft.training.marginal import lsr_loss, rag_sequence_loss, rag_token_loss
 
@@ -80,7 +80,8 @@ def train_rag(
             optimizers=(_optimizer(rag, config), None),
         )
         stage = f"training the {' and '.join(phase.trains)}"
-        losses = shared.run_trainer(trainer, checkpoints, stage, progress)
+        with without_casts(rag.generator):
+            losses = shared.run_trainer(trainer, checkpoints, stage, progress)
     artifacts: list[Artifact] = []
     for part, base, save in _parts(rag, config):
         seconds = 0.0 if artifacts else time.monotonic() - started
