@@ -155,8 +155,8 @@ def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
 
 
 def without_casts(model: Any) -> AbstractContextManager[None]:
-    """Train without what peft does to inputs of adapters: it makes them 32 bits, and autocast, under
-    which all training here is, makes them 16 again; a seventh of a step, on a processor.
+    """Train without what peft does to inputs of adapters: it makes them 32 bits, and autocast,
+    under which all training here is, makes them 16 again; a seventh of a step, on a processor.
     """
     return disable_input_dtype_casting(model) if isinstance(model, PeftModel) else nullcontext()
 
