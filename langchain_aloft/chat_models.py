@@ -20,14 +20,6 @@ class ChatAloft(LocalModel, BaseChatModel):
     Control tokens in what it is given are read as text. Its fields are those of `LocalModel`.
     """
 
-    @property
-    def _llm_type(self) -> str:
-        return "aloft"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return self.facts
-
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
         params["ls_provider"] = "aloft"

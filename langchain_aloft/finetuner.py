@@ -11,8 +11,7 @@ from langchain_core.vectorstores import VectorStore
 
 from aloft.config import RunConfig, load_config
 from aloft.errors import DataError
-from aloft.models import Progress, no_progress
-from aloft.pipeline import Aloft, read_report
+from aloft.pipeline import HostedRun
 from langchain_aloft.chains import create_citation_chain
 from langchain_aloft.chat_models import ChatAloft
 from langchain_aloft.convert import to_documents
@@ -24,7 +23,7 @@ from langchain_aloft.teacher import LangChainTeacher
 _MOST = 100_000  # documents taken from a store
 
 
-class AloftFinetuner:
+class AloftFinetuner(HostedRun):
     """Tunes embedder, reranker and generator on documents, and keeps what measurably gains.
 
     Args:
@@ -48,11 +47,9 @@ class AloftFinetuner:
         questions: str | Path | None = None,
         group_by: str | None = "source",
     ) -> None:
-        self._documents = to_documents(documents, group_by=group_by)
-        self._out = Path(out)
-        self._config = config or load_config(preset)
-        self._teacher = LangChainTeacher(llm) if llm else None
-        self._questions = Path(questions) if questions else None
+        teacher = LangChainTeacher(llm) if llm else None
+        given = to_documents(documents, group_by=group_by)
+        super().__init__(given, out, config or load_config(preset), teacher, questions)
 
     @classmethod
     def from_documents(cls, documents: Sequence[Document], out: str | Path, **fields: Any) -> Self:
@@ -81,55 +78,24 @@ class AloftFinetuner:
             fields.setdefault("group_by", None)
         return cls(documents, out, **fields)
 
-    def finetune(self, progress: Progress = no_progress) -> None:
-        """Do the whole run, or what is missing of it.
-
-        Args:
-            progress: Told what is done: a name, how much of it, and of how much.
-
-        Raises:
-            AloftError: something that the user can put right, in one line.
-        """
-        run = Aloft(self._config, teacher=self._teacher)
-        run.run(self._documents, self._out, questions=self._questions, progress=progress)
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """The finished run's figures: the content of report.json.
-
-        Raises:
-            DataError: `finetune` has not finished.
-        """
-        return read_report(self._out)
-
-    @property
-    def verdicts(self) -> list[dict[str, Any]]:
-        """Per part whether it is kept and why.
-
-        Raises:
-            DataError: `finetune` has not finished.
-        """
-        found: list[dict[str, Any]] = self.report["verdicts"]
-        return found
-
     def get_embeddings(self, **fields: Any) -> AloftEmbeddings:
         """The embedder that ships."""
-        return AloftEmbeddings.from_run(self._out, **fields)
+        return AloftEmbeddings.from_run(self.out, **fields)
 
     def get_reranker(self, **fields: Any) -> AloftReranker:
         """The reranker that ships; a run that ships none is told."""
-        return AloftReranker.from_run(self._out, **fields)
+        return AloftReranker.from_run(self.out, **fields)
 
     def get_chat_model(self, **fields: Any) -> ChatAloft:
         """The generator that ships."""
-        return ChatAloft.from_run(self._out, **fields)
+        return ChatAloft.from_run(self.out, **fields)
 
     def get_retriever(
         self, documents: list[Document] | None = None, **fields: Any
     ) -> AloftRetriever:
         """The whole retrieval that ships, over these documents or the run's own passages."""
-        return AloftRetriever.from_run(self._out, documents, **fields)
+        return AloftRetriever.from_run(self.out, documents, **fields)
 
     def get_chain(self, **fields: Any) -> Runnable[Any, dict[str, Any]]:
         """The chain from a question to a cited answer; see `create_citation_chain`."""
-        return create_citation_chain(self._out, **fields)
+        return create_citation_chain(self.out, **fields)

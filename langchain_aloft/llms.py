@@ -18,14 +18,6 @@ class AloftLLM(LocalModel, LLM):
     Control tokens in what it is given are read as text. Its fields are those of `LocalModel`.
     """
 
-    @property
-    def _llm_type(self) -> str:
-        return "aloft"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return self.facts
-
     def _call(
         self,
         prompt: str,

@@ -53,8 +53,11 @@ class LocalModel(BaseModel):
         return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What tells it from others."""
+    def _llm_type(self) -> str:
+        return "aloft"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
         return {"model": self.model, "adapter": self.adapter, "max_tokens": self.max_tokens}
 
     def limits(self, stop: list[str] | None, options: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from llama_index_instrumentation import get_dispatcher
 from aloft.backends.embedded import resolve_model
 from aloft.config import RunConfig, check_config, load_config
 from aloft.errors import ConfigError, ModelError
-from aloft.pipeline import Aloft, read_report
+from aloft.models import Progress
+from aloft.pipeline import HostedRun
 from llama_index_aloft.convert import to_documents
 from llama_index_aloft.embedding import AloftEmbedding
 from llama_index_aloft.llm import AloftLLM
@@ -43,7 +44,12 @@ class AloftProgressEvent(BaseEvent):
         return "AloftProgressEvent"
 
 
-class AloftFinetuneEngine:
+def tell_handlers(stage: str, done: int, total: int) -> None:
+    """Pass progress on to LlamaIndex's event handlers."""
+    _dispatcher.event(AloftProgressEvent(stage=stage, done=done, total=total))
+
+
+class AloftFinetuneEngine(HostedRun):
     """Tunes embedder, reranker and generator on nodes, and keeps what measurably gains.
 
     It has the two methods of the engines in LlamaIndex's retired finetuning package.
@@ -81,40 +87,20 @@ class AloftFinetuneEngine:
     ) -> None:
         named = {"embedder": embed_model, "reranker": reranker}
         models = {part: _name_of(part, one) for part, one in named.items() if one is not None}
-        whole = (config or load_config(preset)).model_dump() | models
-        self._documents = to_documents(nodes_or_documents)
-        self._out = Path(out)
-        self._config = check_config(whole)
-        self._teacher = LlamaIndexTeacher(llm) if llm else None
-        self._questions = Path(questions) if questions else None
+        whole = check_config((config or load_config(preset)).model_dump() | models)
+        teacher = LlamaIndexTeacher(llm) if llm else None
+        super().__init__(to_documents(nodes_or_documents), out, whole, teacher, questions)
 
-    def finetune(self) -> None:
+    def finetune(self, progress: Progress = tell_handlers) -> None:
         """Do the whole run, or what is missing of it.
+
+        Args:
+            progress: Told what is done; by default the event handlers are.
 
         Raises:
             AloftError: something that the user can put right, in one line.
         """
-        run = Aloft(self._config, teacher=self._teacher)
-        run.run(self._documents, self._out, questions=self._questions, progress=_tell)
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """The finished run's figures: the content of report.json.
-
-        Raises:
-            DataError: `finetune` has not finished.
-        """
-        return read_report(self._out)
-
-    @property
-    def verdicts(self) -> list[dict[str, Any]]:
-        """Per part whether it is kept and why.
-
-        Raises:
-            DataError: `finetune` has not finished.
-        """
-        found: list[dict[str, Any]] = self.report["verdicts"]
-        return found
+        super().finetune(progress)
 
     @overload
     def get_finetuned_model(
@@ -137,14 +123,10 @@ class AloftFinetuneEngine:
             DataError: `finetune` has not finished, or no reranker ships.
         """
         if part == "embedding":
-            return AloftEmbedding.from_run(self._out, **fields)
+            return AloftEmbedding.from_run(self.out, **fields)
         if part == "reranker":
-            return AloftRerank.from_run(self._out, **fields)
-        return AloftLLM.from_run(self._out, **fields)
-
-
-def _tell(stage: str, done: int, total: int) -> None:
-    _dispatcher.event(AloftProgressEvent(stage=stage, done=done, total=total))
+            return AloftRerank.from_run(self.out, **fields)
+        return AloftLLM.from_run(self.out, **fields)
 
 
 def _name_of(part: str, model: Any) -> str:

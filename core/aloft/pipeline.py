@@ -158,6 +158,63 @@ class Aloft:
             return Result(report=run.report, folder=out)
 
 
+class HostedRun:
+    """A run on documents that a host holds, by the methods that fine-tune engines have.
+
+    Args:
+        documents: What to tune on.
+        out: The run folder; another one on the same folder goes on where the first stopped.
+        config: What to do.
+        teacher: A language model of the host's; None: the configuration's.
+        questions: A file of the user's own labelled questions, which then decide what is kept.
+    """
+
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        out: str | Path,
+        config: RunConfig,
+        teacher: LanguageModel | None,
+        questions: str | Path | None,
+    ) -> None:
+        self.documents = documents
+        self.out = Path(out)
+        self.config = config
+        self._teacher = teacher
+        self._questions = Path(questions) if questions else None
+
+    def finetune(self, progress: Progress = no_progress) -> None:
+        """Do the whole run, or what is missing of it.
+
+        Args:
+            progress: Told what is done: a name, how much of it, and of how much.
+
+        Raises:
+            AloftError: something that the user can put right, in one line.
+        """
+        run = Aloft(self.config, teacher=self._teacher)
+        run.run(self.documents, self.out, questions=self._questions, progress=progress)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The finished run's figures: the content of report.json.
+
+        Raises:
+            DataError: `finetune` has not finished.
+        """
+        return read_report(self.out)
+
+    @property
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Per part whether it is kept and why.
+
+        Raises:
+            DataError: `finetune` has not finished.
+        """
+        found: list[dict[str, Any]] = self.report["verdicts"]
+        return found
+
+
 @contextmanager
 def open_run(
     out: Path,

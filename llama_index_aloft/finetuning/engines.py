@@ -1,9 +1,10 @@
 """Engines that train one part on a dataset, under the retired package's names and arguments."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from aloft.cli import shown_progress
 from aloft.config import EmbedderTrainingConfig, RerankerTrainingConfig
 from aloft.egress import local_only
 from aloft.errors import ConfigError, DataError
+from aloft.evaluation.evaluate import Values
 from aloft.evaluation.intervals import Comparison, compare
 from aloft.evaluation.retrieval import DEPTH, measure_ranking
 from aloft.models import Floats, Progress, no_progress
@@ -109,15 +111,11 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
         from aloft.training import train_embedder
 
         with _at_work(self._is_shown) as progress:
-            train_embedder(
-                self._rows, self._model_id, self._out, self._config, seed=_SEED, progress=progress
-            )
+            given = (self._rows, self._model_id, self._out, self._config)
+            train_embedder(*given, seed=_SEED, progress=progress)
             if self._val is not None:
-                before, after = (
-                    _measure(AloftEmbedding(name), self._val)
-                    for name in (self._model_id, str(self._out))
-                )
-                self.gains = _gains(before, after)
+                measure = partial(_measure, self._val)
+                self.gains = _gains(measure, self._model_id, self._out)
 
     def get_finetuned_model(self, **model_kwargs: Any) -> AloftEmbedding:
         """What was trained.
@@ -331,14 +329,12 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
         from aloft.training import train_reranker
 
         with _at_work(self._is_shown) as progress:
-            train_reranker(
-                self._rows, self._model_id, self._out, self._config, seed=_SEED, progress=progress
-            )
+            given = (self._rows, self._model_id, self._out, self._config)
+            train_reranker(*given, seed=_SEED, progress=progress)
             if self._val:
-                before, after = (self._tell(name) for name in (self._model_id, str(self._out)))
-                self.gains = _gains(before, after)
+                self.gains = _gains(self._tell, self._model_id, self._out)
 
-    def _tell(self, model: str) -> dict[str, Any]:
+    def _tell(self, model: str) -> Values:
         """Whether each sample is on the right side of even odds."""
         pairs = [(sample.query, sample.context) for sample in self._val]
         scores = Models().reranker(model).score(pairs)
@@ -387,18 +383,21 @@ def _named(loss: Any, usual: str) -> Any:
     raise ConfigError(f'loss is a {type(loss).__name__}. Name it, as in loss="{usual}".')
 
 
-def _measure(model: BaseEmbedding, dataset: EmbeddingQAFinetuneDataset) -> dict[str, Any]:
+def _measure(dataset: EmbeddingQAFinetuneDataset, name: str) -> Values:
     """Retrieval on a dataset; per metric (questions,)."""
+    model = AloftEmbedding(name)
     columns = {key: column for column, key in enumerate(dataset.corpus)}
     passages = np.array(model.get_text_embedding_batch(list(dataset.corpus.values())), np.float32)
     asked = [model.get_query_embedding(query) for query in dataset.queries.values()]
     ranking = DenseIndex(passages).rank(np.array(asked, np.float32), DEPTH)
     right = [dataset.relevant_docs[key] for key in dataset.queries]
     gold = [frozenset(columns[one] for one in some if one in columns) for some in right]
-    return dict(measure_ranking(ranking, gold))
+    return measure_ranking(ranking, gold)
 
 
-def _gains(before: dict[str, Any], after: dict[str, Any]) -> list[Comparison]:
+def _gains(measure: Callable[[str], Values], model: str, tuned: Path) -> list[Comparison]:
+    """What a model gained by training, question by question."""
+    before, after = measure(model), measure(str(tuned))
     how = {"resamples": _RESAMPLES, "seed": _SEED}
     return [compare(metric, before[metric], after[metric], **how) for metric in before]
 

@@ -35,14 +35,14 @@ def store_of(documents: list[Document]) -> InMemoryVectorStore:
 
 def test_a_stores_pieces_become_their_documents_again(tmp_path: Path) -> None:
     finetuner = AloftFinetuner.from_vectorstore(store_of(pieces()), tmp_path / "run")
-    whole = sorted(document.text for document in finetuner._documents)
+    whole = sorted(document.text for document in finetuner.documents)
     assert whole == [f"{name} holds " + " ".join(str(n * n) for n in range(60)) for name in "ab"]
 
 
 def test_pieces_without_a_place_stand_for_themselves(tmp_path: Path) -> None:
     bare = [Document(one.page_content, metadata={"source": "a"}) for one in pieces()]
     finetuner = AloftFinetuner.from_vectorstore(store_of(bare), tmp_path / "run")
-    assert len(finetuner._documents) == len({one.page_content for one in bare})
+    assert len(finetuner.documents) == len({one.page_content for one in bare})
 
 
 def test_an_empty_store_and_an_unfinished_run_are_told(tmp_path: Path) -> None:

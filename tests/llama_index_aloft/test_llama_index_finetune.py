@@ -102,11 +102,11 @@ def test_models_of_the_settings_are_trained_where_their_weights_are_here(
     documents = [Document(text="Text.")]
     for given in (str(encoder), AloftEmbedding(str(encoder))):
         engine = AloftFinetuneEngine(documents, tmp_path / "run", embed_model=given)
-        assert engine._config.embedder == str(encoder)
+        assert engine.config.embedder == str(encoder)
     engine = AloftFinetuneEngine(
         documents, tmp_path / "run", config=load_config("cpu"), reranker=AloftRerank(str(encoder))
     )
-    assert (engine._config.reranker, engine._config.embedder) == (
+    assert (engine.config.reranker, engine.config.embedder) == (
         str(encoder),
         load_config("cpu").embedder,
     )
