@@ -132,3 +132,34 @@ def write_run(folder: Path, **changes: object) -> Path:
             (folder / "models" / str(changes[name])).mkdir()
     (folder / "models" / "aloft.json").write_text(json.dumps(fields), encoding="utf-8")
     return folder
+
+
+ANIMALS = ("cat", "dog", "owl", "eel", "bat", "fox", "yak", "hen")
+PLACES = ("attic", "yard", "barn", "pond", "cave", "wood", "hill", "coop")
+_TUNED: list[tuple[Path, Path, list[str], list[str]]] = []
+
+
+def tuned_questions(
+    folders: pytest.TempPathFactory,
+) -> tuple[Path, Path, list[str], list[str]]:
+    """A tiny encoder, the same tuned for questions alone, the questions, and what answers them."""
+    if not _TUNED:
+        from aloft.config import EmbedderTrainingConfig
+        from aloft.records import EmbedderRow
+        from aloft.testing import tiny_encoder
+        from aloft.training import train_embedder
+
+        folder = folders.mktemp("tuned")
+        asked = [f"Where does the {animal} live?" for animal in ANIMALS]
+        texts = [f"{place}: {animal}." for animal, place in zip(ANIMALS, PLACES, strict=True)]
+        rows = [
+            EmbedderRow(pair_id=question, anchor=question, positive=text, negatives=())
+            for question, text in zip(asked, texts, strict=True)
+        ]
+        base = tiny_encoder(folder / "encoder")
+        config = EmbedderTrainingConfig(
+            trains="query_adapter", num_train_epochs=60, learning_rate=1e-2
+        )
+        train_embedder(rows, str(base), folder / "embedder", config, seed=0)
+        _TUNED.append((base, folder / "embedder", asked, texts))
+    return _TUNED[0]
