@@ -21,7 +21,7 @@ from llama_index_aloft.convert import to_documents
 from llama_index_aloft.embedding import AloftEmbedding
 from llama_index_aloft.llm import AloftLLM
 from llama_index_aloft.rerank import AloftRerank
-from llama_index_aloft.teacher import LlamaIndexTeacher
+from llama_index_aloft.teacher import teacher_of
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -88,7 +88,7 @@ class AloftFinetuneEngine(HostedRun):
         named = {"embedder": embed_model, "reranker": reranker}
         models = {part: _name_of(part, one) for part, one in named.items() if one is not None}
         whole = check_config((config or load_config(preset)).model_dump() | models)
-        teacher = LlamaIndexTeacher(llm) if llm else None
+        teacher = teacher_of(llm) if llm else None
         super().__init__(to_documents(nodes_or_documents), out, whole, teacher, questions)
 
     def finetune(self, progress: Progress = tell_handlers) -> None:

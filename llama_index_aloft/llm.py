@@ -35,7 +35,8 @@ class AloftLLM(CustomLLM):
     Control tokens in what it is given are read as text.
 
     Args:
-        model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
+        model: An `embedded:` name, a folder, a Hugging Face id that is on this machine, `vllm:` and
+            one of these, or `openai:URL#MODEL` for a server that has loaded it.
         adapter: Folder of a LoRA adapter.
         max_tokens: Longest reply.
         models: Where it is loaded from; pass one to several components to share weights.
@@ -131,18 +132,19 @@ class AloftLLM(CustomLLM):
         return (_as_completion(said, delta) async for said, delta in pieces)
 
     def _reply(self, prompt: Prompt, options: dict[str, Any]) -> Reply:
-        (reply,) = self._model.complete([prompt], **self._limits(options))
+        (reply,) = self.loaded.complete([prompt], **self._limits(options))
         return reply
 
     def _stream(self, prompt: Prompt, options: dict[str, Any]) -> Iterator[tuple[Reply, str]]:
         """What is said so far, and what of it is new."""
         text = ""
-        for piece in stream_reply(self._model, prompt, **self._limits(options)):
+        for piece in stream_reply(self.loaded, prompt, **self._limits(options)):
             text += piece.text
             yield replace(piece, text=text), piece.text
 
     @property
-    def _model(self) -> LanguageModel:
+    def loaded(self) -> LanguageModel:
+        """The model, loaded when it is first called."""
         return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
 
     def _limits(self, options: dict[str, Any]) -> dict[str, Any]:

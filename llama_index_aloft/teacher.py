@@ -7,8 +7,9 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms import LLM
 
 from aloft.hosted import plain_text, read_reply, turns
-from aloft.models import Prompt, Reply
+from aloft.models import LanguageModel, Prompt, Reply
 from aloft.records import content_id
+from llama_index_aloft.llm import AloftLLM
 
 
 class LlamaIndexTeacher:
@@ -48,6 +49,11 @@ class LlamaIndexTeacher:
         response = self._llm.chat(messages, **self._options)
         facts = {**_facts(response), **response.message.additional_kwargs}
         return read_reply(response.message.content or "", prompt, stop, facts)
+
+
+def teacher_of(llm: LLM) -> LanguageModel:
+    """What asks an LLM; a local model of Aloft's own is asked itself, which it answers better to."""
+    return llm.loaded if isinstance(llm, AloftLLM) else LlamaIndexTeacher(llm)
 
 
 def _facts(response: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from aloft.pairs import generate_pairs
 from aloft.records import QAPair, content_id
 from aloft.storage import write_text
 from llama_index_aloft.convert import to_passage
-from llama_index_aloft.teacher import LlamaIndexTeacher
+from llama_index_aloft.teacher import teacher_of
 
 _MOST = 8  # questions of a node
 _NUMBERING = re.compile(r"^\s*(?:\d+[.):]?|[-*•])\s+")
@@ -73,6 +73,8 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
     save_every: int = 500,
     output_path: str = "qa_finetune_dataset.json",
     verbose: bool = True,
+    *,
+    pairs: PairsConfig | None = None,
 ) -> EmbeddingQAFinetuneDataset:
     """Let an LLM write questions about nodes; what is in `output_path` already is not asked again.
 
@@ -91,6 +93,8 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
         save_every: Nodes between two savings.
         output_path: The file.
         verbose: Whether progress is drawn.
+        pairs: How Aloft's own request is made, such as `PairsConfig(form="examples")` for a model
+            too small to follow instructions; None: as usual.
 
     Raises:
         ConfigError: there are too few or too many questions to ask, or `on_failure` is unknown.
@@ -106,7 +110,8 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
     path = Path(output_path)
     none = EmbeddingQAFinetuneDataset(queries={}, corpus={}, relevant_docs={})
     known = EmbeddingQAFinetuneDataset.from_json(output_path) if path.exists() else none
-    write = _writer(llm or Settings.llm, qa_generate_prompt_tmpl, num_questions_per_chunk)
+    how = (pairs or PairsConfig()).model_copy(update={"per_passage": num_questions_per_chunk})
+    write = _writer(llm or Settings.llm, qa_generate_prompt_tmpl, how)
     left = [node for node in nodes if node.node_id not in known.corpus]
     for count, node in enumerate(get_tqdm_iterable(left, verbose, "Writing questions"), start=1):
         questions = _try(write, node, retry_limit, fails=on_failure == "fail")
@@ -123,10 +128,10 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
     return _about(known, {node.node_id for node in nodes})
 
 
-def _writer(llm: LLM, template: str | None, count: int) -> Callable[[BaseNode], list[str]]:
+def _writer(llm: LLM, template: str | None, config: PairsConfig) -> Callable[[BaseNode], list[str]]:
     """What writes the questions of a node."""
     if template is None:
-        teacher, config = LlamaIndexTeacher(llm), PairsConfig(per_passage=count)
+        teacher = teacher_of(llm)
 
         def write(node: BaseNode) -> list[str]:
             written = generate_pairs([to_passage(node)], teacher, config, seed=0)
@@ -136,9 +141,9 @@ def _writer(llm: LLM, template: str | None, count: int) -> Callable[[BaseNode], 
 
     def ask(node: BaseNode) -> list[str]:
         text = node.get_content(MetadataMode.NONE)
-        asked = template.format(context_str=text, num_questions_per_chunk=count)
+        asked = template.format(context_str=text, num_questions_per_chunk=config.per_passage)
         lines = [_NUMBERING.sub("", line).strip() for line in llm.complete(asked).text.split("\n")]
-        return [line for line in lines if line.endswith(_QUESTION_MARKS)][:count]
+        return [line for line in lines if line.endswith(_QUESTION_MARKS)][: config.per_passage]
 
     return ask
 
