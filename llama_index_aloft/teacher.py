@@ -52,7 +52,7 @@ class LlamaIndexTeacher:
 
 
 def teacher_of(llm: LLM) -> LanguageModel:
-    """What asks an LLM; a local model of Aloft's own is asked itself, which it answers better to."""
+    """What asks an LLM; a local model of Aloft's own is asked without a detour."""
     return llm.loaded if isinstance(llm, AloftLLM) else LlamaIndexTeacher(llm)
 
 
