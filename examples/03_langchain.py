@@ -25,8 +25,6 @@ OBSERVATORY = {
     "boots, because steps show up in its curve.",
     "guests": "Guests sleep in the western hut, which has nine beds. Blankets are aired on the "
     "first Sunday of the month.",
-    "lightning": "In a thunderstorm the aerial is earthed with the brass lever by the door. The "
-    "radio is then silent until the lever is lifted.",
     "logbook": "The logbook is kept in pencil, since ink freezes. A full volume is bound in Brixen "
     "and stands in the hall.",
     "mirror": "The main mirror measures 1.2 metres and is coated anew every fourth summer. The "
