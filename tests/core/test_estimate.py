@@ -282,7 +282,7 @@ def test_an_estimate_is_shown_line_by_line(capsys: pytest.CaptureFixture[str]) -
     some = (pairs, generator)
     shown = Estimate(passages=2000, asked_about=1500, lines=some, disk=0.64e9, memory=6.28e9)
     plan = Plan(
-        weights=2 * 10**9, adapter=10**9, activations=0, logits=0, has_checkpoints=True
+        weights=2 * 10**9, trained=10**9, activations=0, logits=0, has_checkpoints=True
     )  # fmt: skip
     shown = replace(shown, plan=plan)
     assert ends(shown.seconds) == (3685.4, 7285.4)
