@@ -538,6 +538,7 @@ FERRY_ASKED = {
 }
 
 
+@pytest.mark.usefixtures("in_float32")  # in 16 bits rounding tells what is as likely as another
 def test_a_real_model_cites_what_was_shown_and_else_says_what_it_would(
     embedded_models: RunConfig,
 ) -> None:
@@ -545,22 +546,25 @@ def test_a_real_model_cites_what_was_shown_and_else_says_what_it_would(
 
     form = format_of("aloftrag", abstains=False)
 
-    def after_the_others(question: str) -> Prompt:
-        others = [(q, said) for q, said in FERRY_ASKED.items() if q != question]
+    def after_examples(question: str, *, is_told: bool) -> Prompt:
+        """Behind the other questions with their replies, and its own where it is told."""
+        known = [(q, said) for q, said in FERRY_ASKED.items() if q != question or is_told]
         shown = "".join(f"### {i}\n{text}\n\n" for i, text in enumerate(FERRY, start=1))
-        shown += "".join(f"### Question\n{q}\n\n{form.prefix}{said}\n\n" for q, said in others)
+        shown += "".join(f"### Question\n{q}\n\n{form.prefix}{said}\n\n" for q, said in known)
         pattern = form.render(question, FERRY).pattern
         asked = plain(f"{shown}### Question\n{question}\n\n", form.prefix)
         return replace(asked, pattern=pattern)
 
-    prompts = [after_the_others(question) for question in FERRY_ASKED]
+    told = [after_examples(question, is_told=True) for question in FERRY_ASKED]
+    prompts = [*told, *(after_examples(question, is_told=False) for question in FERRY_ASKED)]
     model = TransformersLanguageModel(embedded_models.teacher)
     held = model.complete(prompts, max_new_tokens=40, stop=form.stop)
     prompts = [replace(prompt, pattern="") for prompt in prompts]
     free = model.complete(prompts, max_new_tokens=40, stop=form.stop)
     read = [[form.parse(reply.text, FERRY) for reply in some] for some in (held, free)]
     cited_rightly = [(a, b) for a, b in zip(*read, strict=True) if b.ordinals]
-    assert 0 < len(cited_rightly) < len(prompts)  # 2 of 5 name the passages 9 and 4
+    # it copies some of what it was told; of the others some name a passage that is not there
+    assert 0 < len(cited_rightly) < len(prompts)
     assert all(a == b for a, b in cited_rightly)
     assert all(one.ordinals for one in read[0])
     (alone,) = model.complete(prompts[:1], max_new_tokens=40, stop=form.stop)
