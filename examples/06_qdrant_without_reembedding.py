@@ -14,7 +14,7 @@ from aloft import load_config
 from aloft.backends.embedded import fetch_model
 from langchain_aloft import AloftEmbeddings, AloftFinetuner
 
-TOPICS = ("assert", "break", "del", "global", "lambda", "pass", "raise", "return", "yield", "with")
+TOPICS = ("assert", "break", "class", "for", "function", "import", "raise", "try", "while", "with")
 OUT = Path("runs") / "qdrant"
 SETTINGS = {
     "parts": ("embedder",),
@@ -53,9 +53,9 @@ def main() -> None:
 
     # 3. The same store, asked by the tuned model; its filters work as before.
     asked = QdrantVectorStore(store.client, "topics", finetuner.get_embeddings())
-    first = Filter(must=[FieldCondition(key="metadata.page", match=MatchValue(value=0))])
+    loops = Filter(must=[FieldCondition(key="metadata.source", match=MatchValue(value="while"))])
     question = "How do I leave a loop early?"
-    for which, more in (("all", {}), ("first paragraphs", {"filter": first})):
+    for which, more in (("all", {}), ("of while", {"filter": loops})):
         (best,) = asked.similarity_search(question, k=1, **more)
         print(f"{which}: {best.metadata['source']}: {best.page_content[:60]!r}")
 
