@@ -1,10 +1,13 @@
 """Models without weights for tests of the host packages."""
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
+from typing import TypeVar
 
 import pytest
 
@@ -15,6 +18,7 @@ from aloft.records import Candidate, Negatives
 from aloft.stack import Contract
 from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
 
+T = TypeVar("T")
 TOPICS = ("assert", "break", "del", "global", "lambda", "pass", "raise", "return", "power", "yield")
 
 
@@ -100,6 +104,32 @@ class WordByWord(ScriptedTeacher):
         for word in first:
             yield Reply(text=f"{word} ", is_finished=False, is_piece=True)
         yield replace(whole, text=last, new_tokens=1 + len(first))
+
+
+class SlowWords(WordByWord):
+    """Takes its time with each call."""
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        time.sleep(0.02)
+        return super().complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
+
+
+async def count_beats(work: Awaitable[T]) -> tuple[T, int]:
+    """What work comes to, and how often the event loop had a turn for something else meanwhile."""
+    beats = 0
+
+    async def beat() -> None:
+        nonlocal beats
+        while True:
+            await asyncio.sleep(0.005)
+            beats += 1
+
+    heart = asyncio.create_task(beat())
+    done = await work
+    heart.cancel()
+    return done, beats
 
 
 def shared(reply: Callable[[Prompt], str | None] = last_words) -> SharedModels:

@@ -211,8 +211,7 @@ class HostedRun:
         Raises:
             DataError: `finetune` has not finished.
         """
-        found: list[dict[str, Any]] = self.report["verdicts"]
-        return found
+        return Result(report=self.report, folder=self.out).verdicts
 
 
 @contextmanager

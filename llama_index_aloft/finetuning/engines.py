@@ -241,7 +241,7 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
         """Embed and train."""
         from aloft.training.query_map import train_query_map
 
-        texts = {text: None for row in self._rows for text in (row.positive,)}
+        texts = {row.positive: None for row in self._rows}
         places = {text: place for place, text in enumerate(texts)}
         passages = self._base.get_text_embedding_batch(list(texts), self._is_shown)
         asked = [self._base.get_query_embedding(row.anchor) for row in self._rows]

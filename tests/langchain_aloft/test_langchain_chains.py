@@ -1,7 +1,6 @@
 """From a question to cited documents in one chain, and a plain LLM, over scripted models."""
 
 import asyncio
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
-from scripted import CONTRACT, ScriptedModels, WordByWord, write_run
+from scripted import CONTRACT, ScriptedModels, SlowWords, WordByWord, count_beats, write_run
 
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
@@ -99,31 +98,17 @@ def test_no_question_is_told_in_one_line(tmp_path: Path, given: Any) -> None:
 
 
 def test_many_calls_at_once_leave_the_loop_free_and_the_model_loaded_once(tmp_path: Path) -> None:
-    class Slow(WordByWord):
-        def complete(self, *given: Any, **more: Any) -> Any:
-            time.sleep(0.02)
-            return super().complete(*given, **more)
-
     source = ScriptedModels()
-    source.teacher_model = Slow(lambda _: "1\n\n### Answer\nA whale.")
+    source.teacher_model = SlowWords(lambda _: "1\n\n### Answer\nA whale.")
     models = SharedModels(source)
     retriever = AloftRetriever(documents=DOCUMENTS, contract=CONTRACT, models=models)
     made = create_citation_chain(write_run(tmp_path / "run"), retriever, models=models)
-    beats = 0
-
-    async def beat() -> None:
-        nonlocal beats
-        while True:
-            await asyncio.sleep(0.005)
-            beats += 1
 
     async def ask() -> list[Any]:
-        heart = asyncio.create_task(beat())
-        told = await asyncio.gather(*(made.ainvoke("Which whale sings?") for _ in range(32)))
-        heart.cancel()
-        return told
+        return await asyncio.gather(*(made.ainvoke("Which whale sings?") for _ in range(32)))
 
-    assert [told["answer"] for told in asyncio.run(ask())] == ["A whale."] * 32
+    told, beats = asyncio.run(count_beats(ask()))
+    assert [one["answer"] for one in told] == ["A whale."] * 32
     assert beats > 10  # a loop that waited for a model would have stood still
 
 

@@ -42,15 +42,11 @@ def merge_adapter(model: str, adapter: Path, folder: Path, rows: Sequence[Genera
     """
     quiet_libraries()
     base = Path(resolve_model(model))
-
     change = 0.0
 
     def write(path: Path) -> None:
         nonlocal change
-        load: Any = AutoModelForCausalLM.from_pretrained
-        whole = load(base, dtype=torch.float32, local_files_only=True, use_safetensors=True)
-        adapted: Any = PeftModel.from_pretrained(whole, str(adapter))
-        save_whole(adapted.merge_and_unload(safe_merge=True), base, path)
+        _merge(base, adapter, path)  # and let it go before two more are loaded
         change = _compare(model, adapter, path, rows)
         if not change <= _ALIKE:
             raise ModelError(
@@ -60,6 +56,13 @@ def merge_adapter(model: str, adapter: Path, folder: Path, rows: Sequence[Genera
 
     write_folder(folder, write)
     return change
+
+
+def _merge(base: Path, adapter: Path, path: Path) -> None:
+    load: Any = AutoModelForCausalLM.from_pretrained
+    whole = load(base, dtype=torch.float32, local_files_only=True, use_safetensors=True)
+    adapted: Any = PeftModel.from_pretrained(whole, str(adapter))
+    save_whole(adapted.merge_and_unload(safe_merge=True), base, path)
 
 
 def save_whole(model: Any, base: Path, path: Path) -> None:
