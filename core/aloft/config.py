@@ -239,14 +239,16 @@ class TrainingSetsConfig(_Settings):
             hold the answer, then the answer; "raft": what they say, word for word, before that;
             "ralt": the answer alone.
         abstaining_share: Share of the generator's rows whose right passages are left out, for it to
-            say that none holds the answer. In the evaluation it is then asked everything once more
-            without the right passages.
+            say that none holds the answer: questions that other rows ask with them, so that nothing
+            but the passages tells. In the evaluation it is then asked everything once more without
+            the right passages.
         contexts: Passages in a generator prompt; the paper's 10.
         fewest_contexts: Passages in the smallest of its rows; each number from there to `contexts`
             is as frequent as the others. None: as many in all, as in the paper.
         embedder_negatives: Hard negatives per embedder row, beside those in the batch.
         reranker_negatives: Hard negatives per reranker question.
-        max_generator_rows: Generator rows, drawn with the run's seed; None: one per pair.
+        max_generator_rows: Generator rows, drawn with the run's seed; None: one per pair, and those
+            of `abstaining_share`.
         logged_weight: How often each question of the user's log stands among the rows; 0: never.
         replayed: Where a run goes on from an earlier one, how many of its pairs are trained on
             again for each new pair; where no pair is new, all are.
@@ -254,7 +256,7 @@ class TrainingSetsConfig(_Settings):
 
     held_out_share: float = Field(default=0.2, gt=0, lt=1)
     format: FormatName = "aloftrag"
-    abstaining_share: float = Field(default=0.0, ge=0, lt=1)
+    abstaining_share: float = Field(default=0.0, ge=0, le=0.5)
     contexts: int = Field(default=10, ge=2)
     fewest_contexts: int | None = Field(default=None, ge=2)
     embedder_negatives: int = Field(default=1, ge=0)

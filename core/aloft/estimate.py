@@ -245,10 +245,11 @@ def expect_amounts(pairs: Range, config: RunConfig) -> Amounts:
     """Rows and questions that so many pairs come to."""
     sets = config.training_sets
     train = pairs * (1 - sets.held_out_share)
+    asked = train * (1 / (1 - sets.abstaining_share))
     rows = {
         "embedder": train,
         "reranker": train * (1 + sets.reranker_negatives),
-        "generator": train.most(sets.max_generator_rows),
+        "generator": asked.most(sets.max_generator_rows),
     }
     return Amounts(pairs=pairs, rows=rows, held_out=pairs * sets.held_out_share)
 

@@ -1,6 +1,6 @@
 """Turns pairs and hard negatives into rows for each part, apart from held-out questions."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -185,15 +185,15 @@ def build_training_sets(
     The gold passage stands at every place among a generator row's contexts equally often, whatever
     their number; where a question has fewer hard negatives than the prompt has room for, the prompt
     is shorter. A pair without an answer, or without what the format asks for, gives no generator
-    row. All passages of a multi-hop question are gold, and so are further positives that do not
-    stand in a held-out document.
+    row; `abstaining_share` asks some a second time, without their passages. All passages of a
+    multi-hop question are gold, and so are further positives that do not stand in a held-out
+    document.
     """
     passages = corpus.passages
-    asked = _sample([pair for pair in train if pair.answer], config.max_generator_rows, seed)
-    count = round(config.abstaining_share * len(asked))
-    without = {pair.id for pair in rng_for(seed, "abstaining rows").sample(asked, count)}
-    others = _deal_others(asked, without, negatives, config, seed)
-    places = deal_places([1 + len(some) for some in others], seed, "gold places")
+    asked = _choose_asked([pair for pair in train if pair.answer], config, seed)
+    others = _deal_others(asked, negatives, config, seed)
+    sizes = [1 + len(some) for (_, is_held), some in zip(asked, others, strict=True) if is_held]
+    places = iter(deal_places(sizes, seed, "gold places"))
     form = format_of(config.format, abstains=config.abstains)
     apart = {passages[i].document_id for question in held_out for i in question.passage_ids}
     golds = {
@@ -216,11 +216,11 @@ def build_training_sets(
         ),
         generator=tuple(
             row
-            for pair, some, place in zip(asked, others, places, strict=True)
+            for (pair, is_held), some in zip(asked, others, strict=True)
             if (
                 row := generator_row(
                     pair,
-                    _ordered(pair, some, None if pair.id in without else place, seed),
+                    _ordered(pair, some, next(places) if is_held else None, seed),
                     passages,
                     form,
                 )
@@ -229,9 +229,19 @@ def build_training_sets(
     )
 
 
+def _choose_asked(
+    pairs: Sequence[QAPair], config: TrainingSetsConfig, seed: int
+) -> list[tuple[QAPair, bool]]:
+    """What the generator is asked, and whether the passages are to hold the answer."""
+    share, most = config.abstaining_share, config.max_generator_rows
+    asked = _sample(pairs, None if most is None else max(1, round(most * (1 - share))), seed)
+    count = round(len(asked) * share / (1 - share))
+    again = rng_for(seed, "abstaining rows").sample(asked, count)
+    return [*((pair, True) for pair in asked), *((pair, False) for pair in again)]
+
+
 def _deal_others(
-    asked: Sequence[QAPair],
-    without: Collection[str],
+    asked: Sequence[tuple[QAPair, bool]],
     negatives: Mapping[str, Negatives],
     config: TrainingSetsConfig,
     seed: int,
@@ -240,8 +250,10 @@ def _deal_others(
     fewest = config.fewest_contexts or config.contexts
     spread = [1 + config.contexts - fewest] * len(asked)
     return [
-        _others(pair, negatives, fewest + more, is_answered=pair.id not in without)
-        for pair, more in zip(asked, deal_places(spread, seed, "numbers of contexts"), strict=True)
+        _others(pair, negatives, fewest + more, is_held=is_held)
+        for (pair, is_held), more in zip(
+            asked, deal_places(spread, seed, "numbers of contexts"), strict=True
+        )
     ]
 
 
@@ -250,11 +262,11 @@ def _others(
     negatives: Mapping[str, Negatives],
     contexts: int,
     *,
-    is_answered: bool,
+    is_held: bool,
 ) -> list[str]:
     """What stands beside a pair's first passage: its further ones and hard negatives."""
     hard = negatives[pair.id].passage_ids
-    if not is_answered:
+    if not is_held:
         return list(hard[:contexts])
     return [*pair.further_ids, *hard[: contexts - len(pair.passage_ids)]]
 

@@ -195,10 +195,13 @@ def test_a_row_is_in_the_format_asked_for_or_is_left_out() -> None:
 def test_where_the_right_passage_is_left_out_the_target_says_so() -> None:
     pairs = [pair(GOLD, f" {i}") for i in range(8)]
     known = {one.id: mined(one.id, [other.id for other in OTHERS]) for one in pairs}
-    config = TrainingSetsConfig(contexts=4, abstaining_share=0.25)
+    config = TrainingSetsConfig(contexts=4, abstaining_share=1 / 3)
     rows = build_training_sets(pairs, [], SHOWN, known, config, seed=0).generator
     abstaining = [row for row in rows if row.completion.startswith("### Reference\nnone\n")]
-    assert (len(rows), len(abstaining)) == (8, 2)
+    assert (len(rows), len(abstaining)) == (12, 4)
+    answering = [row.pair_id for row in rows if row not in abstaining]
+    assert sorted(answering) == sorted(one.id for one in pairs)  # nothing but passages tells
+    assert len({row.pair_id for row in abstaining}) == 4
     for row in rows:
         contents = contents_of(row)
         assert len(contents) == 4
@@ -207,6 +210,23 @@ def test_where_the_right_passage_is_left_out_the_target_says_so() -> None:
     assert {row.completion for row in abstaining} == {
         f"### Reference\nnone\n\n### Answer\n{SENTENCES['en']}"
     }
+
+
+@pytest.mark.parametrize(
+    ("most", "share", "answering", "abstaining"),
+    [(None, 0.5, 8, 8), (6, 0.5, 3, 3), (1, 0.5, 1, 1), (8, 0.25, 6, 2), (8, 0.0, 8, 0)],
+)
+def test_those_that_abstain_count_among_the_rows(
+    most: int | None, share: float, answering: int, abstaining: int
+) -> None:
+    pairs = [pair(GOLD, f" {i}") for i in range(8)]
+    known = {one.id: mined(one.id, [other.id for other in OTHERS]) for one in pairs}
+    config = TrainingSetsConfig(contexts=4, abstaining_share=share, max_generator_rows=most)
+    rows = build_training_sets(pairs, [], SHOWN, known, config, seed=0).generator
+    said = ["none" in row.completion for row in rows]
+    assert (said.count(False), said.count(True)) == (answering, abstaining)
+    places = Counter(row.completion.split("\n")[1] for row in rows if "none" not in row.completion)
+    assert max(places.values()) <= -(-answering // 4)
 
 
 @pytest.mark.parametrize(("contexts", "count", "most"), [(4, 20, 5), (5, 20, 4), (7, 20, 3)])
