@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: demo test test-vllm gate clean
+.PHONY: demo test test-vllm test-migration test-examples gate clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -18,6 +18,14 @@ test: $(VENV)/.test
 test-vllm: $(VENV)/.test $(VENV)-vllm/.test
 	ALOFT_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python \
 		$(BIN)/python -m pytest -m model -k vllm tests/test_teachers.py tests/core/test_vllm.py
+
+# beside LlamaIndex's retired finetuning package, which is first seen to import
+test-migration: $(VENV)-migration/.test
+	$(VENV)-migration/bin/python -W ignore -c "import llama_index.finetuning"
+	$(VENV)-migration/bin/python -m pytest -W ignore tests/llama_index_aloft/test_llama_index_finetuning.py
+
+test-examples: $(VENV)/.test $(VENV)-vllm/.test
+	ALOFT_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest -m example
 
 gate: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -50,5 +58,12 @@ $(VENV)-vllm/.test: constraints-vllm.txt | $(VENV)/bin/python
 	$(VENV)-vllm/bin/python -m pip uninstall -q -y torchaudio torchcodec torchvision
 	@touch $@
 
+$(VENV)-migration/.test: pyproject.toml constraints-migration.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-migration
+	$(VENV)-migration/bin/python -m pip install -q -c constraints-migration.txt torch
+	$(VENV)-migration/bin/python -m pip install -q -c constraints-migration.txt \
+		-e ".[llama-index,migration]" pytest pytest-asyncio pytest-timeout
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-vllm dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-migration dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -29,6 +29,7 @@ def create_citation_chain(
     run_folder: str | Path,
     retriever: BaseRetriever | None = None,
     *,
+    generator: str | None = None,
     models: SharedModels | None = None,
 ) -> Runnable[Any, dict[str, Any]]:
     """A chain from a question to an answer and the documents that it cites.
@@ -42,6 +43,7 @@ def create_citation_chain(
     Args:
         run_folder: A finished run.
         retriever: Any; None: the run's own, over its own passages.
+        generator: What else serves the generator that ships, such as `openai:URL#NAME`.
         models: Where models are loaded from; pass one to several components to share weights.
 
     Raises:
@@ -49,7 +51,7 @@ def create_citation_chain(
     """
     shared = models or SharedModels()
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
-    contract = read_contract(Path(run_folder) / "models")
+    contract = read_contract(Path(run_folder) / "models", generator)
 
     def tell(given: dict[str, Any]) -> Iterator[AddableDict]:
         return _tell(contract, shared, given["question"], given["context"][: contract.contexts])

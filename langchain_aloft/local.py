@@ -36,10 +36,14 @@ class LocalModel(BaseModel):
     def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
         """The generator that a run ships, with its adapter where that one gained.
 
+        Args:
+            run_folder: A finished run.
+            **fields: The other fields; a `model` among them is what else serves the generator.
+
         Raises:
             DataError: the folder holds no finished run.
         """
-        contract = read_contract(Path(run_folder) / "models")
+        contract = read_contract(Path(run_folder) / "models", fields.get("model"))
         shipped = {
             "model": contract.generator,
             "adapter": contract.adapter,

@@ -54,12 +54,20 @@ class AloftLLM(CustomLLM):
     def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
         """The generator that a run ships, with its adapter where that one gained.
 
+        Args:
+            run_folder: A finished run.
+            **fields: The other arguments; a `model` among them is what else serves the generator.
+
         Raises:
             DataError: the folder holds no finished run.
         """
-        contract = read_contract(Path(run_folder) / "models")
-        shipped = {"adapter": contract.adapter, "max_tokens": contract.max_new_tokens}
-        return cls(contract.generator, **{**shipped, **fields})
+        contract = read_contract(Path(run_folder) / "models", fields.get("model"))
+        shipped = {
+            "model": contract.generator,
+            "adapter": contract.adapter,
+            "max_tokens": contract.max_new_tokens,
+        }
+        return cls(**{**shipped, **fields})
 
     @classmethod
     def class_name(cls) -> str:

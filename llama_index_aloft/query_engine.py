@@ -64,6 +64,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         nodes: Sequence[BaseNode] | None = None,
         *,
         retriever: BaseRetriever | None = None,
+        generator: str | None = None,
         **fields: Any,
     ) -> Self:
         """Answer with what a run ships.
@@ -72,6 +73,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
             run_folder: A finished run.
             nodes: What to retrieve; None: the run's own passages, whose vectors are known.
             retriever: What retrieves in place of the run's own.
+            generator: What else serves the generator that ships, such as `openai:URL#NAME`.
             **fields: The other arguments of the class.
 
         Raises:
@@ -79,7 +81,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         """
         models = fields.setdefault("models", SharedModels())
         found = retriever or AloftRetriever.from_run(run_folder, nodes, models=models)
-        return cls(found, read_contract(Path(run_folder) / "models"), **fields)
+        return cls(found, read_contract(Path(run_folder) / "models", generator), **fields)
 
     def _get_prompt_modules(self) -> dict[str, Any]:
         return {}

@@ -74,6 +74,13 @@ def read_reply(
     )
 
 
+def certain_part(text: str, stop: Sequence[str]) -> str:
+    """What stays of a text whatever follows: no part of a character or of a stop string."""
+    text = text.rstrip("\ufffd")
+    begun = (n for string in stop for n in range(1, len(string)) if text.endswith(string[:n]))
+    return text[: len(text) - max(begun, default=0)]
+
+
 async def in_threads(pieces: Iterator[T]) -> AsyncIterator[T]:
     """Each piece as it comes, worked out in a thread: the host's event loop goes on meanwhile."""
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:

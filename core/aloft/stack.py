@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, Self
@@ -138,8 +138,13 @@ def link(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target)
 
 
-def read_contract(folder: Path) -> Contract:
+def read_contract(folder: Path, generator: str | None = None) -> Contract:
     """The contract in a `models` folder, with paths made whole.
+
+    Args:
+        folder: Where it is.
+        generator: What else serves the generator that ships, such as `openai:URL#NAME`; the adapter
+            is loaded there.
 
     Raises:
         DataError: the folder holds no finished run's models.
@@ -152,7 +157,8 @@ def read_contract(folder: Path) -> Contract:
         inside = folder / plain_name(fields[name] or _FILE)
         if inside.is_dir():
             fields[name] = in_place(fields[name], inside)
-    return Contract(**fields)
+    contract = Contract(**fields)
+    return replace(contract, generator=generator, adapter=None) if generator else contract
 
 
 def reranker_of(run: Path) -> str:

@@ -4,8 +4,10 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import log
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ pytest.importorskip("httpx")
 
 from aloft.backends.loading import Models
 from aloft.backends.server import ServerLanguageModel, fingerprint_of, parse_name
+from aloft.backends.shared import SharedModels
 from aloft.config import load_config
 from aloft.egress import EgressRefusedError, hosts_of, local_only
 from aloft.errors import AloftError, ConfigError, ModelError
@@ -49,12 +52,14 @@ class Server:
                 with lock:
                     outer.calls.append((self.path, body))
                     outer.headers.append(dict(self.headers))
-                    status, content = outer.answer(self.path, body)
+                status, content = outer.answer(self.path, body)
                 self._send(status, content)
 
             def _send(self, status: int, content: Any) -> None:
                 data = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
+                if data.startswith(b"data:"):
+                    self.send_header("Content-Type", "text/event-stream; charset=utf-8")
                 self.send_header("Content-Length", str(len(data)))
                 self.send_header("Retry-After", "0")
                 self.end_headers()
@@ -282,6 +287,128 @@ def test_a_model_is_named_by_itself_whatever_its_address(serve: Serve) -> None:
     assert parse_name("openai:https://box.lan/v1/#a/b") == ("https://box.lan/v1", "a/b")
     with pytest.raises(ModelError, match="names no server"):
         parse_name("openai:gpt-4")
+
+
+# ---- pieces
+
+
+def events(*pieces: str, key: str = "delta", reason: str = "stop", end: str = "[DONE]") -> Answer:
+    said: list[Any] = [{"choices": [{"delta": {"role": "assistant"}}]}] if key == "delta" else []
+    for piece in pieces:
+        said.append(
+            {"choices": [{"delta": {"content": piece}} if key == "delta" else {key: piece}]}
+        )
+    last = {"delta": {}} if key == "delta" else {key: ""}
+    said.append({"choices": [{**last, "finish_reason": reason}]})
+    said.append({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}})
+    lines = [f"data: {line}\n\n" for line in [*map(json.dumps, said), end]]
+    return 200, "".join(lines).encode()
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_a_reply_comes_in_the_servers_pieces(serve: Serve, is_plain: bool) -> None:
+    key = "text" if is_plain else "delta"
+    server = serve(lambda _path, _body: events("So ", "it ", "is.", key=key))
+    prompt = asked(is_plain=is_plain)
+    *pieces, last = server.model().stream(prompt, max_new_tokens=9, stop=("\n",))
+
+    assert [piece.text for piece in pieces] == ["So ", "it ", "is."]
+    assert all(piece.is_piece for piece in pieces)
+    assert (last.text, last.is_piece, last.is_finished) == ("", False, True)
+    assert (last.prompt_tokens, last.new_tokens) == (7, 3)
+    ((_, body),) = server.calls
+    assert (body["stream"], body["stop"]) == (True, ["\n"])
+    assert body["stream_options"] == {"include_usage": True}
+
+
+def test_no_part_of_a_stop_string_is_told_and_what_follows_it_is_not_read(serve: Serve) -> None:
+    server = serve(lambda _path, _body: events("a #", "## b #", "## A", "nswer", "never"))
+    said = list(server.model().stream(asked(), max_new_tokens=9, stop=("### Answer",)))
+    assert "".join(piece.text for piece in said) == "a ### b "
+    assert said[-1].is_finished
+
+
+def test_a_streamed_reply_at_its_limit_is_cut_and_whole_again(serve: Serve) -> None:
+    server = serve(lambda _path, _body: events("<\u2060|im", "_end|> is", reason="length"))
+    *pieces, last = server.model().stream(asked(), max_new_tokens=2)
+    assert "".join(piece.text for piece in [*pieces, last]) == "<|im_end|> is"
+    assert not last.is_finished
+
+
+def test_a_server_that_does_not_stream_tells_all_at_once(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("Why?"))
+    *pieces, last = server.model().stream(asked(), max_new_tokens=9)
+    assert "".join(piece.text for piece in [*pieces, last]) == "Why?"
+    assert (last.is_piece, last.new_tokens) == (False, 3)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("1\n", "\nSo."),
+        ("###", " Refer", "ence", "\n1\n", "\nSo."),
+        (" ### Reference\n1\n\nSo.",),
+    ],
+)
+def test_a_stream_that_goes_on_from_a_start_does_not_repeat_it(
+    serve: Serve, said: tuple[str, ...]
+) -> None:
+    model = serve(lambda _path, _body: events(*said)).model()
+    *pieces, last = model.stream(asked(prefix="### Reference\n"), max_new_tokens=9)
+    assert "".join(piece.text for piece in [*pieces, last]) == "1\n\nSo."
+    assert all(piece.text for piece in pieces) and len(pieces) == min(len(said), 2)
+    assert not last.is_anew
+
+
+def test_one_that_takes_no_start_streams_without(serve: Serve) -> None:
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        return (400, b"what is this?") if "continue_final_message" in body else events("So.")
+
+    *_, last = serve(answer).model().stream(asked(prefix="### Reference\n"), max_new_tokens=9)
+    assert last.is_anew
+
+
+@pytest.mark.parametrize(
+    ("end", "says"), [('{"error": "out of memory"}', "out of memory"), ("{", "property name")]
+)
+def test_a_stream_that_breaks_off_is_told_in_one_line(serve: Serve, end: str, says: str) -> None:
+    server = serve(lambda _path, _body: events("So ", end=end))
+    pieces = server.model().stream(asked(), max_new_tokens=9)
+    assert next(pieces).text == "So "
+    with pytest.raises(ModelError, match=f"broke off in the middle of a reply.*{says}") as caught:
+        next(pieces)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stream_is_asked_for_again_until_it_begins(serve: Serve) -> None:
+    answers = iter([(503, b"busy"), events("So.")])
+    model = serve(lambda _path, _body: next(answers)).model()
+    assert "".join(one.text for one in model.stream(asked(), max_new_tokens=9)) == "So."
+    assert model.retries == 1
+    long = serve(lambda _path, _body: (400, b"maximum context length"))
+    (only,) = long.model().stream(asked(), max_new_tokens=9)
+    assert (only.text, only.is_finished, only.is_piece) == ("", False, False)
+
+
+# ---- several threads, and models of this machine beside it
+
+
+def test_threads_ask_a_server_all_at_once(serve: Serve) -> None:
+    met = threading.Barrier(8, timeout=30)
+
+    def answer(_path: str, _body: dict[str, Any]) -> Answer:
+        met.wait()
+        return chat("x")
+
+    model = SharedModels().language_model(f"openai:{serve(answer).url}")
+    with ThreadPoolExecutor(8) as pool:
+        asked_at_once = [pool.submit(model.complete, [asked()], max_new_tokens=3) for _ in range(8)]
+        assert {one.result(timeout=30)[0].text for one in asked_at_once} == {"x"}
+
+
+def test_an_adapter_is_the_servers_to_load(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="loads its adapters itself: start the server with"):
+        Models().language_model("openai:http://localhost:1/v1#m", tmp_path)
 
 
 def test_models_loads_a_server_by_its_name(serve: Serve) -> None:

@@ -49,6 +49,16 @@ def test_an_answer_comes_with_the_documents_that_it_cites(tmp_path: Path) -> Non
     assert (told["quotes"], told["is_abstaining"]) == ([], False)
 
 
+def test_another_server_of_the_generator_loads_its_adapter_itself(tmp_path: Path) -> None:
+    source = ScriptedModels(lambda _: "1\n\n### Answer\nA whale.")
+    run = write_run(tmp_path / "run", adapter="generator")
+    served = "openai:http://localhost:8000/v1#aloft"
+    found = RunnableLambda(lambda _: DOCUMENTS)
+    told = create_citation_chain(run, found, generator=served, models=SharedModels(source))  # type: ignore[arg-type]
+    assert told.invoke("Which?")["answer"] == "A whale."
+    assert (source.loaded, source.adapters) == ([("language model", served)], [None])
+
+
 def test_quotes_are_placed_in_their_documents(tmp_path: Path) -> None:
     told = chain(tmp_path, QUOTING, **RAFT).invoke({"question": "red fox day"})
     (quote,) = told["quotes"]

@@ -22,6 +22,7 @@ from aloft.stack import Contract
 from aloft.storage import RunFolder
 from langchain_aloft import (
     AloftEmbeddings,
+    AloftLLM,
     AloftReranker,
     AloftRetriever,
     ChatAloft,
@@ -131,6 +132,14 @@ def test_from_run_loads_what_the_run_ships(tmp_path: Path) -> None:
         str(models / "generator"),
         7,
     )
+
+
+def test_what_serves_the_generator_elsewhere_has_its_adapter_there(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", adapter="generator")
+    served = "openai:http://localhost:8000/v1#aloft"
+    for kind in (AloftLLM, ChatAloft):
+        model = kind.from_run(run, model=served)
+        assert (model.model, model.adapter, model.max_tokens) == (served, None, 32)
 
 
 def test_from_run_refuses_a_missing_reranker(tmp_path: Path) -> None:

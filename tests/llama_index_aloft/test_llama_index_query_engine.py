@@ -141,6 +141,18 @@ def test_what_a_run_ships_answers_from_its_passages_or_from_other_nodes(tmp_path
     assert [one.node_id for one in synthesized.source_nodes] == ["runs", "whale"]
 
 
+def test_another_server_of_the_generator_loads_its_adapter_itself(tmp_path: Path) -> None:
+    source = ScriptedModels(lambda _: "1\n\n### Answer\nIt is green.")
+    run = write_run(tmp_path / "run", adapter="generator")
+    served = "openai:http://localhost:8000/v1#aloft"
+    models, retriever = SharedModels(source), AloftRetriever(NODES, CONTRACT, models=SharedModels())
+    engine = AloftCitationQueryEngine.from_run(
+        run, retriever=retriever, generator=served, models=models
+    )
+    engine.synthesize(QueryBundle("fox?"), [NodeWithScore(node=NODES[0], score=0.5)])
+    assert (source.loaded[-1], source.adapters) == (("language model", served), [None])
+
+
 def test_nothing_to_show_is_said(tmp_path: Path) -> None:
     models = writing("none\n\n### Answer\nThe documents do not hold the answer.")
     empty = AloftRetriever([], CONTRACT, models=models)

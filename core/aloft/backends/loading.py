@@ -7,6 +7,7 @@ from pathlib import Path
 from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.config import SERVER, VLLM, in_place, plain_name
+from aloft.errors import ModelError
 from aloft.models import Embedder, LanguageModel, Progress, Reranker, no_progress
 
 _UNKNOWN_WINDOW = 2048
@@ -103,6 +104,11 @@ def _load(name: str, adapter: Path | None) -> LanguageModel:
     if name.startswith(SERVER):
         from aloft.backends.server import ServerLanguageModel
 
+        if adapter is not None:
+            raise ModelError(
+                f"{name} loads its adapters itself: start the server with {adapter}, and name the "
+                f"adapter where its model is named, {SERVER}URL#NAME."
+            )
         return ServerLanguageModel(name)
     if name.startswith(VLLM):
         from aloft.backends.vllm import VllmLanguageModel

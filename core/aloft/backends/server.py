@@ -5,12 +5,14 @@ conversations and `/completions` for plain text. A model is named `openai:URL`, 
 `openai:URL#MODEL` where the server holds several, such as `openai:http://localhost:8000/v1#qwen`.
 """
 
+import json
 import os
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +22,7 @@ import numpy as np
 
 from aloft.config import SERVER
 from aloft.errors import ModelError
-from aloft.hosted import plain_text, read_reply, turns
+from aloft.hosted import certain_part, plain_text, read_reply, turns
 from aloft.models import Floats, Prompt, Reply
 from aloft.records import content_id
 
@@ -114,6 +116,60 @@ class ServerLanguageModel:
         ask = partial(self._complete, max_new_tokens=max_new_tokens, stop=stop)
         return self._each(ask, prompts)
 
+    def stream(
+        self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> Iterator[Reply]:
+        """The reply that `complete` gives, in the server's pieces.
+
+        Raises:
+            ModelError: the server broke off in the middle; what was told can not be taken back.
+        """
+        limits = _limits(prompt, max_new_tokens, stop)
+        streamed = {"stream": True, "stream_options": {"include_usage": True}}
+        response = self._post(prompt, {**limits, **streamed}, _unread)
+        if response is None:
+            yield Reply(text="", is_finished=False)
+            return
+        said, told = "", 0
+        facts: dict[str, Any] = {}
+        usage: dict[str, Any] = {}
+        with closing(response):
+            for event in self._events(response):
+                usage = event.get("usage") or usage
+                for choice in event.get("choices", [])[:1]:
+                    said += _text_of(_whole(choice))
+                    facts = choice if choice.get("finish_reason") else facts
+                if f"{prompt.prefix.strip()}\n".startswith(said.lstrip()):
+                    continue  # it may be about to repeat the prefix
+                text = read_reply(said, prompt).text
+                if any(string in text for string in stop):
+                    break
+                sure = certain_part(text, stop)
+                if len(sure) > told:
+                    yield Reply(text=sure[told:], is_finished=False, is_piece=True)
+                    told = len(sure)
+        goes_on = prompt.is_plain or self._can_continue
+        reply = read_reply(said, prompt, stop, facts, goes_on=goes_on)
+        yield replace(_counted(reply, usage), text=reply.text[told:])
+
+    def _events(self, response: httpx.Response) -> Iterator[dict[str, Any]]:
+        try:
+            if "event-stream" not in response.headers.get("Content-Type", ""):
+                yield json.loads(response.read())  # one that does not stream
+                return
+            for line in response.iter_lines():
+                data = line.removeprefix("data:").strip()
+                if line.startswith("data:") and data != "[DONE]":
+                    event = json.loads(data)
+                    if "error" in event:
+                        raise ValueError(str(event["error"])[:200])
+                    yield event
+        except (httpx.TransportError, ValueError) as error:
+            raise ModelError(
+                f"The server at {self._address} broke off in the middle of a reply "
+                f"({error or type(error).__name__}). Ask again."
+            ) from error
+
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice as the next token; (prompts, choices), rows sum to 1.
 
@@ -133,20 +189,13 @@ class ServerLanguageModel:
                 raise
 
     def _complete(self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str]) -> Reply:
-        body: dict[str, Any] = {"max_tokens": max_new_tokens, **_sampling(prompt)}
-        if stop:
-            body["stop"] = list(stop)[:4]  # the API's limit; the rest are looked for in the text
-        answer = self._post(prompt, body, _replied)
+        answer = self._post(prompt, _limits(prompt, max_new_tokens, stop), _replied)
         if answer is None:
             return Reply(text="", is_finished=False)
         choice, usage = answer
         goes_on = prompt.is_plain or self._can_continue
         reply = read_reply(_text_of(choice), prompt, stop, choice, goes_on=goes_on)
-        return replace(
-            reply,
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            new_tokens=int(usage.get("completion_tokens") or 0),
-        )
+        return _counted(reply, usage)
 
     def _score(self, prompt: Prompt, *, choices: Sequence[str]) -> list[float]:
         told: dict[str, Any] = {"logprobs": _ALTERNATIVES}
@@ -187,9 +236,11 @@ class ServerLanguageModel:
             pause = self._pauses[min(attempt, len(self._pauses) - 1)]
             try:
                 sent = {"model": self.model, **body} if body is not None else None
-                response = self._client.request(method, self._address + path, json=sent)
+                request = self._client.build_request(method, self._address + path, json=sent)
+                response = self._client.send(request, stream=read is _unread)
                 if response.is_success:
-                    return read(response.json())
+                    return read(response)
+                response.read()
             except httpx.TransportError as error:
                 fault = str(error) or type(error).__name__
             except (ValueError, KeyError, IndexError, TypeError):
@@ -236,21 +287,39 @@ class _RefusedFormError(Exception):
     """The server does not go on from a start that it is given."""
 
 
-def _sampling(prompt: Prompt) -> dict[str, Any]:
-    if prompt.seed is None:
-        return {"temperature": 0.0}
-    return {"temperature": prompt.temperature, "seed": prompt.seed % 2**31}
+def _limits(prompt: Prompt, max_new_tokens: int, stop: Sequence[str]) -> dict[str, Any]:
+    limits: dict[str, Any] = {"max_tokens": max_new_tokens, "temperature": 0.0}
+    if prompt.seed is not None:
+        limits |= {"temperature": prompt.temperature, "seed": prompt.seed % 2**31}
+    if stop:
+        limits["stop"] = list(stop)[:4]  # the API's limit; the rest are looked for in the text
+    return limits
 
 
-def _listed(answer: Any) -> list[str]:
-    return [str(model["id"]) for model in answer["data"]]
+def _counted(reply: Reply, usage: dict[str, Any]) -> Reply:
+    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return replace(reply, prompt_tokens=int(read or 0), new_tokens=int(written or 0))
 
 
-def _replied(answer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _unread(response: httpx.Response) -> httpx.Response:
+    return response
+
+
+def _listed(response: httpx.Response) -> list[str]:
+    return [str(model["id"]) for model in response.json()["data"]]
+
+
+def _replied(response: httpx.Response) -> tuple[dict[str, Any], dict[str, Any]]:
     """The first choice and the counts of tokens; whatever is no reply raises."""
+    answer = response.json()
     choice = answer["choices"][0]
     _text_of(choice)
     return choice, answer.get("usage") or {}
+
+
+def _whole(choice: dict[str, Any]) -> dict[str, Any]:
+    """A choice of a stream in the form of one that is no stream; its first and last say nothing."""
+    return {"message": {"content": None, **choice["delta"]}} if "delta" in choice else choice
 
 
 def _text_of(choice: dict[str, Any]) -> str:

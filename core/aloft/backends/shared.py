@@ -1,16 +1,18 @@
 """Turns model names into models that a host's threads share: loaded on first use, one call a time.
 
 A loaded model is not safe for threads, and hosts call from many: every call holds the lock of the
-`SharedModels` that it came from.
+`SharedModels` that it came from. A server, which answers many at once, is called without.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
 from aloft.backends.loading import Models
+from aloft.config import SERVER
 from aloft.errors import ModelError
 from aloft.models import (
     Embedder,
@@ -130,16 +132,23 @@ class _SharedLanguageModel:
     adapter: Path | None
 
     @property
-    def fingerprint(self) -> str:
+    def _turn(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.name.startswith(SERVER) else self.models._lock
+
+    @property
+    def _loaded(self) -> LanguageModel:
         with self.models._lock:
-            return self.models._source.language_model(self.name, self.adapter).fingerprint
+            return self.models._source.language_model(self.name, self.adapter)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._loaded.fingerprint
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
-        with self.models._lock:
-            model = self.models._source.language_model(self.name, self.adapter)
-            return model.complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
+        with self._turn:
+            return self._loaded.complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
 
     def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token; (prompts, choices).
@@ -147,8 +156,8 @@ class _SharedLanguageModel:
         Raises:
             ModelError: the model can not tell, as behind a server.
         """
-        with self.models._lock:
-            model = self.models._source.language_model(self.name, self.adapter)
+        with self._turn:
+            model = self._loaded
             if not isinstance(model, ScoringModel):
                 raise ModelError(
                     f"{self.name} can not tell probabilities. Name a model on this machine."
@@ -159,11 +168,10 @@ class _SharedLanguageModel:
         self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> Iterator[Reply]:
         """In pieces, between which others have their turn: who reads them may be slow."""
-        with self.models._lock:
-            model = self.models._source.language_model(self.name, self.adapter)
-            pieces = stream_reply(model, prompt, max_new_tokens=max_new_tokens, stop=stop)
+        with self._turn:
+            pieces = stream_reply(self._loaded, prompt, max_new_tokens=max_new_tokens, stop=stop)
         while True:
-            with self.models._lock:
+            with self._turn:
                 piece = next(pieces, None)
             if piece is None:
                 return

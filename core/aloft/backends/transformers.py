@@ -23,6 +23,7 @@ from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.kept import SHORTEST_START, Ids, KeptPrompts, can_be_kept, shared_starts
 from aloft.errors import ModelError
+from aloft.hosted import certain_part
 from aloft.models import Floats, Prompt, Reply
 
 _BATCH_TOKENS = 16_384  # padded tokens computed at once: bounds memory, long prompts go in few rows
@@ -104,7 +105,7 @@ class TransformersLanguageModel:
             text = self.tokenizer.decode(ids, skip_special_tokens=True)
             if any(string in text for string in stop):
                 break
-            sure = _sure(text, stop)
+            sure = certain_part(text, stop)
             if len(sure) > told:
                 yield Reply(text=sure[told:], is_finished=False, is_piece=True)
                 told = len(sure)
@@ -376,13 +377,6 @@ class _StopAt(StoppingCriteria):
         tails = self._tokenizer.batch_decode(input_ids[:, begin:])
         ended = [any(string in tail for string in self._stop) for tail in tails]
         return torch.tensor(ended, device=input_ids.device)
-
-
-def _sure(text: str, stop: Sequence[str]) -> str:
-    """What stays of a text whatever follows: no part of a character or of a stop string."""
-    text = text.rstrip("\ufffd")
-    begun = (n for string in stop for n in range(1, len(string)) if text.endswith(string[:n]))
-    return text[: len(text) - max(begun, default=0)]
 
 
 def load_tokenizer(folder: Path) -> Any:
