@@ -74,10 +74,11 @@ def read_rows(source: Path, options: argparse.Namespace) -> list[GeneratorRow]:
 
 
 def settings(options: argparse.Namespace, has_checkpoints: bool) -> GeneratorTrainingConfig:
-    """Those of the preset."""
+    """Those of the preset, with a loss that is trl's too."""
     chosen = {
         "per_device_train_batch_size": options.batch,
         "gradient_checkpointing": has_checkpoints,
+        "citation_weight": 1.0,
     }
     return load_config("cpu").generator_training.model_copy(update=chosen)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aloft.models import LanguageModel, Prompt
+from aloft.models import LanguageModel, Prompt, stream_reply
 from aloft.records import Message
 
 pytestmark = pytest.mark.model
@@ -170,3 +170,28 @@ def test_a_seed_draws_one_reply_whatever_stands_beside_it(
     assert [r.text for r in together[6:]] == [r.text for r in greedy]
     cold = replace(PROMPTS[0], seed=1, temperature=1e-6)
     assert model.complete([cold], max_new_tokens=12)[0].text == greedy[0].text
+
+
+def test_a_stream_tells_what_complete_replies(teacher: Teacher) -> None:
+    for prompt in PROMPTS:
+        (whole,) = teacher.model.complete([prompt], max_new_tokens=12)
+        *pieces, last = stream_reply(teacher.model, prompt, max_new_tokens=12)
+        assert "".join(piece.text for piece in [*pieces, last]) == whole.text
+        assert all(piece.is_piece for piece in pieces) and not last.is_piece
+        assert (last.is_finished, last.new_tokens) == (whole.is_finished, whole.new_tokens)
+
+
+async def test_hosts_ask_a_server_at_once_piece_by_piece_and_in_its_turn(server: str) -> None:
+    from langchain_aloft import ChatAloft
+    from llama_index_aloft import AloftLLM
+
+    chat_model, llm = ChatAloft(model=server, max_tokens=12), AloftLLM(server, max_tokens=12)
+    said = chat_model.invoke("Why?")
+    assert said.usage_metadata and said.usage_metadata["output_tokens"] > 0
+    assert "".join(chunk.text for chunk in chat_model.stream("Why?")) == said.text
+    assert {one.text for one in await chat_model.abatch(["Why?"] * 8)} == {said.text}
+
+    reply = llm.complete("Why?").text
+    assert reply == said.text
+    assert [one.text for one in llm.stream_complete("Why?")][-1] == reply
+    assert (await llm.acomplete("Why?")).text == reply

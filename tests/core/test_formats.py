@@ -7,7 +7,7 @@ import pytest
 from aloft.config import FormatName
 from aloft.language import language_of
 from aloft.prompts.abstention import SENTENCES, abstain_in
-from aloft.prompts.citation import CitedAnswer, Quote
+from aloft.prompts.citation import CitedAnswer, Quote, named_in
 from aloft.prompts.formats import format_of
 from aloft.prompts.languages import LANGUAGES
 from aloft.prompts.raft import sentence_with
@@ -205,3 +205,19 @@ def test_the_sentence_is_in_the_passages_language(language: str) -> None:
     passage = " ".join(text for _, text, _, _ in LANGUAGES[language].examples)
     assert abstain_in(language_of(passage)) == SENTENCES[language]
     assert abstain_in(None) == abstain_in("xx") == SENTENCES["en"]
+
+
+@pytest.mark.parametrize(
+    ("target", "prefix", "named"),
+    [
+        ("4\n\n### Answer\n9 lives", "### Reference\n", "4"),
+        ("1, 12\n\n### Answer\nnone", "### Reference\n", "1, 12"),
+        ("none\n\n### Answer\nNo.", "### Reference\n", "none"),
+        ('[2] "9 lives"\n\n### Reference\n2', "### Quotes\n", "2"),
+        ("none\n\n### Reference\nnone", "### Quotes\n", "none"),
+        ("1984", "### Answer\n", ""),
+    ],
+)
+def test_what_first_names_passages_is_found(target: str, prefix: str, named: str) -> None:
+    start, end = named_in(target, prefix)
+    assert target[start:end] == named

@@ -257,9 +257,9 @@ def test_each_way_to_train_a_reranker_learns_and_saves_plain_weights(
     assert files_of(folder / "reranker") <= {".safetensors", ".json"}
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_the_generators_loss_is_the_replys_alone(folder: Path, count: int) -> None:
-    """A batch of two is padded: each row's tokens are predicted as if it stood alone."""
+@pytest.mark.parametrize(("count", "weight"), [(1, 1.0), (2, 1.0), (2, 10.0)])
+def test_the_generators_loss_is_the_replys_alone(folder: Path, count: int, weight: float) -> None:
+    """Each row's tokens are predicted as if it stood alone; the passage's number counts more."""
     from transformers import AutoModelForCausalLM
 
     from aloft.backends.transformers import load_tokenizer
@@ -276,13 +276,14 @@ def test_the_generators_loss_is_the_replys_alone(folder: Path, count: int) -> No
         labels = torch.tensor(row["labels"][1:])
         with torch.no_grad():
             logits = AutoModelForCausalLM.from_pretrained(base)(torch.tensor([row["input_ids"]]))
-        total += float(
-            torch.nn.functional.cross_entropy(logits.logits[0, :-1], labels, reduction="sum")
-        )
+        losses = torch.nn.functional.cross_entropy(logits.logits[0, :-1], labels, reduction="none")
+        number = int((labels >= 0).nonzero()[0]) + len(FORM.prefix)  # a letter is a token here
+        total += float(losses.sum() + (weight - 1) * losses[number])
         tokens += int((labels >= 0).sum())
     config = GeneratorTrainingConfig(
-        r=4, lora_dropout=0, max_length=4096, per_device_train_batch_size=count
-    )
+        r=4, lora_dropout=0, max_length=4096, per_device_train_batch_size=count,
+        citation_weight=weight,
+    )  # fmt: skip
     done = train_generator(
         rows, str(base), folder / "generator", config, seed=0
     )  # a new adapter changes nothing yet

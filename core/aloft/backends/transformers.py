@@ -437,6 +437,15 @@ def encode_text(tokenizer: Any, text: str) -> list[int]:
     return ids
 
 
+def locate_tokens(tokenizer: Any, text: str) -> list[tuple[int, int]]:
+    """The characters of each token of plain text."""
+    told = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+    )
+    spans: list[tuple[int, int]] = told["offset_mapping"]
+    return spans
+
+
 def _opens(tokenizer: Any) -> bool:
     """Whether the tokenizer puts a start token before plain text."""
     ids = tokenizer("a")["input_ids"]

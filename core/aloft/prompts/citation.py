@@ -17,6 +17,7 @@ REFERENCE = "### Reference\n"
 ANSWER = "### Answer\n"
 _ANSWER = re.compile(r"\n\s*#{1,4}\s*Answer\s*:?[^\S\n]*\n?")
 _SECTION = re.compile(r"\n\s*###(?:\s|$)")
+_NAMED = re.compile(rf"\[?(\d+(?:, \d+)*|{NONE})")
 _ORDINAL = re.compile(r"\d+")
 # lines that are no headings; with the next section's the reply ends, as where it is forbidden to
 # begin one some models write on
@@ -111,6 +112,12 @@ def ask(
 def cite(ordinals: Sequence[int], answer: str) -> str:
     """The sections that name passages and answer, behind the first one's heading."""
     return f"{', '.join(map(str, ordinals)) or NONE}\n\n{ANSWER}{answer}"
+
+
+def named_in(target: str, prefix: str) -> tuple[int, int]:
+    """The characters of a target that first name passages; none where its format names none."""
+    found = None if prefix == ANSWER else _NAMED.match(target)
+    return found.span(1) if found else (0, 0)
 
 
 def ordinal_pattern(count: int) -> str:

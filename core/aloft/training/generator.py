@@ -26,11 +26,12 @@ from aloft.backends.device import (
     quiet_libraries,
 )
 from aloft.backends.embedded import resolve_model
-from aloft.backends.transformers import encode_prompt, encode_text, load_tokenizer
+from aloft.backends.transformers import encode_prompt, encode_text, load_tokenizer, locate_tokens
 from aloft.config import GeneratorTrainingConfig
 from aloft.errors import DataError
 from aloft.memory import Load, Plan, plan_training, read_body
 from aloft.models import Progress, Prompt, no_progress
+from aloft.prompts.citation import named_in
 from aloft.records import Artifact, GeneratorRow
 from aloft.training import trainer as shared
 from aloft.training.merging import save_whole
@@ -43,9 +44,11 @@ class _ReplyTrainer(SFTTrainer):
     """Computes the vocabulary's logits from the first target on: trl's own, without Triton, does
     so for the whole prompt, a third of a step on a processor.
 
-    A batch's rows come one by one and their gradients are summed: nothing is padded, and what is
-    kept for the way back is one row's.
+    The tokens that name passages count `citation_weight` times. A batch's rows come one by one and
+    their gradients are summed: nothing is padded, and what is kept for the way back is one row's.
     """
+
+    citation_weight = 1.0
 
     def compute_loss(
         self,
@@ -54,17 +57,19 @@ class _ReplyTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Mean cross-entropy of the target tokens."""
+        """Cross-entropy of the target tokens, summed by weight, by their number."""
         labels = inputs.pop("labels")[:, 1:]  # each is predicted one place before it
+        named = inputs.pop("named")[:, 1:]
         kept = labels.shape[1] - int((labels != IGNORED).any(0).nonzero()[0])
         outputs = model(**inputs, use_cache=False, logits_to_keep=kept + 1)
         targets = labels[:, -kept:]
-        loss = cross_entropy(
+        losses = cross_entropy(
             outputs.logits[:, :-1].flatten(0, 1).float(),
             targets.flatten(),
             ignore_index=IGNORED,
-            reduction="sum",
+            reduction="none",
         )
+        loss = losses @ (1 + (self.citation_weight - 1) * named[:, -kept:].flatten())
         count = (targets != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         return (loss / count, outputs) if return_outputs else loss / count
 
@@ -107,6 +112,7 @@ def train_generator(
             model=load_base(base, config),
             processing_class=tokenizer,
             train_dataset=Dataset.from_list(encoded),
+            data_collator=_as_batch,
             peft_config=new_adapter(config),
             args=SFTConfig(
                 **shared.shared_arguments(checkpoints, steps, seed),
@@ -118,9 +124,11 @@ def train_generator(
                 warmup_steps=config.warmup_share,
                 weight_decay=0.0,
                 max_length=None,
+                remove_unused_columns=False,
                 activation_checkpointing=plan is None or plan.has_checkpoints,
             ),
         )
+        trainer.citation_weight = config.citation_weight
         with without_casts(trainer.model):
             losses = shared.run_trainer(trainer, checkpoints, "training the generator", progress)
     done = shared.Trained(
@@ -128,6 +136,12 @@ def train_generator(
     )
     save = partial(save_generator, trainer.model, base)
     return shared.finish_training(done, folder, checkpoints, save)
+
+
+def _as_batch(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    (row,) = rows
+    batch = {name: torch.tensor([values]) for name, values in row.items()}
+    return {**batch, "attention_mask": torch.ones_like(batch["input_ids"])}
 
 
 def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
@@ -220,7 +234,9 @@ def new_adapter(config: GeneratorTrainingConfig) -> LoraConfig | None:
 def encode_rows(
     rows: Sequence[GeneratorRow], tokenizer: Any, max_length: int
 ) -> list[dict[str, list[int]]]:
-    """Token ids and labels, -100 on the prompt; rows that do not fit are left out and told.
+    """Token ids, labels, -100 on the prompt, and which tokens name passages (1, others 0).
+
+    Rows that do not fit are left out and told.
 
     Raises:
         DataError: no row fits.
@@ -230,11 +246,14 @@ def encode_rows(
         prompt = encode_prompt(tokenizer, Prompt(messages=row.prompt))
         target = row.completion.removeprefix(row.prefix)
         # the prefix is encoded apart, as it is when a reply is asked for
-        completion = encode_text(tokenizer, row.prefix) + encode_text(tokenizer, target)
-        completion.append(tokenizer.eos_token_id)
+        before = encode_text(tokenizer, row.prefix)
+        completion = [*before, *encode_text(tokenizer, target), tokenizer.eos_token_id]
         if len(prompt) + len(completion) <= max_length:
             labels = [IGNORED] * len(prompt) + completion
-            encoded.append({"input_ids": prompt + completion, "labels": labels})
+            start, end = named_in(target, row.prefix)
+            spans = [(0, 0)] * (len(prompt) + len(before)) + locate_tokens(tokenizer, target)
+            named = [int(first < end and start < last) for first, last in [*spans, (0, 0)]]
+            encoded.append({"input_ids": prompt + completion, "labels": labels, "named": named})
     if len(encoded) < len(rows):
         logger.warning(
             "%d of %d generator rows are longer than %d tokens and are left out.",
