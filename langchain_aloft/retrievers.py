@@ -1,14 +1,21 @@
 """A run's whole retrieval, reranker and fusion included, as a LangChain retriever."""
 
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import Field, PrivateAttr
 
 from aloft.backends.shared import SharedModels
+from aloft.errors import ConfigError
 from aloft.stack import Contract, Retriever, read_contract
 from langchain_aloft.convert import from_passages, to_passages, with_score
 
@@ -20,12 +27,15 @@ class AloftRetriever(BaseRetriever):
         documents: What is retrieved, each as one passage; embedded when the first query comes.
         contract: With what: see `from_run`.
         k: Documents returned; None: as many as the contract's prompts hold.
+        search_kwargs: What a call is given where it says nothing else: `k`, and `filter`, metadata
+            that a document must have, or a function from a document to whether it may be found.
         models: Where models are loaded from; pass one to several components to share weights.
     """
 
     documents: list[Document] = Field(repr=False)
     contract: Contract
     k: int | None = Field(default=None, ge=1)
+    search_kwargs: dict[str, Any] = Field(default_factory=dict)
     models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
     _retriever: Retriever = PrivateAttr()
     _places: dict[str, int] = PrivateAttr()
@@ -63,7 +73,31 @@ class AloftRetriever(BaseRetriever):
         return made
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **search_kwargs: Any
     ) -> list[Document]:
-        (found,) = self._retriever.retrieve([query], k or self.k)
+        asked = {"k": self.k, "filter": None, **self.search_kwargs, **search_kwargs}
+        if asked.keys() != {"k", "filter"}:
+            unknown = ", ".join(sorted(asked.keys() - {"k", "filter"}))
+            raise ConfigError(f"A search has no {unknown}. It may be given k and filter.")
+        among = None if asked["filter"] is None else _places_of(self.documents, asked["filter"])
+        (found,) = self._retriever.retrieve([query], asked["k"], among)
         return [with_score(self.documents[self._places[f.passage.id]], f.score) for f in found]
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **search_kwargs: Any
+    ) -> list[Document]:
+        # the host's own drops what a call is given
+        find = partial(self._get_relevant_documents, run_manager=run_manager.get_sync())
+        return await asyncio.to_thread(find, query, **search_kwargs)
+
+
+def _places_of(
+    documents: Sequence[Document], wanted: dict[str, Any] | Callable[[Document], bool]
+) -> set[int]:
+    """Where the documents stand that may be found."""
+
+    def has_all(document: Document) -> bool:
+        return isinstance(wanted, dict) and wanted.items() <= document.metadata.items()
+
+    allowed = wanted if callable(wanted) else has_all
+    return {place for place, document in enumerate(documents) if allowed(document)}

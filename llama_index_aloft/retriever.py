@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
+from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from aloft.backends.shared import SharedModels
 from aloft.stack import Contract, Retriever, read_contract
@@ -20,6 +22,7 @@ class AloftRetriever(BaseRetriever):
         nodes: What is retrieved, each as one passage; embedded when the first query comes.
         contract: With what: see `from_run`.
         similarity_top_k: Nodes returned; None: as many as the contract's prompts hold.
+        filters: What a node's metadata must be for it to be found.
         models: Where models are loaded from; pass one to several components to share weights.
         fields: Of every LlamaIndex retriever, such as `callback_manager`.
     """
@@ -30,6 +33,7 @@ class AloftRetriever(BaseRetriever):
         contract: Contract,
         *,
         similarity_top_k: int | None = None,
+        filters: MetadataFilters | None = None,
         models: SharedModels | None = None,
         **fields: Any,
     ) -> None:
@@ -37,6 +41,7 @@ class AloftRetriever(BaseRetriever):
         passages = [to_passage(node) for node in nodes]
         self._prepare(Retriever(contract, passages, models or SharedModels()), nodes)
         self.similarity_top_k = similarity_top_k
+        self.filters = filters
 
     def _prepare(self, retriever: Retriever, nodes: Sequence[BaseNode]) -> None:
         self._retriever = retriever
@@ -56,7 +61,8 @@ class AloftRetriever(BaseRetriever):
         Args:
             run_folder: A finished run.
             nodes: What to retrieve; None: the run's own passages, whose vectors are known.
-            **fields: `similarity_top_k`, `models` and the fields of every LlamaIndex retriever.
+            **fields: `similarity_top_k`, `filters`, `models` and the fields of every LlamaIndex
+                retriever.
 
         Raises:
             DataError: the folder holds no finished run.
@@ -72,5 +78,11 @@ class AloftRetriever(BaseRetriever):
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        (found,) = self._retriever.retrieve([query_bundle.query_str], self.similarity_top_k)
+        among = None if self.filters is None else self._places_of(self.filters)
+        (found,) = self._retriever.retrieve([query_bundle.query_str], self.similarity_top_k, among)
         return [NodeWithScore(node=self._nodes[f.passage.id], score=f.score) for f in found]
+
+    def _places_of(self, filters: MetadataFilters) -> set[int]:
+        """Where the nodes stand that may be found."""
+        is_wanted = build_metadata_filter_fn(lambda i: self._nodes[i].metadata, filters)
+        return {i for i, passage in enumerate(self._retriever.passages) if is_wanted(passage.id)}

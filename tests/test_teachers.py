@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -172,11 +172,18 @@ def test_a_seed_draws_one_reply_whatever_stands_beside_it(
     assert model.complete([cold], max_new_tokens=12)[0].text == greedy[0].text
 
 
+def whole_letters(pieces: Iterable[str]) -> str:
+    """Without bytes that are no letter, which a model that knows nothing writes: a server that
+    streams leaves them out.
+    """
+    return "".join(pieces).replace("\ufffd", "")
+
+
 def test_a_stream_tells_what_complete_replies(teacher: Teacher) -> None:
     for prompt in PROMPTS:
         (whole,) = teacher.model.complete([prompt], max_new_tokens=12)
         *pieces, last = stream_reply(teacher.model, prompt, max_new_tokens=12)
-        assert "".join(piece.text for piece in [*pieces, last]) == whole.text
+        assert whole_letters(piece.text for piece in [*pieces, last]) == whole_letters(whole.text)
         assert all(piece.is_piece for piece in pieces) and not last.is_piece
         assert (last.is_finished, last.new_tokens) == (whole.is_finished, whole.new_tokens)
 
@@ -188,10 +195,11 @@ async def test_hosts_ask_a_server_at_once_piece_by_piece_and_in_its_turn(server:
     chat_model, llm = ChatAloft(model=server, max_tokens=12), AloftLLM(server, max_tokens=12)
     said = chat_model.invoke("Why?")
     assert said.usage_metadata and said.usage_metadata["output_tokens"] > 0
-    assert "".join(chunk.text for chunk in chat_model.stream("Why?")) == said.text
+    pieces = [chunk.text for chunk in chat_model.stream("Why?")]
+    assert whole_letters(pieces) == whole_letters(said.text) and len(pieces) > 2
     assert {one.text for one in await chat_model.abatch(["Why?"] * 8)} == {said.text}
 
     reply = llm.complete("Why?").text
     assert reply == said.text
-    assert [one.text for one in llm.stream_complete("Why?")][-1] == reply
+    assert whole_letters([*llm.stream_complete("Why?")][-1].text) == whole_letters(reply)
     assert (await llm.acomplete("Why?")).text == reply

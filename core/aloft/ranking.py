@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import bm25s
@@ -28,6 +28,13 @@ class Ranking:
     def top(self, count: int) -> "Ranking":
         """The first `count` ranks."""
         return Ranking(columns=self.columns[:, :count], scores=self.scores[:, :count])
+
+    def among(self, columns: Collection[int]) -> "Ranking":
+        """The ranks of some passages, where every passage has one."""
+        kept, rows = np.isin(self.columns, list(columns)), len(self.columns)
+        return Ranking(
+            columns=self.columns[kept].reshape(rows, -1), scores=self.scores[kept].reshape(rows, -1)
+        )
 
 
 def rank_block(queries: Floats, passages: Floats, depth: int) -> Ranking:

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
@@ -216,15 +216,28 @@ class Retriever:
         folder = RunFolder(run)
         return cls(contract, folder.read_records("passages.jsonl", Passage), models, folder)
 
-    def retrieve(self, questions: Sequence[str], count: int | None = None) -> list[list[Found]]:
-        """Per question the best passages, best first; the contract's contexts by default."""
-        if not self.passages or not questions:
+    def retrieve(
+        self,
+        questions: Sequence[str],
+        count: int | None = None,
+        among: Collection[int] | None = None,
+    ) -> list[list[Found]]:
+        """Per question the best passages, best first.
+
+        Args:
+            questions: What is asked.
+            count: Passages a question; None: the contract's contexts.
+            among: Places of the passages that may be found; None: all.
+        """
+        if not self.passages or not questions or (among is not None and not among):
             return [[] for _ in questions]
         with self._lock:
-            return self._retrieve(questions, count)
+            return self._retrieve(questions, count, among)
 
-    def _retrieve(self, questions: Sequence[str], count: int | None) -> list[list[Found]]:
-        ranking = self._rank(questions)
+    def _retrieve(
+        self, questions: Sequence[str], count: int | None, among: Collection[int] | None
+    ) -> list[list[Found]]:
+        ranking = self._rank(questions, among)
         if self.contract.reranker is not None:
             ranking = ranking.top(max(self.contract.rerank_depth, count or 0))
             pairs = pairs_of(ranking, questions, self._contents)
@@ -238,14 +251,19 @@ class Retriever:
             for columns, scores in zip(top.columns.tolist(), top.scores.tolist(), strict=True)
         ]
 
-    def _rank(self, questions: Sequence[str]) -> Ranking:
+    def _rank(self, questions: Sequence[str], among: Collection[int] | None) -> Ranking:
+        depth = _DEPTH if among is None else len(self.passages)
+
+        def kept(ranking: Ranking) -> Ranking:
+            return ranking if among is None else ranking.among(among).top(_DEPTH)
+
         queries = self._models.embedder(self.contract.embedder).encode_queries(list(questions))
-        dense = self._embedded().rank(queries, _DEPTH)
+        dense = kept(self._embedded().rank(queries, depth))
         if self.contract.retriever == "dense":
             return dense
         if self._lexical is None:
             self._lexical = LexicalIndex(self._contents)
-        lexical = self._lexical.rank(list(questions), _DEPTH)
+        lexical = kept(self._lexical.rank(list(questions), depth))
         return fuse(dense, lexical, _DEPTH, self.contract.dense_weight)
 
     def _embedded(self) -> DenseIndex:

@@ -65,6 +65,27 @@ def test_hybrid_weighs_both_rankings() -> None:
     assert [one.score for one in found] == [pytest.approx(score, abs=0.001) for score in expected]
 
 
+@pytest.mark.parametrize("contract", [CONTRACT, HYBRID, RERANKED, replace(HYBRID, reranker="any")])
+def test_some_passages_are_found_as_in_a_corpus_of_their_own(contract: Contract) -> None:
+    retriever = Retriever(contract, PASSAGES, ScriptedModels())
+    (found,) = retriever.retrieve(["blue red"], 3, among={1, 3, 2})
+    assert {one.passage.text for one in found} == {TEXTS[1], TEXTS[2], TEXTS[3]}
+    if contract.retriever == "dense":  # BM25 knows how frequent words are in all of them
+        alone = Retriever(contract, [PASSAGES[i] for i in (1, 2, 3)], ScriptedModels())
+        assert found == alone.retrieve(["blue red"], 3)[0]
+    (one,) = retriever.retrieve(["blue red"], among=[3])
+    assert [some.passage.text for some in one] == ["grey wolf"]
+    assert retriever.retrieve(["blue red", "wolf"], among=()) == [[], []]
+
+
+def test_few_of_many_passages_are_found_however_low_they_rank() -> None:
+    many = [Passage(document_id=str(i), text="red fox", start=0) for i in range(150)]
+    many.append(Passage(document_id="last", text="grey wolf red", start=0))
+    for contract in (CONTRACT, HYBRID):
+        (found,) = Retriever(contract, many, ScriptedModels()).retrieve(["red fox"], 9, {150})
+        assert [one.passage.document_id for one in found] == ["last"]
+
+
 def test_a_reranker_reorders_the_first_ranks_alone() -> None:
     # shares of the question's words: 0 one half, 1 all, 2 one half; equal ones keep their order
     assert retrieved(RERANKED, "blue red") == [1, 2, 0, 3]

@@ -15,7 +15,7 @@ from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_run
 
 import langchain_aloft
 from aloft.backends.shared import SharedModels
-from aloft.errors import DataError
+from aloft.errors import ConfigError, DataError
 from aloft.models import LanguageModel, Prompt
 from aloft.records import Message
 from aloft.stack import Contract
@@ -96,6 +96,23 @@ def test_the_retriever_returns_copies_with_metadata_and_leaves_the_documents() -
     assert ours.documents == documents()
     assert [one.id for one in asyncio.run(ours.ainvoke("Which whale sings?"))] == ["0"]
     assert len(ours.invoke("red fox", k=2)) == 2
+
+
+def test_what_is_searched_for_is_set_once_or_by_the_call() -> None:
+    ours = AloftRetriever(
+        documents=documents(),
+        contract=CONTRACT,
+        search_kwargs={"k": 2, "filter": {"page": 2}},
+        models=shared(),
+    )
+    assert [one.id for one in ours.invoke("red fox")] == ["2"]
+    assert [one.id for one in ours.invoke("red fox", filter=None)] == ["1", "2"]
+    by_hand = ours.invoke("red fox", k=1, filter=lambda document: document.metadata["page"] < 1)
+    assert [one.id for one in by_hand] == ["0"]
+    assert ours.invoke("red fox", filter={"page": 7}) == []
+    assert [one.id for one in asyncio.run(ours.ainvoke("red fox", filter={"page": 1}))] == ["1"]
+    with pytest.raises(ConfigError, match="A search has no score_threshold"):
+        ours.invoke("red fox", score_threshold=0.5)
 
 
 def test_the_retriever_reranks_where_the_contract_says_so() -> None:

@@ -10,6 +10,11 @@ import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.vector_stores.types import (
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
 from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_run
 
 import llama_index_aloft
@@ -82,6 +87,17 @@ def test_the_retriever_returns_the_nodes_that_it_was_given() -> None:
     assert [one.node_id for one in asyncio.run(ours.aretrieve("Which whale sings?"))] == ["0"]
     assert len(AloftRetriever(given, CONTRACT, models=shared()).retrieve("red fox")) == 3
     assert AloftRetriever([], CONTRACT, models=shared()).retrieve("red fox") == []
+
+
+def test_filters_choose_by_metadata() -> None:
+    late = MetadataFilters(
+        filters=[MetadataFilter(key="page", value=1, operator=FilterOperator.GTE)]
+    )
+    given = [*nodes(), *nodes()]  # of two that are the same either may be found
+    ours = AloftRetriever(given, CONTRACT, filters=late, models=shared())
+    assert {one.node_id for one in ours.retrieve("red fox")} == {"1", "2"}
+    none = MetadataFilters(filters=[MetadataFilter(key="page", value=7)])
+    assert AloftRetriever(given, CONTRACT, filters=none, models=shared()).retrieve("red fox") == []
 
 
 def test_the_retriever_fuses_and_reranks_where_the_contract_says_so() -> None:
