@@ -41,8 +41,12 @@ def serving(generator: str, adapter: str | None) -> Iterator[str]:
     command += ["--host", "127.0.0.1", "--port", SERVER.rpartition(":")[2], "--enforce-eager"]
     if adapter:
         command += ["--enable-lora", "--max-lora-rank", "32", "--lora-modules", f"aloft={adapter}"]
-    quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    server = subprocess.Popen(command, env={**os.environ, **quiet, "VLLM_NO_USAGE_STATS": "1"})
+    quiet = {
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+    }
+    server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=subprocess.DEVNULL)
     try:
         while server.poll() is None:  # a minute, on a processor
             time.sleep(0.5)

@@ -33,8 +33,8 @@ class Prompt:
             the reply is greedy. A host's model that takes no seed replies as it is set to.
         temperature: Of a sampled reply.
         pattern: A regular expression for the whole reply behind the prefix, in what the dialects
-            have in common. An engine that can hold the model to it does (vLLM, and models in this
-            process); to others it is nothing.
+            have in common. An engine that can hold the model to it does (vLLM, here or behind a
+            server, and models in this process); to others it is nothing.
     """
 
     messages: tuple[Message, ...]

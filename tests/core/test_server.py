@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import log
 from pathlib import Path
@@ -173,6 +174,43 @@ def test_a_server_that_takes_no_start_of_a_reply_is_asked_without(serve: Serve) 
     assert [reply.text for reply in replies] == ["Why?"] * 3
     assert len(server.calls) == 4  # it is tried once, not once a prompt
     assert server.calls[-1][1]["messages"] == [{"role": "user", "content": "Ask."}]
+
+
+def test_a_reply_is_held_to_its_pattern_where_the_server_can(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("7"))
+    server.model().complete([asked(pattern="[0-9]")], max_new_tokens=3)
+    plain = asked(pattern="[ab]", is_plain=True)
+    with suppress(ModelError):  # of its answer, which is a conversation's
+        server.model().complete([plain], max_new_tokens=3)
+    held = [body.get("structured_outputs") for _, body in server.calls[:2]]
+    assert held == [{"regex": "[0-9]"}, {"regex": "[ab]"}]
+
+
+@pytest.mark.parametrize("prefix", ["", "### Reference\n"])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ("structured_outputs",),
+        ("continue_final_message",),
+        ("structured_outputs", "continue_final_message"),
+    ],
+)
+def test_a_server_that_refuses_a_pattern_or_a_start_is_asked_without(
+    serve: Serve, prefix: str, refused: tuple[str, ...]
+) -> None:
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        return (422, b"unknown field") if body.keys() & {*refused} else chat("7")
+
+    server = serve(answer)
+    model = server.model()
+    prompt = asked(prefix=prefix, pattern="[0-9]")
+    for _ in range(2):
+        assert model.complete([prompt], max_new_tokens=3)[0].text == "7"
+    last = server.calls[-1][1]
+    assert ("structured_outputs" in last) is ("structured_outputs" not in refused)
+    goes_on = bool(prefix) and "continue_final_message" not in refused
+    assert ("continue_final_message" in last) is goes_on
+    assert model.retries == 0
 
 
 @pytest.mark.parametrize(

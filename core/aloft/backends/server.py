@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -35,6 +35,7 @@ _REFUSED_FORM = frozenset({400, 422})
 _TOO_LONG = ("context", "too long", "maximum", "exceed")
 _ALTERNATIVES = 20  # most that vLLM tells; the digits 0 to 9 are among them
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's words
+_HOLD = "structured_outputs"  # and vLLM's; others that know it not leave it alone or refuse it
 
 
 def parse_name(name: str) -> tuple[str, str]:
@@ -99,6 +100,7 @@ class ServerLanguageModel:
         self._concurrency = concurrency
         self._pauses = tuple(pauses)
         self._can_continue = True  # until the server refuses to go on from a given start
+        self._can_hold = True  # until it refuses a pattern for the reply
         self._lock = threading.Lock()
         self.retries = 0
         self.tokens_scored = 0  # read by score_choices, as far as the server tells
@@ -217,18 +219,29 @@ class ServerLanguageModel:
     def _post(self, prompt: Prompt, body: dict[str, Any], read: Any) -> Any:
         """Ask about one prompt; None where it is longer than the server reads."""
         if prompt.is_plain:
-            text = plain_text(prompt)
-            return self._ask("POST", "/completions", {**body, "prompt": text}, read)
+            body = {**body, "prompt": plain_text(prompt)}
+            return self._ask_held("/completions", body, prompt.pattern, read)
         messages = [{"role": turn.role, "content": turn.content} for turn in turns(prompt)]
         if prompt.prefix and self._can_continue:
             begun = [*messages, {"role": "assistant", "content": prompt.prefix}]
             try:
-                return self._ask(
-                    "POST", "/chat/completions", {**body, **_CONTINUE, "messages": begun}, read
-                )
+                goes_on = {**body, **_CONTINUE, "messages": begun}
+                return self._ask_held("/chat/completions", goes_on, prompt.pattern, read)
             except _RefusedFormError:
                 self._can_continue = False
-        return self._ask("POST", "/chat/completions", {**body, "messages": messages}, read)
+        body = {**body, "messages": messages}
+        return self._ask_held("/chat/completions", body, prompt.pattern, read)
+
+    def _ask_held(self, path: str, body: dict[str, Any], pattern: str, read: Any) -> Any:
+        """Ask for a reply of a pattern, where the server takes one."""
+        if pattern and self._can_hold:
+            held = {**body, _HOLD: {"regex": pattern}}
+            with suppress(_RefusedFormError):
+                return self._ask("POST", path, held, read)
+            answer = self._ask("POST", path, body, read)  # raises where it was not the pattern
+            self._can_hold = False
+            return answer
+        return self._ask("POST", path, body, read)
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None, read: Any) -> Any:
         fault = ""
@@ -266,7 +279,7 @@ class ServerLanguageModel:
         if response.status_code in _REFUSED_FORM | {413}:
             if any(word in said.lower() for word in _TOO_LONG):
                 return  # one passage is longer than the server reads: that is its rejection
-            if body is not None and _CONTINUE.keys() <= body.keys():
+            if body is not None and not body.keys().isdisjoint({*_CONTINUE, _HOLD}):
                 raise _RefusedFormError(said)
         raise ModelError(
             f"The server at {self._address} refused: {response.status_code} {said}. "
@@ -284,7 +297,7 @@ class ServerLanguageModel:
 
 
 class _RefusedFormError(Exception):
-    """The server does not go on from a start that it is given."""
+    """The server does not know what is asked of it beyond OpenAI's own."""
 
 
 def _limits(prompt: Prompt, max_new_tokens: int, stop: Sequence[str]) -> dict[str, Any]:
