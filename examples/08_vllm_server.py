@@ -41,12 +41,8 @@ def serving(generator: str, adapter: str | None) -> Iterator[str]:
     command += ["--host", "127.0.0.1", "--port", SERVER.rpartition(":")[2], "--enforce-eager"]
     if adapter:
         command += ["--enable-lora", "--max-lora-rank", "32", "--lora-modules", f"aloft={adapter}"]
-    quiet = {
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-    }
-    server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=subprocess.DEVNULL)
+    own = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}  # gigabytes
+    server = subprocess.Popen(command, env={**os.environ, **own}, stdout=subprocess.DEVNULL)
     try:
         while server.poll() is None:  # a minute, on a processor
             time.sleep(0.5)
