@@ -3,11 +3,11 @@
     python benchmarks/abstention.py --data FOLDER --set clapnq_en --generator QWEN --teacher QWEN \\
         --config benchmarks/abstention.toml --seed 1
 
-The same generator is trained twice on the same pairs: always with the right passage, and with a
-share of its rows without (`training_sets.abstaining_share`). Both answer the set's human questions
-with the right passage among the others: what the second loses there is the cost. It is then asked
-the same without the right passages, and the set's unanswerable questions with what is found for
-them. FOLDER is as in uplift.py. The last line on standard output is one JSON object.
+The same generator is trained twice on the same rows with the right passage: on them alone, and with
+some of their questions asked once more without (`training_sets.abstaining_share`). Both answer the
+set's human questions with the right passage among the others: what the second loses there is the
+cost. It is then asked the same without the right passages, and the set's unanswerable questions with
+what is found for them. FOLDER is as in uplift.py. The last line on standard output is one JSON object.
 """
 
 import argparse
@@ -48,7 +48,9 @@ def measure(folder: Path, source: Path, config: RunConfig) -> tuple[Values, floa
 
 def compare_shares(out: Path, source: Path, config: RunConfig) -> dict[str, Any]:
     """The generator trained without and with rows that lack their passage."""
-    sets = config.training_sets.model_copy(update={"abstaining_share": 0.0})
+    sets = config.training_sets
+    most = sets.max_generator_rows and round(sets.max_generator_rows * (1 - sets.abstaining_share))
+    sets = sets.model_copy(update={"abstaining_share": 0.0, "max_generator_rows": most})
     always = config.model_copy(update={"training_sets": sets})
     with shown_progress() as progress, open_run(out / "pairs", always, progress=progress) as run:
         run.give(source / "corpus", source / "questions.jsonl")
