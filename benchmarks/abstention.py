@@ -6,8 +6,9 @@
 The same generator is trained twice on the same rows with the right passage: on them alone, and with
 some of their questions asked once more without (`training_sets.abstaining_share`). Both answer the
 set's human questions with the right passage among the others: what the second loses there is the
-cost. It is then asked the same without the right passages, and the set's unanswerable questions with
-what is found for them. FOLDER is as in uplift.py. The last line on standard output is one JSON object.
+cost. It is then asked the same without the right passages, and the set's unanswerable questions
+with what is found for them. FOLDER is as in uplift.py. The last line on standard output is one JSON
+object.
 """
 
 import argparse

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aloft.backends.shared import SharedModels
 from aloft.models import LanguageModel, Reply
-from aloft.stack import read_contract
+from aloft.stack import generator_fields
 
 
 class LocalModel(BaseModel):
@@ -43,13 +43,7 @@ class LocalModel(BaseModel):
         Raises:
             DataError: the folder holds no finished run.
         """
-        contract = read_contract(Path(run_folder) / "models", fields.get("model"))
-        shipped = {
-            "model": contract.generator,
-            "adapter": contract.adapter,
-            "max_tokens": contract.max_new_tokens,
-        }
-        return cls(**{**shipped, **fields})
+        return cls(**generator_fields(Path(run_folder), fields))
 
     @property
     def loaded(self) -> LanguageModel:

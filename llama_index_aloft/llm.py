@@ -25,7 +25,7 @@ from aloft.backends.shared import SharedModels
 from aloft.hosted import in_threads
 from aloft.models import LanguageModel, Prompt, Reply, stream_reply
 from aloft.records import Message
-from aloft.stack import read_contract
+from aloft.stack import generator_fields
 from llama_index_aloft.convert import to_messages
 
 
@@ -61,13 +61,7 @@ class AloftLLM(CustomLLM):
         Raises:
             DataError: the folder holds no finished run.
         """
-        contract = read_contract(Path(run_folder) / "models", fields.get("model"))
-        shipped = {
-            "model": contract.generator,
-            "adapter": contract.adapter,
-            "max_tokens": contract.max_new_tokens,
-        }
-        return cls(**{**shipped, **fields})
+        return cls(**generator_fields(Path(run_folder), fields))
 
     @classmethod
     def class_name(cls) -> str:

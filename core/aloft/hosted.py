@@ -6,7 +6,7 @@ both are seen to in the text that comes back.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aloft.models import Prompt, Reply
@@ -74,7 +74,28 @@ def read_reply(
     )
 
 
-def certain_part(text: str, stop: Sequence[str]) -> str:
+def tell_growth(texts: Iterator[str], stop: Sequence[str]) -> Generator[Reply, None, int]:
+    """What is new of a reply that grows, in pieces, until a stop string stands in it.
+
+    Args:
+        texts: All there is of it, longer each time.
+        stop: What it ends before.
+
+    Returns:
+        How many characters were told; the rest is the last piece's.
+    """
+    told = 0
+    for text in texts:
+        if any(string in text for string in stop):
+            break
+        certain = _certain_part(text, stop)
+        if len(certain) > told:
+            yield Reply(text=certain[told:], is_finished=False, is_piece=True)
+            told = len(certain)
+    return told
+
+
+def _certain_part(text: str, stop: Sequence[str]) -> str:
     """What stays of a text whatever follows: no part of a character or of a stop string."""
     text = text.rstrip("\ufffd")
     begun = (n for string in stop for n in range(1, len(string)) if text.endswith(string[:n]))

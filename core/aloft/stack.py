@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
@@ -159,6 +159,25 @@ def read_contract(folder: Path, generator: str | None = None) -> Contract:
             fields[name] = in_place(fields[name], inside)
     contract = Contract(**fields)
     return replace(contract, generator=generator, adapter=None) if generator else contract
+
+
+def generator_fields(run: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a host's language model is made of, for it to be the generator that a run ships.
+
+    Args:
+        run: A finished run.
+        given: Fields that are set otherwise; a "model" is what else serves the generator.
+
+    Raises:
+        DataError: the folder holds no finished run.
+    """
+    contract = read_contract(run / "models", given.get("model"))
+    shipped = {
+        "model": contract.generator,
+        "adapter": contract.adapter,
+        "max_tokens": contract.max_new_tokens,
+    }
+    return {**shipped, **given}
 
 
 def reranker_of(run: Path) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 
 from aloft.config import SERVER
 from aloft.errors import ModelError
-from aloft.hosted import certain_part, plain_text, read_reply, turns
+from aloft.hosted import plain_text, read_reply, tell_growth, turns
 from aloft.models import Floats, Prompt, Reply
 from aloft.records import content_id
 
@@ -132,24 +132,20 @@ class ServerLanguageModel:
         if response is None:
             yield Reply(text="", is_finished=False)
             return
-        said, told = "", 0
-        facts: dict[str, Any] = {}
-        usage: dict[str, Any] = {}
-        with closing(response):
+        said, facts, usage = "", dict[str, Any](), dict[str, Any]()
+
+        def grow() -> Iterator[str]:
+            nonlocal said, facts, usage
             for event in self._events(response):
                 usage = event.get("usage") or usage
                 for choice in event.get("choices", [])[:1]:
                     said += _text_of(_whole(choice))
                     facts = choice if choice.get("finish_reason") else facts
-                if f"{prompt.prefix.strip()}\n".startswith(said.lstrip()):
-                    continue  # it may be about to repeat the prefix
-                text = read_reply(said, prompt).text
-                if any(string in text for string in stop):
-                    break
-                sure = certain_part(text, stop)
-                if len(sure) > told:
-                    yield Reply(text=sure[told:], is_finished=False, is_piece=True)
-                    told = len(sure)
+                if not f"{prompt.prefix.strip()}\n".startswith(said.lstrip()):
+                    yield read_reply(said, prompt).text  # before, it may repeat the prefix
+
+        with closing(response):
+            told = yield from tell_growth(grow(), stop)
         goes_on = prompt.is_plain or self._can_continue
         reply = read_reply(said, prompt, stop, facts, goes_on=goes_on)
         yield replace(_counted(reply, usage), text=reply.text[told:])

@@ -23,7 +23,7 @@ from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.kept import SHORTEST_START, Ids, KeptPrompts, can_be_kept, shared_starts
 from aloft.errors import ModelError
-from aloft.hosted import certain_part
+from aloft.hosted import tell_growth
 from aloft.models import Floats, Prompt, Reply
 
 _BATCH_TOKENS = 16_384  # padded tokens computed at once: bounds memory, long prompts go in few rows
@@ -99,16 +99,13 @@ class TransformersLanguageModel:
         """The reply that `complete` gives, in pieces; a step is done when a piece is asked for."""
         (row,) = self._encode([prompt])
         ids: list[int] = []
-        told = 0
-        for token in self._write(row, prompt, max_new_tokens):
-            ids.append(token)
-            text = self.tokenizer.decode(ids, skip_special_tokens=True)
-            if any(string in text for string in stop):
-                break
-            sure = certain_part(text, stop)
-            if len(sure) > told:
-                yield Reply(text=sure[told:], is_finished=False, is_piece=True)
-                told = len(sure)
+
+        def grow() -> Iterator[str]:
+            for token in self._write(row, prompt, max_new_tokens):
+                ids.append(token)
+                yield self.tokenizer.decode(ids, skip_special_tokens=True)
+
+        told = yield from tell_growth(grow(), stop)
         reply = self._reply(ids, len(row), max_new_tokens, stop)
         yield replace(reply, text=reply.text[told:])
 
