@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from aloft import __version__
 from aloft.config import DEFAULT, MOST_STYLE_QUESTIONS, PARTS, PRESETS, load_config
@@ -250,9 +251,14 @@ def ask(run: RunPath, question: Annotated[str, typer.Argument(help="Your questio
 
     if not question.strip():
         raise ConfigError("The question is empty. Write it in quotes behind the run folder.")
-    with shown_progress() as progress:
-        answer = ask_run(run, question, progress)
-    _screen.print(f"[bold]{escape(answer.text or '(no answer)')}[/bold]")
+    with shown_progress() as progress:  # until there is something to read
+        answers = ask_run(run, question, progress)
+        answer = next(answers)
+    _screen.print(Text(answer.text, "bold"), end="")
+    for grown in answers:
+        _screen.print(Text(grown.text[len(answer.text) :], "bold"), end="")
+        answer = grown
+    _screen.print("" if answer.text else "[bold](no answer)[/bold]")
     for found in answer.cited:
         place = f"{found.passage.document_id}, characters {found.passage.start}-{found.passage.end}"
         _screen.print(f"\n[dim]Source: {escape(place)}[/dim]\n{escape(found.passage.content)}")

@@ -56,7 +56,7 @@ from aloft.records import (
     from_json,
     to_json,
 )
-from aloft.stack import CARRIED, Answer, Retriever, ask, read_contract, write_stack
+from aloft.stack import CARRIED, Answer, Retriever, ask_streaming, read_contract, write_stack
 from aloft.storage import RunFolder, recipe_of, split_rejections, write_text
 from aloft.strategies import Phase, phases_of, trained_before
 from aloft.training_sets import (
@@ -302,8 +302,8 @@ def merge_run(out: Path, folder: Path) -> float:
     return merge_adapter(name, Path(contract.adapter), folder, rows)
 
 
-def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answer:
-    """Answer a question from a finished run's documents with what it ships.
+def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Iterator[Answer]:
+    """Answer a question from a finished run's documents with what it ships: answers that grow.
 
     Raises:
         DataError: the run is not finished.
@@ -313,7 +313,7 @@ def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Answe
     models = Models(progress=progress)
     with RunFolder(out) as folder, local_only(_servers(read_config(out))):
         passages = folder.read_records("passages.jsonl", Passage)
-        return ask(Retriever(contract, passages, models, folder), question, models)
+        yield from ask_streaming(Retriever(contract, passages, models, folder), question, models)
 
 
 class _UnfinishedError(Exception):

@@ -4,11 +4,17 @@ import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from scripted import ScriptedModels, WordByWord, write_run
 
 from aloft.cli import main
+from aloft.config import load_config
+from aloft.models import Prompt, Reply
+from aloft.records import Passage
 from aloft.storage import RunFolder
 
 PROSE = "The harbour master keeps the tide tables in the tower and renews them every spring. " * 3
@@ -263,3 +269,33 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(
     assert "Traceback" not in full.stderr
     assert not list((tmp_path / "run").glob(".*.tmp*"))  # no half a file stays
     assert start(10_000_000).returncode == 0
+
+
+@pytest.mark.parametrize("reply", ["1\n\n### Answer\nA [blue] whale sings.", ""])
+def test_an_answer_is_shown_while_it_is_written_and_then_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], reply: str
+) -> None:
+    seen: list[str] = []
+
+    class Watched(WordByWord):
+        def stream(self, prompt: Prompt, **limits: Any) -> Iterator[Reply]:
+            for piece in super().stream(prompt, **limits):
+                seen.append(capfd.readouterr().out)
+                yield piece
+
+    models = ScriptedModels()
+    models.teacher_model = Watched(lambda _: reply)
+    monkeypatch.setattr("aloft.pipeline.Models", lambda **_: models)
+    run = write_run(tmp_path / "run")
+    (run / "config.json").write_text(load_config("cpu").model_dump_json())
+    passage = Passage(document_id="a.txt", text="The blue whale sings.", start=7)
+    RunFolder(run).write_records("passages.jsonl", [passage])
+
+    assert main(["ask", str(run), "Which whale?"]) == 0
+    told = capfd.readouterr().out
+    if not reply:
+        assert "".join([*seen, told]).startswith("(no answer)\n")
+    else:
+        assert "".join(seen) == "A [blue] whale"  # before the last piece is told
+        assert "".join([*seen, told]).startswith("A [blue] whale sings.\n")
+        assert "Source: a.txt, characters 7-28\nThe blue whale sings." in told
