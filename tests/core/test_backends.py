@@ -506,24 +506,6 @@ def test_a_stream_writes_no_more_than_is_asked_for(folder: Path) -> None:
     assert together(model.stream(plain("Go on."), max_new_tokens=50)).new_tokens == 50
 
 
-@pytest.mark.parametrize(
-    ("text", "sure"),
-    [
-        ("One. ##", "One. "),
-        ("One.\n", "One."),
-        ("One.\n#", "One."),
-        ("One. \n\n", "One. \n"),
-        ("One\ufffd", "One"),
-        ("One", "One"),
-        ("", ""),
-    ],
-)
-def test_what_may_begin_a_stop_string_is_not_told_yet(text: str, sure: str) -> None:
-    from aloft.backends.transformers import _sure
-
-    assert _sure(text, ("\n###", "###")) == sure
-
-
 FERRY = [
     "The ferry to Skye leaves at nine in the morning.",
     "The pilot of the ferry is Mary Campbell.",

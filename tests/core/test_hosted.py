@@ -2,7 +2,7 @@
 
 import pytest
 
-from aloft.hosted import plain_text, read_reply
+from aloft.hosted import plain_text, read_reply, tell_growth
 from aloft.models import Prompt, Reply
 from aloft.prompts import pair
 from aloft.records import Message
@@ -59,3 +59,21 @@ def test_a_reply_begins_anew_unless_the_host_goes_on(
 )
 def test_a_reply_is_cut_where_the_host_says_so(facts: dict[str, str], is_finished: bool) -> None:
     assert read_reply("one", PROMPT, (), facts).is_finished is is_finished
+
+
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        ("One. ##", "One. "),
+        ("One.\n", "One."),
+        ("One.\n#", "One."),
+        ("One. \n\n", "One. \n"),
+        ("One\ufffd", "One"),
+        ("One", "One"),
+        ("", ""),
+    ],
+)
+def test_what_may_begin_a_stop_string_is_not_told_yet(text: str, sure: str) -> None:
+    pieces = list(tell_growth(iter([text]), ("\n###", "###")))
+    assert "".join(piece.text for piece in pieces) == sure
+    assert all(piece.text and piece.is_piece for piece in pieces)

@@ -429,6 +429,7 @@ def test_the_generator_goes_on_with_an_adapter_of_its_own_rank(folder: Path) -> 
 
     base, rows = str(folder / "language-model"), generator_rows()
     settings = {"max_length": 4096, "gradient_checkpointing": False, "lora_dropout": 0}
+    settings["citation_weight"] = 1
     first = GeneratorTrainingConfig(r=8, num_train_epochs=3, learning_rate=1e-2, **settings)
     train_generator(rows, base, folder / "first", first, seed=0)
     still = GeneratorTrainingConfig(
