@@ -407,7 +407,13 @@ def test_one_that_takes_no_start_streams_without(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "says"), [('{"error": "out of memory"}', "out of memory"), ("{", "property name")]
+    ("end", "says"),
+    [
+        ('{"error": "out of memory"}', "out of memory"),
+        ("{", "property name"),
+        ('{"choices": [7]}', "int"),
+        ('{"choices": [{"delta": 7}]}', "int"),
+    ],
 )
 def test_a_stream_that_breaks_off_is_told_in_one_line(serve: Serve, end: str, says: str) -> None:
     server = serve(lambda _path, _body: events("So ", end=end))

@@ -136,11 +136,9 @@ class ServerLanguageModel:
 
         def grow() -> Iterator[str]:
             nonlocal said, facts, usage
-            for event in self._events(response):
-                usage = event.get("usage") or usage
-                for choice in event.get("choices", [])[:1]:
-                    said += _text_of(_whole(choice))
-                    facts = choice if choice.get("finish_reason") else facts
+            for piece, choice, counts in self._told(response):
+                said, usage = said + piece, counts or usage
+                facts = choice if choice.get("finish_reason") else facts
                 if not f"{prompt.prefix.strip()}\n".startswith(said.lstrip()):
                     yield read_reply(said, prompt).text  # before, it may repeat the prefix
 
@@ -150,19 +148,15 @@ class ServerLanguageModel:
         reply = read_reply(said, prompt, stop, facts, goes_on=goes_on)
         yield replace(_counted(reply, usage), text=reply.text[told:])
 
-    def _events(self, response: httpx.Response) -> Iterator[dict[str, Any]]:
+    def _told(
+        self, response: httpx.Response
+    ) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """What each event of a stream adds, what it says of the reply, and the counts."""
         try:
-            if "event-stream" not in response.headers.get("Content-Type", ""):
-                yield json.loads(response.read())  # one that does not stream
-                return
-            for line in response.iter_lines():
-                data = line.removeprefix("data:").strip()
-                if line.startswith("data:") and data != "[DONE]":
-                    event = json.loads(data)
-                    if "error" in event:
-                        raise ValueError(str(event["error"])[:200])
-                    yield event
-        except (httpx.TransportError, ValueError) as error:
+            for event in _events(response):
+                choice = (event.get("choices") or [{}])[0]
+                yield _text_of(_whole(choice)) if choice else "", choice, event.get("usage") or {}
+        except (httpx.TransportError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"The server at {self._address} broke off in the middle of a reply "
                 f"({error or type(error).__name__}). Ask again."
@@ -199,7 +193,8 @@ class ServerLanguageModel:
         told: dict[str, Any] = {"logprobs": _ALTERNATIVES}
         if not prompt.is_plain:
             told = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
-        answer = self._post(prompt, {"max_tokens": 1, "temperature": 0.0, **told}, _replied)
+        free = replace(prompt, pattern="")
+        answer = self._post(free, {"max_tokens": 1, "temperature": 0.0, **told}, _replied)
         if answer:
             with self._lock:
                 self.tokens_scored += int(answer[1].get("prompt_tokens") or 0)
@@ -308,6 +303,19 @@ def _limits(prompt: Prompt, max_new_tokens: int, stop: Sequence[str]) -> dict[st
 def _counted(reply: Reply, usage: dict[str, Any]) -> Reply:
     read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
     return replace(reply, prompt_tokens=int(read or 0), new_tokens=int(written or 0))
+
+
+def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    if "event-stream" not in response.headers.get("Content-Type", ""):
+        yield json.loads(response.read())  # of a server that does not stream
+        return
+    for line in response.iter_lines():
+        data = line.removeprefix("data:").strip()
+        if line.startswith("data:") and data != "[DONE]":
+            event = json.loads(data)
+            if "error" in event:
+                raise ValueError(str(event["error"])[:200])
+            yield event
 
 
 def _unread(response: httpx.Response) -> httpx.Response:
