@@ -17,7 +17,7 @@ SAYS = {  # what its last lines must hold, whatever the figures
     "05_llama_index_migration": " dimensions",
     "06_qdrant_without_reembedding": "of while: while: ",
     "07_own_teacher": "your model was asked ",
-    "08_vllm_server": "answers cite a passage",
+    "08_vllm_server": "10 of 10 answers cite a passage",
     "09_app_before_and_after": "all: hit@5 ",
 }
 

@@ -225,14 +225,13 @@ class ServerLanguageModel:
 
     def _ask_held(self, path: str, body: dict[str, Any], pattern: str, read: Any) -> Any:
         """Ask for a reply of a pattern, where the server takes one."""
-        if pattern and self._can_hold:
-            held = {**body, _HOLD: {"regex": pattern}}
-            with suppress(_RefusedFormError):
-                return self._ask("POST", path, held, read)
-            answer = self._ask("POST", path, body, read)  # raises where it was not the pattern
-            self._can_hold = False
-            return answer
-        return self._ask("POST", path, body, read)
+        if not pattern or not self._can_hold:
+            return self._ask("POST", path, body, read)
+        with suppress(_RefusedFormError):
+            return self._ask("POST", path, {**body, _HOLD: {"regex": pattern}}, read)
+        answer = self._ask("POST", path, body, read)  # raises where it was not the pattern
+        self._can_hold = False
+        return answer
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None, read: Any) -> Any:
         fault = ""

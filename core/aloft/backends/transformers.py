@@ -434,13 +434,12 @@ def encode_text(tokenizer: Any, text: str) -> list[int]:
     return ids
 
 
-def locate_tokens(tokenizer: Any, text: str) -> list[tuple[int, int]]:
-    """The characters of each token of plain text."""
+def encode_located(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Token ids of plain text, as `encode_text` gives them, and each one's characters."""
     told = tokenizer(
         text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
     )
-    spans: list[tuple[int, int]] = told["offset_mapping"]
-    return spans
+    return told["input_ids"], told["offset_mapping"]
 
 
 def _opens(tokenizer: Any) -> bool:

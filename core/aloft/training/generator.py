@@ -26,7 +26,7 @@ from aloft.backends.device import (
     quiet_libraries,
 )
 from aloft.backends.embedded import resolve_model
-from aloft.backends.transformers import encode_prompt, encode_text, load_tokenizer, locate_tokens
+from aloft.backends.transformers import encode_located, encode_prompt, encode_text, load_tokenizer
 from aloft.config import GeneratorTrainingConfig
 from aloft.errors import DataError
 from aloft.memory import Load, Plan, plan_training, read_body
@@ -247,12 +247,13 @@ def encode_rows(
         target = row.completion.removeprefix(row.prefix)
         # the prefix is encoded apart, as it is when a reply is asked for
         before = encode_text(tokenizer, row.prefix)
-        completion = [*before, *encode_text(tokenizer, target), tokenizer.eos_token_id]
+        behind, places = encode_located(tokenizer, target)
+        completion = [*before, *behind, tokenizer.eos_token_id]
         if len(prompt) + len(completion) <= max_length:
             labels = [IGNORED] * len(prompt) + completion
             start, end = named_in(target, row.prefix)
-            spans = [(0, 0)] * (len(prompt) + len(before)) + locate_tokens(tokenizer, target)
-            named = [int(first < end and start < last) for first, last in [*spans, (0, 0)]]
+            named = [0] * (len(prompt) + len(before))
+            named += [int(first < end and start < last) for first, last in [*places, (0, 0)]]
             encoded.append({"input_ids": prompt + completion, "labels": labels, "named": named})
     if len(encoded) < len(rows):
         logger.warning(
