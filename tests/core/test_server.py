@@ -41,12 +41,14 @@ class Server:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
         self.models = ["small"]
+        self.cards: dict[str, dict[str, Any]] = {}  # what else is told of them
         lock = threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._send(200, {"data": [{"id": name} for name in outer.models]})
+                cards = [{"id": name, **outer.cards.get(name, {})} for name in outer.models]
+                self._send(200, {"data": cards})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -252,7 +254,7 @@ def test_a_server_that_dies_in_the_middle_is_told_in_one_line(serve: Serve) -> N
     server.http.server_close()
     with pytest.raises(ModelError) as caught:
         model.complete([asked()] * 3, max_new_tokens=9)
-    assert "gave no reply in 7 tries" in str(caught.value)
+    assert "gave no reply (asked 7x: " in str(caught.value)
     assert "goes on where it stopped" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -314,6 +316,23 @@ def test_the_only_model_is_taken_and_one_of_several_must_be_named(serve: Serve) 
         server.model()
     named = ServerLanguageModel(f"openai:{server.url}#large")
     assert named.model == "large"
+
+
+def test_a_server_tells_how_much_its_model_and_its_adapters_read(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("x"))
+    server.models = ["base", "aloft", "other"]
+    server.cards = {"base": {"max_model_len": 32_768}, "aloft": {"parent": "base"}}
+
+    def window(name: str) -> int:
+        return Models().context_window(f"openai:{server.url}#{name}")
+
+    assert (window("base"), window("aloft")) == (32_768, 32_768)
+    assert (window("other"), window("absent")) == (2048, 2048)
+
+
+def test_who_asks_how_much_a_server_reads_does_not_wait_for_it() -> None:
+    with pytest.raises(ModelError, match=r"no reply \(asked 1x: .* Start it"):
+        Models().context_window("openai:http://127.0.0.1:1/v1#any")
 
 
 def test_a_model_is_named_by_itself_whatever_its_address(serve: Serve) -> None:

@@ -42,13 +42,15 @@ class Models:
         return fingerprint_folder(Path(resolve_model(plain_name(name))))
 
     def context_window(self, name: str) -> int:
-        """Tokens that a language model reads and writes in all, by its configuration file.
+        """Tokens that a language model reads and writes in all, by its server or configuration.
 
         Raises:
-            ModelError: the model is not on this machine.
+            ModelError: the model is not on this machine, or its server does not answer.
         """
         if name.startswith(SERVER):
-            return _UNKNOWN_WINDOW
+            from aloft.backends.server import ServerLanguageModel
+
+            return ServerLanguageModel(name).context_window() or _UNKNOWN_WINDOW
         file = Path(resolve_model(plain_name(name))) / "config.json"
         facts = json.loads(file.read_bytes()) if file.exists() else {}
         found = facts.get("max_position_embeddings")

@@ -111,6 +111,19 @@ class ServerLanguageModel:
         """Names the model, not the address."""
         return content_id("server", self.model)
 
+    def context_window(self) -> int | None:
+        """Tokens read and written in all, where the server tells; an adapter's are its model's.
+
+        Raises:
+            ModelError: the server does not answer.
+        """
+        # asked once: who sizes a prompt does not wait for a server that is still to be started
+        listed = self._ask("GET", "/models", None, _listed, tries=1)
+        cards = {card["id"]: card for card in listed}
+        card = cards.get(self.model, {})
+        told = cards.get(card.get("parent"), card).get("max_model_len")  # vLLM's and SGLang's words
+        return told if isinstance(told, int) else None
+
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
@@ -233,9 +246,17 @@ class ServerLanguageModel:
         self._can_hold = False
         return answer
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None, read: Any) -> Any:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        read: Any,
+        *,
+        tries: int = _TRIES,
+    ) -> Any:
         fault = ""
-        for attempt in range(_TRIES):
+        for attempt in range(tries):
             pause = self._pauses[min(attempt, len(self._pauses) - 1)]
             try:
                 sent = {"model": self.model, **body} if body is not None else None
@@ -253,12 +274,12 @@ class ServerLanguageModel:
                 if response.status_code not in _AGAIN and response.status_code < 500:
                     return self._refused(response, body)
                 pause = _asked_pause(response, pause)
-            if attempt + 1 < _TRIES:
+            if attempt + 1 < tries:
                 with self._lock:
                     self.retries += 1
                 time.sleep(pause * random.uniform(0.8, 1.2))
         raise ModelError(
-            f"The server at {self._address} gave no reply in {_TRIES} tries ({fault}). Start it, "
+            f"The server at {self._address} gave no reply (asked {tries}x: {fault}). Start it, "
             "then run the same command again: it goes on where it stopped."
         )
 
@@ -277,7 +298,7 @@ class ServerLanguageModel:
         )
 
     def _only_model(self) -> str:
-        listed: list[str] = self._ask("GET", "/models", None, _listed)
+        listed = [str(card["id"]) for card in self._ask("GET", "/models", None, _listed)]
         if len(listed) == 1:
             return listed[0]
         raise ModelError(
@@ -321,8 +342,8 @@ def _unread(response: httpx.Response) -> httpx.Response:
     return response
 
 
-def _listed(response: httpx.Response) -> list[str]:
-    return [str(model["id"]) for model in response.json()["data"]]
+def _listed(response: httpx.Response) -> list[dict[str, Any]]:
+    return [card for card in response.json()["data"] if card["id"]]
 
 
 def _replied(response: httpx.Response) -> tuple[dict[str, Any], dict[str, Any]]:
