@@ -21,6 +21,7 @@ from aloft.records import Passage, QAPair, Rejection
 _STAGE = "pairs"
 _FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can still ask about
 _SHORTEST_FOCUS = 40
+_GOES_ON = re.compile(r"[\w,;:(–-][^\S\n]*(?=\S)")  # a sentence behind a character
 _DENSE = re.compile("[぀-ヿ㐀-鿿豈-﫿가-힯]")  # a character says what three letters say
 _TITLE_CHARACTERS = 80
 _CHARACTERS_A_PAIR = 400
@@ -118,15 +119,23 @@ def choose_kinds(
 
 
 def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
-    """Draw spans of one or two sentences from a passage, in reading order."""
+    """Draw spans of one or two sentences from a passage, in reading order.
+
+    Pieces of a sentence that is longer than a span are drawn where there is nothing else: their
+    answers would break off.
+    """
     letters = _letters_a_character(passage.text)
     low, high = (round(limit / letters) for limit in _FOCUS_CHARACTERS)
-    chunks = [" ".join(chunk.split()) for chunk in TextSplitter((low, high)).chunks(passage.text)]
-    long_enough = [i for i, chunk in enumerate(chunks) if len(chunk) * letters >= _SHORTEST_FOCUS]
-    if not long_enough:
+    spans, is_cut = [], False
+    for start, chunk in TextSplitter((low, high)).chunk_indices(passage.text):
+        began, is_cut = is_cut, bool(_GOES_ON.match(passage.text, start + len(chunk) - 1))
+        if len(chunk) * letters >= _SHORTEST_FOCUS:
+            spans.append((" ".join(chunk.split()), not (began or is_cut)))
+    drawn = [span for span, is_whole in spans if is_whole] or [span for span, _ in spans]
+    if not drawn:
         return [" ".join(passage.text.split())]
     rng = rng_for(seed, _STAGE, passage.id)
-    return [chunks[i] for i in sorted(rng.sample(long_enough, min(count, len(long_enough))))]
+    return [drawn[i] for i in sorted(rng.sample(range(len(drawn)), min(count, len(drawn))))]
 
 
 def choose_partners(

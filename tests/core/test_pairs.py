@@ -457,6 +457,20 @@ def test_a_short_line_is_no_focus_unless_it_is_all_there_is() -> None:
     assert choose_focuses(short, 9, seed=0) == ["Opens at nine."]
 
 
+def test_a_piece_of_a_long_sentence_is_no_focus_unless_there_is_nothing_else() -> None:
+    long = "The pilot " + "steers the tug by night and " * 12 + "sleeps by day."
+    whole = "The harbour office of Aberley opens at nine in the morning and closes at four."
+    mixed = Passage(document_id="a", text=f"{long} {whole} {long}", start=0)
+    for seed in range(5):
+        assert choose_focuses(mixed, 9, seed=seed) == [whole]
+    pieces = choose_focuses(Passage(document_id="a", text=long, start=0), 9, seed=0)
+    assert len(pieces) > 1
+    assert all(piece in long for piece in pieces)
+    # a line that ends without a full stop is whole
+    lines = "Pilot Mary Dunn, VHF channel 12, the mole of Aberley\n" * 8
+    assert len(choose_focuses(Passage(document_id="a", text=lines, start=0), 9, seed=0)) > 2
+
+
 def test_passages_to_ask_about_are_drawn_by_seed_in_corpus_order() -> None:
     passages = [Passage(document_id=f"{i:02}", text="x", start=0) for i in range(20)]
     config = PairsConfig(max_passages=5)
