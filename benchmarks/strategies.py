@@ -1,12 +1,12 @@
 """The strategies of training a RAG system on corpora with human questions: EM, F1, recall, minutes.
 
     python benchmarks/strategies.py --data FOLDER --sets pira_en,hotpotqa_en --passages 300 \\
-        --questions 100 --config benchmarks/strategies.toml --seed 1
+        --config benchmarks/strategies.toml --seed 1
 
-Of each set the first documents are taken, and the questions whose passages all lie in them.
-Teacher and generator are SmolLM2-135M-Instruct unless others are named. `--rows` is the budget: so
-many questions at most train the generator, and the embedder where no passage is told. FOLDER is as
-in uplift.py. The last line on standard output is one JSON object.
+All documents of a set are searched; about some of their passages the teacher is asked. Teacher and
+generator are SmolLM2-135M-Instruct unless others are named. `--rows` is the budget: so many
+questions at most train the generator, and the embedder where no passage is told. FOLDER is as in
+uplift.py. The last line on standard output is one JSON object.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def compare_on(name: str, out: Path, config: RunConfig, options: argparse.Namesp
     source = options.data / name
     if not (source / "corpus.jsonl.gz").exists():
         raise AloftError(f"{source} holds no corpus.jsonl.gz. Check --data and --sets.")
-    sizes = cut_set(source, out, options.passages, None)
+    sizes = cut_set(source, out, None, None)
     with shown_progress() as progress:
         compared = compare_strategies(
             out / "corpus",
@@ -70,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", default="pira_en,hotpotqa_en", help="names below --data")
     parser.add_argument("--strategies", default=",".join(STRATEGIES))
-    parser.add_argument("--passages", type=int, default=300)
-    parser.add_argument("--questions", type=int, default=100, help="that generators answer")
+    parser.add_argument("--passages", type=int, default=300, help="that are asked about")
+    parser.add_argument("--questions", type=int, default=300, help="that generators answer")
     parser.add_argument("--rows", type=int, default=150)
     parser.add_argument("--teacher", default=SMALL)
     parser.add_argument("--generator", default=SMALL)

@@ -21,7 +21,7 @@ from aloft.stack import link
 from aloft.storage import write_folder, write_text
 from aloft.strategies import Strategy, needed_by
 
-METRICS = {"EM": "answer exact match", "F1": "answer f1", "recall@5": "hit@5"}
+METRICS = {"EM": "answer exact match", "F1": "answer f1", "recall@5": "recall@5"}
 _BASE = "base"
 _TRAINING = ("embedder", "remined", "generator")
 _NONE = "–"
@@ -174,9 +174,9 @@ def describe_comparison(compared: Mapping[str, Any]) -> str:
     asked, answered = (counts.get(METRICS[name], 0) for name in ("recall@5", "F1"))
     return (
         f"{asked} {compared['questions']} questions, {answered} of them answered; percent, and in "
-        "brackets the gain over base with its 95 % interval (paired bootstrap). recall@5: a right "
-        "passage is among the first five. EM, F1: answers to what was retrieved. Minutes are those "
-        f"of training, on {compared['pairs']} pairs."
+        "brackets the gain over base with its 95 % interval (paired bootstrap). recall@5: the "
+        "share of the right passages that is among the first five. EM, F1: answers to what was "
+        f"retrieved. Minutes are those of training, on {compared['pairs']} pairs."
     )
 
 

@@ -13,7 +13,6 @@ from statistics import fmean
 
 from aloft.backends.embedded import resolve_model
 from aloft.config import PARTS, Part, RunConfig, plain_name
-from aloft.errors import ConfigError
 from aloft.evaluation.ability import INSTRUCTIONS
 from aloft.evaluation.probes import COUNTS, QUESTIONS
 from aloft.machine import peak_memory_megabytes
@@ -22,6 +21,7 @@ from aloft.models import Progress, no_progress
 from aloft.pairs import select_passages
 from aloft.pipeline import Run
 from aloft.sampling import Asked, Pace, Sample
+from aloft.strategies import Phase, phases_of
 
 _CHECKPOINT = 3  # times the weights: they and the optimizer's two; the next is written beside it
 
@@ -122,13 +122,7 @@ def estimate_run(run: Run, progress: Progress = no_progress) -> Estimate:
 
     Raises:
         AloftError: something that the user can put right; the run itself would meet it too.
-        ConfigError: the run's strategy trains in ways that are not timed.
     """
-    if run.config.strategy != "independent":
-        raise ConfigError(
-            f'--dry-run times the strategy "independent" alone, but strategy is '
-            f'"{run.config.strategy}". Leave out --dry-run, or try it with the other strategy.'
-        )
     run.do("passages")
     run.do("questions")
     done = run.finished()
@@ -152,7 +146,7 @@ def estimate_run(run: Run, progress: Progress = no_progress) -> Estimate:
         lines=tuple(lines),
         disk=_disk(run, parts),
         memory=float(peak_memory_megabytes() << 20),
-        plan=sample.plan_generator() if "generator" in parts else None,
+        plan=sample.plan_generator() if _has_rows("generator", parts, run.config) else None,
     )
 
 
@@ -274,11 +268,42 @@ def _lines_of_parts(sample: Sample, amounts: Amounts, left: Collection[str]) -> 
             seconds=texts.at(pace),
             measured=str(pace),
         )
-    for part in (part for part in PARTS if part in left):
-        pace = sample.time_training(part)
-        epochs = getattr(sample.config, f"{part}_training").num_train_epochs
-        rows = amounts.rows[part] * epochs
-        yield Line(stage=part, left=rows, unit="rows", seconds=rows.at(pace), measured=str(pace))
+    for phase in phases_of(sample.config.strategy, sample.config.parts):
+        parts = [part for part in phase.trains if part in left]
+        if phase.by == "rows":
+            yield from (_line_of_part(sample, amounts, part) for part in parts)
+        elif parts:
+            yield _line_of_phase(sample, amounts, phase)
+
+
+def _line_of_part(sample: Sample, amounts: Amounts, part: Part) -> Line:
+    pace = sample.time_training(part)
+    epochs = getattr(sample.config, f"{part}_training").num_train_epochs
+    rows = amounts.rows[part] * epochs
+    return Line(stage=part, left=rows, unit="rows", seconds=rows.at(pace), measured=str(pace))
+
+
+def _line_of_phase(sample: Sample, amounts: Amounts, phase: Phase) -> Line:
+    """Of a training by what is retrieved for the questions that the generator has rows of."""
+    asked = amounts.rows["generator"]
+    rows = asked * getattr(sample.config, f"{phase.paced_by}_training").num_train_epochs
+    paces = [(rows, sample.time_phase(phase))]
+    if "generator" not in phase.trains:  # what it makes of the answers is read before
+        readings = asked * sample.config.rag_training.k
+        paces.append((readings, sample.time_answer_readings()))
+    return Line(
+        stage=phase.name,
+        left=rows,
+        unit="rows",
+        seconds=sum((amount.at(pace) for amount, pace in paces), exactly(0)),
+        measured=", ".join(str(pace) for _, pace in paces),
+    )
+
+
+def _has_rows(part: Part, left: Collection[str], config: RunConfig) -> bool:
+    """Whether a part is still to be trained, by rows of its own."""
+    phases = phases_of(config.strategy, config.parts)
+    return part in left and any(part in one.trains and one.by == "rows" for one in phases)
 
 
 def _worth(sample: Sample) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from aloft import filters
 from aloft.accounts import Spending, total
 from aloft.backends.search import DenseIndex
-from aloft.config import Part
+from aloft.config import Part, plain_name
 from aloft.memory import Plan
 from aloft.models import Progress, Prompt
 from aloft.pipeline import Run
@@ -30,9 +30,11 @@ from aloft.records import (
     Passage,
     Rejection,
     RerankerRow,
+    RetrievedRow,
     from_json,
 )
 from aloft.storage import recipe_of
+from aloft.strategies import Phase
 from aloft.windows import cut_windows
 
 _SUBJECTS = 8  # asked about, of each stage of the teacher's
@@ -220,29 +222,58 @@ class Sample(Run):
         """
         from aloft import training
 
-        self.models.release()
         base, settings = self._base_of(part, {})
         size = _batch_size(part, settings.per_device_train_batch_size)
-        short = {"num_train_epochs": 1.0, "per_device_train_batch_size": size}
+        short = settings.model_copy(
+            update={"num_train_epochs": 1.0, "per_device_train_batch_size": size}
+        )
+        rows = list(self._rows(part, _STEPS * size))
         train: Callable[..., Any] = getattr(training, f"train_{part}")
+
+        def start(folder: Path, tick: Progress) -> None:
+            train(rows, base, folder / part, short, seed=self.config.seed, progress=tick)
+
+        return self._time_steps(start, part, size)
+
+    def time_phase(self, phase: Phase) -> Pace:
+        """Train by what was retrieved for a few steps, which are thrown away."""
+        from aloft import training
+
+        size = getattr(self.config, f"{phase.paced_by}_training").per_device_train_batch_size
+        rows = list(self._retrieved(_STEPS * size))
+        texts = [passage.content for passage in self._some(self.config.rag_training.k)]
+        vectors = self.models.embedder(self.config.embedder).encode_passages(texts)
+
+        def start(folder: Path, tick: Progress) -> None:
+            training.train_rag(rows, vectors, phase, self.config, folder, tick)
+
+        return self._time_steps(start, phase.name, size)
+
+    def time_answer_readings(self) -> Pace:
+        """Let the generator, as it is, read a few answers passage by passage."""
+        started = time.monotonic()
+        model: Any = self.models.language_model(plain_name(self.config.generator_model))
+        begun = time.monotonic()
+        rows = list(self._retrieved(_ANSWERED))
+        asked = [Prompt(messages=one, prefix=row.prefix) for row in rows for one in row.prompts]
+        model.read_replies(asked, [row.answer for row in rows for _ in row.prompts])
+        took = time.monotonic() - begun
+        return Pace(amount=len(asked), unit="readings", seconds=took, startup=begun - started)
+
+    def _time_steps(self, start: Callable[[Path, Progress], None], name: str, size: int) -> Pace:
+        """Start a training and leave it once a few steps were done."""
+        self.models.release()
         ticks = [time.monotonic()]
 
         def tick(_stage: str, _done: int, _total: int) -> None:
             ticks.append(time.monotonic())
             is_enough = len(ticks) > 2 and ticks[-1] - ticks[1] >= _LEAST_SECONDS
-            self._progress(f"timing the {part}", int(is_enough), 1)
+            self._progress(f"timing the {name}", int(is_enough), 1)
             if is_enough:
                 raise _EnoughError
 
         with TemporaryDirectory() as folder, suppress(_EnoughError):
-            train(
-                list(self._rows(part, _STEPS * size)),
-                base,
-                Path(folder) / part,
-                settings.model_copy(update=short),
-                seed=self.config.seed,
-                progress=tick,
-            )
+            start(Path(folder), tick)
         return _pace_of(ticks, size)
 
     def plan_generator(self) -> Plan | None:
@@ -283,6 +314,26 @@ class Sample(Run):
                     prefix=form.prefix,
                     completion=f"{form.prefix}{target}",
                 )
+
+    def _retrieved(self, count: int) -> Iterator[RetrievedRow]:
+        """Rows by what was retrieved, as long as the real ones; nothing is searched for."""
+        sets = self.config.training_sets
+        form = format_of(sets.format, abstains=sets.abstains)
+        texts = (f"{i} {p.content}" for i, p in enumerate(cycle(self._some(_VARIED))))
+        columns = tuple(range(min(self.config.rag_training.k, len(self.passages))))
+        for i, pair in enumerate(islice(cycle(self.pairs), count)):
+            shown = islice(texts, len(columns))
+            answer = form.target(pair.answer, [], []) or ""
+            yield RetrievedRow(
+                pair_id=str(i),
+                question=f"{i} {pair.question}",
+                columns=columns,
+                scores=(0.0,) * len(columns),
+                prompts=tuple(form.render(pair.question, [text]).messages for text in shown),
+                prefix=form.prefix,
+                answer=answer,
+                logs=tuple((-1.0,) * len(answer.split()) for _ in columns),
+            )
 
     def _some(self, most: int) -> list[Passage]:
         return _drawn(self.passages, most, self.config.seed)

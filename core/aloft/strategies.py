@@ -31,6 +31,16 @@ class Phase:
     trains: tuple[Trained, ...]
     by: Literal["rows", "marginal", "lsr"]
 
+    @property
+    def name(self) -> str:
+        """What it trains, in words."""
+        return " and ".join(self.trains)
+
+    @property
+    def paced_by(self) -> Trained:
+        """The part whose epochs, batches and schedule hold for all that it trains."""
+        return "generator" if "generator" in self.trains else self.trains[0]
+
 
 _RERANKER = Phase(("reranker",), "rows")  # whatever the strategy, last of those that retrieve
 STRATEGIES: dict[Strategy, tuple[Phase, ...]] = {

@@ -390,3 +390,43 @@ def test_a_generators_steps_and_answers_are_timed(tmp_path: Path) -> None:
     assert estimate.plan.weights in {2 * numbers, 4 * numbers}
     assert not estimate.plan.has_checkpoints
     assert not (tmp_path / "run" / "generator").exists()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("strategy", "stages", "is_read", "is_planned"),
+    [
+        ("joint", ["embedder and generator"], False, False),
+        ("lsr", ["embedder"], True, False),
+        ("ra_dit", ["generator", "embedder"], True, True),
+    ],
+)
+def test_the_phases_of_a_strategy_are_timed(
+    strategy: str, stages: list[str], is_read: bool, is_planned: bool, tmp_path: Path
+) -> None:
+    from aloft.testing import tiny_encoder, tiny_language_model
+
+    changes = {
+        "teacher": "given",
+        "generator": str(tiny_language_model(tmp_path / "language-model")),
+        "embedder": str(tiny_encoder(tmp_path / "encoder")),
+        "strategy": strategy,
+        "parts": ("embedder",) if strategy == "lsr" else ("embedder", "generator"),
+        "pairs": {"form": "examples", "per_passage": 1},
+        "training_sets": {"format": "ralt"},
+        "embedder_training": {"trains": "query_lora", "num_train_epochs": 3.0},
+        "evaluation": {"max_new_tokens": 8},
+    }
+    config = load_config(overrides=changes)
+    with open_run(tmp_path / "run", config, ScriptedTeacher(ask_of_berth)) as run:
+        run.give(DOCUMENTS)
+        estimate = estimate_run(run)
+    lines = {line.stage: line for line in estimate.lines}
+    assert list(lines) == ["pairs", "negatives", *stages, "evaluate"]
+    last = lines[stages[-1]]
+    assert 0 < last.seconds.low < last.seconds.high
+    # the embedder's epochs where it is trained alone, or else the generator's
+    assert last.left.high <= (1 if strategy == "joint" else 3) * 0.8 * 70
+    assert ("readings in" in last.measured) == is_read
+    assert (estimate.plan is not None) == is_planned
+    assert not any((tmp_path / "run" / part).exists() for part in ("embedder", "generator"))

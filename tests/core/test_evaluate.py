@@ -704,7 +704,7 @@ def test_the_tuned_hybrid_is_compared_with_bm25() -> None:
     rows = [r for r in found["comparisons"] if r["part"] == "tuned hybrid over BM25"]
 
     (ndcg,) = [row for row in rows if row["metric"] == "ndcg@10"]
-    assert len(rows) == 5
+    assert len(rows) == 6
     assert ndcg["before"] == pytest.approx(0.6404, abs=1e-4)
     assert ndcg["after"] == 1
 

@@ -18,7 +18,7 @@ from aloft.evaluation.report import (
 
 EVIL = "<script>alert('x')</script> | [a](http://evil.example) ![b](c) `d` & *e*"
 VOID = {"meta", "br", "hr", "img", "link", "input"}
-RETRIEVAL_METRICS = ("hit@1", "hit@5", "hit@10", "mrr@10", "ndcg@10")
+RETRIEVAL_METRICS = ("hit@1", "hit@5", "hit@10", "recall@5", "mrr@10", "ndcg@10")
 
 
 def gain(
@@ -272,7 +272,7 @@ def test_figures_are_rounded_to_a_tenth_of_a_percent() -> None:
     assert f"| {' | '.join(marked)} | **60** |" in text
     assert "| tuned hybrid over BM25 | nDCG@10 | 60.0 | 72.1 | +12.1 | [+3.0, +21.0] | 60 |" in text
     assert "| embedder | hit@5 | 50.0 | 50.0 | +0.0 | [+0.0, +0.0] | 300 |" in text  # never -0.0
-    assert "| dense | tuned | – | – | 40.0 | 45.0 | 50.0 | 55.0 | 60.0 |" in text
+    assert "| dense | tuned | – | – | 40.0 | 45.0 | 50.0 | 55.0 | 60.0 | 65.0 |" in text
     assert "| **hybrid** | **tuned** | **–** | **0.6** | **40.0** | **45.0** |" in text  # ships
     assert "| tuned | hard | 9 | 25.0 | 33.3 |" in text
     assert "| reranker | refused | no gain |" in text

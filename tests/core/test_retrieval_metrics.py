@@ -23,20 +23,20 @@ def ranked(*rows: Sequence[int], scores: Sequence[Sequence[float]] | None = None
 @pytest.mark.parametrize(
     ("gold", "expected"),
     [
-        ({0}, [1, 1, 1, 1, 1]),
-        ({1}, [0, 1, 1, 1 / 2, SECOND]),
-        ({3}, [0, 1, 1, 1 / 4, 0.43067655807339306]),  # 1 / log2(5)
-        ({4}, [0, 1, 1, 1 / 5, 0.38685280723454163]),  # rank 5 is within hit@5
-        ({5}, [0, 0, 1, 1 / 6, 0.3562071871080222]),  # rank 6 is not
-        ({9}, [0, 0, 1, 1 / 10, TENTH]),
-        ({10}, [0, 0, 0, 0, 0]),  # rank 11 counts for nothing
-        ({99}, [0, 0, 0, 0, 0]),  # not retrieved at all
-        (set(), [0, 0, 0, 0, 0]),
+        ({0}, [1, 1, 1, 1, 1, 1]),
+        ({1}, [0, 1, 1, 1, 1 / 2, SECOND]),
+        ({3}, [0, 1, 1, 1, 1 / 4, 0.43067655807339306]),  # 1 / log2(5)
+        ({4}, [0, 1, 1, 1, 1 / 5, 0.38685280723454163]),  # rank 5 is within hit@5
+        ({5}, [0, 0, 1, 0, 1 / 6, 0.3562071871080222]),  # rank 6 is not
+        ({9}, [0, 0, 1, 0, 1 / 10, TENTH]),
+        ({10}, [0, 0, 0, 0, 0, 0]),  # rank 11 counts for nothing
+        ({99}, [0, 0, 0, 0, 0, 0]),  # not retrieved at all
+        (set(), [0, 0, 0, 0, 0, 0]),
         # both gold on top is the ideal; one on rank 2 and 3 loses (1 - 1/2) of 1 + SECOND
-        ({0, 1}, [1, 1, 1, 1, 1]),
-        ({1, 2}, [0, 1, 1, 1 / 2, (SECOND + 1 / 2) / (1 + SECOND)]),
-        ({0, 99}, [1, 1, 1, 1, 1 / (1 + SECOND)]),
-        ({0, 10}, [1, 1, 1, 1, 1 / (1 + SECOND)]),  # beyond rank 10 is as good as missing
+        ({0, 1}, [1, 1, 1, 1, 1, 1]),
+        ({1, 2}, [0, 1, 1, 1, 1 / 2, (SECOND + 1 / 2) / (1 + SECOND)]),
+        ({0, 99}, [1, 1, 1, 1 / 2, 1, 1 / (1 + SECOND)]),
+        ({0, 10}, [1, 1, 1, 1 / 2, 1, 1 / (1 + SECOND)]),  # beyond rank 10 is as good as missing
     ],
 )
 def test_one_question_by_hand(gold: set[int], expected: list[float]) -> None:
@@ -48,6 +48,7 @@ def test_one_question_by_hand(gold: set[int], expected: list[float]) -> None:
 
 def test_more_gold_than_ranks_can_still_be_ideal() -> None:
     values = measure_ranking(ranked(range(12)), [frozenset(range(12))])
+    assert values["recall@5"].tolist() == [pytest.approx(5 / 12)]
     assert values["ndcg@10"].tolist() == [pytest.approx(1)]
 
 

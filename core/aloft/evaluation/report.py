@@ -28,7 +28,7 @@ from aloft.evaluation.style import STYLE
 Report = Mapping[str, Any]
 
 _NAMES = {"mrr@10": "MRR@10", "ndcg@10": "nDCG@10", "answer f1": "answer F1"}
-_RANKED = ("hit@1", "hit@5", "hit@10", "mrr@10", "ndcg@10")
+_RANKED = ("hit@1", "hit@5", "hit@10", "recall@5", "mrr@10", "ndcg@10")
 _OF_ANSWERS = ("citation accuracy", "answer f1")
 _HEADLINES = ("hit@1", "hit@10", "ndcg@10", *_OF_ANSWERS, ABSTENTION, UNANSWERABLE, ANSWERED)
 _SETS = {"human": "Human questions", "synthetic": "Synthetic held-out questions"}

@@ -79,7 +79,7 @@ def train_rag(
             data_collator=_Collator(vectors, rag.encoder, pad),
             optimizers=(_optimizer(rag, config), None),
         )
-        stage = f"training the {' and '.join(phase.trains)}"
+        stage = f"training the {phase.name}"
         with without_casts(rag.generator):
             losses = shared.run_trainer(trainer, checkpoints, stage, progress)
     artifacts: list[Artifact] = []
@@ -268,7 +268,7 @@ class _RagTrainer(Trainer):
 
 def _arguments(phase: Phase, config: RunConfig, checkpoints: Path, rows: int) -> TrainingArguments:
     is_read = "generator" not in phase.trains
-    settings = config.embedder_training if is_read else config.generator_training
+    settings: Any = getattr(config, f"{phase.paced_by}_training")
     size, epochs = settings.per_device_train_batch_size, settings.num_train_epochs
     steps = shared.steps_of(rows, size, epochs)
     return TrainingArguments(
