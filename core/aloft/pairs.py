@@ -21,7 +21,7 @@ from aloft.records import Passage, QAPair, Rejection
 _STAGE = "pairs"
 _FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can still ask about
 _SHORTEST_FOCUS = 40
-_GOES_ON = re.compile(r"[\w,;:(–-][^\S\n]*(?=\S)")  # a sentence behind a character
+_GOES_ON = re.compile(r"[\w,;:(–-][^\S\n]*(?=\S)")  # a sentence, beyond a span's last character
 _DENSE = re.compile("[぀-ヿ㐀-鿿豈-﫿가-힯]")  # a character says what three letters say
 _TITLE_CHARACTERS = 80
 _CHARACTERS_A_PAIR = 400

@@ -7,7 +7,7 @@ again. Trainings are the real ones on rows like the real ones, left after a few 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ from aloft.models import Progress, Prompt
 from aloft.pipeline import Run
 from aloft.prompts.formats import format_of
 from aloft.randomness import rng_for
+from aloft.ranking import Ranking
 from aloft.records import (
     EmbedderRow,
     GeneratorRow,
@@ -35,6 +36,7 @@ from aloft.records import (
 )
 from aloft.storage import recipe_of
 from aloft.strategies import Phase
+from aloft.training_sets import retrieved_rows
 from aloft.windows import cut_windows
 
 _SUBJECTS = 8  # asked about, of each stage of the teacher's
@@ -240,9 +242,10 @@ class Sample(Run):
         from aloft import training
 
         size = getattr(self.config, f"{phase.paced_by}_training").per_device_train_batch_size
-        rows = list(self._retrieved(_STEPS * size))
-        texts = [passage.content for passage in self._some(self.config.rag_training.k)]
-        vectors = self.models.embedder(self.config.embedder).encode_passages(texts)
+        rows = self._retrieved(_STEPS * size)
+        some = self._some(_VARIED)
+        embedder = self.models.embedder(self.config.embedder)
+        vectors = embedder.encode_passages([some[0].content]).repeat(len(some), 0)  # any will do
 
         def start(folder: Path, tick: Progress) -> None:
             training.train_rag(rows, vectors, phase, self.config, folder, tick)
@@ -254,7 +257,7 @@ class Sample(Run):
         started = time.monotonic()
         model: Any = self.models.language_model(plain_name(self.config.generator_model))
         begun = time.monotonic()
-        rows = list(self._retrieved(_ANSWERED))
+        rows = self._retrieved(_ANSWERED)
         asked = [Prompt(messages=one, prefix=row.prefix) for row in rows for one in row.prompts]
         model.read_replies(asked, [row.answer for row in rows for _ in row.prompts])
         took = time.monotonic() - begun
@@ -315,25 +318,15 @@ class Sample(Run):
                     completion=f"{form.prefix}{target}",
                 )
 
-    def _retrieved(self, count: int) -> Iterator[RetrievedRow]:
+    def _retrieved(self, count: int) -> list[RetrievedRow]:
         """Rows by what was retrieved, as long as the real ones; nothing is searched for."""
-        sets = self.config.training_sets
+        sets, some = self.config.training_sets, self._some(_VARIED)
+        width = min(self.config.rag_training.k, len(some))
+        columns = np.arange(count * width).reshape(count, width) % len(some)
+        ranking = Ranking(columns=columns, scores=np.zeros(columns.shape, np.float32))
         form = format_of(sets.format, abstains=sets.abstains)
-        texts = (f"{i} {p.content}" for i, p in enumerate(cycle(self._some(_VARIED))))
-        columns = tuple(range(min(self.config.rag_training.k, len(self.passages))))
-        for i, pair in enumerate(islice(cycle(self.pairs), count)):
-            shown = islice(texts, len(columns))
-            answer = form.target(pair.answer, [], []) or ""
-            yield RetrievedRow(
-                pair_id=str(i),
-                question=f"{i} {pair.question}",
-                columns=columns,
-                scores=(0.0,) * len(columns),
-                prompts=tuple(form.render(pair.question, [text]).messages for text in shown),
-                prefix=form.prefix,
-                answer=answer,
-                logs=tuple((-1.0,) * len(answer.split()) for _ in columns),
-            )
+        rows = retrieved_rows(list(islice(cycle(self.pairs), count)), ranking, some, form)
+        return [replace(row, logs=((-1.0,) * len(row.answer.split()),) * width) for row in rows]
 
     def _some(self, most: int) -> list[Passage]:
         return _drawn(self.passages, most, self.config.seed)

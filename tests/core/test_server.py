@@ -330,9 +330,10 @@ def test_a_server_tells_how_much_its_model_and_its_adapters_read(serve: Serve) -
     assert (window("other"), window("absent")) == (2048, 2048)
 
 
-def test_who_asks_how_much_a_server_reads_does_not_wait_for_it() -> None:
+@pytest.mark.parametrize("model", ["#any", ""])
+def test_who_asks_how_much_a_server_reads_does_not_wait_for_it(model: str) -> None:
     with pytest.raises(ModelError, match=r"no reply \(asked 1x: .* Start it"):
-        Models().context_window("openai:http://127.0.0.1:1/v1#any")
+        Models().context_window(f"openai:http://127.0.0.1:1/v1{model}")
 
 
 def test_a_model_is_named_by_itself_whatever_its_address(serve: Serve) -> None:

@@ -234,8 +234,9 @@ def test_from_run_loads_what_the_run_ships(tmp_path: Path) -> None:
 def test_what_serves_the_generator_elsewhere_has_its_adapter_there(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", adapter="generator")
     served = "openai:http://localhost:8000/v1#aloft"
-    llm = AloftLLM.from_run(run, model=served)
+    llm = AloftLLM.from_run(run, model=served, models=shared())
     assert (llm.model, llm.adapter, llm.max_tokens) == (served, None, 32)
+    assert llm.metadata.context_window > 0
 
 
 def test_from_run_falls_back_to_the_base_embedder_and_refuses_a_missing_reranker(

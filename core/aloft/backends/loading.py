@@ -50,7 +50,8 @@ class Models:
         if name.startswith(SERVER):
             from aloft.backends.server import ServerLanguageModel
 
-            return ServerLanguageModel(name).context_window() or _UNKNOWN_WINDOW
+            # who sizes a prompt does not wait for a server that is still to be started
+            return ServerLanguageModel(name, tries=1).context_window() or _UNKNOWN_WINDOW
         file = Path(resolve_model(plain_name(name))) / "config.json"
         facts = json.loads(file.read_bytes()) if file.exists() else {}
         found = facts.get("max_position_embeddings")

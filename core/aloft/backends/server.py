@@ -76,6 +76,7 @@ class ServerLanguageModel:
         name: `openai:URL` or `openai:URL#MODEL`.
         concurrency: Prompts asked at a time.
         pauses: Seconds between one try and the next.
+        tries: How often one thing is asked.
 
     Raises:
         ModelError: no model is named and the server does not answer or holds more than one.
@@ -87,6 +88,7 @@ class ServerLanguageModel:
         *,
         concurrency: int = _CONCURRENCY,
         pauses: Sequence[float] = _PAUSES,
+        tries: int = _TRIES,
     ) -> None:
         self._address, wanted = parse_name(name)
         key = os.environ.get("ALOFT_API_KEY")
@@ -99,6 +101,7 @@ class ServerLanguageModel:
         )
         self._concurrency = concurrency
         self._pauses = tuple(pauses)
+        self._tries = tries
         self._can_continue = True  # until the server refuses to go on from a given start
         self._can_hold = True  # until it refuses a pattern for the reply
         self._lock = threading.Lock()
@@ -117,9 +120,7 @@ class ServerLanguageModel:
         Raises:
             ModelError: the server does not answer.
         """
-        # asked once: who sizes a prompt does not wait for a server that is still to be started
-        listed = self._ask("GET", "/models", None, _listed, tries=1)
-        cards = {card["id"]: card for card in listed}
+        cards = self._ask("GET", "/models", None, _listed)
         card = cards.get(self.model, {})
         told = cards.get(card.get("parent"), card).get("max_model_len")  # vLLM's and SGLang's words
         return told if isinstance(told, int) else None
@@ -246,17 +247,9 @@ class ServerLanguageModel:
         self._can_hold = False
         return answer
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None,
-        read: Any,
-        *,
-        tries: int = _TRIES,
-    ) -> Any:
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None, read: Any) -> Any:
         fault = ""
-        for attempt in range(tries):
+        for attempt in range(self._tries):
             pause = self._pauses[min(attempt, len(self._pauses) - 1)]
             try:
                 sent = {"model": self.model, **body} if body is not None else None
@@ -274,13 +267,13 @@ class ServerLanguageModel:
                 if response.status_code not in _AGAIN and response.status_code < 500:
                     return self._refused(response, body)
                 pause = _asked_pause(response, pause)
-            if attempt + 1 < tries:
+            if attempt + 1 < self._tries:
                 with self._lock:
                     self.retries += 1
                 time.sleep(pause * random.uniform(0.8, 1.2))
         raise ModelError(
-            f"The server at {self._address} gave no reply (asked {tries}x: {fault}). Start it, "
-            "then run the same command again: it goes on where it stopped."
+            f"The server at {self._address} gave no reply (asked {self._tries}x: {fault}). "
+            "Start it, then run the same command again: it goes on where it stopped."
         )
 
     def _refused(self, response: httpx.Response, body: dict[str, Any] | None) -> None:
@@ -298,7 +291,7 @@ class ServerLanguageModel:
         )
 
     def _only_model(self) -> str:
-        listed = [str(card["id"]) for card in self._ask("GET", "/models", None, _listed)]
+        listed: list[str] = list(self._ask("GET", "/models", None, _listed))
         if len(listed) == 1:
             return listed[0]
         raise ModelError(
@@ -342,8 +335,8 @@ def _unread(response: httpx.Response) -> httpx.Response:
     return response
 
 
-def _listed(response: httpx.Response) -> list[dict[str, Any]]:
-    return [card for card in response.json()["data"] if card["id"]]
+def _listed(response: httpx.Response) -> dict[str, dict[str, Any]]:
+    return {str(card["id"]): card for card in response.json()["data"]}
 
 
 def _replied(response: httpx.Response) -> tuple[dict[str, Any], dict[str, Any]]:
