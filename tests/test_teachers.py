@@ -47,7 +47,8 @@ def server(folder: Path, loopback: None) -> Iterator[str]:
         *(sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)),
         *("--host", "127.0.0.1", "--port", str(port), "--device", "cpu"),
     ]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    # it fails to list its models where it finds no cache of them, as on a fresh machine
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder / "absent")}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     address = f"http://127.0.0.1:{port}"
     try:

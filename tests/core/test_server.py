@@ -42,13 +42,15 @@ class Server:
         self.headers: list[dict[str, str]] = []
         self.models = ["small"]
         self.cards: dict[str, dict[str, Any]] = {}  # what else is told of them
+        self.list_status = 200
         lock = threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 cards = [{"id": name, **outer.cards.get(name, {})} for name in outer.models]
-                self._send(200, {"data": cards})
+                told = {"data": cards} if outer.list_status == 200 else b"no list"
+                self._send(outer.list_status, told)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -328,6 +330,24 @@ def test_a_server_tells_how_much_its_model_and_its_adapters_read(serve: Serve) -
 
     assert (window("base"), window("aloft")) == (32_768, 32_768)
     assert (window("other"), window("absent")) == (2048, 2048)
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_server_that_fails_to_list_its_models_still_replies(serve: Serve, status: int) -> None:
+    server = serve(lambda _path, _body: chat("yes"))
+    server.list_status = status
+    name = f"openai:{server.url}#small"
+    assert Models().context_window(name) == 2048
+    assert ServerLanguageModel(name).complete([asked()], max_new_tokens=4)[0].text == "yes"
+
+
+def test_a_server_that_still_loads_its_model_is_not_taken_for_one_of_unknown_window(
+    serve: Serve,
+) -> None:
+    server = serve(lambda _path, _body: chat("x"))
+    server.list_status = 503
+    with pytest.raises(ModelError, match=r"gave no reply \(asked 1x: 503"):
+        Models().context_window(f"openai:{server.url}#small")
 
 
 @pytest.mark.parametrize("model", ["#any", ""])

@@ -31,6 +31,7 @@ _TIMEOUT = httpx.Timeout(600.0, connect=10.0)  # seconds; a large model on a pro
 _TRIES = 7  # with the pauses below about a minute: a server has time to be started again
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds
 _AGAIN = frozenset({408, 409, 425, 429})  # and every 5xx
+_NOT_NOW = _AGAIN | {502, 503, 504}  # said by a server that is still loading its model, too
 _REFUSED_FORM = frozenset({400, 422})
 _TOO_LONG = ("context", "too long", "maximum", "exceed")
 _ALTERNATIVES = 20  # most that vLLM tells; the digits 0 to 9 are among them
@@ -117,12 +118,25 @@ class ServerLanguageModel:
     def context_window(self) -> int | None:
         """Tokens read and written in all, where the server tells; an adapter's are its model's.
 
+        A server that has no list of its models, or fails over it, still replies to prompts: its
+        window is unknown.
+
         Raises:
-            ModelError: the server does not answer.
+            ModelError: the server does not answer, or not now.
         """
-        cards = self._ask("GET", "/models", None, _listed)
+        try:
+            response = self._client.get(self._address + "/models")
+        except httpx.TransportError as error:
+            raise self._silent(str(error) or type(error).__name__) from None
+        if response.status_code in _NOT_NOW:
+            raise self._silent(f"{response.status_code} {_said(response)}")
+        try:
+            cards = _listed(response)
+        except (ValueError, KeyError, TypeError):
+            return None
         card = cards.get(self.model, {})
-        told = cards.get(card.get("parent"), card).get("max_model_len")  # vLLM's and SGLang's words
+        card = cards.get(str(card.get("parent")), card)
+        told = card.get("max_model_len")  # vLLM's and SGLang's word
         return told if isinstance(told, int) else None
 
     def complete(
@@ -271,7 +285,10 @@ class ServerLanguageModel:
                 with self._lock:
                     self.retries += 1
                 time.sleep(pause * random.uniform(0.8, 1.2))
-        raise ModelError(
+        raise self._silent(fault)
+
+    def _silent(self, fault: str) -> ModelError:
+        return ModelError(
             f"The server at {self._address} gave no reply (asked {self._tries}x: {fault}). "
             "Start it, then run the same command again: it goes on where it stopped."
         )
