@@ -21,7 +21,12 @@ from aloft.stack import link
 from aloft.storage import write_folder, write_text
 from aloft.strategies import Strategy, needed_by
 
-METRICS = {"EM": "answer exact match", "F1": "answer f1", "recall@5": "recall@5"}
+METRICS = {
+    "EM": "answer exact match",
+    "F1": "answer f1",
+    "recall@5": "recall@5",
+    "nDCG@10": "ndcg@10",
+}
 _BASE = "base"
 _TRAINING = ("embedder", "remined", "generator")
 _NONE = "–"
@@ -175,7 +180,8 @@ def describe_comparison(compared: Mapping[str, Any]) -> str:
     return (
         f"{asked} {compared['questions']} questions, {answered} of them answered; percent, and in "
         "brackets the gain over base with its 95 % interval (paired bootstrap). recall@5: the "
-        "share of the right passages that is among the first five. EM, F1: answers to what was "
+        "share of the right passages that is among the first five. nDCG@10: how high they stand, "
+        "by which an embedder is judged before it ships. EM, F1: answers to what was "
         f"retrieved. Minutes are those of training, on {compared['pairs']} pairs."
     )
 

@@ -95,15 +95,26 @@ COMPARED = {
     "rows": [
         {
             "strategy": "base",
-            "metrics": {"answer exact match": 0.1, "answer f1": 0.25, "recall@5": 0.5},
+            "metrics": {
+                "answer exact match": 0.1,
+                "answer f1": 0.25,
+                "recall@5": 0.5,
+                "ndcg@10": 0.5,
+            },
         },
         {
             "strategy": "lsr",
-            "metrics": {"answer exact match": 0.2, "answer f1": 0.25, "recall@5": 0.75},
+            "metrics": {
+                "answer exact match": 0.2,
+                "answer f1": 0.25,
+                "recall@5": 0.75,
+                "ndcg@10": 0.5,
+            },
             "gains": [
                 {"metric": "answer exact match", "gain": 0.1, "low": 0.0, "high": 0.2, "n": 10},
                 {"metric": "answer f1", "gain": 0.0, "low": -0.1, "high": 0.1, "n": 10},
                 {"metric": "recall@5", "gain": 0.25, "low": 0.125, "high": 0.5, "n": 20},
+                {"metric": "ndcg@10", "gain": 0.0, "low": -0.05, "high": 0.05, "n": 20},
             ],
             "minutes": 1.26,
         },
@@ -113,16 +124,17 @@ COMPARED = {
 
 def test_the_table_holds_each_gain_with_its_interval() -> None:
     base, lsr = rows_of(COMPARED)
-    assert base == ("base", "10.0", "25.0", "50.0", "–")
+    assert base == ("base", "10.0", "25.0", "50.0", "50.0", "–")
     assert lsr == (
         "lsr",
         "20.0 (+10.0 [+0.0, +20.0])",
         "25.0 (+0.0 [-10.0, +10.0])",
         "75.0 (+25.0 [+12.5, +50.0])",
+        "50.0 (+0.0 [-5.0, +5.0])",
         "1.3",
     )
     page = render_comparison(COMPARED)
-    assert "| strategy | EM | F1 | recall@5 | minutes |\n| --- |" in page
+    assert "| strategy | EM | F1 | recall@5 | nDCG@10 | minutes |\n| --- |" in page
     assert "20 human questions, 10 of them answered" in page
     assert "on 40 pairs" in page
 
