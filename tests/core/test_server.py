@@ -348,6 +348,15 @@ def test_a_server_that_still_loads_its_model_is_not_taken_for_one_of_unknown_win
     server.list_status = 503
     with pytest.raises(ModelError, match=r"gave no reply \(asked 1x: 503"):
         Models().context_window(f"openai:{server.url}#small")
+    with pytest.raises(ModelError, match=r"gave no reply \(asked 1x: 503"):
+        ServerLanguageModel(f"openai:{server.url}#small").context_window()
+
+
+def test_a_server_that_lists_its_models_for_a_key_alone_says_so(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("x"))
+    server.list_status = 401
+    with pytest.raises(ModelError, match="wants a key"):
+        Models().context_window(f"openai:{server.url}#small")
 
 
 @pytest.mark.parametrize("model", ["#any", ""])

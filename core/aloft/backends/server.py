@@ -33,6 +33,7 @@ _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds
 _AGAIN = frozenset({408, 409, 425, 429})  # and every 5xx
 _NOT_NOW = _AGAIN | {502, 503, 504}  # said by a server that is still loading its model, too
 _REFUSED_FORM = frozenset({400, 422})
+_WANTS_KEY = frozenset({401, 403})
 _TOO_LONG = ("context", "too long", "maximum", "exceed")
 _ALTERNATIVES = 20  # most that vLLM tells; the digits 0 to 9 are among them
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's words
@@ -122,14 +123,16 @@ class ServerLanguageModel:
         window is unknown.
 
         Raises:
-            ModelError: the server does not answer, or not now.
+            ModelError: the server does not answer, not now, or not without a key.
         """
         try:
             response = self._client.get(self._address + "/models")
         except httpx.TransportError as error:
-            raise self._silent(str(error) or type(error).__name__) from None
+            raise self._silent(1, str(error) or type(error).__name__) from None
         if response.status_code in _NOT_NOW:
-            raise self._silent(f"{response.status_code} {_said(response)}")
+            raise self._silent(1, f"{response.status_code} {_said(response)}")
+        if response.status_code in _WANTS_KEY:
+            self._refused(response, None)
         try:
             cards = _listed(response)
         except (ValueError, KeyError, TypeError):
@@ -285,17 +288,17 @@ class ServerLanguageModel:
                 with self._lock:
                     self.retries += 1
                 time.sleep(pause * random.uniform(0.8, 1.2))
-        raise self._silent(fault)
+        raise self._silent(self._tries, fault)
 
-    def _silent(self, fault: str) -> ModelError:
+    def _silent(self, tries: int, fault: str) -> ModelError:
         return ModelError(
-            f"The server at {self._address} gave no reply (asked {self._tries}x: {fault}). "
+            f"The server at {self._address} gave no reply (asked {tries}x: {fault}). "
             "Start it, then run the same command again: it goes on where it stopped."
         )
 
     def _refused(self, response: httpx.Response, body: dict[str, Any] | None) -> None:
         said = _said(response)
-        if response.status_code in (401, 403):
+        if response.status_code in _WANTS_KEY:
             raise ModelError(f"{self._address} wants a key ({said}). Set ALOFT_API_KEY.")
         if response.status_code in _REFUSED_FORM | {413}:
             if any(word in said.lower() for word in _TOO_LONG):
