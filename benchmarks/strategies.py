@@ -36,7 +36,7 @@ def configure(options: argparse.Namespace) -> RunConfig:
             "teacher": options.teacher,
             "generator": options.generator,
             "seed": options.seed,
-            "pairs": {"max_passages": options.passages},
+            "pairs": {"max_passages": options.passages, "form": options.form},
             "training_sets": {"max_generator_rows": options.rows},
             "evaluation": {"max_answer_questions": options.questions, "min_human_questions": 1},
         },
@@ -71,6 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sets", default="pira_en,hotpotqa_en", help="names below --data")
     parser.add_argument("--strategies", default=",".join(STRATEGIES))
     parser.add_argument("--passages", type=int, default=300, help="that are asked about")
+    parser.add_argument(
+        "--form",
+        choices=("examples", "instruct"),
+        default="examples",
+        help="of pairs: short answers, which the smallest teachers need, or whole sentences",
+    )
     parser.add_argument("--questions", type=int, default=300, help="that generators answer")
     parser.add_argument("--rows", type=int, default=150)
     parser.add_argument("--teacher", default=SMALL)
