@@ -27,11 +27,11 @@ from uplift import cut_set, tell
 from aloft.cli import shown_progress
 from aloft.config import RunConfig, load_config
 from aloft.errors import AloftError
-from aloft.evaluation.answers import ABSTENTION, ANSWERED, UNANSWERABLE
-from aloft.evaluation.evaluate import Values
-from aloft.evaluation.intervals import compare
+from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, UNANSWERABLE
+from aloft.evaluation.bootstrap import compare
+from aloft.evaluation.evaluator import Values
 from aloft.evaluation.measure import as_json
-from aloft.pipeline import open_run
+from aloft.run.pipeline import open_run
 
 COSTS = ("answer f1", "answer contained", "citation accuracy")
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from aloft.cli import shown_progress
 from aloft.config import FILTERS, FiltersConfig, RunConfig, check_config, load_config
 from aloft.errors import DataError
-from aloft.evaluation.evaluate import System
-from aloft.evaluation.intervals import compare
+from aloft.evaluation.bootstrap import compare
+from aloft.evaluation.evaluator import System
 from aloft.evaluation.measure import as_json
-from aloft.pipeline import open_run, read_config, read_funnel
+from aloft.run.pipeline import open_run, read_config, read_funnel
 
 _PILOT = 48  # passages that tell what a pair costs
 _DENSE = System("dense", "tuned", "none")

@@ -30,7 +30,7 @@ EMBEDDER = "embedded:all-minilm-l6-v2"
 
 def read_rows(source: Path, count: int) -> list[EmbedderRow]:
     """Questions, right passages and the best wrong ones by BM25."""
-    from aloft.ranking import LexicalIndex
+    from aloft.retrieval.ranking import LexicalIndex
 
     corpus = read_lines(source / "corpus.jsonl.gz")
     texts = [f"{one['title']}\n{one['text']}" if one["title"] else one["text"] for one in corpus]
@@ -98,7 +98,7 @@ def by_library(
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     from transformers import TrainerCallback
 
-    from aloft.backends.embedded import resolve_model
+    from aloft.backends.packaged import resolve_model
     from aloft.config import EmbedderTrainingConfig
 
     config = EmbedderTrainingConfig()

@@ -19,13 +19,13 @@ from typing import Any
 
 from uplift import read_lines, tell
 
-from aloft.backends.search import DenseIndex
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 from aloft.config import NegativesConfig
-from aloft.negatives import mine_negatives
-from aloft.overlap import fold
 from aloft.records import Negatives, Passage, QAPair
-from aloft.terms import split_words
+from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.negatives import mine_negatives
+from aloft.text.overlap import fold
+from aloft.text.tokens import split_words
 
 VARIANTS: dict[str, tuple[tuple[str, ...], bool]] = {
     "none (the paper)": ((), False),

@@ -41,7 +41,7 @@ FEWEST = 3  # contexts; from row to row they grow to the most that are asked for
 def read_rows(source: Path, options: argparse.Namespace) -> list[GeneratorRow]:
     """Questions among the passages that BM25 finds for them, with what is to be replied."""
     from aloft.prompts.formats import format_of
-    from aloft.ranking import LexicalIndex
+    from aloft.retrieval.ranking import LexicalIndex
 
     corpus = read_lines(source / "corpus.jsonl.gz")
     texts = [f"{one['title']}\n{one['text']}" if one["title"] else one["text"] for one in corpus]
@@ -115,7 +115,7 @@ def by_library(
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from aloft.backends.embedded import resolve_model
+    from aloft.backends.packaged import resolve_model
 
     config = settings(options, has_checkpoints)
     base = resolve_model(options.model)
@@ -183,7 +183,7 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
     """One way, in this process."""
     import trl.trainer.sft_trainer  # noqa: F401 - what imports take is no training's
 
-    from aloft.backends.embedded import resolve_model
+    from aloft.backends.packaged import resolve_model
     from aloft.backends.transformers import load_tokenizer
     from aloft.training.generator import encode_rows, plan_generator
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aloft.language import can_be_in, language_of
-from aloft.prompts.pointing import points_at_text
+from aloft.text.language import can_be_in, language_of
+from aloft.text.self_contained import points_at_text
 
 ENGLISH = "xquad_en"
 

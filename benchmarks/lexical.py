@@ -20,10 +20,10 @@ import numpy as np
 import Stemmer
 from uplift import read_lines, tell
 
-from aloft.evaluation.intervals import compare
+from aloft.evaluation.bootstrap import compare
 from aloft.evaluation.measure import as_json
-from aloft.evaluation.retrieval import measure_ranking
-from aloft.ranking import LexicalIndex, Ranking
+from aloft.evaluation.retrieval_metrics import measure_ranking
+from aloft.retrieval.ranking import LexicalIndex, Ranking
 
 _DEPTH = 10
 _METRICS = ("hit@1", "hit@10", "mrr@10")

@@ -19,15 +19,15 @@ from typing import Any, TypeGuard
 import numpy as np
 from uplift import read_lines, tell
 
-from aloft.backends.search import DenseIndex
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 from aloft.config import LinksConfig
-from aloft.links import DEPTH, link_log
-from aloft.places import Places
+from aloft.corpus.locating import PassageLocator
+from aloft.questions.linking import DEPTH, link_log
 from aloft.records import Document, LinkedQuestion, LogEntry, Passage, Rejection
+from aloft.retrieval.dense import DenseIndex
 
 EDGES = (0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.01)
-ALL = LinksConfig(keep_at_least=0)
+ALL = LinksConfig(min_confidence=0)
 Links = list[tuple[float, bool]]
 """Confidence of a link, and whether it is right."""
 
@@ -50,7 +50,7 @@ def read_set(source: Path) -> tuple[list[Document], list[Passage], dict[Any, int
 def measure(source: Path, embedder: SentenceTransformersEmbedder) -> dict[str, Links]:
     """Links of one set by what the log holds; "unanswered": in the half that can not answer."""
     documents, passages, place = read_set(source)
-    places = Places(documents, passages, [])
+    places = PassageLocator(documents, passages, [])
     once = {row["question"]: row for row in read_lines(source / "qa.jsonl.gz")}
     rows = list(once.values())
     gold = [{place[i] for i in (row["doc_id"], *row.get("also_ok", []))} for row in rows]
@@ -101,7 +101,7 @@ def is_linked(one: LinkedQuestion | Rejection) -> TypeGuard[LinkedQuestion]:
 
 def summarise(links: Links) -> dict[str, Any]:
     """What is linked at the usual confidence, and how much of that is right."""
-    taken = [right for confidence, right in links if confidence >= LinksConfig().keep_at_least]
+    taken = [right for confidence, right in links if confidence >= LinksConfig().min_confidence]
     return {
         "questions": len(links),
         "linked": round(100 * len(taken) / len(links), 1),

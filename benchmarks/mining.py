@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from uplift import read_lines, tell
 
-from aloft.models import Floats
+from aloft.protocols import Floats
 
 COUNT, DEPTH, MARGIN = 9, 100, 0.05
 EMBEDDER = "embedded:all-minilm-l6-v2"
@@ -119,10 +119,10 @@ def packed(rows: Iterable[list[int]], count: int) -> Found:
 
 def by_aloft(folder: Path, right: Sequence[int]) -> Callable[[], Found]:
     import aloft.backends.device  # noqa: F401 - torch, which the others import before they start
-    from aloft.backends.search import DenseIndex
     from aloft.config import NegativesConfig
-    from aloft.negatives import mine_negatives
     from aloft.records import Passage, QAPair
+    from aloft.retrieval.dense import DenseIndex
+    from aloft.retrieval.negatives import mine_negatives
 
     count = len(np.load(folder / "passages.npy", mmap_mode="r"))
     passages = [Passage(document_id=str(i), text=f"passage {i}", start=0) for i in range(count)]

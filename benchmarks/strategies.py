@@ -19,10 +19,10 @@ from typing import Any
 from uplift import cut_set, tell
 
 from aloft.cli import shown_progress
-from aloft.comparison import compare_strategies, render_comparison
 from aloft.config import RunConfig, load_config
+from aloft.config.strategies import STRATEGIES
 from aloft.errors import AloftError
-from aloft.strategies import STRATEGIES
+from aloft.run.comparison import compare_strategies, render_comparison
 
 SMALL = "embedded:smollm2-135m-instruct"
 

@@ -27,16 +27,16 @@ from typing import Any
 from downstream import measure_ablation, measure_downstream
 from uplift import cut_set, read_lines, tell
 
-from aloft import ratings
-from aloft.backends.embedded import resolve_model
 from aloft.backends.loading import Models
+from aloft.backends.packaged import resolve_model
 from aloft.cli import shown_progress
 from aloft.config import RatingsConfig, RunConfig, load_config, plain_name
 from aloft.errors import AloftError
-from aloft.models import LanguageModel, Prompt, Reply
-from aloft.pairs import generate_pairs
-from aloft.pipeline import open_run, read_funnel
+from aloft.protocols import LanguageModel, Prompt, Reply
 from aloft.records import Passage, QAPair
+from aloft.run.pipeline import open_run, read_funnel
+from aloft.synthesis import rating as ratings
+from aloft.synthesis.pairs import generate_pairs
 
 
 def measure_quality(

@@ -9,7 +9,7 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import Document
 
 from aloft import load_config
-from aloft.backends.embedded import fetch_model
+from aloft.backends.packaged import fetch_model
 from llama_index_aloft import AloftFinetuneEngine, AloftLLM
 
 HANDBOOK = {

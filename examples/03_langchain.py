@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.prompts import ChatPromptTemplate
 
 from aloft import Aloft, load_config
-from aloft.backends.embedded import fetch_model
+from aloft.backends.packaged import fetch_model
 from langchain_aloft import AloftRetriever, ChatAloft, to_documents
 
 OBSERVATORY = {

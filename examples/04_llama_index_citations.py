@@ -11,7 +11,7 @@ from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.schema import Document
 
 from aloft import load_config
-from aloft.backends.embedded import fetch_model
+from aloft.backends.packaged import fetch_model
 from aloft.backends.shared import SharedModels
 from llama_index_aloft import AloftCitationQueryEngine, AloftFinetuneEngine, AloftRetriever
 

@@ -9,7 +9,7 @@ from pydoc_data.topics import topics
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import Document
 
-from aloft.backends.embedded import fetch_model
+from aloft.backends.packaged import fetch_model
 from aloft.config import PairsConfig
 from llama_index_aloft import AloftLLM
 from llama_index_aloft.finetuning import (  # before: from llama_index.finetuning import

@@ -11,7 +11,7 @@ from langchain_qdrant import QdrantVectorStore
 from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from aloft import load_config
-from aloft.backends.embedded import fetch_model
+from aloft.backends.packaged import fetch_model
 from langchain_aloft import AloftEmbeddings, AloftFinetuner
 
 TOPICS = ("assert", "break", "class", "for", "function", "import", "raise", "try", "while", "with")
@@ -19,7 +19,7 @@ OUT = Path("runs") / "qdrant"
 SETTINGS = {
     "parts": ("embedder",),
     "pairs": {"max_passages": 30},
-    "embedder_training": {"trains": "query_lora", "learning_rate": 5e-4},
+    "embedder_training": {"method": "query_lora", "learning_rate": 5e-4},
     "evaluation": {"max_answer_questions": 4, "max_stack_questions": 4},
 }
 

@@ -16,7 +16,7 @@ from llama_index.core.llms import CustomLLM
 from llama_index.core.schema import Document
 
 from aloft import load_config
-from aloft.backends.embedded import fetch_model
+from aloft.backends.packaged import fetch_model
 from llama_index_aloft import AloftFinetuneEngine, AloftLLM
 
 TOPICS = ("assert", "break", "class", "for", "function", "import", "raise", "try", "while", "with")

@@ -18,8 +18,8 @@ from pydoc_data.topics import topics
 import httpx
 from llama_index.core.schema import Document
 
-from aloft import load_config, read_contract
-from aloft.backends.embedded import fetch_model, resolve_model
+from aloft import load_config, read_bundle
+from aloft.backends.packaged import fetch_model, resolve_model
 from langchain_aloft import ChatAloft, create_citation_chain
 from llama_index_aloft import AloftCitationQueryEngine, AloftFinetuneEngine
 
@@ -62,7 +62,7 @@ async def main() -> None:
     fetch_model(config.embedder), fetch_model(config.teacher)
     documents = [Document(id_=name, text=topics[name]) for name in TOPICS]
     AloftFinetuneEngine(documents, OUT, config=config).finetune()
-    ships = read_contract(OUT / "models")
+    ships = read_bundle(OUT / "models")
     with serving(ships.generator, ships.adapter) as name:
         served = f"openai:{SERVER}/v1#{name}"
         chain = create_citation_chain(OUT, generator=served)

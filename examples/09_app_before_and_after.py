@@ -20,8 +20,8 @@ from llama_index.core.schema import Document
 from python_reference.demo import choose_topics
 
 from aloft import load_config
-from aloft.backends.embedded import fetch_model
-from aloft.evaluation.intervals import compare
+from aloft.backends.packaged import fetch_model
+from aloft.evaluation.bootstrap import compare
 from llama_index_aloft import AloftEmbedding, AloftFinetuneEngine, AloftRetriever
 
 PYTHON = Path(__file__).parent / "python_reference" / "questions.jsonl"

@@ -17,10 +17,17 @@ from langchain_core.runnables import (
     RunnablePassthrough,
 )
 
+from aloft.backends.host_models import in_threads
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
-from aloft.hosted import in_threads
-from aloft.stack import Answer, Contract, Found, answer_streaming, place_of, read_contract
+from aloft.serving.bundle import (
+    Answer,
+    Bundle,
+    ScoredPassage,
+    answer_streaming,
+    place_of,
+    read_bundle,
+)
 from langchain_aloft.convert import to_passages
 from langchain_aloft.retrievers import AloftRetriever
 
@@ -37,8 +44,8 @@ def create_citation_chain(
     It takes a question, or a dictionary with "question", and gives "question"; "context", the
     documents that the generator was shown; "citations", those of them that it cites; "answer",
     which comes piece by piece in a stream; "quotes", each with "context" (its document's place
-    there), "text", and "start" and "end", its characters in that document; "false_quotes", how many
-    stand in none; and "is_abstaining", whether it says that none holds the answer.
+    there), "text", and "start" and "end", its characters in that document; "unverified_quotes", how
+    many stand in none; and "is_abstaining", whether it says that none holds the answer.
 
     Args:
         run_folder: A finished run.
@@ -51,7 +58,7 @@ def create_citation_chain(
     """
     shared = models or SharedModels()
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
-    contract = read_contract(Path(run_folder) / "models", generator)
+    contract = read_bundle(Path(run_folder) / "models", generator)
 
     def tell(given: dict[str, Any]) -> Iterator[AddableDict]:
         return _tell(contract, shared, given["question"], given["context"][: contract.contexts])
@@ -77,10 +84,10 @@ def _question_of(given: Any) -> str:
 
 
 def _tell(
-    contract: Contract, models: SharedModels, question: str, context: Sequence[Document]
+    contract: Bundle, models: SharedModels, question: str, context: Sequence[Document]
 ) -> Iterator[AddableDict]:
     """The answer as it grows: the first piece has what it cites, the last what it quotes."""
-    shown = [Found(passage=passage, score=0.0) for passage in to_passages(context)]
+    shown = [ScoredPassage(passage=passage, score=0.0) for passage in to_passages(context)]
     told: Answer | None = None
     for answer in answer_streaming(contract, question, shown, models):
         if told is None:
@@ -91,11 +98,11 @@ def _tell(
     if told is not None:
         yield AddableDict(
             quotes=[_placed(quote, told) for quote in told.quotes],
-            false_quotes=told.false_quotes,
+            unverified_quotes=told.unverified_quotes,
             is_abstaining=told.is_abstaining,
         )
 
 
 def _placed(quote: Any, answer: Answer) -> dict[str, Any]:
-    start, end = place_of(quote, answer.shown)
+    start, end = place_of(quote, answer.contexts)
     return {"context": quote.ordinal - 1, "text": quote.text, "start": start, "end": end}

@@ -6,8 +6,8 @@ from typing import Any
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.messages import BaseMessage, ChatMessage
 
+from aloft.corpus.host_chunks import HostChunk, MergedDocument, join_pieces, title_of
 from aloft.errors import DataError
-from aloft.pieces import Joined, Piece, join_pieces, title_of
 from aloft.records import Document, Message, Passage, Role
 
 _ROLES: dict[str, Role] = {
@@ -102,10 +102,10 @@ def to_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
     return tuple(Message(role=_role_of(message), content=_text_of(message)) for message in messages)
 
 
-def _join(documents: Sequence[LangChainDocument], group_by: str | None) -> list[Joined]:
+def _join(documents: Sequence[LangChainDocument], group_by: str | None) -> list[MergedDocument]:
     return join_pieces(
         [
-            Piece(
+            HostChunk(
                 source=_source_of(document, group_by),
                 text=document.page_content,
                 title=title_of(document.metadata),

@@ -10,8 +10,8 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
 from aloft.backends.shared import SharedModels
-from aloft.ranking import best_first
-from aloft.stack import read_contract, reranker_of
+from aloft.retrieval.ranking import best_first
+from aloft.serving.bundle import read_bundle, reranker_of
 from langchain_aloft.convert import content_of, with_score
 
 
@@ -38,7 +38,7 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
             DataError: the folder holds no finished run, or the run ships no reranker.
         """
         model = reranker_of(Path(run_folder))
-        contexts = read_contract(Path(run_folder) / "models").contexts
+        contexts = read_bundle(Path(run_folder) / "models").contexts
         return cls(**{"model": model, "top_n": contexts, **fields})
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:

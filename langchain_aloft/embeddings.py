@@ -6,7 +6,7 @@ from typing import Self
 from langchain_core.embeddings import Embeddings
 
 from aloft.backends.shared import SharedModels
-from aloft.stack import read_contract
+from aloft.serving.bundle import read_bundle
 
 
 class AloftEmbeddings(Embeddings):
@@ -28,7 +28,7 @@ class AloftEmbeddings(Embeddings):
         Raises:
             DataError: the folder holds no finished run.
         """
-        return cls(read_contract(Path(run_folder) / "models").embedder, models=models)
+        return cls(read_bundle(Path(run_folder) / "models").embedder, models=models)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Vectors of passages, each of length one."""

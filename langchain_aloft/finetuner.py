@@ -11,7 +11,7 @@ from langchain_core.vectorstores import VectorStore
 
 from aloft.config import RunConfig, load_config
 from aloft.errors import DataError
-from aloft.pipeline import HostedRun
+from aloft.run.pipeline import HostedRun
 from langchain_aloft.chains import create_citation_chain
 from langchain_aloft.chat_models import ChatAloft
 from langchain_aloft.convert import to_documents

@@ -6,8 +6,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from aloft.backends.shared import SharedModels
-from aloft.models import LanguageModel, Reply
-from aloft.stack import generator_fields
+from aloft.protocols import LanguageModel, Reply
+from aloft.serving.bundle import generator_fields
 
 
 class LocalModel(BaseModel):

@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr
 
 from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError
-from aloft.stack import Contract, Retriever, read_contract
+from aloft.serving.bundle import Bundle, Retriever, read_bundle
 from langchain_aloft.convert import from_passages, to_passages, with_score
 
 
@@ -33,7 +33,7 @@ class AloftRetriever(BaseRetriever):
     """
 
     documents: list[Document] = Field(repr=False)
-    contract: Contract
+    contract: Bundle
     k: int | None = Field(default=None, ge=1)
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
@@ -64,7 +64,7 @@ class AloftRetriever(BaseRetriever):
             DataError: the folder holds no finished run.
         """
         if documents is not None:
-            contract = read_contract(Path(run_folder) / "models")
+            contract = read_bundle(Path(run_folder) / "models")
             return cls(documents=documents, contract=contract, **fields)
         models = fields.setdefault("models", SharedModels())
         own = Retriever.of_run(Path(run_folder), models)

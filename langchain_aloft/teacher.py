@@ -7,8 +7,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 
-from aloft.hosted import plain_text, read_reply, turns
-from aloft.models import Prompt, Reply
+from aloft.backends.host_models import plain_text, read_reply, turns
+from aloft.protocols import Prompt, Reply
 from aloft.records import Message, content_id
 
 _MESSAGES: dict[str, type[BaseMessage]] = {
@@ -19,7 +19,7 @@ _MESSAGES: dict[str, type[BaseMessage]] = {
 
 
 class LangChainTeacher:
-    """Asks a LangChain chat model; satisfies `aloft.models.LanguageModel`.
+    """Asks a LangChain chat model; satisfies `aloft.protocols.LanguageModel`.
 
     A run stays on its machine: a model that calls another machine is refused there.
 

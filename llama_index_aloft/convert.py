@@ -11,8 +11,8 @@ from llama_index.core.schema import (
     TextNode,
 )
 
+from aloft.corpus.host_chunks import HostChunk, MergedDocument, join_pieces, title_of
 from aloft.errors import DataError
-from aloft.pieces import Joined, Piece, join_pieces, title_of
 from aloft.records import Document, Message, Passage, Role
 
 _ROLES: dict[MessageRole, Role] = {
@@ -85,10 +85,10 @@ def to_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     )
 
 
-def _join(nodes: Sequence[BaseNode]) -> list[Joined]:
+def _join(nodes: Sequence[BaseNode]) -> list[MergedDocument]:
     return join_pieces(
         [
-            Piece(
+            HostChunk(
                 source=_source_of(node),
                 text=node.get_content(MetadataMode.NONE),
                 title=title_of(node.metadata),

@@ -8,8 +8,8 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field
 
 from aloft.backends.shared import SharedModels
-from aloft.models import Embedder
-from aloft.stack import read_contract
+from aloft.protocols import Embedder
+from aloft.serving.bundle import read_bundle
 
 
 class AloftEmbedding(BaseEmbedding):
@@ -32,7 +32,7 @@ class AloftEmbedding(BaseEmbedding):
         Raises:
             DataError: the folder holds no finished run.
         """
-        return cls(read_contract(Path(run_folder) / "models").embedder, **fields)
+        return cls(read_bundle(Path(run_folder) / "models").embedder, **fields)
 
     @classmethod
     def class_name(cls) -> str:

@@ -21,11 +21,11 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
 
+from aloft.backends.host_models import in_threads
 from aloft.backends.shared import SharedModels
-from aloft.hosted import in_threads
-from aloft.models import LanguageModel, Prompt, Reply, stream_reply
+from aloft.protocols import LanguageModel, Prompt, Reply, stream_reply
 from aloft.records import Message
-from aloft.stack import generator_fields
+from aloft.serving.bundle import generator_fields
 from llama_index_aloft.convert import to_messages
 
 

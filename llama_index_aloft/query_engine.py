@@ -17,9 +17,16 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 
+from aloft.backends.host_models import in_threads
 from aloft.backends.shared import SharedModels
-from aloft.hosted import in_threads
-from aloft.stack import Answer, Contract, Found, answer_streaming, place_of, read_contract
+from aloft.serving.bundle import (
+    Answer,
+    Bundle,
+    ScoredPassage,
+    answer_streaming,
+    place_of,
+    read_bundle,
+)
 from llama_index_aloft.convert import to_passage
 from llama_index_aloft.retriever import AloftRetriever
 
@@ -28,8 +35,8 @@ class AloftCitationQueryEngine(BaseQueryEngine):
     """Answers questions; a response's source nodes are those that the answer cites.
 
     Its metadata has "shown", the ids of all nodes that the generator was shown; "quotes", each with
-    "node_id", "text", and "start" and "end", its characters in the node's text; "false_quotes", how
-    many stand in no node; and "is_abstaining", whether it says that none holds the answer.
+    "node_id", "text", and "start" and "end", its characters in the node's text;
+    "unverified_quotes", how many stand in no node; and "is_abstaining", whether it says that none holds the answer.
 
     Args:
         retriever: Any; what it finds is shown in its order, at most as much as the contract says.
@@ -43,7 +50,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
     def __init__(
         self,
         retriever: BaseRetriever,
-        contract: Contract,
+        contract: Bundle,
         *,
         node_postprocessors: Sequence[BaseNodePostprocessor] = (),
         streaming: bool = False,
@@ -81,7 +88,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         """
         models = fields.setdefault("models", SharedModels())
         found = retriever or AloftRetriever.from_run(run_folder, nodes, models=models)
-        return cls(found, read_contract(Path(run_folder) / "models", generator), **fields)
+        return cls(found, read_bundle(Path(run_folder) / "models", generator), **fields)
 
     def _get_prompt_modules(self) -> dict[str, Any]:
         return {}
@@ -157,7 +164,9 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         self, query_bundle: QueryBundle, nodes: Sequence[NodeWithScore]
     ) -> Iterator[tuple[Answer, str]]:
         """The answer as it grows, and what of it is new."""
-        shown = [Found(passage=to_passage(one.node), score=one.score or 0.0) for one in nodes]
+        shown = [
+            ScoredPassage(passage=to_passage(one.node), score=one.score or 0.0) for one in nodes
+        ]
         told = ""
         for answer in answer_streaming(self.contract, query_bundle.query_str, shown, self.models):
             yield answer, answer.text[len(told) :]
@@ -166,19 +175,19 @@ class AloftCitationQueryEngine(BaseQueryEngine):
 
 def _cited(answer: Answer, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
     """The cited nodes, in the order of the citations."""
-    places = {id(found): place for place, found in enumerate(answer.shown)}
+    places = {id(found): place for place, found in enumerate(answer.contexts)}
     return [nodes[places[id(found)]] for found in answer.cited]
 
 
 def _facts(answer: Answer, nodes: Sequence[NodeWithScore]) -> dict[str, Any]:
     quotes = []
     for quote in answer.quotes:
-        start, end = place_of(quote, answer.shown)
+        start, end = place_of(quote, answer.contexts)
         node_id = nodes[quote.ordinal - 1].node.node_id
         quotes.append({"node_id": node_id, "text": quote.text, "start": start, "end": end})
     return {
         "shown": [one.node.node_id for one in nodes],
         "quotes": quotes,
-        "false_quotes": answer.false_quotes,
+        "unverified_quotes": answer.unverified_quotes,
         "is_abstaining": answer.is_abstaining,
     }

@@ -10,9 +10,9 @@ from llama_index.core.schema import BaseNode, TransformComponent
 from aloft.backends.shared import SharedModels
 from aloft.config import RatingsConfig
 from aloft.errors import ConfigError
-from aloft.models import LanguageModel
-from aloft.ratings import rate_passages
+from aloft.protocols import LanguageModel
 from aloft.records import Rating
+from aloft.synthesis.rating import rate_passages
 from llama_index_aloft.convert import to_passage
 from llama_index_aloft.teacher import LlamaIndexTeacher
 

@@ -9,8 +9,8 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
-from aloft.ranking import best_first
-from aloft.stack import read_contract, reranker_of
+from aloft.retrieval.ranking import best_first
+from aloft.serving.bundle import read_bundle, reranker_of
 from llama_index_aloft.convert import to_passage
 
 
@@ -38,7 +38,7 @@ class AloftRerank(BaseNodePostprocessor):
             DataError: the folder holds no finished run, or the run ships no reranker.
         """
         model = reranker_of(Path(run_folder))
-        contexts = read_contract(Path(run_folder) / "models").contexts
+        contexts = read_bundle(Path(run_folder) / "models").contexts
         return cls(model, **{"top_n": contexts, **fields})
 
     @classmethod

@@ -11,7 +11,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from aloft.backends.shared import SharedModels
-from aloft.stack import Contract, Retriever, read_contract
+from aloft.serving.bundle import Bundle, Retriever, read_bundle
 from llama_index_aloft.convert import to_nodes, to_passage
 
 
@@ -30,7 +30,7 @@ class AloftRetriever(BaseRetriever):
     def __init__(
         self,
         nodes: Sequence[BaseNode],
-        contract: Contract,
+        contract: Bundle,
         *,
         similarity_top_k: int | None = None,
         filters: MetadataFilters | None = None,
@@ -48,7 +48,7 @@ class AloftRetriever(BaseRetriever):
         self._nodes = {p.id: node for p, node in zip(retriever.passages, nodes, strict=True)}
 
     @property
-    def contract(self) -> Contract:
+    def contract(self) -> Bundle:
         """What it retrieves with."""
         return self._retriever.contract
 
@@ -68,7 +68,7 @@ class AloftRetriever(BaseRetriever):
             DataError: the folder holds no finished run.
         """
         if nodes is not None:
-            return cls(nodes, read_contract(Path(run_folder) / "models"), **fields)
+            return cls(nodes, read_bundle(Path(run_folder) / "models"), **fields)
         own = Retriever.of_run(Path(run_folder), fields.get("models") or SharedModels())
         made = cls([], own.contract, **fields)
         made._prepare(own, to_nodes(own.passages))

@@ -6,14 +6,14 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms import LLM
 
-from aloft.hosted import plain_text, read_reply, turns
-from aloft.models import LanguageModel, Prompt, Reply
+from aloft.backends.host_models import plain_text, read_reply, turns
+from aloft.protocols import LanguageModel, Prompt, Reply
 from aloft.records import content_id
 from llama_index_aloft.llm import AloftLLM
 
 
 class LlamaIndexTeacher:
-    """Asks a LlamaIndex LLM; satisfies `aloft.models.LanguageModel`.
+    """Asks a LlamaIndex LLM; satisfies `aloft.protocols.LanguageModel`.
 
     A run stays on its machine: an LLM that calls another machine is refused there.
 

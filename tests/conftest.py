@@ -11,7 +11,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 
-from aloft.backends.embedded import fetch_model, models_home
+from aloft.backends.packaged import fetch_model, models_home
 from aloft.config import RunConfig, load_config
 from aloft.errors import ModelError
 

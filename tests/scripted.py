@@ -13,9 +13,9 @@ import pytest
 
 from aloft.backends.loading import Models
 from aloft.backends.shared import SharedModels
-from aloft.models import Embedder, LanguageModel, Prompt, Reply, Reranker
+from aloft.protocols import Embedder, LanguageModel, Prompt, Reply, Reranker
 from aloft.records import Candidate, Negatives
-from aloft.stack import Contract
+from aloft.serving.bundle import Bundle
 from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
 
 T = TypeVar("T")
@@ -137,7 +137,7 @@ def shared(reply: Callable[[Prompt], str | None] = last_words) -> SharedModels:
     return SharedModels(ScriptedModels(reply))
 
 
-CONTRACT = Contract(
+CONTRACT = Bundle(
     embedder="any embedder",
     generator="any generator",
     reranker=None,
@@ -188,7 +188,7 @@ def tuned_questions(
         ]
         base = tiny_encoder(folder / "encoder")
         config = EmbedderTrainingConfig(
-            trains="query_adapter", num_train_epochs=60, learning_rate=1e-2
+            method="query_adapter", num_train_epochs=60, learning_rate=1e-2
         )
         train_embedder(rows, str(base), folder / "embedder", config, seed=0)
         _TUNED.append((base, folder / "embedder", asked, texts))

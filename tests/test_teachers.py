@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aloft.models import LanguageModel, Prompt, stream_reply
+from aloft.protocols import LanguageModel, Prompt, stream_reply
 from aloft.records import Message
 
 pytestmark = pytest.mark.model

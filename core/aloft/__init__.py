@@ -1,7 +1,7 @@
 """Makes a RAG system good at your own documents: tuned here, proved on held-out questions.
 
 The names below are the public surface; the stage functions live in the modules named after what
-they make (`aloft.passages`, `aloft.pairs`, `aloft.negatives`, ...).
+they make (`aloft.corpus.passages`, `aloft.synthesis.pairs`, `aloft.retrieval.negatives`, ...).
 """
 
 from importlib import import_module
@@ -13,8 +13,16 @@ from aloft.errors import AloftError
 from aloft.records import Document, Passage, QAPair
 
 if TYPE_CHECKING:
-    from aloft.pipeline import Aloft, Result
-    from aloft.stack import Answer, Contract, Found, Retriever, ask, ask_streaming, read_contract
+    from aloft.run.pipeline import Aloft, Result
+    from aloft.serving.bundle import (
+        Answer,
+        Bundle,
+        Retriever,
+        ScoredPassage,
+        ask,
+        ask_streaming,
+        read_bundle,
+    )
 
 try:
     __version__ = version("aloft-rag")
@@ -26,30 +34,30 @@ __all__ = [
     "Aloft",
     "AloftError",
     "Answer",
-    "Contract",
+    "Bundle",
     "Document",
-    "Found",
     "Passage",
     "QAPair",
     "Result",
     "Retriever",
     "RunConfig",
+    "ScoredPassage",
     "ask",
     "ask_streaming",
     "load_config",
-    "read_contract",
+    "read_bundle",
 ]
 
 _LATER = {
-    "Aloft": "aloft.pipeline",
-    "Answer": "aloft.stack",
-    "Contract": "aloft.stack",
-    "Found": "aloft.stack",
-    "Result": "aloft.pipeline",
-    "Retriever": "aloft.stack",
-    "ask": "aloft.stack",
-    "ask_streaming": "aloft.stack",
-    "read_contract": "aloft.stack",
+    "Aloft": "aloft.run.pipeline",
+    "Answer": "aloft.serving.bundle",
+    "Bundle": "aloft.serving.bundle",
+    "ScoredPassage": "aloft.serving.bundle",
+    "Result": "aloft.run.pipeline",
+    "Retriever": "aloft.serving.bundle",
+    "ask": "aloft.serving.bundle",
+    "ask_streaming": "aloft.serving.bundle",
+    "read_bundle": "aloft.serving.bundle",
 }
 
 

@@ -76,7 +76,9 @@ class QAPair:
     answer: str
     kind: str = ""  # of question, where one was asked for
     tries: int = 1  # replies that it took
-    further_ids: tuple[str, ...] = ()  # the other passages that a multi-hop question needs
+    additional_passage_ids: tuple[
+        str, ...
+    ] = ()  # the other passages that a multi-hop question needs
 
     @property
     def id(self) -> str:
@@ -86,7 +88,7 @@ class QAPair:
     @property
     def passage_ids(self) -> tuple[str, ...]:
         """All passages that it takes to answer."""
-        return (self.passage_id, *self.further_ids)
+        return (self.passage_id, *self.additional_passage_ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

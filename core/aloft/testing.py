@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from aloft.models import Floats, Prompt, Reply
+from aloft.protocols import Floats, Prompt, Reply
 
 _DIMENSIONS = 256
 _CHATML = (
@@ -48,7 +48,7 @@ class ScriptedTeacher:
         texts = [self._reply(prompt) for prompt in prompts]
         return [Reply(text=text or "", is_finished=text is not None) for text in texts]
 
-    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+    def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probabilities by the script; (prompts, choices)."""
         self.asked.extend(prompts)
         equal = [1.0] * len(choices)

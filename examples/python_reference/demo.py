@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from pydoc_data.topics import topics  # type: ignore[import-not-found]
 
-from aloft.backends.embedded import fetch_model
+from aloft.backends.packaged import fetch_model
 from aloft.cli import main, shown_progress
 from aloft.config import load_config
 

@@ -14,9 +14,9 @@ from llama_index.core.utils import get_tqdm_iterable
 
 from aloft.config import PairsConfig
 from aloft.errors import ConfigError, DataError, ModelError
-from aloft.pairs import generate_pairs
+from aloft.files import write_text
 from aloft.records import QAPair, content_id
-from aloft.storage import write_text
+from aloft.synthesis.pairs import generate_pairs
 from llama_index_aloft.convert import to_passage
 from llama_index_aloft.teacher import teacher_of
 

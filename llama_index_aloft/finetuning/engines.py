@@ -13,17 +13,17 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import PrivateAttr
 
 from aloft.backends.loading import Models
-from aloft.backends.search import DenseIndex
 from aloft.cli import shown_progress
 from aloft.config import EmbedderTrainingConfig, RerankerTrainingConfig
-from aloft.egress import local_only
 from aloft.errors import ConfigError, DataError
-from aloft.evaluation.evaluate import Values
-from aloft.evaluation.intervals import Comparison, compare
-from aloft.evaluation.retrieval import DEPTH, measure_ranking
-from aloft.models import Floats, Progress, no_progress
+from aloft.evaluation.bootstrap import Comparison, compare
+from aloft.evaluation.evaluator import Values
+from aloft.evaluation.retrieval_metrics import DEPTH, measure_ranking
+from aloft.files import write_folder
+from aloft.network_guard import local_only
+from aloft.protocols import Floats, Progress, no_progress
 from aloft.records import EmbedderRow, RerankerRow
-from aloft.storage import write_folder
+from aloft.retrieval.dense import DenseIndex
 from llama_index_aloft.embedding import AloftEmbedding
 from llama_index_aloft.finetuning.dataset import EmbeddingQAFinetuneDataset
 from llama_index_aloft.finetuning.types import (

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aloft import pipeline, work
 from aloft.config import check_config
-from aloft.models import Floats, Prompt, Reply
+from aloft.protocols import Floats, Prompt, Reply
+from aloft.run import pipeline, work
 
 work.TEACHER_BATCH = 5  # several batches of a small corpus
 work._ANSWER_BATCH = 4
@@ -49,7 +49,7 @@ class LoggingTeacher:
             for text in texts
         ]
 
-    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+    def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         self._note(prompts)
         rows = [1 + np.arange(len(choices)) * (len(p.messages[-1].content) % 7) for p in prompts]
         table = np.array(rows, np.float32)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from aloft.evaluation.ability import is_followed, measure_ability
-from aloft.models import Prompt
+from aloft.evaluation.forgetting import is_followed, measure_ability
+from aloft.protocols import Prompt
 
 
 @pytest.mark.parametrize(

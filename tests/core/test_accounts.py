@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from aloft.accounts import Meter, Spending, as_account, describe_teacher, metered
 from aloft.cli import show_funnel
 from aloft.config import RunConfig, check_config
-from aloft.models import Floats, LanguageModel, Prompt, Reply, ScoringModel
-from aloft.pipeline import open_run, read_funnel
+from aloft.protocols import Floats, LanguageModel, Prompt, Reply, ScoringModel
 from aloft.records import Document, Message
+from aloft.run.pipeline import open_run, read_funnel
+from aloft.run.usage import Meter, Usage, as_account, describe_teacher, metered
 from aloft.testing import ScriptedTeacher
 
 DOCUMENTS = [
@@ -43,9 +43,9 @@ class CountingTeacher(ScriptedTeacher):
         replies = super().complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
         return [replace(r, prompt_tokens=100, new_tokens=len(r.text.split())) for r in replies]
 
-    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+    def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         self.tokens_scored += 90 * len(prompts)
-        return super().score_choices(prompts, choices)
+        return super().choice_probabilities(prompts, choices)
 
 
 def berth(prompt: Prompt) -> str:
@@ -91,24 +91,27 @@ def test_each_call_counts_its_prompts_and_tokens() -> None:
     teacher.complete([ask("three")], max_new_tokens=8)
     spent = meter.read()
     assert (spent.calls, spent.tokens_in, spent.tokens_out) == (3, 300, 9)
-    assert meter.read() == Spending()  # nothing is counted a second time
+    assert meter.read() == Usage()  # nothing is counted a second time
 
 
 def test_work_within_other_work_has_an_account_of_its_own() -> None:
     meter = Meter()
-    meter.count(Spending(calls=1, tokens_in=10))
+    meter.count(Usage(calls=1, tokens_in=10))
     with meter.apart():
-        meter.count(Spending(calls=2, tokens_in=20))
-        assert meter.read() == Spending(calls=2, tokens_in=20)
-    meter.count(Spending(calls=4, tokens_in=40))
-    assert meter.read() == Spending(calls=5, tokens_in=50)
+        meter.count(Usage(calls=2, tokens_in=20))
+        assert meter.read() == Usage(calls=2, tokens_in=20)
+    meter.count(Usage(calls=4, tokens_in=40))
+    assert meter.read() == Usage(calls=5, tokens_in=50)
 
 
 def test_scores_are_counted_by_what_the_teacher_read_for_them() -> None:
     meter = Meter()
     teacher = metered(CountingTeacher(lambda _: None), meter)
     assert isinstance(teacher, ScoringModel)
-    assert teacher.score_choices([ask("one"), ask("two")], ("1", "2")).tolist() == [[0.5] * 2] * 2
+    assert (
+        teacher.choice_probabilities([ask("one"), ask("two")], ("1", "2")).tolist()
+        == [[0.5] * 2] * 2
+    )
     spent = meter.read()
     assert (spent.calls, spent.tokens_in, spent.tokens_out) == (2, 180, 0)
 
@@ -128,17 +131,17 @@ def test_a_teacher_that_can_not_score_still_can_not() -> None:
 
 def test_tokens_that_are_not_told_are_not_nought() -> None:
     told = {"calls": 2, "tokens_in": 180, "tokens_out": 0, "seconds": 1.3}
-    assert as_account(Spending(calls=2, tokens_in=180, seconds=1.26)) == told
+    assert as_account(Usage(calls=2, tokens_in=180, seconds=1.26)) == told
     untold = {"calls": 2, "tokens_in": None, "tokens_out": None, "seconds": 0.0}
-    assert as_account(Spending(calls=2)) == untold
+    assert as_account(Usage(calls=2)) == untold
 
 
 def test_pairs_an_hour_are_those_kept_in_the_teachers_seconds() -> None:
-    spent = {"pairs": Spending(calls=60, seconds=80), "pair_ratings": Spending(calls=9, seconds=10)}
+    spent = {"pairs": Usage(calls=60, seconds=80), "pair_ratings": Usage(calls=9, seconds=10)}
     facts = describe_teacher(spent, kept=45)  # 45 in 90 s
     assert facts["pairs_an_hour"] == 1800
     assert [account["calls"] for account in facts["teacher"].values()] == [60, 9]
-    assert describe_teacher({"ratings": Spending()}) == {}
+    assert describe_teacher({"ratings": Usage()}) == {}
 
 
 def test_a_run_states_what_its_teacher_was_asked(tmp_path: Path, encoder: Path) -> None:

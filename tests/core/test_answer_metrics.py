@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from aloft.evaluation.answers import (
+from aloft.evaluation.answer_metrics import (
     GUESSING,
     METRICS,
     MISCITED,

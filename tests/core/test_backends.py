@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from aloft.config import RunConfig
+from aloft.corpus.windows import cut_windows
 from aloft.errors import ModelError
-from aloft.models import Prompt, Reply
 from aloft.prompts.formats import format_of
+from aloft.protocols import Prompt, Reply
 from aloft.records import GeneratorRow, Message, Passage
-from aloft.windows import cut_windows
 
 pytestmark = pytest.mark.model
 
@@ -203,7 +203,7 @@ ASK = [plain(passage + WRITE) for passage in PASSAGES]
 def test_a_passage_that_was_rated_is_not_read_again_to_be_written_about(folder: Path) -> None:
     model = load(folder)
     read = count_read_tokens(model)
-    model.score_choices([plain(passage + RATE) for passage in PASSAGES], "123")
+    model.choice_probabilities([plain(passage + RATE) for passage in PASSAGES], "123")
     once = sum(map(len, PASSAGES)) + len(PASSAGES) * len(RATE)
     assert sum(read) == once
     model.complete(ASK, max_new_tokens=1)
@@ -246,16 +246,16 @@ CALLS: dict[str, list[list[Prompt]]] = {
 def test_what_was_asked_before_changes_no_reply_and_no_score(
     folder: Path, calls: list[list[Prompt]], places: int
 ) -> None:
-    from aloft.backends.kept import KeptPrompts
+    from aloft.backends.prefix_cache import PrefixCache
 
     model, alone = load(folder), load(folder)
-    model._kept = KeptPrompts(places)  # 400 hold one or two prompts, 100 none that is whole
+    model._kept = PrefixCache(places)  # 400 hold one or two prompts, 100 none that is whole
     alone._kept = None
     read, all_read = count_read_tokens(model), count_read_tokens(alone)
     for prompts in calls:
         replies = model.complete(prompts, max_new_tokens=12)
-        scores = model.score_choices(prompts, "123")
-        single = [alone.score_choices([prompt], "123")[0] for prompt in prompts]
+        scores = model.choice_probabilities(prompts, "123")
+        single = [alone.choice_probabilities([prompt], "123")[0] for prompt in prompts]
         np.testing.assert_allclose(scores, single, atol=1e-5)
         assert replies == [alone.complete([p], max_new_tokens=12)[0] for p in prompts]
     if places == 32_768:
@@ -264,10 +264,10 @@ def test_what_was_asked_before_changes_no_reply_and_no_score(
 
 @pytest.mark.usefixtures("in_float32")
 def test_the_newest_prompts_stay_where_not_all_can(folder: Path) -> None:
-    from aloft.backends.kept import KeptPrompts
+    from aloft.backends.prefix_cache import PrefixCache
 
     model = load(folder)
-    model._kept = KeptPrompts(130)
+    model._kept = PrefixCache(130)
     first, second, third = (plain(letter * 60) for letter in "abc")
     for prompt in (first, second, third):
         model.complete([prompt], max_new_tokens=1)
@@ -287,7 +287,7 @@ def test_an_adapter_goes_on_from_what_it_read_itself(folder: Path, tmp_path: Pat
     get_peft_model(base, wish).save_pretrained(tmp_path)
     model, alone = load(folder, tmp_path), load(folder, tmp_path)
     alone._kept = None
-    model.score_choices([plain(passage + RATE) for passage in PASSAGES], "123")
+    model.choice_probabilities([plain(passage + RATE) for passage in PASSAGES], "123")
     read = count_read_tokens(model)
     assert model.complete(ASK, max_new_tokens=12) == alone.complete(ASK, max_new_tokens=12)
     assert read[0] == len(ASK) * (len(WRITE) - 1)
@@ -304,7 +304,7 @@ def test_states_that_can_not_be_taken_apart_are_not_kept(
     save_other_kind(kind, folder / "language-model", tmp_path)
     model = TransformersLanguageModel(str(tmp_path))
     assert model._kept is None
-    model.score_choices([plain(passage + RATE) for passage in PASSAGES], "123")
+    model.choice_probabilities([plain(passage + RATE) for passage in PASSAGES], "123")
     replies = model.complete(ASK, max_new_tokens=12)
     assert replies == TransformersLanguageModel(str(tmp_path)).complete(ASK, max_new_tokens=12)
 
@@ -343,7 +343,7 @@ def test_choices_are_scored_by_the_models_own_next_token_probabilities(folder: P
 
     model = load(folder)
     prompt = plain("The mark is ")
-    (scores,) = model.score_choices([prompt], ("0", "1", "2"))
+    (scores,) = model.choice_probabilities([prompt], ("0", "1", "2"))
     reference = AutoModelForCausalLM.from_pretrained(folder / "language-model")
     ids = model.tokenizer("The mark is ", return_tensors="pt")["input_ids"]
     wanted = [model.tokenizer(digit)["input_ids"][0] for digit in "012"]
@@ -397,7 +397,7 @@ def test_a_passage_that_was_written_about_is_not_read_again_to_score_a_reply(fol
 
 def test_choices_that_begin_alike_can_not_be_told_apart(folder: Path) -> None:
     with pytest.raises(ModelError, match="tokens of their own"):
-        load(folder).score_choices([plain("?")], ("10", "1"))
+        load(folder).choice_probabilities([plain("?")], ("10", "1"))
 
 
 def test_a_reply_ends_before_a_stop_string_and_a_cut_one_says_so(folder: Path) -> None:

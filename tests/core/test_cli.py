@@ -13,9 +13,9 @@ from scripted import ScriptedModels, WordByWord, write_run
 
 from aloft.cli import main
 from aloft.config import load_config
-from aloft.models import Prompt, Reply
+from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
-from aloft.storage import RunFolder
+from aloft.run.storage import RunFolder
 
 PROSE = "The harbour master keeps the tide tables in the tower and renews them every spring. " * 3
 
@@ -167,7 +167,7 @@ def test_a_run_folder_that_another_process_holds(
 ) -> None:
     hold = textwrap.dedent("""
         import sys, pathlib
-        from aloft.storage import RunFolder
+        from aloft.run.storage import RunFolder
         with RunFolder(pathlib.Path(sys.argv[1])):
             print("held", flush=True)
             sys.stdin.read()
@@ -285,7 +285,7 @@ def test_an_answer_is_shown_while_it_is_written_and_then_its_source(
 
     models = ScriptedModels()
     models.teacher_model = Watched(lambda _: reply)
-    monkeypatch.setattr("aloft.pipeline.Models", lambda **_: models)
+    monkeypatch.setattr("aloft.run.pipeline.Models", lambda **_: models)
     run = write_run(tmp_path / "run")
     (run / "config.json").write_text(load_config("cpu").model_dump_json())
     passage = Passage(document_id="a.txt", text="The blue whale sings.", start=7)

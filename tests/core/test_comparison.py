@@ -10,13 +10,13 @@ from scripted import long_words, write_topics
 
 from aloft.backends.loading import Models
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
-from aloft.comparison import METRICS, compare_strategies
 from aloft.config import RunConfig, check_config
-from aloft.models import LanguageModel
-from aloft.pipeline import open_run, read_config, read_funnel
+from aloft.config.strategies import STRATEGIES
+from aloft.protocols import LanguageModel
 from aloft.records import Passage
-from aloft.storage import RunFolder
-from aloft.strategies import STRATEGIES
+from aloft.run.comparison import METRICS, compare_strategies
+from aloft.run.pipeline import open_run, read_config, read_funnel
+from aloft.run.storage import RunFolder
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
 
 pytestmark = pytest.mark.model

@@ -29,7 +29,7 @@ def write(folder: Path, text: str) -> Path:
         ("parts", ("generator",)),
         # step 1: a mark from 0 to 10, written, kept from 8 on
         ("ratings.method", "generate"),
-        ("ratings.keep_at_least", 8.0),
+        ("ratings.min_rating", 8.0),
         ("ratings.drop_share", 0.0),
         # step 2: one pair a passage, from the whole of it
         ("pairs.form", "paper"),
@@ -37,7 +37,7 @@ def write(folder: Path, text: str) -> Path:
         ("pairs.max_passages", None),
         # step 3: off by default; 8 where it is on
         ("pairs.rating", False),
-        ("pairs.keep_at_least", 8.0),
+        ("pairs.min_rating", 8.0),
         ("filters.use", ()),
         # step 4: the n - 1 passages most similar to the question, whatever they hold
         ("negatives.count", 9),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aloft.config import DocumentsConfig
-from aloft.documents import group_documents, read_documents
+from aloft.corpus.readers import group_documents, read_documents
 from aloft.errors import DataError
 from aloft.records import Document, Rejection
 

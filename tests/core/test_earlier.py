@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from aloft.config import check_config, load_config
-from aloft.earlier import Earlier, known_vectors, read_earlier, take_over
 from aloft.errors import ConfigError, DataError
 from aloft.records import LabelledQuestion, Passage, QAPair, content_id
-from aloft.storage import RunFolder
+from aloft.run.storage import RunFolder
+from aloft.run.warm_start import PreviousRun, known_vectors, read_previous_run, take_over
 
 PASSAGES = [Passage(document_id=f"d{i}", text=f"text {i}", start=0) for i in range(4)]
 PAIRS = [QAPair(passage_id=p.id, question=f"{p.text}?", answer="yes") for p in PASSAGES]
@@ -58,7 +58,7 @@ def test_its_parts_take_the_place_of_untuned_ones(tmp_path: Path) -> None:
 
     models = tmp_path / "two" / "earlier" / "models"
     assert config.embedder == str(models / "embedder")
-    assert config.generator_training.start == str(models / "generator")
+    assert config.generator_training.init_adapter == str(models / "generator")
     assert (config.teacher, config.generator, config.reranker) == ("a teacher", "a teacher", None)
     assert config.seed == 7
     assert (models / "embedder" / "config.json").read_text() == '{"is": "embedder"}'
@@ -71,13 +71,13 @@ def test_the_earlier_folder_is_needed_once(tmp_path: Path) -> None:
         first = take_over(settings, folder)
         one.rename(tmp_path / "gone")
         assert take_over(first, folder) == first
-        assert read_earlier(first, folder).trained == {"d0", "d1", "d2"}
+        assert read_previous_run(first, folder).trained == {"d0", "d1", "d2"}
 
 
 def test_what_was_split_and_asked_is_known(tmp_path: Path) -> None:
     settings = load_config(after=finished_run(tmp_path / "one"))
     with RunFolder(tmp_path / "two") as folder:
-        earlier = read_earlier(take_over(settings, folder), folder)
+        earlier = read_previous_run(take_over(settings, folder), folder)
     assert earlier.split == {"d0": False, "d1": False, "d2": False, "d3": True}
     assert earlier.passages == {passage.id for passage in PASSAGES}
     assert earlier.pairs == {pair.id for pair in PAIRS[:3]}
@@ -102,7 +102,7 @@ def test_a_third_run_knows_what_the_first_trained_on(tmp_path: Path) -> None:
     with RunFolder(later) as run:
         run.write_records("sets/train.jsonl", PAIRS[:1])  # one replayed
     with RunFolder(tmp_path / "three") as folder:
-        earlier = read_earlier(take_over(load_config(after=later), folder), folder)
+        earlier = read_previous_run(take_over(load_config(after=later), folder), folder)
     assert earlier.trained == {"d0", "d1", "d2"}
     assert earlier.pairs == {pair.id for pair in PAIRS[:3]}
 
@@ -110,7 +110,7 @@ def test_a_third_run_knows_what_the_first_trained_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("share", "old"), [(0, 0), (0.5, 1), (1, 2), (9, 3)])
 def test_old_pairs_are_replayed_beside_new_ones(share: float, old: int) -> None:
     new = [QAPair(passage_id="p", question=f"new {i}?", answer="yes") for i in range(2)]
-    earlier = Earlier(pairs=frozenset(pair.id for pair in PAIRS[:3]))
+    earlier = PreviousRun(pairs=frozenset(pair.id for pair in PAIRS[:3]))
     for seed in range(5):
         rows = earlier.replayed([*PAIRS[:3], *new], share, seed)
         assert rows[-2:] == new
@@ -119,9 +119,9 @@ def test_old_pairs_are_replayed_beside_new_ones(share: float, old: int) -> None:
 
 
 def test_where_no_pair_is_new_all_are_trained_on_once_more() -> None:
-    earlier = Earlier(pairs=frozenset(pair.id for pair in PAIRS))
+    earlier = PreviousRun(pairs=frozenset(pair.id for pair in PAIRS))
     assert earlier.replayed(PAIRS, 1.0, 0) == PAIRS
-    assert Earlier().replayed(PAIRS, 1.0, 0) == PAIRS  # and there is no earlier run
+    assert PreviousRun().replayed(PAIRS, 1.0, 0) == PAIRS  # and there is no earlier run
 
 
 def test_passages_keep_their_vectors(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_after_documents_change_only_new_passages_are_asked_about(tmp_path: Path
 
     from killed_run import LoggingTeacher, settings
 
-    from aloft.pipeline import Aloft
+    from aloft.run.pipeline import Aloft
     from aloft.testing import tiny_encoder, tiny_language_model
 
     names = ("assert", "pass", "del", "return", "raise", "break", "global", "lambda", "yield",

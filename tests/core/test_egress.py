@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from aloft import egress
-from aloft.egress import EgressRefusedError, local_only
+from aloft import network_guard as egress
 from aloft.errors import AloftError
+from aloft.network_guard import NetworkRefusedError, local_only
 
 ADDRESS = "192.0.2.1"  # set aside for documents (RFC 5737): nobody answers there
 NAME = "aloft.invalid"  # set aside likewise (RFC 2606)
@@ -52,7 +52,7 @@ def test_what_leaves_the_machine_is_refused_and_counted(
 ) -> None:
     with local_only() as guard:
         assert guard.refused == []
-        with pytest.raises(EgressRefusedError, match=f"{host} was refused: this run stays local"):
+        with pytest.raises(NetworkRefusedError, match=f"{host} was refused: this run stays local"):
             reach()
         assert guard.refused == [host]
 
@@ -60,14 +60,14 @@ def test_what_leaves_the_machine_is_refused_and_counted(
 def test_refusals_are_counted_in_order() -> None:
     with local_only() as guard:
         for host in (ADDRESS, "198.51.100.7", ADDRESS):
-            with pytest.raises(EgressRefusedError):
+            with pytest.raises(NetworkRefusedError):
                 connect(host)
     assert guard.refused == [ADDRESS, "198.51.100.7", ADDRESS]
 
 
 def test_a_refusal_is_an_error_that_a_user_can_read_and_no_network_error() -> None:
-    assert issubclass(EgressRefusedError, AloftError)
-    assert not issubclass(EgressRefusedError, OSError)  # which libraries catch and try again
+    assert issubclass(NetworkRefusedError, AloftError)
+    assert not issubclass(NetworkRefusedError, OSError)  # which libraries catch and try again
 
 
 def test_another_thread_is_refused_too() -> None:
@@ -76,7 +76,7 @@ def test_another_thread_is_refused_too() -> None:
     def reach() -> None:
         try:
             connect()
-        except EgressRefusedError as error:
+        except NetworkRefusedError as error:
             seen.append(error)
 
     with local_only() as guard:
@@ -130,7 +130,7 @@ def test_other_machines(host: str) -> None:
             ("socket.connect", None, (host, 80)),
             ("socket.sendto", None, (host, 80)),
         ):
-            with pytest.raises(EgressRefusedError):
+            with pytest.raises(NetworkRefusedError):
                 sys.audit(*event)
     assert guard.refused == [host] * 3
 
@@ -151,12 +151,12 @@ def test_an_error_inside_takes_the_guard_away_as_well() -> None:
 
 def test_nested_guards_both_count() -> None:
     with local_only() as outer:
-        with pytest.raises(EgressRefusedError):
+        with pytest.raises(NetworkRefusedError):
             connect()
-        with local_only() as inner, pytest.raises(EgressRefusedError):
+        with local_only() as inner, pytest.raises(NetworkRefusedError):
             connect("198.51.100.7")
         assert inner.refused == ["198.51.100.7"]
-        with pytest.raises(EgressRefusedError):
+        with pytest.raises(NetworkRefusedError):
             connect("198.51.100.8")
     assert outer.refused == [ADDRESS, "198.51.100.7", "198.51.100.8"]
     assert inner.refused == ["198.51.100.7"]
@@ -166,7 +166,7 @@ def test_the_inner_of_two_guards_that_saw_nothing_goes_first() -> None:
     with local_only() as outer:
         with local_only() as inner:
             pass
-        with pytest.raises(EgressRefusedError):
+        with pytest.raises(NetworkRefusedError):
             connect()
     assert (outer.refused, inner.refused) == ([ADDRESS], [])
 
@@ -181,7 +181,7 @@ def test_the_inner_of_two_guards_that_saw_nothing_goes_first() -> None:
     ],
 )
 def test_other_ways_out_are_refused(event: tuple[Any, ...]) -> None:
-    with local_only(), pytest.raises(EgressRefusedError):
+    with local_only(), pytest.raises(NetworkRefusedError):
         sys.audit(*event)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aloft.backends.embedded import (
+from aloft.backends.packaged import (
     EMBEDDED,
     EmbeddedModel,
     fetch_embedded,
@@ -230,7 +230,7 @@ def test_a_name_that_can_be_no_model_is_refused(
 def resolve_elsewhere(name: str, cache: Path) -> str:
     """Resolve in a process of its own: the Hugging Face library reads its cache's place once."""
     code = (
-        "import sys\nfrom aloft.backends.embedded import resolve_model\n"
+        "import sys\nfrom aloft.backends.packaged import resolve_model\n"
         "from aloft.errors import ModelError\n"
         "try: print(resolve_model(sys.argv[1]))\nexcept ModelError as error: print(error)"
     )

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from scripted import ScriptedModels
 
-from aloft.accounts import Spending
 from aloft.cli import main, show_estimate
 from aloft.config import FiltersConfig, RunConfig, load_config
-from aloft.estimate import (
+from aloft.protocols import Prompt
+from aloft.records import Document
+from aloft.run.estimate import (
     Estimate,
     Line,
     Range,
@@ -25,13 +26,12 @@ from aloft.estimate import (
     share_of,
     weight_of,
 )
-from aloft.memory import Plan
-from aloft.models import Prompt
-from aloft.pipeline import Run, open_run, read_report
-from aloft.records import Document
-from aloft.sampling import Asked, Pace
-from aloft.storage import RunFolder
+from aloft.run.pipeline import Run, open_run, read_report
+from aloft.run.sampling import Asked, Pace
+from aloft.run.storage import RunFolder
+from aloft.run.usage import Usage
 from aloft.testing import ScriptedTeacher
+from aloft.training.memory import Plan
 
 DOCUMENTS = [
     Document(id=f"{i}.txt", text=f"Berth {i} of the port of Aberley is {i + 40} metres in length.")
@@ -40,7 +40,7 @@ DOCUMENTS = [
 
 
 def asked(subjects: int, left: int, sampled: int, replies: int, kept: int) -> Asked:
-    spent = Spending(calls=replies + 2, tokens_in=1000, tokens_out=100, seconds=4.0)
+    spent = Usage(calls=replies + 2, tokens_in=1000, tokens_out=100, seconds=4.0)
     pace = Pace(amount=sampled, unit="passages", seconds=4.0, startup=2.0)
     return Asked(subjects=subjects, left=left, spent=spent, pace=pace, replies=replies, kept=kept)
 
@@ -414,7 +414,7 @@ def test_the_phases_of_a_strategy_are_timed(
         "parts": ("embedder",) if strategy == "lsr" else ("embedder", "generator"),
         "pairs": {"form": "examples", "per_passage": 1},
         "training_sets": {"format": "ralt"},
-        "embedder_training": {"trains": "query_lora", "num_train_epochs": 3.0},
+        "embedder_training": {"method": "query_lora", "num_train_epochs": 3.0},
         "evaluation": {"max_new_tokens": 8},
     }
     config = load_config(overrides=changes)

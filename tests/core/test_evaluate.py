@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aloft.backends.search import DenseIndex
 from aloft.config import EvaluationConfig, Part, RunConfig, TrainingSetsConfig
-from aloft.evaluation.answers import GUESSING, MISCITED
-from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System
+from aloft.evaluation.answer_metrics import GUESSING, MISCITED
+from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant
 from aloft.evaluation.measure import as_json, measure_parts
 from aloft.evaluation.probes import probe
-from aloft.models import Floats, Prompt
+from aloft.protocols import Floats, Prompt
 from aloft.records import LabelledQuestion, Passage
+from aloft.retrieval.dense import DenseIndex
 from aloft.testing import HashingEmbedder, OverlapReranker
 
 MEANT = {
@@ -452,7 +452,7 @@ def test_a_ranking_is_worked_out_once() -> None:
 # ---- stacks
 
 
-def stacked(world: World, *kept: Part, **settings: Any) -> dict[tuple[str, ...], Stack]:
+def stacked(world: World, *kept: Part, **settings: Any) -> dict[tuple[str, ...], SystemVariant]:
     evaluator = world.evaluator(*FOUR, **settings)
     stacks = evaluator.measure_stacks(kept, "none", has_generator="generator" in kept)
     return {stack.parts: stack for stack in stacks}
@@ -519,7 +519,7 @@ def config(reranker: str | None = None) -> RunConfig:
     return RunConfig(teacher="t", embedder="e", reranker=reranker)
 
 
-def parts_of(stacks: Sequence[Stack]) -> set[tuple[str, ...]]:
+def parts_of(stacks: Sequence[SystemVariant]) -> set[tuple[str, ...]]:
     return {stack.parts for stack in stacks}
 
 

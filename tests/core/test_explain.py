@@ -6,9 +6,9 @@ import pytest
 
 from aloft.cli import main
 from aloft.errors import DataError
-from aloft.explain import read_mined
 from aloft.records import Candidate, LinkedQuestion, Negatives, Passage, QAPair
-from aloft.storage import RunFolder
+from aloft.retrieval.explaining import read_mined
+from aloft.run.storage import RunFolder
 
 PASSAGES = [
     Passage(document_id=f"{i}.txt", text=text, start=0)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aloft.backends.search import DenseIndex
 from aloft.config import FILTERS, Filter, FiltersConfig
-from aloft.filters import Evidence, filter_pairs
-from aloft.models import Floats, Prompt
 from aloft.prompts import answering
+from aloft.protocols import Floats, Prompt
 from aloft.records import Passage, QAPair, Rejection
+from aloft.retrieval.dense import DenseIndex
+from aloft.synthesis.filters import Evidence, filter_pairs
 from aloft.testing import HashingEmbedder, ScriptedTeacher
 
 PORT = Passage(document_id="port", text="The port of Aberley has eleven berths.", start=0)
@@ -220,7 +220,11 @@ MISSED = "one of its passages can be missed"
 def hop(question: str, answer: str) -> QAPair:
     """A question that needs the port's and the pilot's passage."""
     return QAPair(
-        passage_id=PORT.id, further_ids=(PILOT.id,), question=question, answer=answer, kind="x"
+        passage_id=PORT.id,
+        additional_passage_ids=(PILOT.id,),
+        question=question,
+        answer=answer,
+        kind="x",
     )
 
 

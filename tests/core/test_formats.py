@@ -5,12 +5,12 @@ import re
 import pytest
 
 from aloft.config import FormatName
-from aloft.language import language_of
 from aloft.prompts.abstention import SENTENCES, abstain_in
 from aloft.prompts.citation import CitedAnswer, Quote, named_in
 from aloft.prompts.formats import format_of
 from aloft.prompts.languages import LANGUAGES
 from aloft.prompts.raft import sentence_with
+from aloft.text.language import language_of
 
 SHOWN = [
     "The ferry\nruns daily. It leaves at nine. In winter it rests.",
@@ -31,7 +31,7 @@ def test_a_target_reads_as_it_was_meant(name: FormatName) -> None:
     read = form.parse(target, SHOWN)
     assert read.answer == "at nine"
     assert read.ordinals == ((1, 3) if form.cites else ())
-    assert read.false_quotes == 0
+    assert read.unverified_quotes == 0
 
 
 @pytest.mark.parametrize("abstains", [True, False])
@@ -157,7 +157,7 @@ def test_an_answers_sentence_is_found(answer: str, expected: str | None) -> None
 def test_quotes_are_looked_up(said: str, quotes: tuple[Quote, ...], false: int) -> None:
     reply = f"{said}\n\n### Reference\n2\n\n### Answer\nMary."
     assert RAFT.parse(reply, SHOWN) == CitedAnswer(
-        ordinals=(2,), answer="Mary.", quotes=quotes, false_quotes=false
+        ordinals=(2,), answer="Mary.", quotes=quotes, unverified_quotes=false
     )
 
 

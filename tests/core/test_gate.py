@@ -2,9 +2,9 @@
 
 import pytest
 
+from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.gate import Verdict, describe, gate_metric, judge_part
-from aloft.evaluation.intervals import Comparison
-from aloft.evaluation.retrieval import METRICS
+from aloft.evaluation.retrieval_metrics import METRICS
 
 
 def gain(low: float, gained: float, high: float, n: int = 60) -> Comparison:

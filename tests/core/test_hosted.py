@@ -2,9 +2,9 @@
 
 import pytest
 
-from aloft.hosted import plain_text, read_reply, tell_growth
-from aloft.models import Prompt, Reply
+from aloft.backends.host_models import plain_text, read_reply, tell_growth
 from aloft.prompts import pair
+from aloft.protocols import Prompt, Reply
 from aloft.records import Message
 
 PROMPT = Prompt(messages=(Message(role="user", content="Ask."),), prefix="### Question\n")

@@ -12,10 +12,10 @@ from scripted import TOPICS, long_words, write_topics
 
 from aloft.backends.loading import Models
 from aloft.config import RunConfig, check_config
-from aloft.models import Embedder
-from aloft.pipeline import Run, read_funnel
+from aloft.protocols import Embedder
 from aloft.records import LinkedQuestion, Negatives, Rejection, from_json
-from aloft.storage import RunFolder
+from aloft.run.pipeline import Run, read_funnel
+from aloft.run.storage import RunFolder
 from aloft.testing import HashingEmbedder, ScriptedTeacher
 
 QUESTION = "What does the text on {} say first of all?"
@@ -190,7 +190,7 @@ def test_only_an_accepted_answer_trains_the_generator(folder: Folder) -> None:
 def test_the_weight_says_how_often_a_question_stands(folder: Folder, weight: int) -> None:
     before = folder.anchors()
     folder.take_in(*first_words(folder))
-    settings = {"contexts": 3, "held_out_share": 0.3, "logged_weight": weight}
+    settings = {"contexts": 3, "held_out_share": 0.3, "log_repeat": weight}
     folder.sets(training_sets=settings)
     new = folder.anchors() - before
     assert set(new.values()) == ({weight} if weight else set())

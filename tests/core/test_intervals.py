@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from aloft.errors import DataError
-from aloft.evaluation.intervals import Comparison, compare
+from aloft.evaluation.bootstrap import Comparison, compare
 
 HALF = np.repeat([0.0, 1.0], 100)
 

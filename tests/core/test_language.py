@@ -2,8 +2,8 @@
 
 import pytest
 
-from aloft.language import can_be_in, language_of
 from aloft.prompts.languages import LANGUAGES
+from aloft.text.language import can_be_in, language_of
 
 ENGLISH, GERMAN = LANGUAGES["en"].examples, LANGUAGES["de"].examples
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from aloft.pairs import holds
 from aloft.prompts.languages import LANGUAGES, code_of
+from aloft.synthesis.pairs import holds
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aloft.errors import DataError
-from aloft.logs import read_log
+from aloft.questions.logs import read_log
 from aloft.records import LogEntry
 
 

@@ -10,10 +10,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from aloft.config import DocumentsConfig, PassagesConfig
-from aloft.documents import read_documents
-from aloft.overlap import fold, holds
-from aloft.passages import split_documents
-from aloft.questions import read_questions
+from aloft.corpus.passages import split_documents
+from aloft.corpus.readers import read_documents
+from aloft.questions.labelled import read_questions
+from aloft.text.overlap import fold, holds
 
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "covidqa_long_en"
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder, load_encoder
 from aloft.config import EmbedderTrainingConfig, load_config
 from aloft.errors import DataError
-from aloft.models import Floats, Prompt
-from aloft.pipeline import open_run
+from aloft.protocols import Floats, Prompt
 from aloft.records import Document, EmbedderRow
+from aloft.run.pipeline import open_run
 from aloft.testing import ScriptedTeacher
 from aloft.training import losses, train_embedder, tuning
 
@@ -149,7 +149,7 @@ def test_margins_are_taken_over_from_the_grades(encoder: Path) -> None:
 def test_fixed_passages_stand_against_each_question_once(encoder: Path, trains: str) -> None:
     asked, right, wrong = vectors(encoder)
     expected = cross_entropy(20 * asked @ np.concatenate([right, *wrong.swapaxes(0, 1)]).T)
-    told = train(encoder, trains=trains, learning_rate=STILL)
+    told = train(encoder, method=trains, learning_rate=STILL)
     assert told == pytest.approx((expected,), abs=2e-3)
     # the second asks about the first one's passage: its text is no negative of either
     again = EmbedderRow(
@@ -159,7 +159,7 @@ def test_fixed_passages_stand_against_each_question_once(encoder: Path, trains: 
     more = np.concatenate([asked[:1], model.encode_queries([again.anchor])])
     logits = 20 * more @ np.concatenate([right[:1], wrong[0]]).T
     expected = np.mean([np.log(np.exp(line).sum()) - line[0] for line in logits])
-    told = train(encoder, [ROWS[0], again], trains=trains, learning_rate=STILL)
+    told = train(encoder, [ROWS[0], again], method=trains, learning_rate=STILL)
     assert told == pytest.approx((expected,), abs=2e-3)
 
 
@@ -184,9 +184,9 @@ LEARNING: dict[str, dict[str, Any]] = {
     "graded": {"loss": "graded"},
     "distilled": {"loss": "distilled"},
     "matryoshka": {"matryoshka": (8,)},
-    "lora": {"trains": "lora"},
-    "query_lora": {"trains": "query_lora"},
-    "query_adapter": {"trains": "query_adapter"},
+    "lora": {"method": "lora"},
+    "query_lora": {"method": "query_lora"},
+    "query_adapter": {"method": "query_adapter"},
 }
 
 
@@ -204,7 +204,7 @@ def test_each_loss_is_learnt_and_moves_what_it_should(
     after = (now * right_now).sum(1) - (now[:, None] * wrong_now).sum(2).max(1)
     assert after.mean() > before.mean() + 0.05
     assert np.abs(now - asked).max() > 1e-3
-    if str(settings.get("trains")).startswith("query"):
+    if str(settings.get("method")).startswith("query"):
         np.testing.assert_array_equal(right_now, right)  # to the last bit
         np.testing.assert_array_equal(wrong_now, wrong)
     else:
@@ -214,7 +214,7 @@ def test_each_loss_is_learnt_and_moves_what_it_should(
 
 @pytest.mark.parametrize("trains", ["lora", "query_lora"])
 def test_low_rank_updates_are_merged_into_the_weights(encoder: Path, trains: Any) -> None:
-    config = EmbedderTrainingConfig(trains=trains, r=2)
+    config = EmbedderTrainingConfig(method=trains, r=2)
     model = tuning.prepare(load_encoder(encoder), config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -236,7 +236,7 @@ def test_low_rank_updates_are_merged_into_the_weights(encoder: Path, trains: Any
 
 
 def test_an_adapter_begins_as_no_change(encoder: Path) -> None:
-    config = EmbedderTrainingConfig(trains="query_adapter")
+    config = EmbedderTrainingConfig(method="query_adapter")
     model = tuning.finish(tuning.prepare(load_encoder(encoder), config), encoder, config)
     texts = [row.anchor for row in ROWS]
     asked = load_encoder(encoder).encode_query(texts, show_progress_bar=False)
@@ -246,7 +246,7 @@ def test_an_adapter_begins_as_no_change(encoder: Path) -> None:
 
 
 def test_control_tokens_in_questions_and_passages_stay_text(encoder: Path) -> None:
-    train(encoder, trains="query_lora", learning_rate=STILL)
+    train(encoder, method="query_lora", learning_rate=STILL)
     model = load_encoder(encoder.parent / "tuned")
     for encode in (model.encode_query, model.encode_document):
         told, plain = encode(["a [SEP] b", "a SEP b"], show_progress_bar=False)
@@ -292,7 +292,7 @@ def test_passages_of_a_kept_index_are_embedded_once(tmp_path: Path, trains: str)
             "parts": ("embedder", "reranker"),
             "filters": {"use": ()},
             "pairs": {"form": "examples", "per_passage": 1},
-            "embedder_training": {"trains": trains, "num_train_epochs": 4.0},
+            "embedder_training": {"method": trains, "num_train_epochs": 4.0},
         }
     )
     with open_run(tmp_path / "run", config, ScriptedTeacher(ask)) as run:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from aloft.config import GeneratorTrainingConfig, load_config
-from aloft.memory import Body, Load, plan_training, read_body
+from aloft.training.memory import Body, Load, plan_training, read_body
 
 FACTS = {
     "num_hidden_layers": 2,
@@ -54,7 +54,7 @@ def test_weights_are_those_of_the_maps_and_of_the_tokens() -> None:
 
 
 def test_four_bits_hold_the_maps_alone() -> None:
-    plan = plan_training(BODY, LOAD, settings(trains="qlora"), ROOMY)
+    plan = plan_training(BODY, LOAD, settings(method="qlora"), ROOMY)
     assert plan.weights == round(0.53 * 2 * 576 + 2 * 800)
 
 
@@ -65,11 +65,11 @@ def test_each_new_weight_has_a_gradient_and_two_moments() -> None:
 
 
 def test_trained_whole_each_weight_has_what_a_new_one_has() -> None:
-    plan = plan_training(BODY, LOAD, settings(trains="full"), ROOMY)
+    plan = plan_training(BODY, LOAD, settings(method="full"), ROOMY)
     every = 2 * 576 + 800
     assert plan.weights == 4 * every
     assert plan.trained == every * (4 + 8 + 2)  # gradient, two moments, what is computed with
-    exact = plan_training(BODY, replace(LOAD, number_bytes=4), settings(trains="full"), ROOMY)
+    exact = plan_training(BODY, replace(LOAD, number_bytes=4), settings(method="full"), ROOMY)
     assert exact.trained == every * (4 + 8)
     assert plan.activations == 10 * (2 + 2) * (LAYER - 2 * 14)  # no adapters' ranks
 
@@ -99,7 +99,7 @@ def test_with_checkpoints_each_layer_keeps_its_input_alone() -> None:
     ("changes", "more"),
     [
         ({"lora_dropout": 0.1}, 4 * 64),  # by what each input of a map is multiplied
-        ({"trains": "dora"}, 2 * 2 * 64),  # what base and adapter give: 8+4+4+8+16+16+8 numbers
+        ({"method": "dora"}, 2 * 2 * 64),  # what base and adapter give: 8+4+4+8+16+16+8 numbers
     ],
 )
 def test_dropout_and_lengths_leave_more_of_a_token(changes: dict[str, Any], more: int) -> None:

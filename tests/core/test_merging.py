@@ -10,15 +10,15 @@ from aloft.backends.loading import Models
 from aloft.backends.transformers import TransformersLanguageModel
 from aloft.cli import main
 from aloft.config import RunConfig, load_config
-from aloft.evaluation.evaluate import Stack, System
-from aloft.pipeline import open_run
-from aloft.stack import Contract, Retriever, ask, read_contract, write_stack
+from aloft.evaluation.evaluator import System, SystemVariant
+from aloft.run.pipeline import open_run
+from aloft.serving.bundle import Bundle, Retriever, ask, read_bundle, write_bundle
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
 
 pytestmark = pytest.mark.model
 
 
-def train(tmp_path: Path, **training: Any) -> tuple[Path, Contract]:
+def train(tmp_path: Path, **training: Any) -> tuple[Path, Bundle]:
     """A run whose trained generator ships, whatever the gate would say."""
     settings = {
         "generator": str(tiny_language_model(tmp_path / "language-model")),
@@ -38,7 +38,7 @@ def train(tmp_path: Path, **training: Any) -> tuple[Path, Contract]:
         run.do("train")
         measured = run.evaluator.measure_answers("synthetic", "tuned")["all"]
         assert measured.n == 3
-    stack = Stack(
+    stack = SystemVariant(
         parts=("generator",),
         system=System("dense", "base", "none"),
         weight=1.0,
@@ -47,8 +47,8 @@ def train(tmp_path: Path, **training: Any) -> tuple[Path, Contract]:
         n=3,
         score=0.0,
     )
-    write_stack(run_folder, config, stack)
-    return run_folder, read_contract(run_folder / "models")
+    write_bundle(run_folder, config, stack)
+    return run_folder, read_bundle(run_folder / "models")
 
 
 def test_an_adapter_becomes_a_model_that_replies_alike(
@@ -71,9 +71,9 @@ def test_an_adapter_becomes_a_model_that_replies_alike(
 def test_a_generator_trained_whole_is_measured_ships_and_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, contract = train(tmp_path, trains="full", learning_rate=1e-3)
+    run, contract = train(tmp_path, method="full", learning_rate=1e-3)
     assert (contract.generator, contract.adapter) == (str(run / "models" / "generator"), None)
-    assert ask(Retriever.of_run(run, models := Models()), "What is told?", models).shown
+    assert ask(Retriever.of_run(run, models := Models()), "What is told?", models).contexts
     assert main(["merge", str(run), "--out", str(tmp_path / "whole")]) == 2
     assert "ships no adapter: its generator is" in capsys.readouterr().err
     assert not (tmp_path / "whole").exists()

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aloft.backends.search import DenseIndex
 from aloft.config import Guard, NegativesConfig
 from aloft.errors import DataError
-from aloft.models import Floats, Prompt
-from aloft.negatives import COPY, Judges, mine_negatives
+from aloft.protocols import Floats, Prompt
 from aloft.records import Candidate, Negatives, Passage, QAPair
+from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.negatives import COPY, Judges, mine_negatives
 
 # The question is (1, 0), so a passage's score is its first component.
 SCORES = [0.80, 0.79, 0.60, 0.96, 0.28, -0.60]
@@ -147,7 +147,7 @@ def test_a_pair_whose_passage_is_gone_is_told() -> None:
 
 
 def test_all_passages_of_a_multi_hop_question_are_none_and_the_lowest_sets_the_margin() -> None:
-    asked = replace(pair(), further_ids=(PASSAGES[2].id,))  # 0.80 and 0.60
+    asked = replace(pair(), additional_passage_ids=(PASSAGES[2].id,))  # 0.80 and 0.60
     (found,) = mine_negatives(
         [asked], PASSAGES, QUESTION, INDEX, NegativesConfig(margin=0.0, depth=9)
     )

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aloft.backends.search import DenseIndex
 from aloft.config import PairsConfig
-from aloft.models import Prompt, Reply
-from aloft.overlap import copies, holds, unlooped
-from aloft.pairs import (
+from aloft.prompts.languages import LANGUAGES
+from aloft.protocols import Prompt, Reply
+from aloft.records import Passage, QAPair, Rejection
+from aloft.retrieval.dense import DenseIndex
+from aloft.synthesis.pairs import (
     choose_focuses,
     choose_kinds,
     choose_partners,
@@ -23,9 +24,8 @@ from aloft.pairs import (
     generate_pairs,
     select_passages,
 )
-from aloft.prompts.languages import LANGUAGES
-from aloft.records import Passage, QAPair, Rejection
 from aloft.testing import ScriptedTeacher
+from aloft.text.overlap import copies, holds, truncate_repetition
 
 EXAMPLES = LANGUAGES["en"].examples
 SPAN = "The port of Aberley has eleven berths, and its pilot is called Mary Dunn."
@@ -349,7 +349,7 @@ def test_a_reply_that_does_not_end_is_gone_on_with_three_times_and_by_two_seeds(
     ],
 )
 def test_a_text_that_runs_in_circles_is_told(text: str, once: str | None) -> None:
-    assert unlooped(text) == once
+    assert truncate_repetition(text) == once
 
 
 def test_a_reply_that_ran_in_circles_until_it_was_cut_ends_with_its_first_round() -> None:
@@ -525,7 +525,7 @@ def test_a_multi_hop_question_is_asked_about_both_passages() -> None:
     found = list(generate_pairs([PORT, TUG], teacher, HOPS, seed=0, partners={PORT.id: TUG}))
     about_port = [one for one in found if isinstance(one, QAPair) and one.passage_id == PORT.id]
     about_tug = [one for one in found if one not in about_port]
-    assert {(one.kind, one.question, one.further_ids) for one in about_port} == {
+    assert {(one.kind, one.question, one.additional_passage_ids) for one in about_port} == {
         ("multi_hop", "Which?", (TUG.id,)),
         ("fact", "Who?", ()),
     }
@@ -550,7 +550,9 @@ def test_partners_are_drawn_from_the_nearest_passages() -> None:
 
 
 def test_a_pair_that_needs_a_passage_that_is_gone_is_dropped() -> None:
-    asked = QAPair(passage_id=PORT.id, question="Who?", answer="Ann", further_ids=(TUG.id,))
+    asked = QAPair(
+        passage_id=PORT.id, question="Who?", answer="Ann", additional_passage_ids=(TUG.id,)
+    )
     assert drop_stale([asked], {PORT.id: PORT, TUG.id: TUG}) == ([asked], [])
     kept, (dropped,) = drop_stale([asked], {PORT.id: PORT})
     assert kept == []

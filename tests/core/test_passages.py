@@ -8,7 +8,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from aloft.config import PassagesConfig
-from aloft.passages import split_documents
+from aloft.corpus.passages import split_documents
 from aloft.records import Document, Passage, Rejection
 
 

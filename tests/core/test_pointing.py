@@ -3,7 +3,7 @@
 import pytest
 
 from aloft.prompts.languages import LANGUAGES
-from aloft.prompts.pointing import points_at_text
+from aloft.text.self_contained import points_at_text
 
 POINTING = {
     "en": (

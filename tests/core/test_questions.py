@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aloft.errors import DataError
-from aloft.questions import read_questions
+from aloft.questions.labelled import read_questions
 from aloft.records import Document, LabelledQuestion, Passage, Rejection, content_id
 
 PORT = "The port has 11 berths.\n\nIts pilot is called Mary. The office opens at\nnine."

@@ -14,14 +14,14 @@ from scripted import still_models
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder, load_encoder
 from aloft.backends.transformers import TransformersLanguageModel, encode_prompt
 from aloft.config import RunConfig, check_config
+from aloft.config.strategies import STRATEGIES, Phase
+from aloft.datasets.rows import retrieved_rows
 from aloft.errors import DataError
-from aloft.models import Floats, Prompt
 from aloft.prompts.formats import format_of
-from aloft.ranking import Ranking, rank_block
+from aloft.protocols import Floats, Prompt
 from aloft.records import Artifact, Passage, QAPair, RetrievedRow
-from aloft.strategies import STRATEGIES, Phase
+from aloft.retrieval.ranking import Ranking, rank_block
 from aloft.training import train_rag
-from aloft.training_sets import retrieved_rows
 
 pytestmark = pytest.mark.model
 
@@ -63,7 +63,7 @@ def settings(folder: Path, rate: float = STILL, **rag: Any) -> RunConfig:
             "embedder": str(folder / "encoder"),
             "seed": 3,
             "training_sets": {"format": "ralt"},
-            "embedder_training": {**steps, "trains": "query_lora", "warmup_share": 0},
+            "embedder_training": {**steps, "method": "query_lora", "warmup_share": 0},
             "generator_training": {
                 **steps,
                 "r": 4,
@@ -95,7 +95,7 @@ def rows(folder: Path) -> list[RetrievedRow]:
     plain = retrieved_rows(PAIRS, rank_block(asked, vectors(folder), K), CORPUS, FORM)
     generator = TransformersLanguageModel(str(folder / "language-model"))
     return [
-        replace(row, logs=tuple(map(tuple, generator.read_replies(prompts, [row.answer] * K))))
+        replace(row, logs=tuple(map(tuple, generator.token_logprobs(prompts, [row.answer] * K))))
         for row in plain
         for prompts in [[Prompt(messages=m, prefix=row.prefix) for m in row.prompts]]
     ]
@@ -208,7 +208,7 @@ def test_the_generator_alone_leaves_the_embedder(folder: Path) -> None:
     tuned = TransformersLanguageModel(str(folder / "language-model"), folder / "generator")
     row = rows(folder)[0]
     prompt = Prompt(messages=row.prompts[0], prefix=row.prefix)
-    assert sum(tuned.read_replies([prompt], [row.answer])[0]) > sum(row.logs[0])
+    assert sum(tuned.token_logprobs([prompt], [row.answer])[0]) > sum(row.logs[0])
 
 
 def test_questions_come_to_find_what_makes_their_answers_likely(folder: Path) -> None:

@@ -5,8 +5,8 @@ from math import log
 import numpy as np
 import pytest
 
-from aloft.models import Floats
-from aloft.ranking import (
+from aloft.protocols import Floats
+from aloft.retrieval.ranking import (
     LexicalIndex,
     Ranking,
     best_first,

@@ -6,9 +6,9 @@ import pytest
 
 from aloft.config import PairsConfig, RatingsConfig
 from aloft.errors import ModelError
-from aloft.models import Prompt, Reply
-from aloft.ratings import rate_pairs, rate_passages, select_rated
+from aloft.protocols import Prompt, Reply
 from aloft.records import Passage, QAPair, Rating, Rejection
+from aloft.synthesis.rating import rate_pairs, rate_passages, select_rated
 from aloft.testing import ScriptedTeacher
 
 EXPECT = RatingsConfig(method="expect")
@@ -117,14 +117,14 @@ def test_a_written_mark_is_read_or_the_passage_rejected() -> None:
 def test_the_lowest_marks_are_dropped(
     values: list[float], share: float, at_least: float | None, kept: list[float]
 ) -> None:
-    config = RatingsConfig(drop_share=share, keep_at_least=at_least)
+    config = RatingsConfig(drop_share=share, min_rating=at_least)
     good, dropped = select_rated(marked(*values), config)
     assert [rating.value for rating in good] == kept
     assert len(good) + len(dropped) == len(values)
 
 
 def test_a_dropped_mark_tells_the_edge() -> None:
-    _, dropped = select_rated(marked(7.25, 9), RatingsConfig(drop_share=0, keep_at_least=8))
+    _, dropped = select_rated(marked(7.25, 9), RatingsConfig(drop_share=0, min_rating=8))
     assert dropped == [
         Rejection(subject_id="p0", stage="ratings", reason="rated too low", detail="7.25 < 8")
     ]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from aloft.evaluation.retrieval import METRICS, fit_weight, measure_ranking
-from aloft.ranking import Ranking
+from aloft.evaluation.retrieval_metrics import METRICS, fit_weight, measure_ranking
+from aloft.retrieval.ranking import Ranking
 
 SECOND = 0.6309297535714575  # 1 / log2(3), the discount of rank 2
 TENTH = 0.2890648263178879  # 1 / log2(11)

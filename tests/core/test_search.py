@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aloft.backends import search
-from aloft.models import Floats
-from aloft.ranking import Ranking, rank_block
+from aloft.protocols import Floats
+from aloft.retrieval import dense as search
+from aloft.retrieval.ranking import Ranking, rank_block
 
 
 def unit(rows: Floats) -> Floats:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from aloft.models import Floats
+from aloft.protocols import Floats
 from aloft.records import EmbedderRow, Probe
 
 pytestmark = pytest.mark.model
@@ -21,12 +21,12 @@ class Watched:
     def __init__(self, *tables: list[list[float]], steps: int = 5) -> None:
         import torch
 
-        from aloft.training.sentinel import Sentinel
+        from aloft.training.collapse_guard import CollapseGuard
 
         self.model = torch.nn.Linear(1, 1, bias=False)
         self._tables = iter(tables)
         self.set(0.0)
-        self.watch = Sentinel(self.model, self._score, [0, 1], steps)
+        self.watch = CollapseGuard(self.model, self._score, [0, 1], steps)
         self.steps = steps
 
     def _score(self) -> Floats:

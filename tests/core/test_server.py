@@ -20,9 +20,9 @@ from aloft.backends.loading import Models
 from aloft.backends.server import ServerLanguageModel, fingerprint_of, parse_name
 from aloft.backends.shared import SharedModels
 from aloft.config import load_config
-from aloft.egress import EgressRefusedError, hosts_of, local_only
 from aloft.errors import AloftError, ConfigError, ModelError
-from aloft.models import LanguageModel, Prompt, ScoringModel
+from aloft.network_guard import NetworkRefusedError, hosts_of, local_only
+from aloft.protocols import LanguageModel, Prompt, ScoringModel
 from aloft.records import Message
 
 Answer = tuple[int, Any]  # status, and JSON or bytes
@@ -297,7 +297,7 @@ def test_choices_are_scored_by_the_first_token(serve: Serve) -> None:
 
     server = serve(answer)
     model = server.model()
-    scores = model.score_choices([asked(prefix="Mark: ")] * 2, ("3", "7", "9"))
+    scores = model.choice_probabilities([asked(prefix="Mark: ")] * 2, ("3", "7", "9"))
     assert scores == pytest.approx(np.array([[0.125, 0.875, 0.0]] * 2))
     assert model.tokens_scored == 14
     assert server.calls[0][1]["max_tokens"] == 1
@@ -307,7 +307,7 @@ def test_choices_are_scored_by_the_first_token(serve: Serve) -> None:
 def test_a_server_without_probabilities_is_told(serve: Serve) -> None:
     server = serve(lambda _path, _body: chat("7"))
     with pytest.raises(ModelError, match=r'Set ratings.method to "generate"'):
-        server.model().score_choices([asked()], ("3", "7"))
+        server.model().choice_probabilities([asked()], ("3", "7"))
 
 
 def test_the_only_model_is_taken_and_one_of_several_must_be_named(serve: Serve) -> None:
@@ -526,7 +526,7 @@ def test_a_server_next_to_it_is_open_and_no_other(host: str) -> None:
     with local_only(allowed) as guard, socket.socket(type=socket.SOCK_DGRAM) as one:
         with suppress(OSError):  # where there is no network
             one.connect((host, 9))  # of datagrams, which sends nothing
-        with pytest.raises(EgressRefusedError):
+        with pytest.raises(NetworkRefusedError):
             one.connect(("192.0.2.1", 9))
     assert guard.reached == {host}
     assert guard.refused == ["192.0.2.1"]

@@ -11,10 +11,10 @@ from scripted import CONTRACT, ScriptedModels, WordByWord, last_words, write_run
 
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
-from aloft.models import Embedder, Floats, Prompt, stream_reply
-from aloft.ranking import best_first
+from aloft.protocols import Embedder, Floats, Prompt, stream_reply
 from aloft.records import Message, Passage
-from aloft.stack import Retriever, reranker_of
+from aloft.retrieval.ranking import best_first
+from aloft.serving.bundle import Retriever, reranker_of
 from aloft.testing import HashingEmbedder
 
 

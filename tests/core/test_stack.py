@@ -11,19 +11,19 @@ from scripted import CONTRACT, ScriptedModels, WordByWord, write_run
 
 from aloft.config import FormatName, Part, RunConfig
 from aloft.errors import DataError
-from aloft.evaluation.evaluate import Stack, System
-from aloft.models import Prompt, Reply
+from aloft.evaluation.evaluator import System, SystemVariant
+from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
-from aloft.stack import (
-    Contract,
+from aloft.run.storage import RunFolder
+from aloft.serving.bundle import (
+    Bundle,
     Retriever,
     ask,
     ask_streaming,
-    read_contract,
+    read_bundle,
     reranker_of,
-    write_stack,
+    write_bundle,
 )
-from aloft.storage import RunFolder
 from aloft.testing import ScriptedTeacher
 
 TEXTS = ("red fox red", "red whale blue whale", "blue", "grey wolf")
@@ -32,7 +32,7 @@ HYBRID = replace(CONTRACT, retriever="hybrid")
 RERANKED = replace(CONTRACT, reranker="any reranker")
 
 
-def retrieved(contract: Contract, question: str, count: int | None = None) -> list[int]:
+def retrieved(contract: Bundle, question: str, count: int | None = None) -> list[int]:
     """Places of the passages found, best first."""
     (found,) = Retriever(contract, PASSAGES, ScriptedModels()).retrieve([question], count)
     return [TEXTS.index(one.passage.text) for one in found]
@@ -66,7 +66,7 @@ def test_hybrid_weighs_both_rankings() -> None:
 
 
 @pytest.mark.parametrize("contract", [CONTRACT, HYBRID, RERANKED, replace(HYBRID, reranker="any")])
-def test_some_passages_are_found_as_in_a_corpus_of_their_own(contract: Contract) -> None:
+def test_some_passages_are_found_as_in_a_corpus_of_their_own(contract: Bundle) -> None:
     retriever = Retriever(contract, PASSAGES, ScriptedModels())
     (found,) = retriever.retrieve(["blue red"], 3, among={1, 3, 2})
     assert {one.passage.text for one in found} == {TEXTS[1], TEXTS[2], TEXTS[3]}
@@ -125,7 +125,7 @@ def test_each_question_has_its_own_passages() -> None:
 
 
 @pytest.mark.parametrize("contract", [CONTRACT, HYBRID, replace(HYBRID, reranker="any reranker")])
-def test_an_empty_corpus_and_no_questions_load_nothing(contract: Contract) -> None:
+def test_an_empty_corpus_and_no_questions_load_nothing(contract: Bundle) -> None:
     models = ScriptedModels()
 
     assert Retriever(contract, [], models).retrieve(["red", "blue"], 3) == [[], []]
@@ -161,7 +161,7 @@ def test_an_answer_holds_what_was_cited_and_all_that_was_shown() -> None:
 
     assert answer.text == "A fox."
     assert [found.passage for found in answer.cited] == [PASSAGES[0]]
-    assert [found.passage for found in answer.shown] == [PASSAGES[2], PASSAGES[0]]
+    assert [found.passage for found in answer.contexts] == [PASSAGES[2], PASSAGES[0]]
     assert models.adapters == [Path("some/adapter")]
 
 
@@ -213,8 +213,8 @@ def config(**changes: Any) -> RunConfig:
     return RunConfig(teacher="a teacher", embedder="an embedder", **changes)
 
 
-def stack(*parts: Part, retriever: str = "hybrid", reranker: str = "none") -> Stack:
-    return Stack(
+def stack(*parts: Part, retriever: str = "hybrid", reranker: str = "none") -> SystemVariant:
+    return SystemVariant(
         parts=parts,
         system=System(retriever, "tuned" if "embedder" in parts else "base", reranker),
         weight=0.7,
@@ -238,9 +238,9 @@ def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(tmp_path: Path
     run = trained(tmp_path / "run", "embedder", "reranker", "generator")
     shipped = stack("embedder", "generator")
 
-    contract = write_stack(run, config(training_sets={"format": "raft"}), shipped)
+    contract = write_bundle(run, config(training_sets={"format": "raft"}), shipped)
 
-    assert contract == Contract(
+    assert contract == Bundle(
         embedder="embedder",
         generator="a teacher",
         reranker=None,
@@ -255,7 +255,7 @@ def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(tmp_path: Path
     found = sorted(str(p.relative_to(run / "models")) for p in (run / "models").rglob("weights"))
     assert found == ["embedder/deep/weights", "generator/deep/weights"]
 
-    back = read_contract(run / "models")
+    back = read_bundle(run / "models")
     assert back == replace(
         contract, embedder=str(run / "models/embedder"), adapter=str(run / "models/generator")
     )
@@ -266,9 +266,9 @@ def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(tmp_path: Path
 def test_a_generator_trained_whole_ships_in_place_of_its_model(tmp_path: Path, engine: str) -> None:
     run = trained(tmp_path / "run", "generator")
     (run / "generator" / "adapter_config.json").unlink()
-    contract = write_stack(run, config(generator=f"{engine}some/model"), stack("generator"))
+    contract = write_bundle(run, config(generator=f"{engine}some/model"), stack("generator"))
     assert (contract.generator, contract.adapter) == (f"{engine}generator", None)
-    back = read_contract(run / "models")
+    back = read_bundle(run / "models")
     assert back.generator == f"{engine}{run / 'models' / 'generator'}"
 
 
@@ -283,11 +283,11 @@ def test_a_generator_trained_whole_ships_in_place_of_its_model(tmp_path: Path, e
     ],
 )
 def test_the_reranker_that_was_measured_ships(
-    tmp_path: Path, shipped: Stack, own: str | None, expected: str | None
+    tmp_path: Path, shipped: SystemVariant, own: str | None, expected: str | None
 ) -> None:
     run = trained(tmp_path / "run", "reranker")
 
-    assert write_stack(run, config(reranker=own), shipped).reranker == expected
+    assert write_bundle(run, config(reranker=own), shipped).reranker == expected
     if expected is not None:
         whole = run / "models" / "reranker" if expected == "reranker" else expected
         assert reranker_of(run) == str(whole)
@@ -295,17 +295,17 @@ def test_the_reranker_that_was_measured_ships(
 
 def test_untrained_models_keep_their_names(tmp_path: Path) -> None:
     chosen = config(generator="a generator", training_sets={"contexts": 3})
-    write_stack(trained(tmp_path / "run"), chosen, stack(retriever="dense"))
+    write_bundle(trained(tmp_path / "run"), chosen, stack(retriever="dense"))
 
-    back = read_contract(tmp_path / "run" / "models")
+    back = read_bundle(tmp_path / "run" / "models")
     assert (back.embedder, back.generator, back.adapter) == ("an embedder", "a generator", None)
     assert (back.retriever, back.contexts) == ("dense", 3)
 
 
 def test_a_second_run_leaves_nothing_of_the_first(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", "embedder", "generator")
-    write_stack(run, config(), stack("embedder"))
-    write_stack(run, config(), stack("generator"))
+    write_bundle(run, config(), stack("embedder"))
+    write_bundle(run, config(), stack("generator"))
 
     assert sorted(p.name for p in (run / "models").iterdir()) == ["aloft.json", "generator"]
     assert sorted(p.name for p in run.iterdir()) == ["embedder", "generator", "models"]
@@ -313,21 +313,21 @@ def test_a_second_run_leaves_nothing_of_the_first(tmp_path: Path) -> None:
 
 
 def test_the_contract_is_one_readable_file(tmp_path: Path) -> None:
-    contract = write_stack(trained(tmp_path / "run"), config(), stack())
+    contract = write_bundle(trained(tmp_path / "run"), config(), stack())
     text = (tmp_path / "run" / "models" / "aloft.json").read_text()
 
-    assert json.loads(text) == {name: getattr(contract, name) for name in Contract.__slots__}
+    assert json.loads(text) == {name: getattr(contract, name) for name in Bundle.__slots__}
     assert text.endswith("}\n")
 
 
 def test_a_moved_run_is_read_where_it_is_now(tmp_path: Path) -> None:
     write_run(tmp_path / "one", embedder="embedder")
     (tmp_path / "one").rename(tmp_path / "two")
-    found = read_contract(tmp_path / "two" / "models")
+    found = read_bundle(tmp_path / "two" / "models")
     assert found.embedder == str(tmp_path / "two" / "models" / "embedder")
 
 
-@pytest.mark.parametrize("read", [read_contract, reranker_of])
+@pytest.mark.parametrize("read", [read_bundle, reranker_of])
 def test_an_unfinished_run_says_what_to_do(tmp_path: Path, read: Any) -> None:
     with pytest.raises(DataError, match=r"holds no aloft\.json\. Finish a run first: aloft run"):
         read(tmp_path)

@@ -11,18 +11,10 @@ import pytest
 
 from aloft.config import NegativesConfig
 from aloft.errors import DataError, ModelError, RunFolderError
-from aloft.models import Floats
+from aloft.files import friendly_io_errors, write_atomically, write_folder, write_text
+from aloft.protocols import Floats
 from aloft.records import Passage, QAPair, Rejection
-from aloft.storage import (
-    Journal,
-    RunFolder,
-    recipe_of,
-    split_rejections,
-    told_plainly,
-    write_atomically,
-    write_folder,
-    write_text,
-)
+from aloft.run.storage import Journal, RunFolder, cache_key, split_rejections
 
 PASSAGES = [
     Passage(document_id="a.txt", text="Zürich\u2028\r\nlies", start=0, title="T"),
@@ -31,7 +23,7 @@ PASSAGES = [
 HOLD = """
 import sys
 from pathlib import Path
-from aloft.storage import RunFolder
+from aloft.run.storage import RunFolder
 with RunFolder(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -168,12 +160,12 @@ def test_records_that_are_missing_are_told(tmp_path: Path) -> None:
 
 
 def test_a_recipe_names_what_a_result_depends_on() -> None:
-    recipe = recipe_of("teacher", {"a": 1, "b": [2]}, NegativesConfig())
-    assert recipe == recipe_of("teacher", {"b": [2], "a": 1}, NegativesConfig(margin=0.05))
-    assert recipe != recipe_of("teacher", {"a": 1, "b": [2]}, NegativesConfig(margin=0.1))
-    assert recipe != recipe_of("another", {"a": 1, "b": [2]}, NegativesConfig())
-    assert recipe_of("ab", "c") != recipe_of("a", "bc")
-    assert recipe_of("1") != recipe_of(1)
+    recipe = cache_key("teacher", {"a": 1, "b": [2]}, NegativesConfig())
+    assert recipe == cache_key("teacher", {"b": [2], "a": 1}, NegativesConfig(margin=0.05))
+    assert recipe != cache_key("teacher", {"a": 1, "b": [2]}, NegativesConfig(margin=0.1))
+    assert recipe != cache_key("another", {"a": 1, "b": [2]}, NegativesConfig())
+    assert cache_key("ab", "c") != cache_key("a", "bc")
+    assert cache_key("1") != cache_key(1)
 
 
 def test_a_stage_is_done_under_its_own_recipe_only(tmp_path: Path) -> None:
@@ -258,7 +250,7 @@ def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
 def test_a_disk_that_does_not_take_it_is_told_in_one_line(
     tmp_path: Path, number: int, words: str
 ) -> None:
-    with pytest.raises(RunFolderError) as caught, told_plainly(tmp_path):
+    with pytest.raises(RunFolderError) as caught, friendly_io_errors(tmp_path):
         raise OSError(number, "in the system's words")
     message = str(caught.value)
     assert str(tmp_path) in message
@@ -271,7 +263,7 @@ def test_a_disk_that_does_not_take_it_is_told_in_one_line(
     "error", [ModelError("is told already"), OSError(errno.EIO, "broken"), ValueError("a bug")]
 )
 def test_any_other_error_passes_as_it_is(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, told_plainly(tmp_path / "not" / "there"):
+    with pytest.raises(type(error)) as caught, friendly_io_errors(tmp_path / "not" / "there"):
         raise error
     assert caught.value is error
 

@@ -7,17 +7,24 @@ import numpy as np
 import pytest
 
 from aloft.cli import main
-from aloft.comparison import config_for, render_comparison, rows_of
 from aloft.config import load_config
+from aloft.config.strategies import (
+    STRATEGIES,
+    Phase,
+    Strategy,
+    needed_by,
+    phases_of,
+    trained_before,
+)
+from aloft.datasets.rows import retrieved_rows
 from aloft.errors import ConfigError
 from aloft.prompts.formats import format_of
-from aloft.ranking import Ranking
 from aloft.records import Passage, QAPair
-from aloft.strategies import STRATEGIES, Phase, Strategy, needed_by, phases_of, trained_before
-from aloft.training_sets import retrieved_rows
+from aloft.retrieval.ranking import Ranking
+from aloft.run.comparison import config_for, render_comparison, rows_of
 
 FITTING: dict[str, Any] = {
-    "embedder_training": {"trains": "query_lora"},
+    "embedder_training": {"method": "query_lora"},
     "training_sets": {"format": "ralt"},
 }
 
@@ -56,7 +63,7 @@ def test_settings_that_a_strategy_can_not_use_are_told_together() -> None:
     with pytest.raises(ConfigError) as fault:
         load_config(overrides={"strategy": "joint", "parts": ("generator",)})
     told = str(fault.value)
-    for setting in ("Set parts to", "embedder_training.trains to", "training_sets.format to"):
+    for setting in ("Set parts to", "embedder_training.method to", "training_sets.format to"):
         assert setting.removeprefix("Set ") in told
     with pytest.raises(ConfigError, match="parts"):
         load_config(overrides={"strategy": "lsr", **FITTING})
@@ -70,7 +77,7 @@ def test_settings_that_a_strategy_can_not_use_are_told_together() -> None:
 def test_strategies_are_compared_with_all_that_they_need(strategy: Strategy) -> None:
     config = config_for(load_config(overrides={"seed": 7}), strategy)
     assert (config.strategy, config.seed) == (strategy, 7)
-    assert config.embedder_training.trains == "query_lora"
+    assert config.embedder_training.method == "query_lora"
     assert config.training_sets.format == "ralt"
     wanted = ("embedder",) if strategy == "lsr" else ("embedder", "generator")
     assert config.parts == wanted

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aloft.terms import split_terms, split_words
+from aloft.text.tokens import split_terms, split_words
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def test_the_listwise_loss_is_what_swaps_cost(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"loss": "listwise"}, {"trains": "lora"}, {"loss": "listwise", "trains": "lora"}]
+    "settings", [{"loss": "listwise"}, {"method": "lora"}, {"loss": "listwise", "method": "lora"}]
 )
 def test_each_way_to_train_a_reranker_learns_and_saves_plain_weights(
     folder: Path, settings: dict[str, Any]
@@ -293,7 +293,7 @@ def test_the_generators_loss_is_the_replys_alone(folder: Path, count: int, weigh
 def test_the_generator_learns_on_an_adapter_that_leaves_its_base_alone(folder: Path) -> None:
     from aloft.backends.fingerprint import fingerprint_folder
     from aloft.backends.transformers import TransformersLanguageModel
-    from aloft.models import Prompt
+    from aloft.protocols import Prompt
     from aloft.training import train_generator
 
     base = folder / "language-model"
@@ -321,12 +321,12 @@ def test_other_adapters_learn_and_are_read_back(folder: Path, kind: str) -> None
     from safetensors.torch import load_file
 
     from aloft.backends.transformers import TransformersLanguageModel
-    from aloft.models import Prompt
+    from aloft.protocols import Prompt
     from aloft.training import train_generator
 
     base, rows = str(folder / "language-model"), generator_rows()[1:]
     config = GeneratorTrainingConfig(
-        trains=kind, r=16, num_train_epochs=60, learning_rate=1e-2,
+        method=kind, r=16, num_train_epochs=60, learning_rate=1e-2,
         max_length=4096, gradient_checkpointing=False,
     )  # fmt: skip
     done = train_generator(rows, base, folder / kind, config, seed=0)
@@ -345,12 +345,12 @@ def test_other_adapters_learn_and_are_read_back(folder: Path, kind: str) -> None
 
 def test_a_generator_trained_whole_learns_and_is_a_model_by_itself(folder: Path) -> None:
     from aloft.backends.transformers import TransformersLanguageModel
-    from aloft.models import Prompt
+    from aloft.protocols import Prompt
     from aloft.training import train_generator
 
     base, rows = folder / "language-model", generator_rows()[1:]
     config = GeneratorTrainingConfig(
-        trains="full", num_train_epochs=60, learning_rate=3e-3, max_length=4096
+        method="full", num_train_epochs=60, learning_rate=3e-3, max_length=4096
     )
     done = train_generator(rows, str(base), folder / "whole", config, seed=0)
     assert done.losses[-1] < done.losses[0] / 10
@@ -367,13 +367,13 @@ def test_a_generator_trained_whole_learns_and_is_a_model_by_itself(folder: Path)
 @pytest.mark.parametrize("kind", ["lora", "dora"])
 def test_a_merged_adapter_replies_as_beside_its_model(folder: Path, kind: str) -> None:
     from aloft.backends.transformers import TransformersLanguageModel
-    from aloft.models import Prompt
+    from aloft.protocols import Prompt
     from aloft.training import train_generator
     from aloft.training.merging import merge_adapter
 
     base, rows = str(folder / "language-model"), generator_rows()
     config = GeneratorTrainingConfig(
-        trains=kind, r=8, num_train_epochs=40, learning_rate=1e-2, max_length=4096
+        method=kind, r=8, num_train_epochs=40, learning_rate=1e-2, max_length=4096
     )
     train_generator(rows, base, folder / "adapter", config, seed=0)
     change = merge_adapter(base, folder / "adapter", folder / "merged", rows)
@@ -386,7 +386,7 @@ def test_a_merged_adapter_replies_as_beside_its_model(folder: Path, kind: str) -
     )
     assert merged == adapted != untuned
     # all weights trained further start from what the adapter had come to
-    start = {"trains": "full", "start": str(folder / "adapter"), "learning_rate": 1e-30}
+    start = {"method": "full", "init_adapter": str(folder / "adapter"), "learning_rate": 1e-30}
     still = GeneratorTrainingConfig(max_length=4096, **start)
     train_generator(rows, base, folder / "whole", still, seed=0)
     whole = TransformersLanguageModel(str(folder / "whole"))
@@ -415,7 +415,7 @@ def test_a_model_that_merging_changes_is_not_written(
 def test_four_bits_are_refused_where_there_is_no_gpu(folder: Path) -> None:
     from aloft.training import train_generator
 
-    config = GeneratorTrainingConfig(trains="qlora", max_length=4096)
+    config = GeneratorTrainingConfig(method="qlora", max_length=4096)
     with pytest.raises(ConfigError, match=r'takes an NVIDIA GPU.* Set it to "lora"'):
         train_generator(
             generator_rows(), str(folder / "language-model"), folder / "generator", config, seed=0
@@ -433,7 +433,7 @@ def test_the_generator_goes_on_with_an_adapter_of_its_own_rank(folder: Path) -> 
     first = GeneratorTrainingConfig(r=8, num_train_epochs=3, learning_rate=1e-2, **settings)
     train_generator(rows, base, folder / "first", first, seed=0)
     still = GeneratorTrainingConfig(
-        r=2, start=str(folder / "first"), learning_rate=1e-30, **settings
+        r=2, init_adapter=str(folder / "first"), learning_rate=1e-30, **settings
     )
     done = train_generator(rows, base, folder / "second", still, seed=0)
     known, found = (

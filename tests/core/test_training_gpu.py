@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aloft.config import GeneratorTrainingConfig
-from aloft.models import Prompt
+from aloft.protocols import Prompt
 from aloft.records import GeneratorRow, Message
 
 pytestmark = pytest.mark.gpu
@@ -21,7 +21,7 @@ def test_an_adapter_beside_weights_in_four_bits_is_read_beside_whole_ones(tmp_pa
     prompt = (Message(role="user", content="Where does the cat live?"),)
     row = GeneratorRow(pair_id="cat", prompt=prompt, prefix="", completion="in the attic")
     config = GeneratorTrainingConfig(
-        trains="qlora", r=16, num_train_epochs=60, learning_rate=1e-2, max_length=4096
+        method="qlora", r=16, num_train_epochs=60, learning_rate=1e-2, max_length=4096
     )
     done = train_generator([row], str(base), tmp_path / "generator", config, seed=0)
     assert done.losses[-1] < done.losses[0] / 2

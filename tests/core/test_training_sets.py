@@ -7,6 +7,14 @@ import pytest
 from scripted import mined
 
 from aloft.config import TrainingSetsConfig
+from aloft.datasets.rows import (
+    Corpus,
+    TrainingSets,
+    build_training_sets,
+    label_held_out,
+    select_linked,
+    split_pairs,
+)
 from aloft.errors import DataError
 from aloft.prompts.abstention import SENTENCES
 from aloft.prompts.formats import format_of
@@ -19,14 +27,6 @@ from aloft.records import (
     QAPair,
     Rejection,
     RerankerRow,
-)
-from aloft.training_sets import (
-    Corpus,
-    TrainingSets,
-    build_training_sets,
-    label_held_out,
-    select_linked,
-    split_pairs,
 )
 
 
@@ -242,7 +242,7 @@ def test_numbers_of_contexts_are_as_frequent_and_so_are_the_places_in_each() -> 
     """Eighteen rows of two to four passages: six of each, which fill their places in turn."""
     pairs = [pair(GOLD, f" {i}") for i in range(18)]
     known = {one.id: mined(one.id, [other.id for other in OTHERS]) for one in pairs}
-    config = TrainingSetsConfig(contexts=4, fewest_contexts=2)
+    config = TrainingSetsConfig(contexts=4, min_contexts=2)
     rows = build_training_sets(pairs, [], SHOWN, known, config, seed=0).generator
     contents = [contents_of(row) for row in rows]
     assert Counter(map(len, contents)) == {2: 6, 3: 6, 4: 6}
@@ -255,8 +255,8 @@ def test_numbers_of_contexts_are_as_frequent_and_so_are_the_places_in_each() -> 
 
 
 def test_the_fewest_contexts_are_no_more_than_the_most() -> None:
-    with pytest.raises(ValueError, match=r"fewest_contexts is 5, but contexts is 4\. Lower"):
-        TrainingSetsConfig(contexts=4, fewest_contexts=5)
+    with pytest.raises(ValueError, match=r"min_contexts is 5, but contexts is 4\. Lower"):
+        TrainingSetsConfig(contexts=4, min_contexts=5)
 
 
 def test_a_place_tells_nothing_of_the_row_it_is_in() -> None:
@@ -386,7 +386,10 @@ def test_a_question_without_an_answer_trains_no_generator() -> None:
 
 def hop(first: Passage, second: Passage) -> QAPair:
     return QAPair(
-        passage_id=first.id, further_ids=(second.id,), question=f"{first.text}?", answer="both"
+        passage_id=first.id,
+        additional_passage_ids=(second.id,),
+        question=f"{first.text}?",
+        answer="both",
     )
 
 
@@ -396,7 +399,9 @@ def test_a_multi_hop_question_is_trained_on_where_none_of_its_documents_is_held_
         config = TrainingSetsConfig()
         train, test, neither = split_pairs([*PAIRS, *hops], PASSAGES, ALONE, config, seed=seed)
         apart = documents(test)
-        assert len(test) == 6 and not any(one.further_ids for one in test)  # of 30, a fifth
+        assert len(test) == 6 and not any(
+            one.additional_passage_ids for one in test
+        )  # of 30, a fifth
         for one in hops:
             needed = {PASSAGES[i].document_id for i in one.passage_ids}
             assert (one in train) == needed.isdisjoint(apart)

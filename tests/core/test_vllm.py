@@ -19,13 +19,13 @@ import regex
 
 from aloft.backends.loading import Models
 from aloft.config import FormatName, load_config
-from aloft.egress import local_only
 from aloft.errors import ConfigError, ModelError
-from aloft.models import Prompt
-from aloft.pipeline import Run
+from aloft.network_guard import local_only
 from aloft.prompts.formats import format_of
+from aloft.protocols import Prompt
 from aloft.records import Message
-from aloft.storage import RunFolder
+from aloft.run.pipeline import Run
+from aloft.run.storage import RunFolder
 
 PYTHON = "ALOFT_VLLM_PYTHON"
 FAKE = '''
@@ -102,7 +102,7 @@ def test_vllm_runs_language_models_alone(part: str) -> None:
 
 
 def test_vllm_is_not_asked_for_an_adapter_that_it_can_not_run() -> None:
-    settings = {"generator": "vllm:x", "generator_training": {"trains": "dora"}}
+    settings = {"generator": "vllm:x", "generator_training": {"method": "dora"}}
     with pytest.raises(ConfigError, match="vLLM runs no DoRA adapters"):
         load_config("cpu", overrides=settings)
     assert load_config("cpu", overrides=settings | {"generator": "x"}).generator_model == "x"
@@ -198,13 +198,13 @@ def test_what_vllm_prints_does_not_get_between(folder: Path, fake: Callable[[str
 @pytest.mark.model
 def test_chances_are_shares_of_the_choices(folder: Path, fake: Callable[[str], None]) -> None:
     model = load(folder)
-    scores = model.score_choices([plain("a"), plain("b")], ["0", "1"])
+    scores = model.choice_probabilities([plain("a"), plain("b")], ["0", "1"])
     assert scores == pytest.approx(
         np.array([[0.731059, 0.268941]] * 2), abs=1e-6
     )  # of e^0 and e^-1
-    assert model.score_choices([], ["0", "1"]).shape == (0, 2)
+    assert model.choice_probabilities([], ["0", "1"]).shape == (0, 2)
     with pytest.raises(ModelError, match="do not begin with tokens of their own"):
-        model.score_choices([plain("a")], ["1", "10"])
+        model.choice_probabilities([plain("a")], ["1", "10"])
 
 
 @pytest.mark.model
@@ -218,7 +218,7 @@ def test_a_prompt_without_room_for_a_reply_is_not_asked(
         ("", False, 50),
         ("aa", False, 49),
     ]
-    assert model.score_choices([long], ["0", "1"]).tolist() == [[0.5, 0.5]]
+    assert model.choice_probabilities([long], ["0", "1"]).tolist() == [[0.5, 0.5]]
 
 
 @pytest.mark.model
@@ -286,7 +286,8 @@ def test_the_process_ends_at_work_when_its_parent_is_killed(
 ) -> None:
     fake("sleeps")
     script = (
-        "import sys; from aloft.backends.loading import Models; from aloft.models import Prompt\n"
+        "import sys\nfrom aloft.backends.loading import Models\n"
+        "from aloft.protocols import Prompt\n"
         "model = Models().language_model('vllm:' + sys.argv[1])\n"
         "print('loaded', flush=True)\n"
         "model.complete([Prompt(messages=(), prefix='a', is_plain=True)], max_new_tokens=3)\n"
@@ -357,10 +358,12 @@ def test_vllm_and_transformers_find_the_same_chances(
     from aloft.backends.transformers import TransformersLanguageModel
 
     choices = list("0123456789")
-    expected = TransformersLanguageModel(str(folder), adapter).score_choices(PROMPTS, choices)
-    untuned = TransformersLanguageModel(str(folder)).score_choices(PROMPTS, choices)
+    expected = TransformersLanguageModel(str(folder), adapter).choice_probabilities(
+        PROMPTS, choices
+    )
+    untuned = TransformersLanguageModel(str(folder)).choice_probabilities(PROMPTS, choices)
     assert np.abs(expected - untuned).max() > 0.1
-    assert tuned.score_choices(PROMPTS, choices) == pytest.approx(expected, abs=1e-4)
+    assert tuned.choice_probabilities(PROMPTS, choices) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.model

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scripted import mined
 
-from aloft.backends.search import DenseIndex
 from aloft.config import TrainingSetsConfig
+from aloft.corpus.windows import Windows, choose_window, cut_windows
+from aloft.datasets.rows import Corpus, build_training_sets
 from aloft.records import EmbedderRow, Passage, QAPair
+from aloft.retrieval.dense import DenseIndex
 from aloft.testing import HashingEmbedder
-from aloft.training_sets import Corpus, build_training_sets
-from aloft.windows import Windows, choose_window, cut_windows
 
 
 class Reader(HashingEmbedder):

@@ -7,10 +7,10 @@ from pathlib import Path
 from scripted import ScriptedModels
 
 from aloft.config import RunConfig
-from aloft.models import Prompt
+from aloft.protocols import Prompt
 from aloft.records import Message
-from aloft.storage import RunFolder
-from aloft.work import Work
+from aloft.run.storage import RunFolder
+from aloft.run.work import Work
 
 PROMPT = Prompt(messages=(Message(role="user", content="Why?"),))
 

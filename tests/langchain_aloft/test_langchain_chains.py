@@ -13,7 +13,7 @@ from scripted import CONTRACT, ScriptedModels, SlowWords, WordByWord, count_beat
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
 from aloft.records import Passage
-from aloft.storage import RunFolder
+from aloft.run.storage import RunFolder
 from langchain_aloft import AloftLLM, AloftRetriever, create_citation_chain
 
 DOCUMENTS = [
@@ -64,7 +64,7 @@ def test_quotes_are_placed_in_their_documents(tmp_path: Path) -> None:
     (quote,) = told["quotes"]
     text = told["context"][quote["context"]].page_content
     assert text[quote["start"] : quote["end"]] == quote["text"] == "The red fox sleeps"
-    assert told["false_quotes"] == 1
+    assert told["unverified_quotes"] == 1
 
 
 def test_invoke_stream_and_their_async_forms_give_the_same(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from scripted import ScriptedModels, long_words, shared, write_topics
 from aloft.backends.shared import SharedModels
 from aloft.config import load_config
 from aloft.errors import DataError
-from aloft.models import LanguageModel
+from aloft.protocols import LanguageModel
 from aloft.testing import ScriptedTeacher
 from langchain_aloft import AloftEmbeddings, AloftFinetuner
 

@@ -16,10 +16,10 @@ from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_run
 import langchain_aloft
 from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, DataError
-from aloft.models import LanguageModel, Prompt
+from aloft.protocols import LanguageModel, Prompt
 from aloft.records import Message
-from aloft.stack import Contract
-from aloft.storage import RunFolder
+from aloft.run.storage import RunFolder
+from aloft.serving.bundle import Bundle
 from langchain_aloft import (
     AloftEmbeddings,
     AloftLLM,
@@ -82,7 +82,7 @@ def test_the_reranker_is_a_cross_encoder() -> None:
     assert reranker.score([("red fox", "A red fox."), ("red fox", "A whale.")]) == [1.0, 0.0]
 
 
-def retriever(contract: Contract = CONTRACT, k: int | None = None) -> AloftRetriever:
+def retriever(contract: Bundle = CONTRACT, k: int | None = None) -> AloftRetriever:
     return AloftRetriever(documents=documents(), contract=contract, k=k, models=shared())
 
 
@@ -116,8 +116,8 @@ def test_what_is_searched_for_is_set_once_or_by_the_call() -> None:
 
 
 def test_the_retriever_reranks_where_the_contract_says_so() -> None:
-    fields = {name: getattr(CONTRACT, name) for name in Contract.__slots__}
-    contract = Contract(**{**fields, "reranker": "any", "retriever": "hybrid"})
+    fields = {name: getattr(CONTRACT, name) for name in Bundle.__slots__}
+    contract = Bundle(**{**fields, "reranker": "any", "retriever": "hybrid"})
 
     ranked = retriever(contract).invoke("red fox day")
 

@@ -12,14 +12,14 @@ from langchain_tests.integration_tests import (
 from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
 from scripted import CONTRACT, shared
 
-from aloft.stack import Contract
+from aloft.serving.bundle import Bundle
 from langchain_aloft import AloftEmbeddings, AloftRetriever, ChatAloft
 
 ENCODER = "embedded:all-minilm-l6-v2"
 LANGUAGE_MODEL = "embedded:smollm2-135m-instruct"
 DOCUMENTS = [Document(f"Animal number {i} is a {name}.") for i, name in
              enumerate(["fox", "whale", "newt", "crow", "hare"])]  # fmt: skip
-_FIELDS = {name: getattr(CONTRACT, name) for name in Contract.__slots__}
+_FIELDS = {name: getattr(CONTRACT, name) for name in Bundle.__slots__}
 
 
 class TestEmbeddingsUnit(EmbeddingsUnitTests):
@@ -113,7 +113,7 @@ class TestEmbeddedRetriever(RetrieversIntegrationTests):
 
     @property
     def retriever_constructor_params(self) -> dict[str, Any]:
-        contract = Contract(**{**_FIELDS, "embedder": ENCODER})
+        contract = Bundle(**{**_FIELDS, "embedder": ENCODER})
         return {"documents": DOCUMENTS, "contract": contract}
 
     @property

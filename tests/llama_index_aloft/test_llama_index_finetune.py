@@ -23,7 +23,7 @@ from llama_index.core.schema import Document
 
 from aloft.config import RunConfig, load_config
 from aloft.errors import ConfigError, DataError
-from aloft.models import LanguageModel, Prompt
+from aloft.protocols import LanguageModel, Prompt
 from aloft.records import Message
 from llama_index_aloft import (
     AloftEmbedding,

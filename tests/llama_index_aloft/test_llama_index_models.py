@@ -20,10 +20,10 @@ from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_run
 import llama_index_aloft
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
-from aloft.models import Prompt
+from aloft.protocols import Prompt
 from aloft.records import Message, Passage
-from aloft.stack import Contract
-from aloft.storage import RunFolder
+from aloft.run.storage import RunFolder
+from aloft.serving.bundle import Bundle
 from llama_index_aloft import AloftEmbedding, AloftLLM, AloftRerank, AloftRetriever
 
 TEXTS = ["The blue whale sings.", "A red fox runs.", "The red fox sleeps all day."]
@@ -101,8 +101,8 @@ def test_filters_choose_by_metadata() -> None:
 
 
 def test_the_retriever_fuses_and_reranks_where_the_contract_says_so() -> None:
-    fields = {name: getattr(CONTRACT, name) for name in Contract.__slots__}
-    contract = Contract(**{**fields, "reranker": "any", "retriever": "hybrid"})
+    fields = {name: getattr(CONTRACT, name) for name in Bundle.__slots__}
+    contract = Bundle(**{**fields, "reranker": "any", "retriever": "hybrid"})
 
     ranked = AloftRetriever(nodes(), contract, models=shared()).retrieve("red fox day")
 

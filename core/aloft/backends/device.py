@@ -46,7 +46,7 @@ def check_four_bits() -> None:
     """
     if best_device() != "cuda":
         raise ConfigError(
-            'generator_training.trains is "qlora", which takes an NVIDIA GPU, and there is none '
+            'generator_training.method is "qlora", which takes an NVIDIA GPU, and there is none '
             'here. Set it to "lora".'
         )
     require("bitsandbytes", extra="qlora")

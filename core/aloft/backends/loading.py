@@ -4,11 +4,11 @@ import gc
 import json
 from pathlib import Path
 
-from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
+from aloft.backends.packaged import resolve_model
 from aloft.config import SERVER, VLLM, in_place, plain_name
 from aloft.errors import ModelError
-from aloft.models import Embedder, LanguageModel, Progress, Reranker, no_progress
+from aloft.protocols import Embedder, LanguageModel, Progress, Reranker, no_progress
 
 _UNKNOWN_WINDOW = 2048
 

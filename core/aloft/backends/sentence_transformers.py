@@ -9,9 +9,9 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from aloft.backends.device import best_device, quiet_libraries
-from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
-from aloft.models import Floats, Progress, no_progress
+from aloft.backends.packaged import resolve_model
+from aloft.protocols import Floats, Progress, no_progress
 
 _BATCH = 32
 _PROGRESS_BLOCK = 512  # texts between two reports; the library sorts by length inside a block

@@ -20,10 +20,10 @@ from typing import Any
 import httpx
 import numpy as np
 
+from aloft.backends.host_models import plain_text, read_reply, tell_growth, turns
 from aloft.config import SERVER
 from aloft.errors import ModelError
-from aloft.hosted import plain_text, read_reply, tell_growth, turns
-from aloft.models import Floats, Prompt, Reply
+from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import content_id
 
 _CONCURRENCY = 16  # what a local server batches well; more only wait in its queue
@@ -108,7 +108,7 @@ class ServerLanguageModel:
         self._can_hold = True  # until it refuses a pattern for the reply
         self._lock = threading.Lock()
         self.retries = 0
-        self.tokens_scored = 0  # read by score_choices, as far as the server tells
+        self.tokens_scored = 0  # read by choice_probabilities, as far as the server tells
         self.model = wanted or self._only_model()
 
     @property
@@ -193,7 +193,7 @@ class ServerLanguageModel:
                 f"({error or type(error).__name__}). Ask again."
             ) from error
 
-    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+    def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice as the next token; (prompts, choices), rows sum to 1.
 
         Raises:

@@ -14,7 +14,7 @@ from typing import Any
 from aloft.backends.loading import Models
 from aloft.config import SERVER
 from aloft.errors import ModelError
-from aloft.models import (
+from aloft.protocols import (
     Embedder,
     Floats,
     LanguageModel,
@@ -150,7 +150,7 @@ class _SharedLanguageModel:
         with self._turn:
             return self._loaded.complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
 
-    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+    def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token; (prompts, choices).
 
         Raises:
@@ -162,7 +162,7 @@ class _SharedLanguageModel:
                 raise ModelError(
                     f"{self.name} can not tell probabilities. Name a model on this machine."
                 )
-            return model.score_choices(prompts, choices)
+            return model.choice_probabilities(prompts, choices)
 
     def stream(
         self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()

@@ -19,12 +19,12 @@ from transformers import (
 )
 
 from aloft.backends.device import best_device, has_bf16, quiet_libraries
-from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
-from aloft.backends.kept import SHORTEST_START, Ids, KeptPrompts, can_be_kept, shared_starts
+from aloft.backends.host_models import tell_growth
+from aloft.backends.packaged import resolve_model
+from aloft.backends.prefix_cache import SHORTEST_START, Ids, PrefixCache, can_be_kept, shared_starts
 from aloft.errors import ModelError
-from aloft.hosted import tell_growth
-from aloft.models import Floats, Prompt, Reply
+from aloft.protocols import Floats, Prompt, Reply
 
 _BATCH_TOKENS = 16_384  # padded tokens computed at once: bounds memory, long prompts go in few rows
 # measured on 2 cores: 1.8 times as fast as 16,384, whose intermediate results leave the cache
@@ -70,7 +70,7 @@ class TransformersLanguageModel:
         token = torch.tensor([[self.tokenizer.pad_token_id]], device=self.device)
         with torch.inference_mode():
             cache = getattr(self._model(input_ids=token), "past_key_values", None)
-        self._kept = KeptPrompts() if can_be_kept(cache) else None
+        self._kept = PrefixCache() if can_be_kept(cache) else None
         self.tokens_scored = 0  # read for scores, which tell of no tokens themselves
 
     @property
@@ -109,7 +109,7 @@ class TransformersLanguageModel:
         reply = self._reply(ids, len(row), max_new_tokens, stop)
         yield replace(reply, text=reply.text[told:])
 
-    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+    def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token after each prompt; (prompts, choices)."""
         first = first_tokens(self.tokenizer, choices)
         rows = self._encode(prompts)
@@ -122,10 +122,12 @@ class TransformersLanguageModel:
 
     def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
         """Mean log-probability of each reply's tokens after its prompt; (prompts,)."""
-        read = self.read_replies(prompts, replies)
+        read = self.token_logprobs(prompts, replies)
         return np.array([np.mean(logs) for logs in read], np.float32)
 
-    def read_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[list[float]]:
+    def token_logprobs(
+        self, prompts: Sequence[Prompt], replies: Sequence[str]
+    ) -> list[list[float]]:
         """Log-probabilities of each reply's tokens after its prompt."""
         ends = [encode_text(self.tokenizer, reply) for reply in replies]
         rows = [(*row, *end) for row, end in zip(self._encode(prompts), ends, strict=True)]
@@ -147,7 +149,7 @@ class TransformersLanguageModel:
     def _reading_tokens(self) -> int:
         return _READ_ON_PROCESSOR if self.device == "cpu" else _BATCH_TOKENS
 
-    def _reading_groups(self, kept: KeptPrompts, rows: Sequence[Ids]) -> list[list[int]]:
+    def _reading_groups(self, kept: PrefixCache, rows: Sequence[Ids]) -> list[list[int]]:
         known = [len(kept.find(row)) for row in rows]
         return _batches([len(row) for row in rows], known, 0, self._reading_tokens)
 
@@ -165,7 +167,7 @@ class TransformersLanguageModel:
             self._read_starts(self._kept, [starts[i] for i in batch])
             yield batch
 
-    def _read_starts(self, kept: KeptPrompts, starts: Iterable[Ids]) -> None:
+    def _read_starts(self, kept: PrefixCache, starts: Iterable[Ids]) -> None:
         """Read the starts that are not kept yet, after what they share themselves."""
 
         def unread(some: Iterable[Ids]) -> list[Ids]:

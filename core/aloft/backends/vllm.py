@@ -20,11 +20,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from aloft.backends.embedded import resolve_model
 from aloft.backends.fingerprint import fingerprint_folder
-from aloft.egress import count_refused
+from aloft.backends.packaged import resolve_model
 from aloft.errors import ModelError
-from aloft.models import Floats, Prompt, Reply
+from aloft.network_guard import count_refused
+from aloft.protocols import Floats, Prompt, Reply
 
 _WORKER = Path(__file__).with_name("vllm_worker.py")
 _PYTHON = "ALOFT_VLLM_PYTHON"
@@ -111,7 +111,7 @@ class VllmLanguageModel:
             for answer, ids in zip(answers, encoded, strict=True)
         ]
 
-    def score_choices(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+    def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token after each prompt; (prompts, choices).
 
         All choices of a prompt that is longer than vLLM reads are equal.

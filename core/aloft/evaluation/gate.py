@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from aloft.config import Part
-from aloft.evaluation.intervals import Comparison
+from aloft.evaluation.bootstrap import Comparison
 
 OVER_GUESSING = " over guessing"
 _METRICS: dict[Part, tuple[str, ...]] = {

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from aloft.config import Part, RunConfig
-from aloft.evaluation.ability import FOLLOWED, TEXTS, measure_ability
-from aloft.evaluation.answers import NO_GAINS
-from aloft.evaluation.evaluate import Evaluator, Measured, Stack, System, Values, means_of
+from aloft.evaluation.answer_metrics import NO_GAINS
+from aloft.evaluation.bootstrap import Comparison
+from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant, Values, means_of
+from aloft.evaluation.forgetting import FOLLOWED, TEXTS, measure_ability
 from aloft.evaluation.gate import Verdict
-from aloft.evaluation.intervals import Comparison
 from aloft.evaluation.probes import probe
 
 _GENERATORS = ("base", "tuned")
@@ -118,7 +118,9 @@ def _measure_beside(evaluator: Evaluator) -> dict[str, Any]:
     }
 
 
-def as_json(row: Measured | Comparison | Verdict | Stack | dict[str, Any]) -> dict[str, Any]:
+def as_json(
+    row: Measured | Comparison | Verdict | SystemVariant | dict[str, Any],
+) -> dict[str, Any]:
     """A row as JSON types; values per question become their means."""
     if isinstance(row, dict):
         return row

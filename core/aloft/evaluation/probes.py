@@ -9,7 +9,7 @@ before.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aloft.evaluation.evaluate import Evaluator, means_of
+from aloft.evaluation.evaluator import Evaluator, means_of
 from aloft.randomness import deal_places
 
 PLACE, COUNT, NOTHING = "place of the right passage", "passages shown", "no passage"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from aloft.evaluation.answers import ABSTENTION, ANSWERED, UNANSWERABLE
+from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, UNANSWERABLE
 from aloft.evaluation.charts import (
     Estimate,
     Length,

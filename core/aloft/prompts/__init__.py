@@ -1,6 +1,6 @@
 """What goes out to a language model and how its reply is read: one pure pair a module."""
 
-from aloft.models import Prompt
+from aloft.protocols import Prompt
 from aloft.records import Message
 
 

@@ -6,7 +6,6 @@ Source: step 5 of ALoFTRAG (arXiv:2501.11929).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aloft.models import Prompt
 from aloft.prompts.abstention import names_none
 from aloft.prompts.citation import (
     REFERENCE,
@@ -16,6 +15,7 @@ from aloft.prompts.citation import (
     cited_pattern,
     read_cited,
 )
+from aloft.protocols import Prompt
 
 SYSTEM = (
     "You answer a question from numbered documents. First write the number of the document that "

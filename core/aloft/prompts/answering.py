@@ -6,7 +6,7 @@ already. Plain text, which models that follow no instructions read as well as th
 
 from collections.abc import Sequence
 
-from aloft.models import Prompt
+from aloft.protocols import Prompt
 from aloft.records import Message
 
 

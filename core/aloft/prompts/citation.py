@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from aloft.models import Prompt
 from aloft.prompts.abstention import NONE
+from aloft.protocols import Prompt
 from aloft.records import Message
 
 REFERENCE = "### Reference\n"
@@ -48,14 +48,14 @@ class CitedAnswer:
         ordinals: Passages cited, counted from 1, only those that exist, each once.
         answer: The text under the answer heading; the whole reply where there is no heading.
         quotes: Those that stand in the passage that they name.
-        false_quotes: How many do not.
+        unverified_quotes: How many do not.
         is_abstaining: Whether it says that no passage holds the answer.
     """
 
     ordinals: tuple[int, ...]
     answer: str
     quotes: tuple[Quote, ...] = ()
-    false_quotes: int = 0
+    unverified_quotes: int = 0
     is_abstaining: bool = False
 
 

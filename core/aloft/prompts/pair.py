@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 
 from aloft.config import Kind
-from aloft.models import Prompt
 from aloft.prompts import ask_about
 from aloft.prompts.languages import LANGUAGES
+from aloft.protocols import Prompt
 from aloft.records import Message
 
 _PAPER = (

@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from aloft.models import Prompt
-from aloft.overlap import holds
 from aloft.prompts.abstention import NONE, names_none
 from aloft.prompts.citation import (
     REFERENCE,
@@ -25,6 +23,8 @@ from aloft.prompts.citation import (
     ordinal_pattern,
     read_cited,
 )
+from aloft.protocols import Prompt
+from aloft.text.overlap import holds
 
 SYSTEM = (
     "You answer a question from numbered documents. First copy, word for word and each on a line "
@@ -73,7 +73,7 @@ class RaftFormat:
             ordinals=ordinals if rest else (),
             answer=answer,
             quotes=quotes,
-            false_quotes=len(given) - len(quotes),
+            unverified_quotes=len(given) - len(quotes),
             is_abstaining=names_none(rest[0] if rest else reply),
         )
 

@@ -7,9 +7,9 @@ one prompt; the paper has a prompt for each of them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aloft.models import Prompt
 from aloft.prompts.abstention import is_abstention
 from aloft.prompts.citation import ANSWER, CitedAnswer, ask, end_section
+from aloft.protocols import Prompt
 
 SYSTEM = (
     "You answer a question with the help of background documents, of which only some may be to "

@@ -3,8 +3,8 @@
 import re
 from typing import Literal
 
-from aloft.models import Prompt
 from aloft.prompts import ask_about
+from aloft.protocols import Prompt
 from aloft.records import Message
 
 CRITERIA: dict[str, str] = {

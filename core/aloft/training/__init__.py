@@ -1,14 +1,36 @@
 """Turns training rows into trained parts on the field's own trainers (extra: train)."""
 
+from typing import TYPE_CHECKING, Any
+
 from aloft._extras import require
 
-require("torch", extra="train")
-require("sentence_transformers", extra="train")
-require("trl", extra="train")
-
-from aloft.training.embedder import train_embedder  # noqa: E402 - the guard comes first
-from aloft.training.generator import plan_generator, train_generator  # noqa: E402
-from aloft.training.rag import train_rag  # noqa: E402
-from aloft.training.reranker import train_reranker  # noqa: E402
+if TYPE_CHECKING:
+    from aloft.training.embedder import train_embedder
+    from aloft.training.generator import plan_generator, train_generator
+    from aloft.training.rag import train_rag
+    from aloft.training.reranker import train_reranker
 
 __all__ = ["plan_generator", "train_embedder", "train_generator", "train_rag", "train_reranker"]
+
+_HOMES = {
+    "plan_generator": "generator",
+    "train_embedder": "embedder",
+    "train_generator": "generator",
+    "train_rag": "rag",
+    "train_reranker": "reranker",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a trainer when it is first asked for: planning memory needs no model library.
+
+    Raises:
+        MissingExtraError: the extra `train` is not installed.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from importlib import import_module
+
+    for library in ("torch", "sentence_transformers", "trl"):
+        require(library, extra="train")
+    return getattr(import_module(f"aloft.training.{_HOMES[name]}"), name)

@@ -14,15 +14,15 @@ from sentence_transformers import (
 from sentence_transformers.base.sampler import BatchSamplers
 
 from aloft.backends.device import best_device, quiet_libraries
-from aloft.backends.embedded import resolve_model
+from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import load_encoder, passage_prompt
 from aloft.config import EmbedderTrainingConfig
 from aloft.errors import DataError
-from aloft.models import Floats, Progress, no_progress
+from aloft.protocols import Floats, Progress, no_progress
 from aloft.records import Artifact, EmbedderRow
 from aloft.training import losses, tuning
 from aloft.training import trainer as shared
-from aloft.training.sentinel import WATCHED, Sentinel
+from aloft.training.collapse_guard import WATCHED, CollapseGuard
 
 AT_ONCE = 16  # texts whose way back is held; a batch may be of any size
 
@@ -110,7 +110,7 @@ def _watch(
     rows: Sequence[EmbedderRow],
     config: EmbedderTrainingConfig,
     steps: int,
-) -> Sentinel:
+) -> CollapseGuard:
     """Each of a few questions against all of their passages, right and wrong."""
     some = rows[:: max(1, len(rows) // WATCHED)][:WATCHED]
     texts = list({text: None for row in some for text in (row.positive, *row.negatives)})
@@ -126,7 +126,7 @@ def _watch(
         scores: Floats = encode(encoder.encode_query, [row.anchor for row in some]) @ passages.T
         return scores
 
-    return Sentinel(encoder, score, [places[row.positive] for row in some], steps)
+    return CollapseGuard(encoder, score, [places[row.positive] for row in some], steps)
 
 
 def _sampler(config: EmbedderTrainingConfig) -> BatchSamplers:

@@ -25,15 +25,15 @@ from aloft.backends.device import (
     memory_of,
     quiet_libraries,
 )
-from aloft.backends.embedded import resolve_model
+from aloft.backends.packaged import resolve_model
 from aloft.backends.transformers import encode_located, encode_prompt, encode_text, load_tokenizer
 from aloft.config import GeneratorTrainingConfig
 from aloft.errors import DataError
-from aloft.memory import Load, Plan, plan_training, read_body
-from aloft.models import Progress, Prompt, no_progress
 from aloft.prompts.citation import named_in
+from aloft.protocols import Progress, Prompt, no_progress
 from aloft.records import Artifact, GeneratorRow
 from aloft.training import trainer as shared
+from aloft.training.memory import Load, Plan, plan_training, read_body
 from aloft.training.merging import save_whole
 
 IGNORED = -100  # label of what is not trained on
@@ -146,10 +146,10 @@ def _as_batch(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
 
 def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
     """The model to be trained, with the adapter to go on with where there is one."""
-    is_whole = config.trains == "full"  # half precision would lose its small steps
+    is_whole = config.method == "full"  # half precision would lose its small steps
     dtype = torch.bfloat16 if has_bf16(best_device()) and not is_whole else torch.float32
     held: dict[str, Any] = {}
-    if config.trains == "qlora":
+    if config.method == "qlora":
         check_four_bits()
         four_bits: Any = BitsAndBytesConfig  # untyped
         held["device_map"] = {"": 0}
@@ -162,9 +162,9 @@ def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
     whole: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, local_files_only=True, use_safetensors=True, **held
     )
-    if not config.start:
+    if not config.init_adapter:
         return whole
-    adapted: Any = PeftModel.from_pretrained(whole, config.start, is_trainable=True)
+    adapted: Any = PeftModel.from_pretrained(whole, config.init_adapter, is_trainable=True)
     return adapted.merge_and_unload().requires_grad_(True) if is_whole else adapted
 
 
@@ -218,7 +218,7 @@ def new_adapter(config: GeneratorTrainingConfig) -> LoraConfig | None:
 
     None where one is gone on with, or all weights are trained.
     """
-    if config.start or config.trains == "full":
+    if config.init_adapter or config.method == "full":
         return None
     return LoraConfig(
         r=config.r,
@@ -226,8 +226,8 @@ def new_adapter(config: GeneratorTrainingConfig) -> LoraConfig | None:
         lora_dropout=config.lora_dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
-        use_rslora=config.trains == "rslora",
-        use_dora=config.trains == "dora",
+        use_rslora=config.method == "rslora",
+        use_dora=config.method == "dora",
     )
 
 

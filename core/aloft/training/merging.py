@@ -13,12 +13,12 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from aloft.backends.device import quiet_libraries
-from aloft.backends.embedded import resolve_model
+from aloft.backends.packaged import resolve_model
 from aloft.backends.transformers import TransformersLanguageModel
 from aloft.errors import ModelError
-from aloft.models import Prompt
+from aloft.files import write_folder
+from aloft.protocols import Prompt
 from aloft.records import GeneratorRow
-from aloft.storage import write_folder
 
 _ALIKE = 0.05  # nats a token; half precision rounds merged weights by less
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".index.json")

@@ -1,6 +1,6 @@
 """Turns vectors of questions and passages into one linear map of questions, on any embedder.
 
-It is what `trains = "query_adapter"` trains, for embedders whose vectors alone are known.
+It is what `method = "query_adapter"` trains, for embedders whose vectors alone are known.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from aloft.models import Floats, Progress, no_progress
+from aloft.protocols import Floats, Progress, no_progress
 from aloft.training.losses import SCALE
 from aloft.training.trainer import seeded, steps_of
 

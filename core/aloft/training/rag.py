@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
 from aloft.backends.device import quiet_libraries
-from aloft.backends.embedded import resolve_model
+from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import load_encoder
 from aloft.backends.transformers import encode_prompt, encode_text, load_tokenizer
 from aloft.config import RagTrainingConfig, RunConfig, plain_name
+from aloft.config.strategies import Phase
 from aloft.errors import DataError
-from aloft.models import Floats, Progress, Prompt, no_progress
+from aloft.protocols import Floats, Progress, Prompt, no_progress
 from aloft.records import Artifact, RetrievedRow
-from aloft.strategies import Phase
 from aloft.training import trainer as shared
 from aloft.training import tuning
 from aloft.training.generator import load_base, new_adapter, save_generator, without_casts

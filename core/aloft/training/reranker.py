@@ -16,14 +16,14 @@ from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, L
 from torch import nn
 
 from aloft.backends.device import quiet_libraries
-from aloft.backends.embedded import resolve_model
+from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import load_cross_encoder
 from aloft.config import RerankerTrainingConfig
-from aloft.models import Floats, Progress, no_progress
+from aloft.protocols import Floats, Progress, no_progress
 from aloft.records import Artifact, RerankerRow
 from aloft.training import trainer as shared
 from aloft.training import tuning
-from aloft.training.sentinel import WATCHED, Sentinel
+from aloft.training.collapse_guard import WATCHED, CollapseGuard
 
 
 def train_reranker(
@@ -59,7 +59,7 @@ def train_reranker(
         encoder = load_cross_encoder(Path(resolve_model(model)))
         own = encoder.max_seq_length
         tuning.cut_texts(encoder, config.max_seq_length)
-        if config.trains == "lora":
+        if config.method == "lora":
             tuning.add_updates(encoder, config.r)
         shared.forgo_card(encoder)
         dataset, size = _lay_out(rows, config)
@@ -78,7 +78,7 @@ def train_reranker(
         losses = shared.run_trainer(trainer, checkpoints, "training the reranker", progress, watch)
 
     def save(path: Path) -> None:
-        if config.trains == "lora":
+        if config.method == "lora":
             tuning.merge_updates(encoder)
         encoder.max_seq_length = own
         encoder.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
@@ -94,7 +94,7 @@ def train_reranker(
     return shared.finish_training(done, folder, checkpoints, save)
 
 
-def _watch(encoder: CrossEncoder, rows: Sequence[RerankerRow], steps: int) -> Sentinel:
+def _watch(encoder: CrossEncoder, rows: Sequence[RerankerRow], steps: int) -> CollapseGuard:
     """Each of a few questions against its own passages, of which one at least is right."""
     lists = list(_by_question(rows).values())
     some = lists[:: max(1, len(lists) // WATCHED)][:WATCHED]
@@ -110,7 +110,7 @@ def _watch(encoder: CrossEncoder, rows: Sequence[RerankerRow], steps: int) -> Se
         return scores
 
     right = [max(range(len(one)), key=lambda place: one[place].label) for one in some]
-    return Sentinel(encoder, score, right, steps)
+    return CollapseGuard(encoder, score, right, steps)
 
 
 def _by_question(rows: Sequence[RerankerRow]) -> dict[tuple[str, str], list[RerankerRow]]:

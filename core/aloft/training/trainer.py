@@ -13,9 +13,9 @@ from transformers import Trainer, TrainerCallback, trainer_utils
 from aloft.backends.device import best_device, has_bf16
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.config import Part
-from aloft.models import Progress
+from aloft.files import friendly_io_errors, write_folder
+from aloft.protocols import Progress
 from aloft.records import Artifact, Probe
-from aloft.storage import told_plainly, write_folder
 
 PARTS_OF_TRAINING = 5  # after each a checkpoint: a kill costs at most a fifth
 _LOGGED = 40  # losses per training: enough for a curve
@@ -86,7 +86,7 @@ def run_trainer(
         trainer.add_callback(callback)
     newest: Any = trainer_utils.get_last_checkpoint  # untyped
     last = newest(str(checkpoints)) if checkpoints.is_dir() else None
-    with told_plainly(checkpoints):
+    with friendly_io_errors(checkpoints):
         trainer.train(resume_from_checkpoint=last)
     return tuple(round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry)
 

@@ -32,9 +32,9 @@ def add_updates(model: SentenceTransformer | CrossEncoder, r: int) -> None:
 
 def prepare(encoder: SentenceTransformer, config: EmbedderTrainingConfig) -> SentenceTransformer:
     """Freeze what is not trained, and add what is; the model gives the vectors that it gave."""
-    if config.trains in ("lora", "query_lora"):
+    if config.method in ("lora", "query_lora"):
         add_updates(encoder, config.r)
-    elif config.trains == "query_adapter":
+    elif config.method == "query_adapter":
         encoder.requires_grad_(requires_grad=False)
         for module in encoder.modules():
             if isinstance(module, nn.Dropout):
@@ -58,14 +58,14 @@ def finish(
         source: Folder of the untuned model.
         config: The settings.
     """
-    if config.trains in ("lora", "query_lora"):
+    if config.method in ("lora", "query_lora"):
         merge_updates(encoder)
     if not config.keeps_index:
         return encoder
     base = load_encoder(source)
     asks: list[Any] = list(encoder.children())
     holds: list[Any] = list(base.children())
-    if config.trains == "query_adapter":  # questions go on from where passages end
+    if config.method == "query_adapter":  # questions go on from where passages end
         holds = asks[: len(holds)]
     prompts: Any = base.prompts
     return SentenceTransformer(

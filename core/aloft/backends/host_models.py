@@ -1,0 +1,111 @@
+"""Turns prompts to what a host's language model takes, and its answer back to a reply.
+
+A host's model can neither be forced to begin with a prefix nor always be told where to stop, so
+both are seen to in the text that comes back.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from aloft.protocols import Prompt, Reply
+from aloft.records import Message
+
+_CUT = frozenset({"length", "max_tokens", "max_length", "max_output_tokens"})
+_REASONS = ("finish_reason", "stop_reason", "done_reason")
+# how the known families write their control tokens: <|im_start|>, <s>, [INST], <end_of_turn> …
+_CONTROL = re.compile(
+    r"<(?=[|｜]|/?s>|(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>|<SYS>|</SYS>)"
+    r"|\[(?=/?[A-Z][A-Z_]{3,}\])"
+)
+_JOINER = "\u2060"  # shows nothing and breaks nothing but a token
+T = TypeVar("T")
+
+
+def escape_control_tokens(text: str) -> str:
+    """The text with what a host may take for control tokens broken up by an invisible character.
+
+    A host renders and tokenises by itself, and documents are data: `<|im_start|>` in one of them
+    must not open a turn.
+    """
+    return _CONTROL.sub(lambda match: match[0] + _JOINER, text)
+
+
+def turns(prompt: Prompt) -> list[Message]:
+    """A prompt's conversation, its control tokens escaped."""
+    return [
+        Message(role=one.role, content=escape_control_tokens(one.content))
+        for one in prompt.messages
+    ]
+
+
+def plain_text(prompt: Prompt) -> str:
+    """A prompt's contents one after the other, defused, ending with the prefix."""
+    return "".join(turn.content for turn in turns(prompt)) + prompt.prefix
+
+
+def read_reply(
+    text: str,
+    prompt: Prompt,
+    stop: Sequence[str] = (),
+    facts: Mapping[str, Any] | None = None,
+    *,
+    goes_on: bool = False,
+) -> Reply:
+    """The reply in a host's text: without the prefix, where it was repeated, and the stop string.
+
+    Args:
+        text: What the host's model wrote.
+        prompt: What it was asked.
+        stop: The reply ends before any of these.
+        facts: What the host tells about the reply; a known reason for its end is looked up there.
+        goes_on: Whether the host went on from the prefix, as it does with plain text.
+    """
+    text = text.replace(_JOINER, "")
+    bare = text.lstrip()
+    prefix = prompt.prefix.strip()
+    repeats_it = bool(prefix) and bare.startswith(prefix)
+    if repeats_it:
+        text = bare.removeprefix(prefix).removeprefix("\n")
+    places = [place for place in (text.find(string) for string in stop) if place >= 0]
+    reasons = [str((facts or {}).get(name, "")).lower() for name in _REASONS]
+    return Reply(
+        text=text[: min(places)] if places else text,
+        is_finished=bool(places) or _CUT.isdisjoint(reasons),
+        is_anew=not (goes_on or repeats_it),
+    )
+
+
+def tell_growth(texts: Iterator[str], stop: Sequence[str]) -> Generator[Reply, None, int]:
+    """What is new of a reply that grows, in pieces, until a stop string stands in it.
+
+    Args:
+        texts: All there is of it, longer each time.
+        stop: What it ends before.
+
+    Returns:
+        How many characters were told; the rest is the last piece's.
+    """
+    told = 0
+    for text in texts:
+        if any(string in text for string in stop):
+            break
+        certain = _certain_part(text, stop)
+        if len(certain) > told:
+            yield Reply(text=certain[told:], is_finished=False, is_piece=True)
+            told = len(certain)
+    return told
+
+
+def _certain_part(text: str, stop: Sequence[str]) -> str:
+    """What stays of a text whatever follows: no part of a character or of a stop string."""
+    text = text.rstrip("\ufffd")
+    begun = (n for string in stop for n in range(1, len(string)) if text.endswith(string[:n]))
+    return text[: len(text) - max(begun, default=0)]
+
+
+async def in_threads(pieces: Iterator[T]) -> AsyncIterator[T]:
+    """Each piece as it comes, worked out in a thread: the host's event loop goes on meanwhile."""
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece

@@ -1,0 +1,1 @@
+"""Turns pairs and negatives into the rows of each part."""

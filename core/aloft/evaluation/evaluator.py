@@ -1,0 +1,425 @@
+"""Turns trained parts and question sets into rows of figures, comparisons, verdicts and a stack.
+
+All systems answer the same held-out questions. Texts are embedded once per embedder, passages
+reranked once per reranker, and a prompt that two systems share is answered once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
+from aloft.evaluation import answer_metrics, retrieval_metrics
+from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, GROUNDED, GUESSING, UNANSWERABLE
+from aloft.evaluation.bootstrap import Comparison, compare
+from aloft.evaluation.gate import OVER_GUESSING, Verdict, gate_metric, judge_part
+from aloft.prompts.citation import CitedAnswer, Format
+from aloft.prompts.formats import format_of
+from aloft.protocols import Floats, Prompt
+from aloft.randomness import deal_places, rng_for
+from aloft.records import LabelledQuestion, Passage
+from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
+
+_DEPTH = 100  # ranks that are fused
+Values = Mapping[str, NDArray[np.float64]]
+Questions = Mapping[str, Sequence[LabelledQuestion]]
+
+
+def known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values of questions that a metric applies to: without an answer there is no F1."""
+    return values[~np.isnan(values)]
+
+
+def means_of(values: Values) -> dict[str, float]:
+    """Per metric its mean, over the questions that it applies to; none where there are none."""
+    return {m: float(known(v).mean()) for m, v in values.items() if len(known(v))}
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One way to retrieve: "none", "base" or "tuned" parts."""
+
+    retriever: str  # "dense", "bm25" or "hybrid"
+    embedder: str
+    reranker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One system's values on one question set."""
+
+    question_set: str
+    system: System | str
+    values: Values  # per metric (questions,); NaN where it does not apply
+    weight: float | None = None  # dense share of a hybrid
+
+    @property
+    def n(self) -> int:
+        """Questions measured."""
+        return len(next(iter(self.values.values()), ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemVariant:
+    """One on/off combination of the parts, end to end."""
+
+    parts: tuple[Part, ...]
+    system: System
+    weight: float
+    question_set: str
+    metrics: Mapping[str, float]
+    n: int
+    score: float  # what the best is chosen by
+
+
+@dataclass(slots=True, kw_only=True)
+class Evaluator:
+    """What every measurement of a run needs.
+
+    Attributes:
+        unanswerable: The user's own questions that no passage answers.
+        encode: Vectors of (embedder, questions), computed once and kept.
+        index: Vectors of the passages by an embedder, computed once and kept.
+        score: Scores of (reranker, pairs of query and passage), computed once and kept.
+        reply: Replies of (generator, prompts), each computed once and kept.
+        read: How likely (generator, prompts, replies) it finds the replies, computed once and kept.
+    """
+
+    passages: Sequence[Passage]
+    questions: Questions
+    unanswerable: Sequence[str] = ()
+    config: EvaluationConfig
+    sets: TrainingSetsConfig
+    seed: int
+    encode: Callable[[str, Sequence[str]], Floats]
+    index: Callable[[str], DenseIndex]
+    score: Callable[[str, Sequence[tuple[str, str]]], Floats]
+    reply: Callable[[str, Sequence[Prompt]], list[str]]
+    read: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
+    _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
+    _weights: dict[str, float] = field(default_factory=dict)
+    _columns: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._columns = {passage.id: i for i, passage in enumerate(self.passages)}
+
+    @property
+    def form(self) -> Format:
+        """What generators are asked for."""
+        return format_of(self.sets.format, abstains=self.sets.abstains)
+
+    @property
+    def deciding(self) -> str:
+        """The question set that decides: the user's own where there are enough."""
+        enough = len(self.questions.get("human", ())) >= self.config.min_human_questions
+        return "human" if enough else "synthetic"
+
+    def gold(self, name: str) -> list[frozenset[int]]:
+        """Columns of the right passages, per question of a set."""
+        return [
+            frozenset(self._columns[i] for i in question.passage_ids)
+            for question in self.questions[name]
+        ]
+
+    def rank(self, name: str, system: System) -> Ranking:
+        """A system's ranking for a question set."""
+        key = (name, system)
+        if key not in self._rankings:
+            self._rankings[key] = self._rank(name, system)
+        return self._rankings[key]
+
+    def _rank(self, name: str, system: System) -> Ranking:
+        texts = [question.question for question in self.questions[name]]
+        if system.reranker != "none":
+            first = self.rank(name, System(system.retriever, system.embedder, "none"))
+            top = first.top(self.config.rerank_depth)
+            contents = [passage.content for passage in self.passages]
+            return reorder(top, self.score(system.reranker, pairs_of(top, texts, contents)))
+        if system.retriever == "bm25":
+            return LexicalIndex([p.content for p in self.passages]).rank(texts, _DEPTH)
+        if system.retriever == "dense":
+            queries = self.encode(system.embedder, texts)
+            return self.index(system.embedder).rank(queries, _DEPTH)
+        return fuse(
+            self.rank(name, System("dense", system.embedder, "none")),
+            self.rank(name, System("bm25", "none", "none")),
+            _DEPTH,
+            self.weight(system.embedder),
+        )
+
+    def weight(self, embedder: str) -> float:
+        """The hybrid's dense share, fitted on the synthetic held-out questions alone."""
+        if embedder not in self._weights:
+            dense = self.rank("synthetic", System("dense", embedder, "none"))
+            lexical = self.rank("synthetic", System("bm25", "none", "none"))
+            gold = self.gold("synthetic")
+            self._weights[embedder] = retrieval_metrics.fit_weight(dense, lexical, gold)
+        return self._weights[embedder]
+
+    def measure_retrieval(
+        self, embedders: Sequence[str], rerankers: Sequence[str]
+    ) -> list[Measured]:
+        """Every retriever with every embedder and reranker, on every question set."""
+        bases = [System("bm25", "none", "none")]
+        bases += [System(kind, e, "none") for kind in ("dense", "hybrid") for e in embedders]
+        systems = [System(s.retriever, s.embedder, r) for r in ("none", *rerankers) for s in bases]
+        return [self.measure_system(name, system) for name in self.questions for system in systems]
+
+    def measure_system(self, name: str, system: System) -> Measured:
+        """One system on one question set."""
+        values = retrieval_metrics.measure_ranking(self.rank(name, system), self.gold(name))
+        weight = self.weight(system.embedder) if system.retriever == "hybrid" else None
+        return Measured(question_set=name, system=system, values=values, weight=weight)
+
+    def compare_values(self, before: Values, after: Values) -> list[Comparison]:
+        """Each metric before and after, with its interval, on the questions that both apply to."""
+        gains = []
+        for metric in (metric for metric in before if metric in after):
+            both = ~np.isnan(before[metric]) & ~np.isnan(after[metric])
+            if both.any():
+                one, other = before[metric][both], after[metric][both]
+                resamples = self.config.resamples
+                gains.append(compare(metric, one, other, resamples=resamples, seed=self.seed))
+        return gains
+
+    def chosen(self, name: str, most: int | None) -> list[int]:
+        """Rows of the questions that generators answer: drawn once, the same for every system."""
+        rows = range(len(self.questions[name]))
+        if most is None or most >= len(rows):
+            return list(rows)
+        return sorted(rng_for(self.seed, "answered questions", name).sample(rows, most))
+
+    def measure_answers(self, name: str, generator: str) -> dict[str, Measured]:
+        """A generator on the paper's protocol: all questions, the "easy" and the "hard" ones.
+
+        The context is the top passages of the untrained embedder; where the right one is not
+        among them it replaces the last ("hard"). The order is shuffled, the right one at every
+        place equally often, so that no favourite place wins or loses.
+        """
+        rows, contexts = self._protocol(name)
+        replies = self._replies(name, generator, rows, contexts)
+        values = self._measured(name, rows, contexts, replies)
+        if self.sets.abstains:
+            values[ANSWERED] = np.array([float(not one.is_abstaining) for one in replies])
+            ranking, gold = self._first_ranks(name), self.gold(name)
+            missing = [
+                [column for column in ranking[row] if column not in gold[row]][: len(context)]
+                for row, context in zip(rows, contexts, strict=True)
+            ]
+            without = self._replies(name, generator, rows, missing)
+            values[ABSTENTION] = np.array([float(one.is_abstaining) for one in without])
+        measured = {
+            label: Measured(
+                question_set=name,
+                system=generator,
+                values={metric: column[mask] for metric, column in values.items()},
+            )
+            for label, mask in self._masks(name, rows, contexts).items()
+        }
+        if name == "human" and self.sets.abstains and self.unanswerable:
+            beside = {UNANSWERABLE: self._measure_unanswerable(generator)}
+            measured["all"] = replace(measured["all"], values={**values, **beside})
+        return measured
+
+    def _measure_unanswerable(self, generator: str) -> NDArray[np.float64]:
+        """Whether a generator says that there is no answer, where no passage holds one."""
+        questions = list(self.unanswerable)
+        most = self.config.max_answer_questions
+        if most is not None and most < len(questions):
+            questions = rng_for(self.seed, "unanswerable questions").sample(questions, most)
+        ranking = self.index("base").rank(self.encode("base", questions), self.sets.contexts)
+        replies = self._answer(generator, questions, ranking.columns.tolist())
+        return np.array([float(one.is_abstaining) for one in replies])
+
+    def measure_grounding(self, name: str, generator: str) -> dict[str, Values]:
+        """Which of the answers of `measure_answers` rest on what they cite, parted in the same way.
+
+        The untuned generator reads them, so that both generators have the same judge.
+        """
+        rows, contexts = self._protocol(name)
+        grounded = answer_metrics.measure_grounding(
+            [self.questions[name][row].question for row in rows],
+            self._replies(name, generator, rows, contexts),
+            [self._contents(context) for context in contexts],
+            partial(self.read, "base"),
+        )
+        values = np.array(grounded, float)
+        masks = self._masks(name, rows, contexts)
+        return {label: {GROUNDED: values[mask]} for label, mask in masks.items()}
+
+    def _protocol(self, name: str) -> tuple[list[int], list[list[int]]]:
+        """The questions that are answered, and for each what is shown."""
+        rows = self.chosen(name, self.config.max_answer_questions)
+        size = min(self.sets.contexts, len(self.passages))
+        places = deal_places([size] * len(rows), self.seed, "gold places", name)
+        return rows, self.contexts(name, rows, size, places)
+
+    def _masks(
+        self, name: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
+    ) -> dict[str, NDArray[np.bool_]]:
+        ranking, gold = self._first_ranks(name), self.gold(name)
+        easy = np.array(
+            [
+                not gold[row].isdisjoint(ranking[row][: len(context)])
+                for row, context in zip(rows, contexts, strict=True)
+            ],
+            bool,
+        )
+        return {"all": np.ones(len(rows), bool), "easy": easy, "hard": ~easy}
+
+    def contexts(
+        self, name: str, rows: Sequence[int], size: int, places: Sequence[int]
+    ) -> list[list[int]]:
+        """Per question its first passages by the untrained embedder, a right one at its place."""
+        ranking, gold = self._first_ranks(name), self.gold(name)
+        contexts = []
+        for row, place in zip(rows, places, strict=True):
+            context = ranking[row][:size]
+            found = gold[row] & set(context)
+            right = min(found or gold[row])
+            context.remove(right if found else context[-1])
+            rng_for(self.seed, "context order", self.questions[name][row].id).shuffle(context)
+            context.insert(place, right)
+            contexts.append(context)
+        return contexts
+
+    def _first_ranks(self, name: str) -> list[list[int]]:
+        ranks: list[list[int]] = self.rank(name, System("dense", "base", "none")).columns.tolist()
+        return ranks
+
+    def measure_end_to_end(
+        self, name: str, system: System, generator: str, most: int | None
+    ) -> Values:
+        """A generator's answers from what a system really retrieves, to so many questions."""
+        rows = self.chosen(name, most)
+        columns = self.rank(name, system).columns
+        contexts = [columns[row, : self.sets.contexts].tolist() for row in rows]
+        return self.answer(name, generator, rows, contexts)
+
+    def answer(
+        self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
+    ) -> dict[str, NDArray[np.float64]]:
+        """What a generator's answers to questions about passages come to; per metric (rows,)."""
+        replies = self._replies(name, generator, rows, contexts)
+        return self._measured(name, rows, contexts, replies)
+
+    def _measured(
+        self,
+        name: str,
+        rows: Sequence[int],
+        contexts: Sequence[Sequence[int]],
+        replies: Sequence[CitedAnswer],
+    ) -> dict[str, NDArray[np.float64]]:
+        gold = self.gold(name)
+        measured = [
+            answer_metrics.measure_answer(
+                reply,
+                [i for i, column in enumerate(context, start=1) if column in gold[row]],
+                self.questions[name][row].answers,
+                len(context),
+            )
+            for reply, context, row in zip(replies, contexts, rows, strict=True)
+        ]
+        return {
+            metric: np.array([one.get(metric, np.nan) for one in measured], float)
+            for metric in answer_metrics.METRICS
+            if self.form.cites or metric not in answer_metrics.OF_CITATIONS
+        }
+
+    def _replies(
+        self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
+    ) -> list[CitedAnswer]:
+        questions = [self.questions[name][row].question for row in rows]
+        return self._answer(generator, questions, contexts)
+
+    def _answer(
+        self, generator: str, questions: Sequence[str], contexts: Sequence[Sequence[int]]
+    ) -> list[CitedAnswer]:
+        """What a generator says to questions about passages, read."""
+        shown = [self._contents(context) for context in contexts]
+        prompts = [self.form.render(*one) for one in zip(questions, shown, strict=True)]
+        replies = self.reply(generator, prompts)
+        return [self.form.parse(*one) for one in zip(replies, shown, strict=True)]
+
+    def _contents(self, columns: Sequence[int]) -> list[str]:
+        return [self.passages[column].content for column in columns]
+
+    def judge(
+        self, part: Part, before: Mapping[str, Values], after: Mapping[str, Values]
+    ) -> Verdict:
+        """The verdict on one part from its values per question set.
+
+        A generator must also beat citing as many passages at random: a base model that never
+        cites is no measure of one that cites blindly.
+        """
+        comparisons = {}
+        for name in before:
+            metric = label = gate_metric(part, before[name])
+            reference = before[name][metric]
+            guessed = after[name].get(GUESSING)
+            if guessed is not None and guessed.mean() > reference.mean():
+                label, reference = metric + OVER_GUESSING, guessed
+            pair = {label: reference}, {label: after[name][metric]}
+            comparisons[name] = self.compare_values(*pair)[0]
+        return judge_part(part, comparisons, self.deciding)
+
+    def best_retriever(self, embedder: str) -> System:
+        """Dense or hybrid, whichever has the better nDCG@10 with this embedder."""
+        systems = [System(kind, embedder, "none") for kind in ("hybrid", "dense")]
+        return max(systems, key=lambda s: self._mean("ndcg@10", self.deciding, s))
+
+    def _mean(self, metric: str, name: str, system: System) -> float:
+        return float(self.measure_system(name, system).values[metric].mean())
+
+    def measure_stacks(
+        self, kept: Sequence[Part], reranker: str, *, has_generator: bool
+    ) -> list[SystemVariant]:
+        """Every on/off combination of the kept parts, end to end on the deciding questions.
+
+        Args:
+            kept: Parts that the gate let through; a refused part can not ship.
+            reranker: What reranks where no trained reranker does: "base" or "none".
+            has_generator: Whether answers are part of the run.
+
+        Returns:
+            A stack per combination, best first. The score is the mean of nDCG@10 over all
+            questions and, with a generator, of its deciding metric on what was really
+            retrieved; of equal ones the one with fewer parts stands first.
+        """
+        stacks = []
+        for size in range(len(kept) + 1):
+            for parts in combinations(kept, size):
+                stacks.append(self._stack(parts, reranker, has_generator=has_generator))
+        return sorted(stacks, key=lambda stack: (-round(stack.score, 6), len(stack.parts)))
+
+    def _stack(
+        self, parts: tuple[Part, ...], reranker: str, *, has_generator: bool
+    ) -> SystemVariant:
+        name = self.deciding
+        first = self.best_retriever("tuned" if "embedder" in parts else "base")
+        reranked = "tuned" if "reranker" in parts else reranker
+        system = System(first.retriever, first.embedder, reranked)
+        values = self.measure_system(name, system).values
+        metrics = means_of(values)
+        scores = [metrics["ndcg@10"]]
+        if has_generator:
+            generator = "tuned" if "generator" in parts else "base"
+            answered = self.measure_end_to_end(
+                name, system, generator, self.config.max_stack_questions
+            )
+            metrics |= means_of(answered)
+            scores.append(metrics[gate_metric("generator", metrics)])
+        return SystemVariant(
+            parts=parts,
+            system=system,
+            weight=self.weight(first.embedder),
+            question_set=name,
+            metrics=metrics,
+            n=len(self.questions[name]),
+            score=float(np.mean(scores)),
+        )

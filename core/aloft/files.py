@@ -1,0 +1,88 @@
+"""Writes files and folders in one step; a full disk is one line that says what to do."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aloft.errors import AloftError, RunFolderError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LEAST_FREE = 1 << 16  # bytes
+
+
+@contextmanager
+def friendly_io_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden folder into one line that says what to do.
+
+    Raises:
+        RunFolderError: the disk is full or the folder can not be written.
+    """
+    try:
+        yield
+    except AloftError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _FULL or _is_full(path):
+            message = (
+                f"The disk that holds {path} is full. Free some space and run the same command "
+                "again: it goes on where it stopped."
+            )
+        elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            message = f"{path} can not be written. Choose another --out, or change its rights."
+        else:
+            raise
+        raise RunFolderError(message) from error
+
+
+def _is_full(path: Path) -> bool:
+    """Whether nothing fits any more: libraries that save weights do not raise OSError."""
+    above = next((folder for folder in (path, *path.parents) if folder.is_dir()), None)
+    return above is not None and shutil.disk_usage(above).free < _LEAST_FREE
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in place in one step."""
+    with friendly_io_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+        try:
+            write(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_folder(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary folder beside `path`, then put it in place of what was there."""
+    with friendly_io_errors(path):
+        temporary = path.with_name(f".{path.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            write(temporary)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+
+
+def link(source: str | Path, target: str | Path) -> None:
+    """Share a file where the disk can, or else copy it: a 7B model is not kept twice."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,309 @@
+"""Turns the user's own questions into labelled ones, each with the passages that answer it.
+
+A question points at text (a document, a quote of it, an answer in it); this module finds the
+passages that hold that text now, so that one file of questions serves however documents are cut.
+
+A line needs `question`, and `document_id` (or `doc_id`) or `passage`, a verbatim quote; `answers`,
+`answer_start` (character offset in the document), `id` and `also_ok` (or `doc_ids`: further
+documents that answer it) may be added. With `unanswerable` true nothing answers it, whatever
+document stands beside it, and it has no passages. Those of others are, in each document:
+
+1. with a quote, one for each place where it stands, white space aside: where the quote spans
+   several, that which holds the answer or else most of the quote;
+2. otherwise those that hold the answer at `answer_start` or wherever it stands;
+3. otherwise all of the document.
+"""
+
+import difflib
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aloft.corpus.locating import PassageLocator, find_text
+from aloft.errors import DataError
+from aloft.records import Document, LabelledQuestion, Passage, Rejection, content_id
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One line of the file, checked for form alone."""
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    document_ids: tuple[str, ...]  # none: wherever the quote stands
+    quote: str
+    answer_start: int | None
+    is_unanswerable: bool
+
+
+class _FaultError(Exception):
+    """What is wrong with one line; becomes a `DataError` that also names the file and line."""
+
+
+def read_questions(
+    path: Path,
+    documents: Sequence[Document],
+    passages: Sequence[Passage],
+    rejections: Sequence[Rejection] = (),
+) -> list[LabelledQuestion]:
+    """Read questions from JSON Lines and find the passages that answer them.
+
+    Args:
+        path: A `.jsonl` or `.jsonl.gz` file; the module's docstring tells the form of a line.
+        documents: All that were read.
+        passages: All that were kept.
+        rejections: Of reading and cutting; a passage dropped as a copy stands for the kept one.
+
+    Raises:
+        DataError: the file is missing or has no questions, or a line can not be used; the first
+            such line is named with what to do.
+    """
+    corpus = _Corpus(documents, passages, rejections)
+    questions: list[LabelledQuestion] = []
+    lines: dict[str, int] = {}
+    for number, line in _lines(path):
+        try:
+            asked = _parse(line)
+            if asked.id in lines:
+                raise _FaultError(
+                    f'id "{asked.id}" was already used on line {lines[asked.id]}. '
+                    "Remove one of the two or give each an id of its own."
+                )
+            questions.append(_label(asked, corpus))
+        except _FaultError as fault:
+            raise DataError(f"{path} line {number}: {fault}") from fault
+        lines[asked.id] = number
+    if not questions:
+        raise DataError(f'{path} holds no questions. Write one {{"question": ...}} object a line.')
+    return questions
+
+
+def _label(asked: _Asked, corpus: "_Corpus") -> LabelledQuestion:
+    return LabelledQuestion(
+        id=asked.id,
+        question=asked.question,
+        answers=asked.answers,
+        passage_ids=() if asked.is_unanswerable else corpus.gold(asked),
+        origin="human",
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        raw = path.read_bytes()
+        if path.name.lower().endswith(".gz"):
+            raw = gzip.decompress(raw)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist. Check the path of the questions.") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} can not be unpacked ({error}). Pack it again.") from error
+    except OSError as error:
+        raise DataError(f"{path} can not be read ({error.strerror}). Give a file.") from error
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if line.strip():
+            try:
+                yield number, line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                found = f"byte {error.start} of the line is 0x{line[error.start]:02x}"
+                message = f"{path} line {number}: not UTF-8 ({found}). Save the file as UTF-8."
+                raise DataError(message) from error
+
+
+def _parse(line: str) -> _Asked:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _FaultError(f"not JSON ({error}). Write one object a line.") from error
+    if not isinstance(values, dict):
+        raise _FaultError('not a JSON object. Write {"question": ..., "document_id": ...}.')
+    question = _string(values, "question")
+    if not question:
+        raise _FaultError('"question" is missing. Add it.')
+    main = _string(values, "document_id", "doc_id")
+    others = (*_strings(values, "also_ok"), *_strings(values, "doc_ids"))
+    document_ids = tuple(dict.fromkeys([main, *others] if main else others))
+    quote = _string(values, "passage")
+    answers = _strings(values, "answers") or _strings(values, "answer")
+    is_unanswerable = _flag(values, "unanswerable")
+    if is_unanswerable and answers:
+        raise _FaultError('it has an answer, but "unanswerable" is true. Remove one of the two.')
+    if not (document_ids or quote or is_unanswerable):
+        raise _FaultError(
+            '"document_id" and "passage" are missing. Add the id of the document that '
+            'answers it, or a quote of the text that does; or "unanswerable": true.'
+        )
+    return _Asked(
+        id=_string(values, "id") or content_id(question, quote, *document_ids),
+        question=question,
+        answers=answers,
+        document_ids=document_ids,
+        quote=quote,
+        answer_start=_offset(values),
+        is_unanswerable=is_unanswerable,
+    )
+
+
+def _string(values: Mapping[str, object], *names: str) -> str:
+    """The first of the fields that is given; an id may be a whole number."""
+    for name in names:
+        value = values.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and name.endswith("id"):
+            value = str(value)
+        if not isinstance(value, str | None):
+            raise _FaultError(f'"{name}" must be a string. Put it in quotes.')
+        if value and value.strip():
+            return _bare(value)
+    return ""
+
+
+def _strings(values: Mapping[str, object], name: str) -> tuple[str, ...]:
+    value = values.get(name)
+    if value is None:
+        return ()
+    elements = value if isinstance(value, list) else [value]
+    strings = [element for element in elements if isinstance(element, str)]
+    if len(strings) < len(elements):
+        raise _FaultError(f'"{name}" must be a string or a list of strings. Put it in quotes.')
+    return tuple(_bare(string) for string in strings if string.strip())
+
+
+def _bare(string: str) -> str:
+    """Trimmed, without the lone surrogates that no tokenizer takes."""
+    return _SURROGATES.sub("\ufffd", string).strip()
+
+
+def _flag(values: Mapping[str, object], name: str) -> bool:
+    value = values.get(name, False)
+    if not isinstance(value, bool):
+        raise _FaultError(f'"{name}" must be true or false. Correct or remove it.')
+    return value
+
+
+def _offset(values: Mapping[str, object]) -> int | None:
+    value = values.get("answer_start")
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _FaultError('"answer_start" must be a whole number from 0. Correct or remove it.')
+    return value
+
+
+class _Corpus:
+    """What questions point into: documents, and where their passages stand."""
+
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        passages: Sequence[Passage],
+        rejections: Sequence[Rejection],
+    ) -> None:
+        self._places = PassageLocator(documents, passages, rejections)
+        self._left_out = {
+            rejection.subject_id: rejection.reason
+            for rejection in rejections
+            if rejection.stage == "documents"
+        }
+
+    def gold(self, asked: _Asked) -> tuple[str, ...]:
+        """Ids of the passages that answer a question, in the order of documents and text."""
+        for document_id in asked.document_ids:
+            if document_id not in self._places.texts:
+                raise _FaultError(self._unknown(document_id))
+        places = self._quoted(asked) if asked.quote else {}
+        gold: list[str] = []
+        for document_id in asked.document_ids or places:
+            quotes = places.get(document_id)
+            if quotes:
+                gold += self._holding(asked, document_id, quotes)
+            else:
+                gold += self._answering(asked, document_id)
+        if not gold:
+            raise _FaultError(
+                "no passage holds the text it points at, which was dropped as too short or "
+                "filtered out. Point at a longer text or remove the question."
+            )
+        return tuple(dict.fromkeys(gold))
+
+    def _unknown(self, document_id: str) -> str:
+        if document_id in self._left_out:
+            reason = self._left_out[document_id]
+            return f'document "{document_id}" was left out ({reason}). Mend it first.'
+        close = difflib.get_close_matches(document_id, self._places.texts, n=3)
+        known = " or ".join(f'"{name}"' for name in close) or "an id of a document that was read"
+        return f'there is no document "{document_id}". Write {known}.'
+
+    def _quoted(self, asked: _Asked) -> dict[str, list[tuple[int, int]]]:
+        """Where the quote stands in each document that may hold it."""
+        places = self._places.find(asked.quote, asked.document_ids)
+        main = asked.document_ids[0] if asked.document_ids else None
+        if not places or (main and main not in places):
+            where = f'document "{main}"' if main else "any document"
+            normal = " ".join(asked.quote.split())
+            start = normal if len(normal) <= 60 else f"{normal[:57]}..."
+            raise _FaultError(
+                f'the "passage" that begins "{start}" is not in {where}. '
+                "Copy it from the text word for word."
+            )
+        return places
+
+    def _holding(
+        self, asked: _Asked, document_id: str, quotes: Iterable[tuple[int, int]]
+    ) -> Iterator[str]:
+        """For each place of the quote, the passage with the answer, or else with most of it."""
+        answers = self._answer_places(asked, document_id)
+        for start, end in quotes:
+            inside = [place for place in answers if start <= place[0] and place[1] <= end]
+            spans = self._places.overlapping(document_id, start, end)
+            with_answer = [
+                span
+                for span in spans
+                if any(span.start <= place[0] and place[1] <= span.end for place in inside)
+            ]
+            best = with_answer or spans
+            if best:
+                yield max(best, key=lambda span: span.overlap(start, end)).passage_id
+
+    def _answering(self, asked: _Asked, document_id: str) -> list[str]:
+        """The passages with most of each place of the answer; without one, all passages.
+
+        Where what stands at `answer_start` was dropped as too short, its other places count.
+        """
+        return (
+            self._most_of(self._answer_places(asked, document_id), document_id)
+            or self._most_of(self._found(asked, document_id), document_id)
+            or [span.passage_id for span in self._places.spans(document_id)]
+        )
+
+    def _most_of(self, places: Iterable[tuple[int, int]], document_id: str) -> list[str]:
+        """For each place that a passage holds some of, the one that holds most."""
+        held = [(place, self._places.overlapping(document_id, *place)) for place in places]
+        best = [max(spans, key=lambda span: span.overlap(*place)) for place, spans in held if spans]
+        return [span.passage_id for span in best]
+
+    def _found(self, asked: _Asked, document_id: str) -> list[tuple[int, int]]:
+        """Where the answers stand in a document."""
+        text = self._places.texts[document_id]
+        return [place for answer in asked.answers for place in find_text(answer, text)]
+
+    def _answer_places(self, asked: _Asked, document_id: str) -> list[tuple[int, int]]:
+        """Spans of the answer; `answer_start` counts in the first document alone."""
+        text = self._places.texts[document_id]
+        places = self._found(asked, document_id)
+        start = asked.answer_start
+        if start is None or asked.document_ids[:1] != (document_id,):
+            return places
+        if places:  # line ends may have been shortened since the offset was counted
+            return [min(places, key=lambda place: abs(place[0] - start))]
+        if start >= len(text):
+            raise _FaultError(
+                f'"answer_start" is {start}, but document "{document_id}" has '
+                f"{len(text)} characters. Correct or remove it."
+            )
+        return [(start, start + 1)]

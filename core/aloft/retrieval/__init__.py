@@ -1,0 +1,1 @@
+"""Ranks passages: BM25, vectors, their fusion, and hard negatives."""

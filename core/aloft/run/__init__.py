@@ -1,0 +1,1 @@
+"""Runs the stages: graph, runner, store, plan and executors."""

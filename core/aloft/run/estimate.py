@@ -1,0 +1,417 @@
+"""Turns a run folder and a few measured seconds into what is left to do: calls, hours, gigabytes.
+
+No speed is taken from a table. A figure is a range where it hangs on what is not known before: how
+many replies can be used (a sample's share, give or take its standard error), how much the rankings
+that are reranked have in common, and how many parts the gate will let through.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod, sqrt
+from pathlib import Path
+from statistics import fmean
+
+from aloft.backends.packaged import resolve_model
+from aloft.config import PARTS, Part, RunConfig, plain_name
+from aloft.config.strategies import Phase, phases_of
+from aloft.evaluation.forgetting import INSTRUCTIONS
+from aloft.evaluation.probes import COUNTS, QUESTIONS
+from aloft.machine import peak_memory_megabytes
+from aloft.protocols import Progress, no_progress
+from aloft.run.pipeline import Run
+from aloft.run.sampling import Asked, Pace, Pilot
+from aloft.synthesis.pairs import select_passages
+from aloft.training.memory import Plan
+
+_CHECKPOINT = 3  # times the weights: they and the optimizer's two; the next is written beside it
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Between what a figure is expected to lie."""
+
+    low: float
+    high: float
+
+    def __add__(self, other: "Range") -> "Range":
+        return Range(self.low + other.low, self.high + other.high)
+
+    def __mul__(self, other: "Range | float") -> "Range":
+        by = other if isinstance(other, Range) else exactly(other)
+        return Range(self.low * by.low, self.high * by.high)
+
+    def less(self, done: float) -> "Range":
+        """What is left of it."""
+        return Range(max(0.0, self.low - done), max(0.0, self.high - done))
+
+    def most(self, limit: float | None) -> "Range":
+        """Of it no more than a limit, where there is one."""
+        return self if limit is None else Range(min(self.low, limit), min(self.high, limit))
+
+    def at(self, pace: Pace) -> "Range":
+        """Seconds that so much of it takes."""
+        return Range(pace.seconds_for(self.low), pace.seconds_for(self.high))
+
+
+def exactly(figure: float) -> Range:
+    """A figure that is known."""
+    return Range(figure, figure)
+
+
+def share_of(kept: int, of: int) -> Range:
+    """The share of all that a sample's tells of, give or take one standard error.
+
+    Of a few that were all kept, or all dropped, the rule of succession keeps some doubt.
+    """
+    share = (kept + 1) / (of + 2)
+    error = sqrt(share * (1 - share) / (of + 2))
+    return Range(max(0.0, share - error), min(1.0, share + error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What is left of one stage.
+
+    Attributes:
+        stage: Its name.
+        left: How much there is to do.
+        unit: What is counted.
+        seconds: Time that it will take.
+        calls, tokens_in, tokens_out: Of the teacher; None: not its work, or it does not tell.
+        measured: What the time is drawn from.
+    """
+
+    stage: str
+    left: Range
+    unit: str
+    seconds: Range
+    calls: Range | None = None
+    tokens_in: Range | None = None
+    tokens_out: Range | None = None
+    measured: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What is left of a run.
+
+    Attributes:
+        passages: In the corpus.
+        asked_about: Those that are chosen to be asked about.
+        lines: One per stage that takes time and is not finished.
+        disk: Most bytes that the run folder will hold, while a part is trained.
+        memory: Most bytes that this process held while all of this was measured.
+        plan: What training the generator will hold; None: it is not trained, or not known.
+    """
+
+    passages: int
+    asked_about: int
+    lines: tuple[Line, ...]
+    disk: float
+    memory: float
+    plan: Plan | None = None
+
+    @property
+    def seconds(self) -> Range:
+        """Of all stages."""
+        return sum((line.seconds for line in self.lines), exactly(0))
+
+
+def estimate_run(run: Run, progress: Progress = no_progress) -> Estimate:
+    """Cut the passages, ask about a few of them, time a few steps, and reckon what is left.
+
+    Raises:
+        AloftError: something that the user can put right; the run itself would meet it too.
+    """
+    run.do("passages")
+    run.do("questions")
+    done = run.finished()
+    sample = Pilot(run, progress)
+    sample.do("pairs")
+    if "filters" not in done:
+        sample.time_reading()
+    about = len(select_passages(run.passages, run.config.pairs, seed=run.config.seed))
+    expected = expect_pairs(sample.asked, len(sample.ratings), about, run.config)
+    kept = expected.kept or exactly(len(sample.pairs))
+    readings = kept * sample.readings_each
+    lines = list(_teacher_lines(sample.asked, expected, readings))
+    parts: list[Part] = [part for part in PARTS if part in run.config.parts and part not in done]
+    if parts or not (run.folder.path / "report.json").exists():
+        amounts = _known_amounts(run, done) or expect_amounts(kept, run.config)
+        lines += _lines_of_parts(sample, amounts, {"negatives", *parts} - done)
+        lines.append(_evaluation_line(sample, amounts))
+    return Estimate(
+        passages=len(run.passages),
+        asked_about=about,
+        lines=tuple(lines),
+        disk=_disk(run, parts),
+        memory=float(peak_memory_megabytes() << 20),
+        plan=sample.plan_generator() if _has_rows("generator", parts, run.config) else None,
+    )
+
+
+# ---- what the teacher is asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """How much the teacher is asked in all, and what comes of it; None: it is known by now.
+
+    Attributes:
+        passages: That it is asked for pairs of.
+        written: Pairs that can be used.
+        kept: Those of them that it marks high enough.
+    """
+
+    passages: Range
+    written: Range
+    kept: Range | None
+
+
+def expect_pairs(
+    asked: Mapping[str, Asked], rated_well: int, about: int, config: RunConfig
+) -> Expected:
+    """Carry what came of the sample over to all passages.
+
+    Args:
+        asked: The sample, by what the teacher did.
+        rated_well: Passages of it whose mark was high enough.
+        about: Passages that are chosen to be asked about.
+        config: Of the run.
+    """
+    rated, written, marked = (asked.get(n) for n in ("ratings", "pairs", "pair_ratings"))
+    passages = exactly(written.subjects if written else 0)
+    if rated:
+        share = share_of(rated_well, int(rated.pace.amount))
+        passages = share.most(1 - config.ratings.drop_share) * about
+    pairs = exactly(marked.subjects if marked else 0)
+    if written:
+        usable = share_of(written.kept, written.replies)
+        pairs = passages * (written.replies / written.pace.amount) * usable
+    kept = pairs * share_of(marked.kept, marked.replies) if marked else pairs
+    return Expected(passages=passages, written=pairs, kept=kept if written or marked else None)
+
+
+def _teacher_lines(
+    asked: Mapping[str, Asked], expected: Expected, readings: Range
+) -> Iterator[Line]:
+    """What is left of what the teacher was asked a part of."""
+    totals = {"pairs": expected.passages, "pair_ratings": expected.written, "readings": readings}
+    for stage, one in asked.items():
+        left = totals.get(stage, exactly(one.subjects)).less(one.subjects - one.left)
+        each = left * (1 / one.pace.amount)
+        tokens = [each * n if one.spent.tokens_in else None for n in _tokens(one)]
+        yield Line(
+            stage=stage,
+            left=left,
+            unit=one.pace.unit,
+            seconds=left.at(one.pace),
+            calls=each * one.spent.calls,
+            tokens_in=tokens[0],
+            tokens_out=tokens[1],
+            measured=str(one.pace),
+        )
+
+
+def _tokens(one: Asked) -> tuple[int, int]:
+    return one.spent.tokens_in, one.spent.tokens_out
+
+
+# ---- what is trained and measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """How much is trained on and measured.
+
+    Attributes:
+        pairs: Kept, those held out among them.
+        rows: Per part.
+        held_out: Synthetic questions.
+    """
+
+    pairs: Range
+    rows: Mapping[str, Range]
+    held_out: Range
+
+
+def expect_amounts(pairs: Range, config: RunConfig) -> Amounts:
+    """Rows and questions that so many pairs come to."""
+    sets = config.training_sets
+    train = pairs * (1 - sets.held_out_share)
+    asked = train * (1 / (1 - sets.abstaining_share))
+    rows = {
+        "embedder": train,
+        "reranker": train * (1 + sets.reranker_negatives),
+        "generator": asked.most(sets.max_generator_rows),
+    }
+    return Amounts(pairs=pairs, rows=rows, held_out=pairs * sets.held_out_share)
+
+
+def _known_amounts(run: Run, done: Collection[str]) -> Amounts | None:
+    """What the finished training sets hold."""
+    if "sets" not in done:
+        return None
+    facts = run.folder.facts("sets")
+    rows = {name: exactly(count) for name, count in facts["rows"].items()}
+    return Amounts(pairs=exactly(facts["kept"]), rows=rows, held_out=rows["held_out"])
+
+
+def _lines_of_parts(sample: Pilot, amounts: Amounts, left: Collection[str]) -> Iterator[Line]:
+    if "negatives" in left:
+        pace = sample.time_encoding()
+        texts = exactly(len(sample.passages)) + amounts.pairs * _worth(sample)
+        yield Line(
+            stage="negatives",
+            left=texts,
+            unit="passages",
+            seconds=texts.at(pace),
+            measured=str(pace),
+        )
+    for phase in phases_of(sample.config.strategy, sample.config.parts):
+        parts = [part for part in phase.trains if part in left]
+        if phase.by == "rows":
+            yield from (_line_of_part(sample, amounts, part) for part in parts)
+        elif parts:
+            yield _line_of_phase(sample, amounts, phase)
+
+
+def _line_of_part(sample: Pilot, amounts: Amounts, part: Part) -> Line:
+    pace = sample.time_training(part)
+    epochs = getattr(sample.config, f"{part}_training").num_train_epochs
+    rows = amounts.rows[part] * epochs
+    return Line(stage=part, left=rows, unit="rows", seconds=rows.at(pace), measured=str(pace))
+
+
+def _line_of_phase(sample: Pilot, amounts: Amounts, phase: Phase) -> Line:
+    """Of a training by what is retrieved for the questions that the generator has rows of."""
+    asked = amounts.rows["generator"]
+    rows = asked * getattr(sample.config, f"{phase.paced_by}_training").num_train_epochs
+    paces = [(rows, sample.time_phase(phase))]
+    if "generator" not in phase.trains:  # what it makes of the answers is read before
+        readings = asked * sample.config.rag_training.k
+        paces.append((readings, sample.time_answer_readings()))
+    return Line(
+        stage=phase.name,
+        left=rows,
+        unit="rows",
+        seconds=sum((amount.at(pace) for amount, pace in paces), exactly(0)),
+        measured=", ".join(str(pace) for _, pace in paces),
+    )
+
+
+def _has_rows(part: Part, left: Collection[str], config: RunConfig) -> bool:
+    """Whether a part is still to be trained, by rows of its own."""
+    phases = phases_of(config.strategy, config.parts)
+    return part in left and any(part in one.trains and one.by == "rows" for one in phases)
+
+
+def _worth(sample: Pilot) -> float:
+    """A question's length, in passages."""
+    questions = fmean(len(pair.question) for pair in sample.pairs)
+    return questions / fmean(len(passage.content) for passage in sample.passages)
+
+
+def _evaluation_line(sample: Pilot, amounts: Amounts) -> Line:
+    config = sample.config
+    human = sum(bool(question.passage_ids) for question in sample.human_questions)
+    unanswerable = len(sample.human_questions) - human
+    sets = {"synthetic": amounts.held_out, **({"human": exactly(human)} if human else {})}
+    questions = sum(sets.values(), exactly(0))
+    paces: list[tuple[Range, Pace]] = []
+    if "embedder" in config.parts:
+        texts = exactly(len(sample.passages)) + questions * _worth(sample)
+        paces.append((texts, sample.time_encoding()))
+    scores = questions * scores_per_question(config)
+    if scores.high:
+        paces.append((scores, sample.time_scoring()))
+    if "generator" in config.parts:
+        answers = answers_of(sets, config, unanswerable).less(len(sample.replies))
+        paces.append((answers, sample.time_replies()))
+    return Line(
+        stage="evaluate",
+        left=questions,
+        unit="questions",
+        seconds=sum((amount.at(pace) for amount, pace in paces), exactly(0)),
+        measured=", ".join(str(pace) for _, pace in paces),
+    )
+
+
+def scores_per_question(config: RunConfig) -> Range:
+    """Passages that rerankers score for a question.
+
+    Each is scored once, whatever rankings it stands in: BM25's, each embedder's, and the hybrids',
+    which are made of these. At least they are all alike, at most no two share a passage.
+    """
+    rerankers = (config.reranker is not None) + ("reranker" in config.parts)
+    rankings = 2 + ("embedder" in config.parts)
+    return Range(1, rankings) * (rerankers * config.evaluation.rerank_depth)
+
+
+def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: int = 0) -> Range:
+    """Prompts that the generator answers: tuned and untuned, then in each combination of parts.
+
+    Beside them are the instructions that show what was forgotten, and the probes where they are
+    wanted. Where it may abstain, it is asked everything once more without the right passages, and
+    what nothing answers. At least no part is let through, and there is one combination; at most
+    all are.
+    """
+    evaluation = config.evaluation
+    most = evaluation.max_answer_questions
+    answers = [some.most(most) * 2 for some in questions.values()]
+    if config.training_sets.abstains:
+        answers += [*answers, exactly(unanswerable).most(most) * 2]
+    human = questions.get("human", exactly(0))
+    deciding = human if human.low >= evaluation.min_human_questions else questions["synthetic"]
+    stacks = deciding.most(evaluation.max_stack_questions) * Range(1, 2 ** len(config.parts))
+    beside = exactly(2 * len(INSTRUCTIONS))
+    if evaluation.probes:
+        variants = config.training_sets.contexts + len(COUNTS) + 1
+        beside += deciding.most(QUESTIONS) * (2 * variants)
+    return sum(answers, stacks + beside)
+
+
+# ---- gigabytes
+
+
+def _disk(run: Run, parts: Sequence[Part]) -> float:
+    """What lies in the folder, what will, and the checkpoints of the largest training."""
+    files = [path.stat() for path in run.folder.path.rglob("*") if path.is_file()]
+    held = sum({file.st_ino: file.st_size for file in files}.values())
+    if not parts:
+        return float(held)
+    weights = [weight_of(part, run.config) for part in parts]
+    embedder = run.models.embedder(run.config.embedder)
+    vectors = 2 * len(run.windows.texts) * embedder.encode_passages(["a"]).nbytes
+    return float(held + vectors + sum(weights) + 2 * _CHECKPOINT * max(weights))
+
+
+def weight_of(part: Part, config: RunConfig) -> int:
+    """Bytes of a trained part: an adapter of a language model, or else all weights."""
+    training = config.generator_training
+    if part == "generator" and training.method != "full":
+        layers = _shapes(plain_name(config.generator_model))
+        return sum(4 * training.r * sum(s) for n, s in layers.items() if _is_adapted(n, s))
+    models = {
+        "embedder": config.embedder,
+        "reranker": config.reranker or config.embedder,
+        "generator": plain_name(config.generator_model),
+    }
+    model = models[part]
+    return sum(4 * prod(shape) for shape in _shapes(model).values())
+
+
+def _is_adapted(name: str, shape: Sequence[int]) -> bool:
+    """Whether an adapter on all linear layers changes these weights."""
+    return len(shape) == 2 and "embed" not in name and not name.startswith("lm_head")
+
+
+def _shapes(model: str) -> dict[str, list[int]]:
+    """Of a model's weights, by name; nothing of them is read."""
+    from safetensors import safe_open
+
+    shapes: dict[str, list[int]] = {}
+    for file in sorted(Path(resolve_model(model)).glob("*.safetensors")):
+        with safe_open(file, framework="np") as tensors:
+            shapes |= {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
+    return shapes

@@ -1,0 +1,1 @@
+"""The bundle that ships, and answers from it."""

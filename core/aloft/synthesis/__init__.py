@@ -1,0 +1,1 @@
+"""Turns passages into rated question-answer pairs."""

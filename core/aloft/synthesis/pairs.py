@@ -1,0 +1,380 @@
+"""Turns passages into question-answer pairs by the teacher."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from semantic_text_splitter import TextSplitter
+
+from aloft.config import Kind, PairsConfig
+from aloft.prompts import pair as prompts
+from aloft.prompts.languages import LANGUAGES, code_of
+from aloft.protocols import LanguageModel, Prompt, Reply
+from aloft.randomness import rng_for
+from aloft.records import Passage, QAPair, Rejection
+from aloft.retrieval.dense import DenseIndex
+from aloft.text.language import language_of
+from aloft.text.overlap import copies, fold, holds, leaks, truncate_repetition
+
+_STAGE = "pairs"
+_FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can still ask about
+_SHORTEST_FOCUS = 40
+_GOES_ON = re.compile(r"[\w,;:(–-][^\S\n]*(?=\S)")  # a sentence, beyond a span's last character
+_DENSE = re.compile("[぀-ヿ㐀-鿿豈-﫿가-힯]")  # a character says what three letters say
+_TITLE_CHARACTERS = 80
+_CHARACTERS_A_PAIR = 400
+_PARTNERS = 5  # nearest passages, of which the partner of a multi-hop question is drawn
+_DIGIT = re.compile(r"\d")
+_NO_PARTNERS: Mapping[str, Passage] = MappingProxyType({})
+_HALF_A_CHARACTER = "\ufffd"  # where the limit cut one that is several tokens long
+_LONE_QUESTION = re.compile(r"\s*[^\n]+[?？؟;]\s*")  # the last is the Greek mark
+
+
+def generate_pairs(
+    passages: Sequence[Passage],
+    teacher: LanguageModel,
+    config: PairsConfig,
+    *,
+    seed: int,
+    partners: Mapping[str, Passage] = _NO_PARTNERS,
+) -> Iterator[QAPair | Rejection]:
+    """Yield the pairs of each passage, or the reason why one is missing.
+
+    A reply that was cut, does not keep the form or copies a sentence for its question is never
+    used. One that was cut is gone on with where it ended, and a question without an answer behind
+    the answer's heading, where the model can be made to; whatever still can not be used is asked up
+    to twice more, with replies drawn by seeds of the request's own instead of the greedy one. With
+    "examples" an answer that its focus span does not hold, or that the question holds already, is
+    replaced by the span itself: small models ask better than they answer, and the span does hold
+    the answer.
+
+    Args:
+        passages: To be asked about.
+        teacher: Writes.
+        config: How.
+        seed: The run's seed.
+        partners: By a passage's id the one that a multi-hop question about it also needs; where
+            there is none, none is asked for.
+
+    Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "paper", which asks once.
+    """
+    requests = [one for p in passages for one in _requests(p, config, seed, partners.get(p.id))]
+    form = _FORMS[config.form]
+    attempts = _ask(teacher, requests, form, config.max_new_tokens, seed)
+    for request, attempt in zip(requests, attempts, strict=True):
+        text, pair = attempt.reply.text, form.parse(attempt.reply.text)
+        if attempt.fault is not None or pair is None:
+            yield Rejection(
+                subject_id=request.passage.id,
+                stage=_STAGE,
+                reason=attempt.fault or "",
+                detail=text[:200],
+            )
+            continue
+        question, answer = pair
+        if request.focus and (not holds(request.focus, answer) or leaks(question, answer)):
+            answer = request.focus
+        yield QAPair(
+            passage_id=request.passage.id,
+            question=question,
+            answer=answer,
+            kind=request.kind,
+            tries=attempt.tries,
+            additional_passage_ids=request.additional_passage_ids,
+        )
+
+
+def count_pairs(passage: Passage, config: PairsConfig) -> int:
+    """How many pairs a passage is asked for: as said, or by its length."""
+    letters = len(passage.text) * _letters_a_character(passage.text)
+    return config.per_passage or max(1, min(8, round(letters / _CHARACTERS_A_PAIR)))
+
+
+def choose_kinds(
+    passage: Passage,
+    count: int,
+    shares: Mapping[Kind, float],
+    *,
+    seed: int,
+    has_partner: bool = False,
+) -> list[Kind]:
+    """Draw kinds of question by their shares, each once at most.
+
+    A number needs a digit in the passage, a multi-hop question a partner.
+    """
+    rng = rng_for(seed, "kinds", passage.id)
+    left = {kind: share for kind, share in shares.items() if share > 0}
+    if not _DIGIT.search(passage.text):
+        left.pop("numeric", None)
+    if not has_partner:
+        left.pop("multi_hop", None)
+    chosen: list[Kind] = []
+    while left and len(chosen) < count:
+        (kind,) = rng.choices(list(left), list(left.values()))
+        del left[kind]
+        chosen.append(kind)
+    return chosen or ["fact"]
+
+
+def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
+    """Draw spans of one or two sentences from a passage, in reading order.
+
+    Pieces of a sentence that is longer than a span are drawn where there is nothing else: their
+    answers would break off.
+    """
+    letters = _letters_a_character(passage.text)
+    low, high = (round(limit / letters) for limit in _FOCUS_CHARACTERS)
+    spans, is_cut = [], False
+    for start, chunk in TextSplitter((low, high)).chunk_indices(passage.text):
+        began, is_cut = is_cut, bool(_GOES_ON.match(passage.text, start + len(chunk) - 1))
+        if len(chunk) * letters >= _SHORTEST_FOCUS:
+            spans.append((" ".join(chunk.split()), not (began or is_cut)))
+    drawn = [span for span, is_whole in spans if is_whole] or [span for span, _ in spans]
+    if not drawn:
+        return [" ".join(passage.text.split())]
+    rng = rng_for(seed, _STAGE, passage.id)
+    return [drawn[i] for i in sorted(rng.sample(range(len(drawn)), min(count, len(drawn))))]
+
+
+def choose_partners(
+    asked: Sequence[Passage],
+    passages: Sequence[Passage],
+    index: DenseIndex,
+    *,
+    seed: int,
+) -> dict[str, Passage]:
+    """Draw for each passage one of those nearest to it, to ask about both at once.
+
+    Args:
+        asked: Passages that are asked about.
+        passages: The whole corpus.
+        index: Vectors of the corpus.
+        seed: The run's seed.
+
+    Returns:
+        The partners by the passages' ids; none where there is no other passage.
+    """
+    row_of = {passage.id: row for row, passage in enumerate(passages)}
+    rows = [row_of[passage.id] for passage in asked]
+    nearest = index.rank(index.first_windows(rows), _PARTNERS + 1).columns.tolist()
+    partners = {}
+    for passage, row, columns in zip(asked, rows, nearest, strict=True):
+        others = [column for column in columns if column != row][:_PARTNERS]
+        if others:
+            drawn = rng_for(seed, "partner", passage.id).choice(others)
+            partners[passage.id] = passages[drawn]
+    return partners
+
+
+def _letters_a_character(text: str) -> float:
+    """How many letters of an alphabet say as much as one of the text's characters; from 1 to 3."""
+    return 1 + 2 * len(_DENSE.findall(text)) / max(1, len(text))
+
+
+def select_passages(
+    passages: Sequence[Passage], config: PairsConfig, *, seed: int
+) -> list[Passage]:
+    """Draw the passages that are asked about, in corpus order."""
+    if config.max_passages is None or config.max_passages >= len(passages):
+        return list(passages)
+    chosen = rng_for(seed, "passages asked about").sample(range(len(passages)), config.max_passages)
+    return [passages[i] for i in sorted(chosen)]
+
+
+def drop_repeated_questions(pairs: Sequence[QAPair]) -> tuple[list[QAPair], list[Rejection]]:
+    """Drop every question that was asked of more than one passage: it names nothing of its own."""
+    sources = {(fold(pair.question), pair.passage_id) for pair in pairs}
+    asked = Counter(question for question, _ in sources)
+    seen: set[tuple[str, str]] = set()
+    kept, dropped = [], []
+    for pair in pairs:
+        key = (fold(pair.question), pair.passage_id)
+        if asked[key[0]] > 1:
+            reason = "asked of several passages"
+        elif key in seen:
+            reason = "asked twice of one passage"
+        else:
+            seen.add(key)
+            kept.append(pair)
+            continue
+        dropped.append(Rejection(subject_id=pair.id, stage=_STAGE, reason=reason))
+    return kept, dropped
+
+
+def drop_stale(
+    pairs: Sequence[QAPair], passages: Mapping[str, Passage]
+) -> tuple[list[QAPair], list[Rejection]]:
+    """Drop the pairs that need a passage which is no longer in the corpus."""
+    kept, dropped = [], []
+    for pair in pairs:
+        if all(i in passages for i in pair.passage_ids):
+            kept.append(pair)
+        else:
+            reason = "needs a passage that is gone"
+            dropped.append(Rejection(subject_id=pair.id, stage=_STAGE, reason=reason))
+    return kept, dropped
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    passage: Passage
+    prompt: Prompt
+    answer_heading: str = prompts.ANSWER_HEADING
+    kind: str = ""
+    focus: str = ""
+    additional_passage_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    parse: Callable[[str], tuple[str, str] | None]
+    stop: tuple[str, ...]
+    is_mended: bool  # whether what can not be used is asked again
+
+    @property
+    def rounds(self) -> tuple["_Round", ...]:
+        return _MENDED if self.is_mended else (_plainly,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    prompt: Prompt
+    reply: Reply
+    tries: int
+    fault: str | None  # why the reply can not be used; None where it can
+
+
+_Round = Callable[["_Request", "_Attempt", int], Prompt | None]
+
+
+def _plainly(request: _Request, _last: _Attempt, _seed: int) -> Prompt:
+    return request.prompt
+
+
+def _behind_what_it_wrote(request: _Request, last: _Attempt, _seed: int) -> Prompt | None:
+    """Go on where a reply was cut, or behind the answer's heading where only that is missing."""
+    text = last.reply.text.rstrip(_HALF_A_CHARACTER)
+    if last.reply.is_anew or not text:
+        return None
+    if not last.reply.is_finished:
+        start = text
+    elif _LONE_QUESTION.fullmatch(text):
+        start = f"{text.rstrip()}{request.answer_heading}"
+    else:
+        return None
+    # what is left of a pattern is not known
+    return replace(last.prompt, prefix=request.prompt.prefix + start, pattern="")
+
+
+def _by_a_seed(request: _Request, last: _Attempt, seed: int) -> Prompt:
+    # the prompt itself tells two requests about a passage apart, whatever batch they are in
+    asked = request.prompt.messages[-1].content
+    which = "second try" if last.prompt.seed is None else "third try"
+    rng = rng_for(seed, which, request.passage.id, asked)
+    return replace(request.prompt, seed=rng.getrandbits(31))
+
+
+# scripts that a tokenizer cuts small take several times the tokens of English: the few replies that
+# a limit cuts are gone on with, instead of a limit for all that is the longest's
+_FURTHER: tuple[_Round, ...] = (_behind_what_it_wrote,) * 3
+_AGAIN: tuple[_Round, ...] = (_by_a_seed, *_FURTHER)
+_MENDED: tuple[_Round, ...] = (_plainly, *_FURTHER, *_AGAIN, *_AGAIN)
+_FORMS = {
+    "paper": _Form(prompts.parse_headings, (), is_mended=False),
+    "instruct": _Form(prompts.parse_headings, prompts.STOP_INSTRUCT, is_mended=True),
+    "examples": _Form(prompts.parse_examples, prompts.STOP_EXAMPLES, is_mended=True),
+}
+
+
+def _requests(
+    passage: Passage, config: PairsConfig, seed: int, partner: Passage | None
+) -> list[_Request]:
+    content, count = passage.content, count_pairs(passage, config)
+    code = code_of(config.language) if config.language != "auto" else language_of(content)
+    language = config.language
+    if language == "auto":
+        language = LANGUAGES[code].name if code in LANGUAGES else "the language of the text"
+    if config.form == "paper":
+        return [_Request(passage, prompts.render_paper(content, language=language))]
+    if config.form == "examples":
+        spoken, topic = code or "", _topic(passage)
+        return [
+            _Request(
+                passage,
+                prompts.render_examples(topic, focus, language=spoken),
+                answer_heading=prompts.answer_line(spoken),
+                focus=focus,
+            )
+            for focus in choose_focuses(passage, count, seed=seed)
+        ]
+    has_partner = partner is not None
+    kinds = choose_kinds(passage, count, config.kinds, seed=seed, has_partner=has_partner)
+    requests = []
+    for kind in kinds:
+        other = partner if kind == "multi_hop" else None
+        prompt = prompts.render_instruct(
+            content,
+            kind,
+            language=language,
+            style=config.style,
+            further=other.content if other else "",
+        )
+        additional_passage_ids = (other.id,) if other else ()
+        requests.append(
+            _Request(passage, prompt, kind=kind, additional_passage_ids=additional_passage_ids)
+        )
+    return requests
+
+
+def _ask(
+    teacher: LanguageModel,
+    requests: Sequence[_Request],
+    form: _Form,
+    max_new_tokens: int,
+    seed: int,
+) -> list[_Attempt]:
+    """The last attempt of each request: a form's rounds go on with what can not be used yet."""
+    unasked = Reply(text="", is_finished=False)
+    attempts = [_Attempt(request.prompt, unasked, 0, "not asked") for request in requests]
+    for prepare in form.rounds:
+        left = [i for i, attempt in enumerate(attempts) if attempt.fault is not None]
+        asked = {i: prepare(requests[i], attempts[i], seed) for i in left}
+        todo = {i: prompt for i, prompt in asked.items() if prompt is not None}
+        if not todo:
+            continue
+        replies = teacher.complete(
+            list(todo.values()), max_new_tokens=max_new_tokens, stop=form.stop
+        )
+        for (i, prompt), reply in zip(todo.items(), replies, strict=True):
+            if not reply.is_anew:
+                forced = prompt.prefix.removeprefix(requests[i].prompt.prefix)
+                reply = replace(reply, text=forced + reply.text)
+            if form.is_mended and not reply.is_finished:
+                round_about = truncate_repetition(
+                    reply.text
+                )  # to go on would only be another round
+                if round_about is not None:
+                    reply = replace(reply, text=round_about, is_finished=True)
+            fault = _fault_of(reply, requests[i], form)
+            attempts[i] = _Attempt(prompt, reply, attempts[i].tries + 1, fault)
+    return attempts
+
+
+def _fault_of(reply: Reply, request: _Request, form: _Form) -> str | None:
+    """Why a reply can not be used; None where it can."""
+    if not reply.is_finished:
+        return "reply was cut"
+    parsed = form.parse(reply.text)
+    if parsed is None:
+        return "unreadable reply"
+    if parsed[0] in prompts.EXAMPLE_QUESTIONS:
+        return "repeats an example"
+    is_copy = form.is_mended and copies(parsed[0], request.passage.text)
+    return "question copies the text" if is_copy else None
+
+
+def _topic(passage: Passage) -> str:
+    first_line = passage.title or passage.text.strip().split("\n", 1)[0].split(". ", 1)[0]
+    return " ".join(first_line.split())[:_TITLE_CHARACTERS]

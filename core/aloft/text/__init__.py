@@ -1,0 +1,1 @@
+"""Text as it is compared: normalised, cut to words, in a language."""
