@@ -36,7 +36,8 @@ class AloftCitationQueryEngine(BaseQueryEngine):
 
     Its metadata has "shown", the ids of all nodes that the generator was shown; "quotes", each with
     "node_id", "text", and "start" and "end", its characters in the node's text;
-    "unverified_quotes", how many stand in no node; and "is_abstaining", whether it says that none holds the answer.
+    "unverified_quotes", how many stand in no node; and "is_abstaining", whether it says that none
+    holds the answer.
 
     Args:
         retriever: Any; what it finds is shown in its order, at most as much as the contract says.

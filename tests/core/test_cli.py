@@ -15,7 +15,7 @@ from aloft.cli import main
 from aloft.config import load_config
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
-from aloft.run.storage import RunFolder
+from aloft.storage import RunFolder
 
 PROSE = "The harbour master keeps the tide tables in the tower and renews them every spring. " * 3
 
@@ -167,7 +167,7 @@ def test_a_run_folder_that_another_process_holds(
 ) -> None:
     hold = textwrap.dedent("""
         import sys, pathlib
-        from aloft.run.storage import RunFolder
+        from aloft.storage import RunFolder
         with RunFolder(pathlib.Path(sys.argv[1])):
             print("held", flush=True)
             sys.stdin.read()

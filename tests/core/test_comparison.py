@@ -16,7 +16,7 @@ from aloft.protocols import LanguageModel
 from aloft.records import Passage
 from aloft.run.comparison import METRICS, compare_strategies
 from aloft.run.pipeline import open_run, read_config, read_funnel
-from aloft.run.storage import RunFolder
+from aloft.storage import RunFolder
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
 
 pytestmark = pytest.mark.model

@@ -11,8 +11,8 @@ import pytest
 from aloft.config import check_config, load_config
 from aloft.errors import ConfigError, DataError
 from aloft.records import LabelledQuestion, Passage, QAPair, content_id
-from aloft.run.storage import RunFolder
 from aloft.run.warm_start import PreviousRun, known_vectors, read_previous_run, take_over
+from aloft.storage import RunFolder
 
 PASSAGES = [Passage(document_id=f"d{i}", text=f"text {i}", start=0) for i in range(4)]
 PAIRS = [QAPair(passage_id=p.id, question=f"{p.text}?", answer="yes") for p in PASSAGES]

@@ -28,8 +28,8 @@ from aloft.run.estimate import (
 )
 from aloft.run.pipeline import Run, open_run, read_report
 from aloft.run.sampling import Asked, Pace
-from aloft.run.storage import RunFolder
 from aloft.run.usage import Usage
+from aloft.storage import RunFolder
 from aloft.testing import ScriptedTeacher
 from aloft.training.memory import Plan
 

@@ -8,7 +8,7 @@ from aloft.cli import main
 from aloft.errors import DataError
 from aloft.records import Candidate, LinkedQuestion, Negatives, Passage, QAPair
 from aloft.retrieval.explaining import read_mined
-from aloft.run.storage import RunFolder
+from aloft.storage import RunFolder
 
 PASSAGES = [
     Passage(document_id=f"{i}.txt", text=text, start=0)

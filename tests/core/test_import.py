@@ -15,7 +15,7 @@ from aloft.config import RunConfig, check_config
 from aloft.protocols import Embedder
 from aloft.records import LinkedQuestion, Negatives, Rejection, from_json
 from aloft.run.pipeline import Run, read_funnel
-from aloft.run.storage import RunFolder
+from aloft.storage import RunFolder
 from aloft.testing import HashingEmbedder, ScriptedTeacher
 
 QUESTION = "What does the text on {} say first of all?"

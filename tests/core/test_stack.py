@@ -14,7 +14,6 @@ from aloft.errors import DataError
 from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
-from aloft.run.storage import RunFolder
 from aloft.serving.bundle import (
     Bundle,
     Retriever,
@@ -24,6 +23,7 @@ from aloft.serving.bundle import (
     reranker_of,
     write_bundle,
 )
+from aloft.storage import RunFolder
 from aloft.testing import ScriptedTeacher
 
 TEXTS = ("red fox red", "red whale blue whale", "blue", "grey wolf")

@@ -14,7 +14,7 @@ from aloft.errors import DataError, ModelError, RunFolderError
 from aloft.files import friendly_io_errors, write_atomically, write_folder, write_text
 from aloft.protocols import Floats
 from aloft.records import Passage, QAPair, Rejection
-from aloft.run.storage import Journal, RunFolder, cache_key, split_rejections
+from aloft.storage import Journal, RunFolder, cache_key, split_rejections
 
 PASSAGES = [
     Passage(document_id="a.txt", text="Zürich\u2028\r\nlies", start=0, title="T"),
@@ -23,7 +23,7 @@ PASSAGES = [
 HOLD = """
 import sys
 from pathlib import Path
-from aloft.run.storage import RunFolder
+from aloft.storage import RunFolder
 with RunFolder(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

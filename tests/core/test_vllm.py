@@ -25,7 +25,7 @@ from aloft.prompts.formats import format_of
 from aloft.protocols import Prompt
 from aloft.records import Message
 from aloft.run.pipeline import Run
-from aloft.run.storage import RunFolder
+from aloft.storage import RunFolder
 
 PYTHON = "ALOFT_VLLM_PYTHON"
 FAKE = '''

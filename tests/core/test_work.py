@@ -9,8 +9,8 @@ from scripted import ScriptedModels
 from aloft.config import RunConfig
 from aloft.protocols import Prompt
 from aloft.records import Message
-from aloft.run.storage import RunFolder
 from aloft.run.work import Work
+from aloft.storage import RunFolder
 
 PROMPT = Prompt(messages=(Message(role="user", content="Why?"),))
 

@@ -13,7 +13,7 @@ from scripted import CONTRACT, ScriptedModels, SlowWords, WordByWord, count_beat
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
 from aloft.records import Passage
-from aloft.run.storage import RunFolder
+from aloft.storage import RunFolder
 from langchain_aloft import AloftLLM, AloftRetriever, create_citation_chain
 
 DOCUMENTS = [

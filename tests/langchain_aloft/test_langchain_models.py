@@ -18,8 +18,8 @@ from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, DataError
 from aloft.protocols import LanguageModel, Prompt
 from aloft.records import Message
-from aloft.run.storage import RunFolder
 from aloft.serving.bundle import Bundle
+from aloft.storage import RunFolder
 from langchain_aloft import (
     AloftEmbeddings,
     AloftLLM,

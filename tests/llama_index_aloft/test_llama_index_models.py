@@ -22,8 +22,8 @@ from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
 from aloft.protocols import Prompt
 from aloft.records import Message, Passage
-from aloft.run.storage import RunFolder
 from aloft.serving.bundle import Bundle
+from aloft.storage import RunFolder
 from llama_index_aloft import AloftEmbedding, AloftLLM, AloftRerank, AloftRetriever
 
 TEXTS = ["The blue whale sings.", "A red fox runs.", "The red fox sleeps all day."]

@@ -16,7 +16,7 @@ from aloft.backends.shared import SharedModels
 from aloft.prompts.formats import format_of
 from aloft.protocols import Prompt
 from aloft.records import Passage
-from aloft.run.storage import RunFolder
+from aloft.storage import RunFolder
 from llama_index_aloft import AloftCitationQueryEngine, AloftRerank, AloftRetriever
 
 NODES = [

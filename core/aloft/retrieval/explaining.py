@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aloft.errors import DataError
 from aloft.records import LinkedQuestion, Negatives, Passage, QAPair, fold_question
-from aloft.run.storage import RunFolder
+from aloft.storage import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

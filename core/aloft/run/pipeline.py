@@ -67,7 +67,6 @@ from aloft.records import (
 )
 from aloft.retrieval import negatives
 from aloft.retrieval.dense import DenseIndex
-from aloft.run.storage import RunFolder, cache_key, split_rejections
 from aloft.run.usage import Usage, describe_teacher
 from aloft.run.warm_start import PreviousRun, known_vectors, read_previous_run, take_over
 from aloft.run.work import Work
@@ -79,6 +78,7 @@ from aloft.serving.bundle import (
     read_bundle,
     write_bundle,
 )
+from aloft.storage import RunFolder, cache_key, split_rejections
 from aloft.synthesis import filters, pairs
 from aloft.synthesis import rating as ratings
 

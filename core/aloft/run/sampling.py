@@ -34,8 +34,8 @@ from aloft.records import (
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.ranking import Ranking
 from aloft.run.pipeline import Run
-from aloft.run.storage import cache_key
 from aloft.run.usage import Usage, total
+from aloft.storage import cache_key
 from aloft.synthesis import filters
 from aloft.training.memory import Plan
 

@@ -22,8 +22,8 @@ from aloft.files import link, write_folder, write_text
 from aloft.protocols import Floats
 from aloft.randomness import rng_for
 from aloft.records import LabelledQuestion, Passage, QAPair, content_id
-from aloft.run.storage import RunFolder
 from aloft.serving.bundle import CARRIED, read_bundle
+from aloft.storage import RunFolder
 
 _STATE = "state.json"
 _REPLIES = ("ratings", "pairs", "pair_ratings", "readings")  # journals that a new corpus shares

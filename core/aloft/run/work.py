@@ -25,8 +25,8 @@ from aloft.protocols import (
     no_progress,
 )
 from aloft.records import Rejection, content_id, from_json, to_json
-from aloft.run.storage import Journal, RunFolder, cache_key, vectors_recipe
 from aloft.run.usage import Meter, Usage, metered, total
+from aloft.storage import Journal, RunFolder, cache_key, vectors_recipe
 
 TEACHER_BATCH = 64  # subjects between two writes to the journal: what a kill can cost
 _ANSWER_BATCH = 32

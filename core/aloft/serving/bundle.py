@@ -20,7 +20,7 @@ from aloft.protocols import stream_reply
 from aloft.records import Passage
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
-from aloft.run.storage import RunFolder, vectors_recipe
+from aloft.storage import RunFolder, vectors_recipe
 
 _DEPTH = 100
 _FILE = "aloft.json"
