@@ -1,4 +1,4 @@
-"""Reading: every kind of file, every kind of fault, and which documents belong together."""
+"""Reading a folder: which files, in what order, and what is left out."""
 
 import gzip
 import io
@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from aloft.config import DocumentsConfig
-from aloft.corpus.readers import group_documents, read_documents
+from aloft.corpus.readers import read_documents
 from aloft.errors import DataError
+from aloft.protocols import Progress, no_progress
 from aloft.records import Document, Rejection
+from aloft.storage import split_rejections
 
 CONFIG = DocumentsConfig()
-SENTENCE = "The tide tables of the northern harbours are printed every winter by the port office."
 
 
 def pdf_with(text: str) -> bytes:
@@ -48,12 +49,18 @@ def locked_pdf() -> bytes:
     return stream.getvalue()
 
 
+def read_all(
+    path: Path, config: DocumentsConfig = CONFIG, progress: Progress = no_progress
+) -> tuple[list[Document], list[Rejection]]:
+    return split_rejections(list(read_documents(path, config, progress)), Document)
+
+
 def read(folder: Path, **files: bytes | str) -> tuple[dict[str, Document], dict[str, Rejection]]:
     """Write files named `name__suffix`, read their folder, and key what came out."""
     for name, content in files.items():
         raw = content.encode() if isinstance(content, str) else content
         (folder / name.replace("__", ".")).write_bytes(raw)
-    documents, rejections = read_documents(folder, CONFIG)
+    documents, rejections = read_all(folder)
     return {one.id: one for one in documents}, {one.subject_id: one for one in rejections}
 
 
@@ -63,7 +70,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
     for name in ("b/z.txt", "b/a.rst", "a.txt", ".hidden.txt", ".git/c.txt"):
         (tmp_path / name).write_text(name)
     told: list[tuple[str, int, int]] = []
-    documents, rejections = read_documents(
+    documents, rejections = read_all(
         tmp_path, CONFIG, lambda stage, done, total: told.append((stage, done, total))
     )
     assert [one.id for one in documents] == ["a.txt", "b/a.rst", "b/z.txt"]
@@ -73,7 +80,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
 
 def test_one_file_is_named_by_itself_and_has_no_title(tmp_path: Path) -> None:
     (tmp_path / "only.txt").write_text("text")
-    documents, _ = read_documents(tmp_path / "only.txt", CONFIG)
+    documents, _ = read_all(tmp_path / "only.txt")
     assert documents == [Document(id="only.txt", text="text", title="")]
 
 
@@ -154,7 +161,7 @@ def test_a_file_over_the_limit_is_listed_with_what_to_do(tmp_path: Path) -> None
     (tmp_path / "b.txt").write_bytes(b"x" * 2_500_000)
     line = json.dumps({"text": "x" * 1_200_000})
     (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(line.encode()))
-    documents, rejections = read_documents(tmp_path, DocumentsConfig(max_megabytes=1))
+    documents, rejections = read_all(tmp_path, DocumentsConfig(max_megabytes=1))
     assert [one.id for one in documents] == ["a.txt"]
     assert [(one.subject_id, one.reason) for one in rejections] == [
         ("b.txt", "too large"),
@@ -235,7 +242,7 @@ def test_links_are_followed_only_within_the_folder(tmp_path: Path) -> None:
     (inside / "b.txt").symlink_to(outside / "far.txt")
     (inside / "c").symlink_to(outside)
     (inside / "d.txt").symlink_to(inside / "gone.txt")
-    documents, rejections = read_documents(inside, CONFIG)
+    documents, rejections = read_all(inside)
     assert [one.id for one in documents] == ["a.txt", "near.txt"]
     assert sorted((one.subject_id, one.reason) for one in rejections) == [
         ("b.txt", "link that leaves the folder"),
@@ -254,8 +261,8 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     ("files", "words"),
     [
         ({}, ["is empty", "Put documents into it", ".docx"]),
-        ({"a.xyz": b"?"}, ["the only one, a.xyz", "not a kind Aloft reads"]),
-        ({"a.txt": b"", "b.txt": b"\xff"}, ["all 2; the first, a.txt", "empty"]),
+        ({"a.xyz": b"?"}, ["the only file, a.xyz", "not a kind Aloft reads"]),
+        ({"a.txt": b"", "b.txt": b"\xff"}, ["all 2 files; the first, a.txt", "empty"]),
     ],
 )
 def test_nothing_to_read_is_one_line(
@@ -264,7 +271,7 @@ def test_nothing_to_read_is_one_line(
     for name, raw in files.items():
         (tmp_path / name).write_bytes(raw)
     with pytest.raises(DataError) as caught:
-        read_documents(tmp_path, CONFIG)
+        read_all(tmp_path)
     message = str(caught.value)
     assert all(word in message for word in [str(tmp_path), *words])
     assert "\n" not in message
@@ -275,25 +282,18 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
         read_documents(tmp_path / "nowhere", CONFIG)
 
 
-def test_documents_that_share_a_paragraph_are_grouped() -> None:
-    other = "A different paragraph, which is long enough to link two documents, stands in b and d."
-    documents = [
-        Document(id="a", text=f"Alone.\n\n{SENTENCE}"),
-        Document(id="c", text="Short shared line.\n\nMore."),
-        Document(id="b", text=SENTENCE.replace(" of ", "\n  of ") + f"\n \n{other}"),
-        Document(id="e", text="Short shared line."),
-        Document(id="d", text=other),  # linked to a by way of b
-    ]
-    assert group_documents(documents) == [("a", "b", "d"), ("c",), ("e",)]
+def test_documents_are_yielded_one_by_one(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (tmp_path / name).write_text(name)
+    documents = read_documents(tmp_path, CONFIG)
+    next(documents)
+    (tmp_path / "b.txt").write_text("changed after the first was read")
+    assert next(documents) == Document(id="b.txt", text="changed after the first was read")
 
 
-def test_documents_that_are_known_to_be_alike_are_grouped_too() -> None:
-    documents = [Document(id=name, text=f"Text of {name}.") for name in "abcde"]
-    alike = [("d", "b"), ("b", "b"), ("e", "d")]
-    assert group_documents(documents, alike) == [("a",), ("b", "d", "e"), ("c",)]
-
-
-@pytest.mark.parametrize(("copies", "groups"), [(5, 1), (6, 6)])
-def test_boilerplate_links_nothing(copies: int, groups: int) -> None:
-    documents = [Document(id=str(number), text=SENTENCE) for number in range(copies)]
-    assert len(group_documents(documents)) == groups
+def test_an_excluded_folder_is_not_read(tmp_path: Path) -> None:
+    for name in ("a.txt", "run/b.txt", "run/c/d.txt", "runner/e.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    read = list(read_documents(tmp_path, CONFIG, exclude=[tmp_path / "x" / ".." / "run"]))
+    assert [one.id for one in read if isinstance(one, Document)] == ["a.txt", "runner/e.txt"]

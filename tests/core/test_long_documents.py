@@ -13,6 +13,8 @@ from aloft.config import DocumentsConfig, PassagesConfig
 from aloft.corpus.passages import split_documents
 from aloft.corpus.readers import read_documents
 from aloft.questions.labelled import read_questions
+from aloft.records import Document
+from aloft.storage import split_rejections
 from aloft.text.overlap import fold, holds
 
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "covidqa_long_en"
@@ -26,7 +28,8 @@ def test_a_question_is_linked_to_where_its_answer_stands(tmp_path: Path, words: 
     (corpus / "corpus.jsonl").write_bytes(
         gzip.decompress((SOURCE / "corpus.jsonl.gz").read_bytes())
     )
-    documents, _ = read_documents(corpus, DocumentsConfig())
+    read = list(read_documents(corpus, DocumentsConfig()))
+    documents, _ = split_rejections(read, Document)
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     passages, dropped = split_documents(documents, PassagesConfig(max_tokens=words), tokenizer)

@@ -23,9 +23,10 @@ from aloft.backends.loading import Models, trained_on
 from aloft.backends.packaged import resolve_model
 from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.config.strategies import Phase, phases_of, trained_before
+from aloft.corpus.grouping import group_documents
 from aloft.corpus.locating import PassageLocator
 from aloft.corpus.passages import split_documents
-from aloft.corpus.readers import group_documents, read_documents
+from aloft.corpus.readers import read_documents
 from aloft.corpus.windows import Windows, cut_windows
 from aloft.datasets.rows import (
     Corpus,
@@ -404,7 +405,10 @@ class Run(Work):
             return kept
         started = time.monotonic()
         if isinstance(self._given, Path):
-            kept, dropped = read_documents(self._given, self.config.documents, self._progress)
+            found = read_documents(
+                self._given, self.config.documents, self._progress, exclude=[self.folder.path]
+            )
+            kept, dropped = split_rejections(list(found), Document)
         else:
             kept, dropped = list(self._given), []
         digest = sha256()

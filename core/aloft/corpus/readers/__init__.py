@@ -13,10 +13,8 @@ import re
 import sys
 import warnings
 import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,10 +29,7 @@ if TYPE_CHECKING:
 
 _STAGE = "documents"
 _MEGABYTE = 1_000_000
-_SHARED_CHARACTERS = 80  # a shorter paragraph (a heading, a greeting) says nothing about kinship
-_BOILERPLATE_DOCUMENTS = 5  # a paragraph in more documents is a licence or a footer
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _DROPPED_TAGS = ("head", "script", "style", "nav", "noscript", "template")
 _PARAGRAPH_TAGS = (
@@ -62,97 +57,60 @@ class _UnusableError(Exception):
 
 
 def read_documents(
-    path: Path, config: DocumentsConfig, progress: Progress = no_progress
-) -> tuple[list[Document], list[Rejection]]:
-    """Read every document below a folder, or those of one file.
+    path: Path,
+    config: DocumentsConfig,
+    progress: Progress = no_progress,
+    *,
+    exclude: Collection[Path] = (),
+) -> Iterator[Document | Rejection]:
+    """Read every document below a folder, or those of one file, one after the other.
 
-    Files are taken in the order of their paths. Hidden files and folders are passed over; a link
-    that leaves the folder is listed, not followed.
+    Files are read in the order of their paths. Hidden files and folders are skipped; a link that
+    leaves the folder is listed, not followed. No text is held once it is yielded.
 
     Args:
         path: A folder, or one file.
         config: How large a file may be.
-        progress: Told after each file.
+        progress: Called after each file.
+        exclude: Folders that are not read, such as the run folder itself.
 
-    Returns:
-        The documents, and what was left out with its reason; a rejection's subject is the file,
-        or `file#row` for one row or line of it.
+    Yields:
+        Each document, and each file or row that was left out with its reason; a rejection's
+        subject is the file, or `file#row` for one row or line of it.
 
     Raises:
-        DataError: the path does not exist, or nothing in it can be read.
+        DataError: the path does not exist, or, once all is read, nothing in it could be.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist. Check the path, or put your documents there.")
-    files, rejections = _list_files(path)
-    documents: list[Document] = []
+    return _read_all(path, config, progress, exclude)
+
+
+def _read_all(
+    path: Path, config: DocumentsConfig, progress: Progress, exclude: Collection[Path]
+) -> Iterator[Document | Rejection]:
+    files, rejections = _list_files(path, {folder.resolve() for folder in exclude})
+    yield from rejections
+    first, left_out = next(iter(rejections), None), len(rejections)
     places: dict[str, str] = {}
     for number, (name, file) in enumerate(files, start=1):
         for place, found in _read_file(file, name, config):
-            if isinstance(found, Rejection):
-                rejections.append(found)
-            elif found.id in places:
-                rejections.append(_reject_twin(place, found.id, places[found.id]))
-            else:
-                places[found.id] = place
-                documents.append(found)
+            result = found
+            if isinstance(found, Document):
+                if found.id in places:
+                    result = _reject_twin(place, found.id, places[found.id])
+                places.setdefault(found.id, place)
+            if isinstance(result, Rejection):
+                first, left_out = first or result, left_out + 1
+            yield result
         progress("reading documents", number, len(files))
-    if not documents:
-        raise DataError(_why_nothing(path, rejections))
-    return documents, rejections
+    if not places:
+        raise DataError(_why_nothing(path, first, left_out))
 
 
-def group_documents(
-    documents: Sequence[Document], alike: Iterable[tuple[str, str]] = ()
-) -> list[tuple[str, ...]]:
-    """Put documents that share a paragraph into one group, so that a split by group leaks no text.
-
-    A shared paragraph has at least 80 characters. One that stands in more than 5 documents is
-    boilerplate and links nothing: it would tie a whole corpus together.
-
-    Args:
-        documents: All documents.
-        alike: Ids of two documents each that are known to share text otherwise.
-
-    Returns:
-        Ids of the documents of each group, every document in one group; groups and their
-        documents in order of first appearance.
-    """
-    holders: defaultdict[bytes, list[int]] = defaultdict(list)
-    for index, document in enumerate(documents):
-        for key in _paragraph_keys(document.text):
-            holders[key].append(index)
-    parents = list(range(len(documents)))
-    places = {document.id: index for index, document in enumerate(documents)}
-    links = [(places[first], places[second]) for first, second in alike]
-    for first, *others in holders.values():
-        if len(others) < _BOILERPLATE_DOCUMENTS:
-            links += [(first, other) for other in others]
-    for first, second in links:
-        low, high = sorted((_root(parents, first), _root(parents, second)))
-        parents[high] = low
-    groups: defaultdict[int, list[str]] = defaultdict(list)
-    for index, document in enumerate(documents):
-        groups[_root(parents, index)].append(document.id)
-    return [tuple(ids) for ids in groups.values()]
-
-
-def _paragraph_keys(text: str) -> set[bytes]:
-    paragraphs = (" ".join(part.split()) for part in _BLANK_LINES.split(text))
-    return {
-        sha256(paragraph.encode("utf-8", "surrogatepass")).digest()
-        for paragraph in paragraphs
-        if len(paragraph) >= _SHARED_CHARACTERS
-    }
-
-
-def _root(parents: list[int], index: int) -> int:
-    while parents[index] != index:
-        parents[index] = parents[parents[index]]
-        index = parents[index]
-    return index
-
-
-def _list_files(path: Path) -> tuple[list[tuple[str, Path]], list[Rejection]]:
+def _list_files(
+    path: Path, excluded: Collection[Path]
+) -> tuple[list[tuple[str, Path]], list[Rejection]]:
     if not path.is_dir():
         return [(path.name, path)], []
     rejections: list[Rejection] = []
@@ -164,7 +122,11 @@ def _list_files(path: Path) -> tuple[list[tuple[str, Path]], list[Rejection]]:
     root = path.resolve()
     files: list[tuple[str, Path]] = []
     for folder, folder_names, file_names in os.walk(path, onerror=note):
-        folder_names[:] = [name for name in folder_names if not name.startswith(".")]
+        folder_names[:] = [
+            name
+            for name in folder_names
+            if not name.startswith(".") and Path(folder, name).resolve() not in excluded
+        ]
         links = [name for name in folder_names if Path(folder, name).is_symlink()]
         for name in (*links, *file_names):
             file = Path(folder, name)
@@ -189,12 +151,11 @@ def _reject_twin(place: str, identifier: str, first: str) -> Rejection:
     return _reject(place, "id used twice", detail)
 
 
-def _why_nothing(path: Path, rejections: Sequence[Rejection]) -> str:
+def _why_nothing(path: Path, first: Rejection | None, left_out: int) -> str:
     kinds = " ".join(SUFFIXES)
-    if not rejections:
+    if first is None:
         return f"{path} is empty. Put documents into it; Aloft reads {kinds}."
-    first = rejections[0]
-    count = "the only one" if len(rejections) == 1 else f"all {len(rejections)}; the first"
+    count = "the only file" if left_out == 1 else f"all {left_out} files; the first"
     return (
         f"{path} holds no document that can be read. Left out: {count}, {first.subject_id}, "
         f"is: {first.reason} ({first.detail}). Mend it or add documents; Aloft reads {kinds}."
