@@ -1,6 +1,6 @@
 """Aloft inside LangChain: tune on your documents, and serve what a run ships."""
 
-from aloft._extras import require
+from aloft.api import require
 
 require("langchain_core", extra="langchain")
 

@@ -17,14 +17,14 @@ from langchain_core.runnables import (
     RunnablePassthrough,
 )
 
-from aloft.backends.host_models import in_threads
-from aloft.backends.shared import SharedModels
-from aloft.errors import DataError
-from aloft.serving.bundle import (
+from aloft.api import (
     Answer,
     Bundle,
+    DataError,
     ScoredPassage,
+    SharedModels,
     answer_streaming,
+    in_threads,
     place_of,
     read_bundle,
 )

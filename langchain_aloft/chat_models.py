@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from aloft.protocols import Prompt, Reply, stream_reply
+from aloft.api import Prompt, Reply, stream_reply
 from langchain_aloft.convert import to_messages
 from langchain_aloft.local import LocalModel
 

@@ -6,9 +6,17 @@ from typing import Any
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.messages import BaseMessage, ChatMessage
 
-from aloft.corpus.host_chunks import HostChunk, MergedDocument, join_pieces, title_of
-from aloft.errors import DataError
-from aloft.records import Document, Message, Passage, Role
+from aloft.api import (
+    DataError,
+    Document,
+    HostChunk,
+    MergedDocument,
+    Message,
+    Passage,
+    Role,
+    join_pieces,
+    title_of,
+)
 
 _ROLES: dict[str, Role] = {
     "system": "system",

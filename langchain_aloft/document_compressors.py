@@ -9,9 +9,7 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
-from aloft.backends.shared import SharedModels
-from aloft.retrieval.ranking import best_first
-from aloft.serving.bundle import read_bundle, reranker_of
+from aloft.api import SharedModels, best_first, read_bundle, reranker_of
 from langchain_aloft.convert import content_of, with_score
 
 

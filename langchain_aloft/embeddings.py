@@ -5,8 +5,7 @@ from typing import Self
 
 from langchain_core.embeddings import Embeddings
 
-from aloft.backends.shared import SharedModels
-from aloft.serving.bundle import read_bundle
+from aloft.api import SharedModels, read_bundle
 
 
 class AloftEmbeddings(Embeddings):

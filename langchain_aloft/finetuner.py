@@ -9,9 +9,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 from langchain_core.vectorstores import VectorStore
 
+from aloft.api import DataError, HostedRun
 from aloft.config import RunConfig, load_config
-from aloft.errors import DataError
-from aloft.run.pipeline import HostedRun
 from langchain_aloft.chains import create_citation_chain
 from langchain_aloft.chat_models import ChatAloft
 from langchain_aloft.convert import to_documents

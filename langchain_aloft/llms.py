@@ -7,8 +7,7 @@ from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import LLM
 from langchain_core.outputs import GenerationChunk
 
-from aloft.protocols import Prompt, stream_reply
-from aloft.records import Message
+from aloft.api import Message, Prompt, stream_reply
 from langchain_aloft.local import LocalModel
 
 

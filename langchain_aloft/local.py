@@ -5,9 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aloft.backends.shared import SharedModels
-from aloft.protocols import LanguageModel, Reply
-from aloft.serving.bundle import generator_fields
+from aloft.api import LanguageModel, Reply, SharedModels, generator_fields
 
 
 class LocalModel(BaseModel):

@@ -14,9 +14,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import Field, PrivateAttr
 
-from aloft.backends.shared import SharedModels
-from aloft.errors import ConfigError
-from aloft.serving.bundle import Bundle, Retriever, read_bundle
+from aloft.api import Bundle, ConfigError, Retriever, SharedModels, read_bundle
 from langchain_aloft.convert import from_passages, to_passages, with_score
 
 

@@ -7,9 +7,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 
-from aloft.backends.host_models import plain_text, read_reply, turns
-from aloft.protocols import Prompt, Reply
-from aloft.records import Message, content_id
+from aloft.api import Message, Prompt, Reply, content_id, plain_text, read_reply, turns
 
 _MESSAGES: dict[str, type[BaseMessage]] = {
     "system": SystemMessage,

@@ -1,6 +1,6 @@
 """Aloft inside LlamaIndex: tune on your nodes, and serve what a run ships."""
 
-from aloft._extras import require
+from aloft.api import require
 
 require("llama_index.core", extra="llama-index")
 

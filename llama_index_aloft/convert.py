@@ -11,9 +11,17 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from aloft.corpus.host_chunks import HostChunk, MergedDocument, join_pieces, title_of
-from aloft.errors import DataError
-from aloft.records import Document, Message, Passage, Role
+from aloft.api import (
+    DataError,
+    Document,
+    HostChunk,
+    MergedDocument,
+    Message,
+    Passage,
+    Role,
+    join_pieces,
+    title_of,
+)
 
 _ROLES: dict[MessageRole, Role] = {
     MessageRole.SYSTEM: "system",

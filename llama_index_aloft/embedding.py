@@ -7,9 +7,7 @@ from typing import Any, Self
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field
 
-from aloft.backends.shared import SharedModels
-from aloft.protocols import Embedder
-from aloft.serving.bundle import read_bundle
+from aloft.api import Embedder, SharedModels, read_bundle
 
 
 class AloftEmbedding(BaseEmbedding):

@@ -12,11 +12,8 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode
 from llama_index_instrumentation import get_dispatcher
 
-from aloft.backends.packaged import resolve_model
+from aloft.api import ConfigError, HostedRun, ModelError, Progress, resolve_model
 from aloft.config import RunConfig, check_config, load_config
-from aloft.errors import ConfigError, ModelError
-from aloft.protocols import Progress
-from aloft.run.pipeline import HostedRun
 from llama_index_aloft.convert import to_documents
 from llama_index_aloft.embedding import AloftEmbedding
 from llama_index_aloft.llm import AloftLLM

@@ -21,11 +21,16 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
 
-from aloft.backends.host_models import in_threads
-from aloft.backends.shared import SharedModels
-from aloft.protocols import LanguageModel, Prompt, Reply, stream_reply
-from aloft.records import Message
-from aloft.serving.bundle import generator_fields
+from aloft.api import (
+    LanguageModel,
+    Message,
+    Prompt,
+    Reply,
+    SharedModels,
+    generator_fields,
+    in_threads,
+    stream_reply,
+)
 from llama_index_aloft.convert import to_messages
 
 

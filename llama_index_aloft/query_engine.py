@@ -17,13 +17,13 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 
-from aloft.backends.host_models import in_threads
-from aloft.backends.shared import SharedModels
-from aloft.serving.bundle import (
+from aloft.api import (
     Answer,
     Bundle,
     ScoredPassage,
+    SharedModels,
     answer_streaming,
+    in_threads,
     place_of,
     read_bundle,
 )

@@ -7,12 +7,8 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.llms import LLM
 from llama_index.core.schema import BaseNode, TransformComponent
 
-from aloft.backends.shared import SharedModels
+from aloft.api import ConfigError, LanguageModel, Rating, SharedModels, rate_passages
 from aloft.config import RatingsConfig
-from aloft.errors import ConfigError
-from aloft.protocols import LanguageModel
-from aloft.records import Rating
-from aloft.synthesis.rating import rate_passages
 from llama_index_aloft.convert import to_passage
 from llama_index_aloft.teacher import LlamaIndexTeacher
 

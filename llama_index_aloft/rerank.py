@@ -7,10 +7,7 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from aloft.backends.shared import SharedModels
-from aloft.errors import DataError
-from aloft.retrieval.ranking import best_first
-from aloft.serving.bundle import read_bundle, reranker_of
+from aloft.api import DataError, SharedModels, best_first, read_bundle, reranker_of
 from llama_index_aloft.convert import to_passage
 
 

@@ -10,8 +10,7 @@ from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
-from aloft.backends.shared import SharedModels
-from aloft.serving.bundle import Bundle, Retriever, read_bundle
+from aloft.api import Bundle, Retriever, SharedModels, read_bundle
 from llama_index_aloft.convert import to_nodes, to_passage
 
 

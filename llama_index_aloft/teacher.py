@@ -6,9 +6,7 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms import LLM
 
-from aloft.backends.host_models import plain_text, read_reply, turns
-from aloft.protocols import LanguageModel, Prompt, Reply
-from aloft.records import content_id
+from aloft.api import LanguageModel, Prompt, Reply, content_id, plain_text, read_reply, turns
 from llama_index_aloft.llm import AloftLLM
 
 

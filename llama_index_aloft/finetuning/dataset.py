@@ -12,11 +12,16 @@ from llama_index.core.llms import LLM
 from llama_index.core.schema import BaseNode, MetadataMode
 from llama_index.core.utils import get_tqdm_iterable
 
+from aloft.api import (
+    ConfigError,
+    DataError,
+    ModelError,
+    QAPair,
+    content_id,
+    generate_pairs,
+    write_text,
+)
 from aloft.config import PairsConfig
-from aloft.errors import ConfigError, DataError, ModelError
-from aloft.files import write_text
-from aloft.records import QAPair, content_id
-from aloft.synthesis.pairs import generate_pairs
 from llama_index_aloft.convert import to_passage
 from llama_index_aloft.teacher import teacher_of
 

@@ -11,19 +11,27 @@ from typing import Any, Self
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import PrivateAttr
+from tqdm.auto import tqdm
 
-from aloft.backends.loading import Models
-from aloft.cli import shown_progress
+from aloft.api import (
+    DEPTH,
+    Comparison,
+    ConfigError,
+    DataError,
+    DenseIndex,
+    EmbedderRow,
+    Floats,
+    Models,
+    Progress,
+    RerankerRow,
+    Values,
+    compare,
+    local_only,
+    measure_ranking,
+    no_progress,
+    write_folder,
+)
 from aloft.config import EmbedderTrainingConfig, RerankerTrainingConfig
-from aloft.errors import ConfigError, DataError
-from aloft.evaluation.bootstrap import Comparison, compare
-from aloft.evaluation.evaluator import Values
-from aloft.evaluation.retrieval_metrics import DEPTH, measure_ranking
-from aloft.files import write_folder
-from aloft.network_guard import local_only
-from aloft.protocols import Floats, Progress, no_progress
-from aloft.records import EmbedderRow, RerankerRow
-from aloft.retrieval.dense import DenseIndex
 from llama_index_aloft.embedding import AloftEmbedding
 from llama_index_aloft.finetuning.dataset import EmbeddingQAFinetuneDataset
 from llama_index_aloft.finetuning.types import (
@@ -99,7 +107,7 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
         self._model_id = model_id
         self._out = Path(model_output_path)
         self._val = val_dataset
-        self._is_shown = show_progress_bar
+        self._show_progress = show_progress_bar
         self.gains: list[Comparison] = []
 
     def finetune(self, **train_kwargs: Any) -> None:
@@ -108,9 +116,9 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
         Raises:
             ModelError: the model is not on this machine.
         """
-        from aloft.training import train_embedder
+        from aloft.api import train_embedder
 
-        with _at_work(self._is_shown) as progress:
+        with _local_work(self._show_progress) as progress:
             given = (self._rows, self._model_id, self._out, self._config)
             train_embedder(*given, seed=_SEED, progress=progress)
             if self._val is not None:
@@ -212,7 +220,7 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
         self._rows = _rows_of(dataset, all_docs=False)
         self._base = embed_model
         self._out = Path(model_output_path)
-        self._is_shown = verbose
+        self._show_progress = verbose
         self._start: Floats | None = None
         self._how: dict[str, Any] = {
             "epochs": epochs,
@@ -239,13 +247,13 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
 
     def finetune(self, **train_kwargs: Any) -> None:
         """Embed and train."""
-        from aloft.training.query_map import train_query_map
+        from aloft.api import train_query_map
 
         texts = {row.positive: None for row in self._rows}
         places = {text: place for place, text in enumerate(texts)}
-        passages = self._base.get_text_embedding_batch(list(texts), self._is_shown)
+        passages = self._base.get_text_embedding_batch(list(texts), self._show_progress)
         asked = [self._base.get_query_embedding(row.anchor) for row in self._rows]
-        with _at_work(self._is_shown) as progress:
+        with _local_work(self._show_progress) as progress:
             matrix, losses = train_query_map(
                 np.array(asked, np.float32),
                 np.array(passages, np.float32),
@@ -317,7 +325,7 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
         self._model_id = model_id
         self._out = Path(model_output_path)
         self._val = list(val_dataset or ())
-        self._is_shown = show_progress_bar
+        self._show_progress = show_progress_bar
         self.gains: list[Comparison] = []
 
     def finetune(self, **train_kwargs: Any) -> None:
@@ -326,9 +334,9 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
         Raises:
             ModelError: the model is not on this machine.
         """
-        from aloft.training import train_reranker
+        from aloft.api import train_reranker
 
-        with _at_work(self._is_shown) as progress:
+        with _local_work(self._show_progress) as progress:
             given = (self._rows, self._model_id, self._out, self._config)
             train_reranker(*given, seed=_SEED, progress=progress)
             if self._val:
@@ -351,14 +359,31 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
 
 
 @contextmanager
-def _at_work(is_shown: bool) -> Iterator[Progress]:
-    """Nothing leaves the machine, and progress is drawn where it is wanted."""
+def _local_work(show_progress: bool) -> Iterator[Progress]:
+    """Refuse connections to other machines, and yield a callback that draws progress if asked."""
     with local_only():
-        if not is_shown:
+        if not show_progress:
             yield no_progress
             return
-        with shown_progress() as progress:
+        with progress_bars() as progress:
             yield progress
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Yield a callback that draws a tqdm bar for each step, as LlamaIndex itself does."""
+    bars: dict[str, Any] = {}
+
+    def show(step: str, done: int, total: int) -> None:
+        if step not in bars:
+            bars[step] = tqdm(desc=step, total=total)
+        bars[step].update(done - bars[step].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()
 
 
 def _rows_of(dataset: EmbeddingQAFinetuneDataset, *, all_docs: bool) -> list[EmbedderRow]:

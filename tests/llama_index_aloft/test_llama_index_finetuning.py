@@ -1,6 +1,7 @@
 """The retired package's names: the same JSON and arguments, and models that learn."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from llama_index_aloft.finetuning import (
     SentenceTransformersFinetuneEngine,
     generate_qa_embedding_pairs,
 )
+from llama_index_aloft.finetuning.engines import progress_bars
 
 ANIMALS = ("cat", "dog", "owl", "eel", "bat", "fox", "yak", "hen")
 PLACES = ("attic", "yard", "barn", "pond", "cave", "wood", "hill", "coop")
@@ -322,3 +324,14 @@ def test_the_base_classes_are_the_retired_packages_where_it_is_installed() -> No
     assert issubclass(SentenceTransformersFinetuneEngine, types.BaseEmbeddingFinetuneEngine)
     assert issubclass(EmbeddingAdapterFinetuneEngine, types.BaseEmbeddingFinetuneEngine)
     assert issubclass(CrossEncoderFinetuneEngine, types.BaseCrossEncoderFinetuningEngine)
+
+
+def test_progress_is_drawn_as_a_bar_per_step(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bars() as progress:
+        progress("training", 1, 4)
+        progress("training", 4, 4)
+        progress("measuring", 2, 2)
+
+    drawn = capsys.readouterr().err
+    assert re.search(r"training: 100%.*4/4", drawn)
+    assert re.search(r"measuring: 100%.*2/2", drawn)

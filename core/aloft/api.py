@@ -1,0 +1,164 @@
+"""The names that applications and host packages build on; the modules behind them may move.
+
+A name is loaded when it is first used, so importing this module stays fast and brings no model
+library. Configuration has a public module of its own, `aloft.config`, and so do models for tests,
+`aloft.testing`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aloft._extras import require as require
+    from aloft.backends.host_models import (
+        in_threads as in_threads,
+        plain_text as plain_text,
+        read_reply as read_reply,
+        turns as turns,
+    )
+    from aloft.backends.loading import Models as Models
+    from aloft.backends.packaged import resolve_model as resolve_model
+    from aloft.backends.shared import SharedModels as SharedModels
+    from aloft.corpus.host_chunks import (
+        HostChunk as HostChunk,
+        MergedDocument as MergedDocument,
+        join_pieces as join_pieces,
+        title_of as title_of,
+    )
+    from aloft.errors import (
+        AloftError as AloftError,
+        ConfigError as ConfigError,
+        DataError as DataError,
+        MissingExtraError as MissingExtraError,
+        ModelError as ModelError,
+        RunFolderError as RunFolderError,
+    )
+    from aloft.evaluation.bootstrap import Comparison as Comparison, compare as compare
+    from aloft.evaluation.evaluator import Values as Values
+    from aloft.evaluation.retrieval_metrics import (
+        DEPTH as DEPTH,
+        measure_ranking as measure_ranking,
+    )
+    from aloft.files import write_folder as write_folder, write_text as write_text
+    from aloft.network_guard import local_only as local_only
+    from aloft.protocols import (
+        Embedder as Embedder,
+        Floats as Floats,
+        LanguageModel as LanguageModel,
+        Progress as Progress,
+        Prompt as Prompt,
+        Reply as Reply,
+        Reranker as Reranker,
+        ScoringModel as ScoringModel,
+        StreamingModel as StreamingModel,
+        no_progress as no_progress,
+        stream_reply as stream_reply,
+    )
+    from aloft.records import (
+        Document as Document,
+        EmbedderRow as EmbedderRow,
+        Message as Message,
+        Passage as Passage,
+        QAPair as QAPair,
+        Rating as Rating,
+        RerankerRow as RerankerRow,
+        Role as Role,
+        content_id as content_id,
+    )
+    from aloft.retrieval.dense import DenseIndex as DenseIndex
+    from aloft.retrieval.ranking import best_first as best_first
+    from aloft.run.pipeline import HostedRun as HostedRun
+    from aloft.serving.bundle import (
+        Answer as Answer,
+        Bundle as Bundle,
+        Retriever as Retriever,
+        ScoredPassage as ScoredPassage,
+        answer_streaming as answer_streaming,
+        ask as ask,
+        ask_streaming as ask_streaming,
+        generator_fields as generator_fields,
+        place_of as place_of,
+        read_bundle as read_bundle,
+        reranker_of as reranker_of,
+    )
+    from aloft.synthesis.pairs import generate_pairs as generate_pairs
+    from aloft.synthesis.rating import rate_passages as rate_passages
+    from aloft.training import train_embedder as train_embedder, train_reranker as train_reranker
+    from aloft.training.query_map import train_query_map as train_query_map
+
+_NAMES = {
+    "aloft._extras": ["require"],
+    "aloft.backends.host_models": ["in_threads", "plain_text", "read_reply", "turns"],
+    "aloft.backends.loading": ["Models"],
+    "aloft.backends.packaged": ["resolve_model"],
+    "aloft.backends.shared": ["SharedModels"],
+    "aloft.corpus.host_chunks": ["HostChunk", "MergedDocument", "join_pieces", "title_of"],
+    "aloft.errors": [
+        "AloftError",
+        "ConfigError",
+        "DataError",
+        "MissingExtraError",
+        "ModelError",
+        "RunFolderError",
+    ],
+    "aloft.evaluation.bootstrap": ["Comparison", "compare"],
+    "aloft.evaluation.evaluator": ["Values"],
+    "aloft.evaluation.retrieval_metrics": ["DEPTH", "measure_ranking"],
+    "aloft.files": ["write_folder", "write_text"],
+    "aloft.network_guard": ["local_only"],
+    "aloft.protocols": [
+        "Embedder",
+        "Floats",
+        "LanguageModel",
+        "Progress",
+        "Prompt",
+        "Reply",
+        "Reranker",
+        "ScoringModel",
+        "StreamingModel",
+        "no_progress",
+        "stream_reply",
+    ],
+    "aloft.records": [
+        "Document",
+        "EmbedderRow",
+        "Message",
+        "Passage",
+        "QAPair",
+        "Rating",
+        "RerankerRow",
+        "Role",
+        "content_id",
+    ],
+    "aloft.retrieval.dense": ["DenseIndex"],
+    "aloft.retrieval.ranking": ["best_first"],
+    "aloft.run.pipeline": ["HostedRun"],
+    "aloft.serving.bundle": [
+        "Answer",
+        "Bundle",
+        "Retriever",
+        "ScoredPassage",
+        "answer_streaming",
+        "ask",
+        "ask_streaming",
+        "generator_fields",
+        "place_of",
+        "read_bundle",
+        "reranker_of",
+    ],
+    "aloft.synthesis.pairs": ["generate_pairs"],
+    "aloft.synthesis.rating": ["rate_passages"],
+    "aloft.training": ["train_embedder", "train_reranker"],
+    "aloft.training.query_map": ["train_query_map"],
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'aloft.api' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_MODULES)
