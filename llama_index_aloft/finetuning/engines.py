@@ -120,7 +120,8 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
 
         with _local_work(self._show_progress) as progress:
             given = (self._rows, self._model_id, self._out, self._config)
-            train_embedder(*given, seed=_SEED, progress=progress)
+            checkpoints = _checkpoints_of(self._out)
+            train_embedder(*given, seed=_SEED, checkpoints=checkpoints, progress=progress)
             if self._val is not None:
                 measure = partial(_measure, self._val)
                 self.gains = _gains(measure, self._model_id, self._out)
@@ -338,7 +339,8 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
 
         with _local_work(self._show_progress) as progress:
             given = (self._rows, self._model_id, self._out, self._config)
-            train_reranker(*given, seed=_SEED, progress=progress)
+            checkpoints = _checkpoints_of(self._out)
+            train_reranker(*given, seed=_SEED, checkpoints=checkpoints, progress=progress)
             if self._val:
                 self.gains = _gains(self._tell, self._model_id, self._out)
 
@@ -425,6 +427,10 @@ def _gains(measure: Callable[[str], Values], model: str, tuned: Path) -> list[Co
     before, after = measure(model), measure(str(tuned))
     how = {"resamples": _RESAMPLES, "seed": _SEED}
     return [compare(metric, before[metric], after[metric], **how) for metric in before]
+
+
+def _checkpoints_of(folder: Path) -> Path:
+    return folder.parent / "work" / f"{folder.name}-checkpoints"
 
 
 def _finished(folder: Path) -> Path:

@@ -196,7 +196,6 @@ def test_questions_move_and_passages_stay_to_the_last_bit(
     assert load_encoder(folder / "embedder").prompts == load_encoder(folder / "encoder").prompts
     assert (folder / "language-model" / "model.safetensors").read_bytes() == untouched
     assert (folder / "generator").exists() == (phase is JOINT)
-    assert not (folder / "work" / "embedder-checkpoints").exists()
 
 
 def test_the_generator_alone_leaves_the_embedder(folder: Path) -> None:
@@ -250,12 +249,14 @@ def test_a_stopped_training_goes_on_and_ends_the_same(folder: Path) -> None:
         if done == 5 and len(told) == 5:
             raise StoppedError
 
+    how: Any = {"checkpoints": folder / "checkpoints", "progress": stop}
     with pytest.raises(StoppedError):
-        train_rag(some, corpus, JOINT, config, folder / "killed", stop)
-    checkpoint = folder / "killed" / "work" / "embedder-checkpoints" / "checkpoint-4"
+        train_rag(some, corpus, JOINT, config, folder / "killed", **how)
+    checkpoint = folder / "checkpoints" / "checkpoint-4"
     kept = load_file(checkpoint / "model.safetensors")
     assert kept and all("lora_" in name for name in kept)
-    again = train_rag(some, corpus, JOINT, config, folder / "killed", stop)
+    again = train_rag(some, corpus, JOINT, config, folder / "killed", **how)
+    assert not (folder / "checkpoints").exists()
     assert told == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10]
     assert [a.fingerprint for a in again] == [a.fingerprint for a in whole]
 

@@ -132,6 +132,7 @@ def test_the_embedder_learns_and_is_saved_whole(folder: Path) -> None:
         folder / "embedder",
         config,
         seed=0,
+        checkpoints=folder / "checkpoints",
         progress=lambda stage, step, steps: told.append((step, steps)),
     )
     assert done.losses[-1] < done.losses[0] / 2
@@ -145,7 +146,8 @@ def test_the_embedder_learns_and_is_saved_whole(folder: Path) -> None:
     )
     assert (scores.argmax(1) == np.arange(len(rows))).mean() > 0.7
     assert files_of(folder / "embedder") <= {".safetensors", ".json"}
-    assert not (folder / "work" / "embedder-checkpoints").exists()
+    assert not (folder / "checkpoints").exists()
+    assert not (folder / "work").exists()
     before = load_file(folder / "encoder" / "model.safetensors")
     after = load_file(folder / "embedder" / "model.safetensors")
     still = {name for name in before if torch.equal(before[name], after[name])}
@@ -496,7 +498,15 @@ def test_a_generator_that_is_stopped_inside_its_epochs_ends_as_one_that_never_wa
                 raise _StoppedError
 
         base = str(folder / "language-model")
-        return train_generator(rows, base, folder / name, config, seed=3, progress=stop)
+        return train_generator(
+            rows,
+            base,
+            folder / name,
+            config,
+            seed=3,
+            checkpoints=folder / f"{name}-checkpoints",
+            progress=stop,
+        )
 
     whole = train("whole", 0)
     told.clear()

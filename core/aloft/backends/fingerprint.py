@@ -20,16 +20,18 @@ from aloft.records import content_id
 
 _REMEMBERED_FROM = 1 << 20  # bytes; smaller files are read each time
 _SETTLED = 2.0  # seconds; a file changed again within the clock's granularity keeps its times
-# Never loaded: documentation, code, weights in formats other than safetensors, records of a training
-_UNUSED_SUFFIXES = frozenset(
-    ".md .rst .pdf .png .jpg .jpeg .gif .svg .webp .html .csv .log .ipynb .lock .py .pyc "
-    ".bin .pt .pth .ckpt .h5 .msgpack .ot .onnx .gguf .tflite .npz .pkl .pickle".split()
+# Never loaded: documentation, code, weights in other formats than safetensors, logs of a training
+_UNUSED_SUFFIXES = (
+    *(".md", ".rst", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"),
+    *(".py", ".pyc", ".ipynb", ".lock", ".log", ".csv"),
+    *(".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".npz", ".pkl", ".pickle"),
+    *(".onnx", ".gguf", ".tflite"),
 )
-_UNUSED_STEMS = frozenset(
-    "readme license licence notice use_policy usage_policy changelog requirements trainer_state "
-    "all_results train_results eval_results aloft-source".split()
+_UNUSED_STEMS = (
+    *("readme", "license", "licence", "notice", "changelog", "use_policy", "requirements"),
+    *("trainer_state", "all_results", "train_results", "eval_results", "aloft-source"),
 )
-_UNUSED_FOLDERS = frozenset({"onnx", "openvino", "original", "coreml", "runs", "eval", "logs"})
+_UNUSED_FOLDERS = ("onnx", "openvino", "original", "coreml", "runs", "eval", "logs")
 
 _Stamp = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 _digests: dict[str, tuple[_Stamp, str]] = {}
@@ -105,7 +107,7 @@ def _stamp(path: str) -> _Stamp:
 
 
 def _read(path: str) -> str:
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -816,7 +816,13 @@ class Run(Work):
 
         trained = {}
         for artifact in training.train_rag(
-            rows, self._index.vectors, phase, self.config, self.folder.path, self._progress
+            rows,
+            self._index.vectors,
+            phase,
+            self.config,
+            self.folder.path,
+            checkpoints=self._checkpoints_of(phase.trains[0]),
+            progress=self._progress,
         ):
             part = artifact.kind
             artifact = replace(artifact, base_model=self._named(part, artifact.base_model))
@@ -905,6 +911,7 @@ class Run(Work):
             self.folder.path / part,
             settings,
             seed=self.config.seed,
+            checkpoints=self._checkpoints_of(part),
             progress=self._progress,
         )
         artifact = replace(artifact, base_model=self._named(part, base))
@@ -941,11 +948,13 @@ class Run(Work):
 
     def _forget_other_training(self, part: Part, recipe: str) -> None:
         """Checkpoints of other rows or settings must not be gone on from."""
-        checkpoints = self.folder.path / "work" / f"{part}-checkpoints"
         mark = self.folder.path / "work" / f"{part}-recipe.txt"
         if not (mark.exists() and mark.read_text() == recipe):
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            shutil.rmtree(self._checkpoints_of(part), ignore_errors=True)
             write_text(mark, recipe)
+
+    def _checkpoints_of(self, part: Part) -> Path:
+        return self.folder.path / "work" / f"{part}-checkpoints"
 
     # ---- evaluation and report
 

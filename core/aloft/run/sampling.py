@@ -248,7 +248,7 @@ class Pilot(Run):
         vectors = embedder.encode_passages([some[0].content]).repeat(len(some), 0)  # any will do
 
         def start(folder: Path, tick: Progress) -> None:
-            training.train_rag(rows, vectors, phase, self.config, folder, tick)
+            training.train_rag(rows, vectors, phase, self.config, folder, progress=tick)
 
         return self._time_steps(start, phase.name, size)
 

@@ -27,31 +27,40 @@ from aloft.training.collapse_guard import WATCHED, CollapseGuard
 AT_ONCE = 16  # texts whose way back is held; a batch may be of any size
 
 
-def train_embedder(
+def train_embedder(  # noqa: PLR0913 - two folders, and what every training takes
     rows: Sequence[EmbedderRow],
     model: str,
     folder: Path,
     config: EmbedderTrainingConfig,
     *,
     seed: int,
+    checkpoints: Path | None = None,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Train the weights, and by the loss, that are asked for; save the model to `folder`.
+    """Train an embedder with the configured loss and method, and save it to `folder`.
 
-    A batch of which each text stands against all others holds none twice: a passage asked about
-    twice would be its own negative. A killed training goes on from its last checkpoint. The model's
-    own prompts for questions and passages stand before them in training as they do later.
+    For losses with in-batch negatives no text occurs twice in a batch: a passage asked about twice
+    would be its own negative. The model's own query and passage prompts are used as at retrieval.
+
+    Args:
+        rows: A question, its passage, and hard negatives or grades as the loss needs them.
+        model: Name of the model to start from.
+        folder: Where the trained model is saved.
+        config: Loss, method, epochs, learning rate, lengths.
+        seed: The run's seed.
+        checkpoints: Where a killed training resumes from; deleted once the model is saved.
+            None: it cannot be resumed.
+        progress: Called after each step.
 
     Raises:
         ModelError: the model is not on this machine.
-        DataError: no row has what the loss compares.
+        DataError: no row has the negatives that the loss compares.
 
     Source: see `aloft.training.losses`.
     """
     started = time.monotonic()
     quiet_libraries()
     disable_progress_bars()
-    checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
     source = Path(resolve_model(model))
     at_once = AT_ONCE if best_device() == "cpu" else config.per_device_train_batch_size
     with shared.seeded(seed):

@@ -74,21 +74,30 @@ class _ReplyTrainer(SFTTrainer):
         return (loss / count, outputs) if return_outputs else loss / count
 
 
-def train_generator(
+def train_generator(  # noqa: PLR0913 - two folders, and what every training takes
     rows: Sequence[GeneratorRow],
     model: str,
     folder: Path,
     config: GeneratorTrainingConfig,
     *,
     seed: int,
+    checkpoints: Path | None = None,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Train an adapter on all linear layers, or go on with one, or train all weights.
+    """Train a new adapter on all linear layers, an existing one further, or all weights.
 
-    What is saved to `folder` is the adapter alone, or the whole model.
+    Rows are tokenized as prompts are when the model is used, so control tokens in documents stay
+    plain text.
 
-    Rows are tokenized as prompts are when the model is used, so a control token in a document is
-    text here too.
+    Args:
+        rows: Prompts with the replies to learn.
+        model: Name of the model to start from.
+        folder: Where the adapter alone, or the whole model, is saved.
+        config: Method, epochs, learning rate, lengths.
+        seed: The run's seed.
+        checkpoints: Where a killed training resumes from; deleted once the model is saved.
+            None: it cannot be resumed.
+        progress: Called after each step.
 
     Raises:
         ModelError: the model is not on this machine or has no chat template.
@@ -103,7 +112,6 @@ def train_generator(
     base = Path(resolve_model(model))
     tokenizer = load_tokenizer(base)
     encoded = encode_rows(rows, tokenizer, config.max_length)
-    checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
     size = config.per_device_train_batch_size
     steps = shared.steps_of(len(encoded), size, config.num_train_epochs)
     plan = _plan(encoded, base, config)

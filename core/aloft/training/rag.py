@@ -6,7 +6,6 @@ stays makes of the answers has been read before.
 """
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,17 +37,19 @@ from aloft.training.marginal import lsr_loss, rag_sequence_loss, rag_token_loss
 logger = logging.getLogger(__name__)
 
 
-def train_rag(
+def train_rag(  # noqa: PLR0913 - two folders, and what every training takes
     rows: Sequence[RetrievedRow],
     vectors: Floats,
     phase: Phase,
     config: RunConfig,
-    run: Path,
+    folder: Path,
+    *,
+    checkpoints: Path | None = None,
     progress: Progress = no_progress,
 ) -> list[Artifact]:
-    """Train what a phase trains by its loss, and save each part to its folder below `run`.
+    """Train what a phase trains by its loss, and save each part to its folder in `folder`.
 
-    A killed training goes on from its last checkpoint. Where the generator is trained, one question
+    A killed training resumes from its last checkpoint. Where the generator is trained, one question
     and its k prompts are held at a time, whatever the batch.
 
     Args:
@@ -56,8 +57,10 @@ def train_rag(
         vectors: Of the corpus, by the untuned embedder; (windows, dimensions), of length one.
         phase: Of a strategy.
         config: Of the run.
-        run: Its folder.
-        progress: Told of each step.
+        folder: Where the parts' folders go: `embedder`, `generator`.
+        checkpoints: Where a killed training resumes from; deleted once the parts are saved.
+            None: it cannot be resumed.
+        progress: Called after each step.
 
     Returns:
         An artifact per part; of two that are trained at once the first tells of the seconds.
@@ -68,7 +71,6 @@ def train_rag(
     """
     started = time.monotonic()
     quiet_libraries()
-    checkpoints = run / "work" / f"{phase.trains[0]}-checkpoints"
     with shared.seeded(config.seed):
         rag = _load(phase, config)
         examples, pad = _lay_out(rows, rag, config)
@@ -86,8 +88,8 @@ def train_rag(
     for part, base, save in _parts(rag, config):
         seconds = 0.0 if artifacts else time.monotonic() - started
         done = shared.Trained(kind=part, base_model=base, losses=losses, seconds=seconds)
-        artifacts.append(shared.save_part(done, run / part, save))
-    shutil.rmtree(checkpoints, ignore_errors=True)
+        artifacts.append(shared.save_part(done, folder / part, save))
+    shared.delete_checkpoints(checkpoints)
     return artifacts
 
 
@@ -266,7 +268,9 @@ class _RagTrainer(Trainer):
         super()._save(output_dir, {name: w.detach() for name, w in named if w.requires_grad})
 
 
-def _arguments(phase: Phase, config: RunConfig, checkpoints: Path, rows: int) -> TrainingArguments:
+def _arguments(
+    phase: Phase, config: RunConfig, checkpoints: Path | None, rows: int
+) -> TrainingArguments:
     is_read = "generator" not in phase.trains
     settings: Any = getattr(config, f"{phase.paced_by}_training")
     size, epochs = settings.per_device_train_batch_size, settings.num_train_epochs

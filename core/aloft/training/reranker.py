@@ -26,13 +26,14 @@ from aloft.training import tuning
 from aloft.training.collapse_guard import WATCHED, CollapseGuard
 
 
-def train_reranker(
+def train_reranker(  # noqa: PLR0913 - two folders, and what every training takes
     rows: Sequence[RerankerRow],
     model: str,
     folder: Path,
     config: RerankerTrainingConfig,
     *,
     seed: int,
+    checkpoints: Path | None = None,
     progress: Progress = no_progress,
 ) -> Artifact:
     """Train a cross-encoder by the loss that is asked for; save the model to `folder`.
@@ -43,6 +44,8 @@ def train_reranker(
         folder: Where the trained model goes.
         config: Epochs, learning rate, lengths.
         seed: The run's seed; it draws the head's first weights and the order of rows.
+        checkpoints: Where a killed training resumes from; deleted once the model is saved.
+            None: it cannot be resumed.
         progress: Told each step.
 
     Raises:
@@ -54,7 +57,6 @@ def train_reranker(
     started = time.monotonic()
     quiet_libraries()
     disable_progress_bars()
-    checkpoints = folder.parent / "work" / f"{folder.name}-checkpoints"
     with shared.seeded(seed):
         encoder = load_cross_encoder(Path(resolve_model(model)))
         own = encoder.max_seq_length

@@ -1,8 +1,9 @@
 """What the three trainers share: their arguments, told progress, resuming and the saved folder."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,22 @@ PARTS_OF_TRAINING = 5  # after each a checkpoint: a kill costs at most a fifth
 _LOGGED = 40  # losses per training: enough for a curve
 
 
-def shared_arguments(checkpoints: Path, steps: int, seed: int) -> dict[str, Any]:
+def shared_arguments(checkpoints: Path | None, steps: int, seed: int) -> dict[str, Any]:
     """Trainer arguments that do not depend on the part.
 
     Args:
-        checkpoints: Folder for what a resumed training needs.
+        checkpoints: Folder for what a resumed training needs; None: nothing is saved for one.
         steps: Optimizer steps in all.
         seed: The run's seed.
     """
     device = best_device()
     return {
-        "output_dir": str(checkpoints),
+        "output_dir": str(checkpoints or tempfile.gettempdir()),  # one there must be
         "use_cpu": device == "cpu",
         "bf16": has_bf16(device),
         "seed": seed,
         "data_seed": seed,
-        "save_strategy": "steps",
+        "save_strategy": "steps" if checkpoints else "no",
         "save_steps": max(1, steps // PARTS_OF_TRAINING),
         "save_total_limit": 1,
         "logging_steps": max(1, steps // _LOGGED),
@@ -73,7 +74,7 @@ class _Telling(TrainerCallback):
 
 def run_trainer(
     trainer: Trainer,
-    checkpoints: Path,
+    checkpoints: Path | None,
     stage: str,
     progress: Progress,
     *watchers: TrainerCallback,
@@ -85,8 +86,8 @@ def run_trainer(
     for callback in (_Telling(stage, progress), *watchers):
         trainer.add_callback(callback)
     newest: Any = trainer_utils.get_last_checkpoint  # untyped
-    last = newest(str(checkpoints)) if checkpoints.is_dir() else None
-    with friendly_io_errors(checkpoints):
+    last = newest(str(checkpoints)) if checkpoints and checkpoints.is_dir() else None
+    with friendly_io_errors(checkpoints) if checkpoints else nullcontext():
         trainer.train(resume_from_checkpoint=last)
     return tuple(round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry)
 
@@ -104,12 +105,18 @@ class Trained:
 
 
 def finish_training(
-    trained: Trained, folder: Path, checkpoints: Path, save: Callable[[Path], None]
+    trained: Trained, folder: Path, checkpoints: Path | None, save: Callable[[Path], None]
 ) -> Artifact:
     """Save the part in one step, and delete what only a resumed training needs."""
     artifact = save_part(trained, folder, save)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    delete_checkpoints(checkpoints)
     return artifact
+
+
+def delete_checkpoints(checkpoints: Path | None) -> None:
+    """Delete what only a resumed training needs."""
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def save_part(trained: Trained, folder: Path, save: Callable[[Path], None]) -> Artifact:
