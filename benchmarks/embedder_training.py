@@ -30,13 +30,13 @@ EMBEDDER = "embedded:all-minilm-l6-v2"
 
 def read_rows(source: Path, count: int) -> list[EmbedderRow]:
     """Questions, right passages and the best wrong ones by BM25."""
-    from aloft.retrieval.ranking import LexicalIndex
+    from aloft.retrieval.bm25 import BM25Index
 
     corpus = read_lines(source / "corpus.jsonl.gz")
     texts = [f"{one['title']}\n{one['text']}" if one["title"] else one["text"] for one in corpus]
     place = {one["id"]: i for i, one in enumerate(corpus)}
     asked = read_lines(source / "qa.jsonl.gz")[:count]
-    ranking = LexicalIndex(texts).rank([one["question"] for one in asked], 2)
+    ranking = BM25Index(texts).rank([one["question"] for one in asked], 2)
     rows = []
     for one, columns in zip(asked, ranking.columns.tolist(), strict=True):
         right = place[one["doc_id"]]

@@ -41,14 +41,14 @@ FEWEST = 3  # contexts; from row to row they grow to the most that are asked for
 def read_rows(source: Path, options: argparse.Namespace) -> list[GeneratorRow]:
     """Questions among the passages that BM25 finds for them, with what is to be replied."""
     from aloft.prompts.formats import format_of
-    from aloft.retrieval.ranking import LexicalIndex
+    from aloft.retrieval.bm25 import BM25Index
 
     corpus = read_lines(source / "corpus.jsonl.gz")
     texts = [f"{one['title']}\n{one['text']}" if one["title"] else one["text"] for one in corpus]
     place = {one["id"]: i for i, one in enumerate(corpus)}
     asked = read_lines(source / "qa.jsonl.gz")
     asked = asked[:: max(1, len(asked) // options.rows)][: options.rows]
-    ranking = LexicalIndex(texts).rank([one["question"] for one in asked], options.contexts)
+    ranking = BM25Index(texts).rank([one["question"] for one in asked], options.contexts)
     counts = [FEWEST + i % (1 + options.contexts - FEWEST) for i in range(len(asked))]
     form = format_of("aloftrag", abstains=False)
     rows = []

@@ -23,7 +23,8 @@ from uplift import read_lines, tell
 from aloft.evaluation.bootstrap import compare
 from aloft.evaluation.measure import as_json
 from aloft.evaluation.retrieval_metrics import measure_ranking
-from aloft.retrieval.ranking import LexicalIndex, Ranking
+from aloft.retrieval.bm25 import BM25Index
+from aloft.retrieval.ranking import Ranking
 
 _DEPTH = 10
 _METRICS = ("hit@1", "hit@10", "mrr@10")
@@ -45,7 +46,7 @@ _STEMMERS = {
 
 
 def by_aloft(texts: Sequence[str], questions: Sequence[str], language: str) -> Ranking:
-    return LexicalIndex(texts).rank(questions, _DEPTH)
+    return BM25Index(texts).rank(questions, _DEPTH)
 
 
 def by_library(

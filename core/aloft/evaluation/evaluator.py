@@ -22,8 +22,10 @@ from aloft.prompts.formats import format_of
 from aloft.protocols import Floats, Prompt
 from aloft.randomness import deal_places, rng_for
 from aloft.records import LabelledQuestion, Passage
+from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex
-from aloft.retrieval.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
+from aloft.retrieval.fusion import fuse
+from aloft.retrieval.ranking import Ranking, pairs_of, reorder
 
 _DEPTH = 100  # ranks that are fused
 Values = Mapping[str, NDArray[np.float64]]
@@ -141,7 +143,7 @@ class Evaluator:
             contents = [passage.content for passage in self.passages]
             return reorder(top, self.score(system.reranker, pairs_of(top, texts, contents)))
         if system.retriever == "bm25":
-            return LexicalIndex([p.content for p in self.passages]).rank(texts, _DEPTH)
+            return BM25Index([p.content for p in self.passages]).rank(texts, _DEPTH)
         if system.retriever == "dense":
             queries = self.encode(system.embedder, texts)
             return self.index(system.embedder).rank(queries, _DEPTH)

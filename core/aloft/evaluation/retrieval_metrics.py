@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.retrieval.ranking import Ranking, fuse
+from aloft.retrieval.fusion import fuse
+from aloft.retrieval.ranking import Ranking
 
 DEPTH = 10
 METRICS = ("hit@1", "hit@5", "hit@10", "recall@5", "mrr@10", "ndcg@10")

@@ -14,7 +14,9 @@ from urllib.parse import unquote, urlsplit
 from aloft.config import LinksConfig
 from aloft.corpus.locating import PassageLocator
 from aloft.records import LinkedQuestion, LogEntry, Passage, Rejection
-from aloft.retrieval.ranking import LexicalIndex, Ranking, fuse
+from aloft.retrieval.bm25 import BM25Index
+from aloft.retrieval.fusion import fuse
+from aloft.retrieval.ranking import Ranking
 from aloft.text.tokens import split_words
 
 DEPTH = 100  # ranks of the corpus that a question is looked for in
@@ -71,7 +73,7 @@ def _rank(
 ) -> Iterator[dict[int, float]]:
     """For each question the scores of its best passages, in [0, 1], by column and best first."""
     texts = [f"{entry.question}\n{entry.answer}" for entry in entries]
-    lexical = LexicalIndex([passage.content for passage in passages]).rank(texts, DEPTH)
+    lexical = BM25Index([passage.content for passage in passages]).rank(texts, DEPTH)
     ranking = fuse(dense, lexical, DEPTH, _DENSE_SHARE)
     for columns, scores in zip(ranking.columns.tolist(), ranking.scores.tolist(), strict=True):
         yield dict(zip(columns, scores, strict=True))

@@ -16,8 +16,10 @@ from aloft.errors import DataError
 from aloft.prompts import answering
 from aloft.protocols import Floats, Reader, Scorer
 from aloft.records import Candidate, Negatives, Passage, QAPair
+from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex, read_rows
-from aloft.retrieval.ranking import LexicalIndex, Ranking, fuse
+from aloft.retrieval.fusion import fuse
+from aloft.retrieval.ranking import Ranking
 from aloft.text.overlap import fold, shared_share
 
 COPY = "a copy of the positive"
@@ -103,7 +105,7 @@ class _Miner:
         self._read = judges.read if "reading" in config.guards else None
         self._folded = lru_cache(_KEPT_TEXTS)(lambda column: fold(passages[column].content))
         self._lexical = (
-            LexicalIndex([passage.content for passage in passages])
+            BM25Index([passage.content for passage in passages])
             if config.retriever != "dense"
             else None
         )

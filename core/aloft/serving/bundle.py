@@ -18,8 +18,10 @@ from aloft.prompts.citation import CitedAnswer, Quote, begins_answer
 from aloft.prompts.formats import format_of
 from aloft.protocols import stream_reply
 from aloft.records import Passage
+from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex
-from aloft.retrieval.ranking import LexicalIndex, Ranking, fuse, pairs_of, reorder
+from aloft.retrieval.fusion import fuse
+from aloft.retrieval.ranking import Ranking, pairs_of, reorder
 from aloft.storage import RunFolder, vectors_recipe
 
 _DEPTH = 100
@@ -212,7 +214,7 @@ class Retriever:
         self._cache = cache
         self._contents = [passage.content for passage in self.passages]
         self._dense: DenseIndex | None = None
-        self._lexical: LexicalIndex | None = None
+        self._lexical: BM25Index | None = None
         self._reranker: Any = None
         self._lock = RLock()
 
@@ -273,7 +275,7 @@ class Retriever:
         if self.contract.retriever == "dense":
             return dense
         if self._lexical is None:
-            self._lexical = LexicalIndex(self._contents)
+            self._lexical = BM25Index(self._contents)
         lexical = kept(self._lexical.rank(list(questions), depth))
         return fuse(dense, lexical, _DEPTH, self.contract.dense_weight)
 

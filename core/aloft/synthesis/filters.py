@@ -15,8 +15,8 @@ from aloft.config import Filter, FiltersConfig
 from aloft.prompts import answering
 from aloft.protocols import Floats, Reader
 from aloft.records import Passage, QAPair, Rejection
+from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex
-from aloft.retrieval.ranking import LexicalIndex
 from aloft.text.language import can_be_in, language_of
 from aloft.text.overlap import leaks
 from aloft.text.self_contained import points_at_text
@@ -132,7 +132,7 @@ def finds_its_passage(evidence: Evidence, config: FiltersConfig) -> Stays:
     multi-hop question each passage must be found.
     """
     depth = config.round_trip_depth
-    index = LexicalIndex([passage.content for passage in evidence.passages])
+    index = BM25Index([passage.content for passage in evidence.passages])
     lexical = index.rank([pair.question for pair in evidence.pairs], depth)
     dense = evidence.index.rank(evidence.queries, depth)
     shares_words = np.where(lexical.scores > 0, lexical.columns, -1)

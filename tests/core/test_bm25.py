@@ -1,0 +1,55 @@
+"""BM25: scores small enough to be worked out by hand."""
+
+from math import log
+
+import pytest
+
+from aloft.retrieval.bm25 import BM25Index
+
+# Three texts of two words each: no length correction, so tf / (tf + 1.2) times
+# idf = ln(1 + (3 - n + 0.5) / (n + 0.5)), with n texts that hold the word; a word of one letter
+# counts twice, for itself and for its run of characters.
+TEXTS = ["p f", "P, p", "t m"]
+P = 2 * log(1 + 1.5 / 2.5)
+F = 2 * log(1 + 2.5 / 1.5)
+
+
+def test_bm25_is_lucenes() -> None:
+    found = BM25Index(TEXTS).rank(["Which p?", "p f"], depth=3)
+    assert found.columns.tolist() == [[1, 0, 2], [0, 1, 2]]
+    assert found.scores[0].tolist() == pytest.approx([P * 2 / 3.2, P / 2.2, 0])
+    assert found.scores[1].tolist() == pytest.approx([(P + F) / 2.2, P * 2 / 3.2, 0])
+
+
+def test_a_longer_text_counts_for_less() -> None:
+    found = BM25Index(["ferry and so on and on", "ferry", "port"]).rank(["ferry"], depth=2)
+    assert found.columns.tolist() == [[1, 0]]
+    assert found.scores[0, 0] > found.scores[0, 1] > 0
+
+
+def test_a_word_is_found_by_what_it_shares_with_another() -> None:
+    found = BM25Index(["a pilot", "the ferries", "harbours"]).rank(["ferry", "harbour"], depth=1)
+    assert found.columns.tolist() == [[1], [2]]
+
+
+def test_a_question_of_unknown_words_finds_nothing_and_fails_nowhere() -> None:
+    found = BM25Index(TEXTS).rank(["zzz", "", "!?"], depth=9)
+    assert found.columns.tolist() == [[0, 1, 2]] * 3
+    assert found.scores.tolist() == [[0, 0, 0]] * 3
+
+
+def test_texts_without_a_word_can_be_indexed() -> None:
+    assert BM25Index(["...", "port"]).rank(["port"], depth=2).columns.tolist() == [[1, 0]]
+    assert BM25Index(["...", ""]).rank(["port"], depth=1).scores.tolist() == [[0]]
+
+
+def test_words_that_stand_together_beat_the_same_words_apart() -> None:
+    filler = ["abc"] * 200  # of three terms, as "fee" is; "dock" is of four: 607, in four windows
+    apart, together = ["dock", *filler, "fee"], [*filler, "dock", "fee"]
+    found = BM25Index([" ".join(apart), " ".join(together)]).rank(["dock fee"], depth=2)
+    assert found.columns.tolist() == [[1, 0]]
+    whole = 7 * log(1 + 0.5 / 2.5) / 2.2  # both passages hold all seven terms
+    last = log(1 + 6.5 / 2.5) / (1 + 1.2 * (0.25 + 0.75 * 151 / 151.75))  # two windows of eight do
+    first = log(1 + 6.5 / 2.5) / (1 + 1.2 * (0.25 + 0.75 * 152 / 151.75))
+    expected = [0.7 * whole + 0.3 * 7 * last, 0.7 * whole + 0.3 * 4 * first]
+    assert found.scores[0].tolist() == pytest.approx(expected)
