@@ -24,6 +24,7 @@ from aloft.config import NegativesConfig
 from aloft.records import Negatives, Passage, QAPair
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.negatives import mine_negatives
+from aloft.retrieval.searchable import SearchableCorpus
 from aloft.text.overlap import fold
 from aloft.text.tokens import split_words
 
@@ -100,15 +101,14 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     embedder = SentenceTransformersEmbedder(options.embedder)
     vectors = embedder.encode_passages([passage.content for passage in passages])
     queries = embedder.encode_queries([pair.question for pair in pairs])
+    corpus = SearchableCorpus(passages, DenseIndex(vectors))
     untold = [QAPair(passage_id=p.passage_id, question=p.question, answer="") for p in pairs]
     rows = {}
     for variant, (guards, is_told) in VARIANTS.items():
         settings = {"guards": guards, "count": options.count, "depth": 100}
         asked = pairs if is_told else untold
         config = NegativesConfig.model_validate(settings)
-        rows[variant] = count(
-            list(mine_negatives(asked, passages, queries, DenseIndex(vectors), config)), holders
-        )
+        rows[variant] = count(list(mine_negatives(asked, queries, corpus, config)), holders)
         print(f"  {name} {variant:<36} {rows[variant]}", file=sys.stderr)
     several = sum(map(bool, holders))
     return {

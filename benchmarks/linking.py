@@ -22,9 +22,10 @@ from uplift import read_lines, tell
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 from aloft.config import LinksConfig
 from aloft.corpus.locating import PassageLocator
-from aloft.questions.linking import DEPTH, link_log
+from aloft.questions.linking import link_log
 from aloft.records import Document, LinkedQuestion, LogEntry, Passage, Rejection
 from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.searchable import SearchableCorpus
 
 EDGES = (0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.01)
 ALL = LinksConfig(min_confidence=0)
@@ -50,13 +51,13 @@ def read_set(source: Path) -> tuple[list[Document], list[Passage], dict[Any, int
 def measure(source: Path, embedder: SentenceTransformersEmbedder) -> dict[str, Links]:
     """Links of one set by what the log holds; "unanswered": in the half that can not answer."""
     documents, passages, place = read_set(source)
-    places = PassageLocator(documents, passages, [])
+    locator = PassageLocator(documents, passages, [])
     once = {row["question"]: row for row in read_lines(source / "qa.jsonl.gz")}
     rows = list(once.values())
     gold = [{place[i] for i in (row["doc_id"], *row.get("also_ok", []))} for row in rows]
     queries = embedder.encode_queries(list(once))
     vectors = embedder.encode_passages([passage.content for passage in passages])
-    dense = DenseIndex(vectors).rank(queries, DEPTH)
+    corpus = SearchableCorpus(passages, DenseIndex(vectors))
     has_articles = len(documents) < len(passages)
     column = {passage.id: i for i, passage in enumerate(passages)}
 
@@ -69,7 +70,7 @@ def measure(source: Path, embedder: SentenceTransformersEmbedder) -> dict[str, L
             )
             for row in rows
         ]
-        for one, right in zip(link_log(entries, passages, places, dense, ALL), gold, strict=True):
+        for one, right in zip(link_log(entries, queries, corpus, locator, ALL), gold, strict=True):
             if is_linked(one):
                 yield one.confidence, column[one.passage_id] in right
 
@@ -86,9 +87,9 @@ def measure(source: Path, embedder: SentenceTransformersEmbedder) -> dict[str, L
         asked = [i for i, right in enumerate(gold) if not any(j % 2 == half for j in right)]
         found = link_log(
             [LogEntry(question=rows[i]["question"]) for i in asked],
-            [passages[i] for i in kept],
-            places,
-            DenseIndex(vectors[kept]).rank(queries[asked], DEPTH),
+            queries[asked],
+            SearchableCorpus([passages[i] for i in kept], DenseIndex(vectors[kept])),
+            locator,
             ALL,
         )
         told["unanswered"] += [(one.confidence, False) for one in found if is_linked(one)]

@@ -123,6 +123,7 @@ def by_aloft(folder: Path, right: Sequence[int]) -> Callable[[], Found]:
     from aloft.records import Passage, QAPair
     from aloft.retrieval.dense import DenseIndex
     from aloft.retrieval.negatives import mine_negatives
+    from aloft.retrieval.searchable import SearchableCorpus
 
     count = len(np.load(folder / "passages.npy", mmap_mode="r"))
     passages = [Passage(document_id=str(i), text=f"passage {i}", start=0) for i in range(count)]
@@ -135,7 +136,8 @@ def by_aloft(folder: Path, right: Sequence[int]) -> Callable[[], Found]:
 
     def mine() -> Found:
         vectors = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in NAMES]
-        mined = mine_negatives(pairs, passages, vectors[1], DenseIndex(vectors[0]), config)
+        corpus = SearchableCorpus(passages, DenseIndex(vectors[0]))
+        mined = mine_negatives(pairs, vectors[1], corpus, config)
         return packed(([rows[i] for i in one.passage_ids] for one in mined), len(pairs))
 
     return mine

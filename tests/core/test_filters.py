@@ -11,7 +11,9 @@ from aloft.prompts import answering
 from aloft.protocols import Floats, Prompt
 from aloft.records import Passage, QAPair, Rejection
 from aloft.retrieval.dense import DenseIndex
-from aloft.synthesis.filters import Evidence, filter_pairs
+from aloft.retrieval.searchable import SearchableCorpus
+from aloft.storage import split_rejections
+from aloft.synthesis.filters import drop_near_duplicates, screen_pairs, verify_pairs
 from aloft.testing import HashingEmbedder, ScriptedTeacher
 
 PORT = Passage(document_id="port", text="The port of Aberley has eleven berths.", start=0)
@@ -45,14 +47,13 @@ def filtered(
         embedder.encode_queries([one.question for one in pairs]),
         embedder.encode_passages([one.content for one in corpus]),
     )
-    evidence = Evidence(
-        pairs=pairs,
-        queries=queries,
-        passages=corpus,
-        index=DenseIndex(passages),
-        read=TOLD.score_replies,
-    )
-    return filter_pairs(evidence, config)
+    searchable = SearchableCorpus(corpus, DenseIndex(passages))
+    passed, dropped = split_rejections(screen_pairs(pairs, queries, searchable, config), QAPair)
+    passed, copies = split_rejections(list(drop_near_duplicates(passed, config)), QAPair)
+    read = TOLD.score_replies
+    verified = verify_pairs(passed, searchable.by_id, read, config)
+    passed, unverified = split_rejections(verified, QAPair)
+    return passed, [*dropped, *copies, *unverified]
 
 
 def reasons(pairs: list[QAPair], *use: Filter, **settings: Any) -> list[str | None]:

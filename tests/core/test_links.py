@@ -9,7 +9,8 @@ from aloft.config import LinksConfig
 from aloft.corpus.locating import PassageLocator
 from aloft.questions.linking import link_log
 from aloft.records import Document, LinkedQuestion, LogEntry, Passage, Rejection
-from aloft.retrieval.ranking import Ranking
+from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.searchable import SearchableCorpus
 
 PORT = "The port has 11 berths.\n\nIts pilot is called Mary. The office opens at\nnine."
 FERRY = "The ferry leaves at nine. In 2011 it was late."
@@ -30,18 +31,19 @@ COPY = Rejection(
     reason="near duplicate",
     detail=f"of passage {F1.id}, at characters 0 to {len(FERRY)} of old/ferry.txt",
 )
-PLACES = PassageLocator(DOCUMENTS, PASSAGES, [COPY])
+LOCATOR = PassageLocator(DOCUMENTS, PASSAGES, [COPY])
 # stretched to 0 to 1 and taken by 0.3, the embedder's scores are 0.3, 0.15, 0.075 and 0
-DENSE = Ranking(
-    columns=np.array([[0, 1, 2, 3]]), scores=np.array([[0.9, 0.7, 0.6, 0.5]], np.float32)
-)
+SCORES = np.array([0.9, 0.7, 0.6, 0.5], np.float32)
+VECTORS = np.stack([SCORES, np.sqrt(1 - SCORES**2)], axis=1)
+QUESTION = np.array([[1, 0]], np.float32)
+CORPUS = SearchableCorpus(PASSAGES, DenseIndex(VECTORS))
 
 
 def link(answer: str = "", *clicks: str, keep_at_least: float = 0) -> LinkedQuestion | Rejection:
     """The link of a question of which no word stands in any passage: BM25 has the answer alone."""
     entry = LogEntry(question="¿Quién?", answer=answer, clicks=clicks)
     (outcome,) = link_log(
-        [entry], PASSAGES, PLACES, DENSE, LinksConfig(min_confidence=keep_at_least)
+        [entry], QUESTION, CORPUS, LOCATOR, LinksConfig(min_confidence=keep_at_least)
     )
     return outcome
 
@@ -118,11 +120,13 @@ def test_an_unknown_click_beside_a_known_one_is_passed_over() -> None:
 
 
 def test_a_clicked_passage_that_ranks_nowhere_counts_as_the_last() -> None:
-    top = Ranking(columns=DENSE.columns[:, :2], scores=DENSE.scores[:, :2])
     many = [Passage(document_id="more", text=f"more {i}", start=i) for i in range(120)]
-    places = PassageLocator([*DOCUMENTS, Document(id="more", text="")], [*PASSAGES, *many], [])
+    corpus = [*PASSAGES, *many]
+    locator = PassageLocator([*DOCUMENTS, Document(id="more", text="")], corpus, [])
+    last = np.tile(np.array([[0.4, 0.6]], np.float32), (120, 1))
+    searchable = SearchableCorpus(corpus, DenseIndex(np.concatenate([VECTORS, last])))
     entry = LogEntry(question="¿Quién?", clicks=("more",))
-    (outcome,) = link_log([entry], [*PASSAGES, *many], places, top, LinksConfig(min_confidence=0))
+    (outcome,) = link_log([entry], QUESTION, searchable, locator, LinksConfig(min_confidence=0))
     assert isinstance(outcome, LinkedQuestion)
     assert outcome.confidence == round(1 / 120, 3)  # nothing sets one of them apart
 

@@ -10,10 +10,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from aloft.config import DocumentsConfig, PassagesConfig
-from aloft.corpus.passages import split_documents
+from aloft.corpus.duplicates import drop_copies
+from aloft.corpus.passages import DocumentSplitter
 from aloft.corpus.readers import read_documents
 from aloft.questions.labelled import read_questions
-from aloft.records import Document
+from aloft.records import Document, Passage
 from aloft.storage import split_rejections
 from aloft.text.overlap import fold, holds
 
@@ -32,7 +33,11 @@ def test_a_question_is_linked_to_where_its_answer_stands(tmp_path: Path, words: 
     documents, _ = split_rejections(read, Document)
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
-    passages, dropped = split_documents(documents, PassagesConfig(max_tokens=words), tokenizer)
+    splitter = DocumentSplitter(tokenizer, PassagesConfig(max_tokens=words))
+    outcomes = [outcome for document in documents for outcome in splitter.split(document)]
+    passages, short = split_rejections(outcomes, Passage)
+    passages, copies = split_rejections(list(drop_copies(passages, similarity=0.9)), Passage)
+    dropped = [*short, *copies]
     file = SOURCE / "qa.jsonl.gz"
     questions = read_questions(file, documents, passages, dropped)
 

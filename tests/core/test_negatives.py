@@ -12,6 +12,7 @@ from aloft.protocols import Floats, Prompt
 from aloft.records import Candidate, Negatives, Passage, QAPair
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.negatives import COPY, Judges, mine_negatives
+from aloft.retrieval.searchable import SearchableCorpus
 
 # The question is (1, 0), so a passage's score is its first component.
 SCORES = [0.80, 0.79, 0.60, 0.96, 0.28, -0.60]
@@ -29,7 +30,7 @@ def on_circle(*scores: float) -> Floats:
 
 QUESTION = on_circle(1.0)
 VECTORS = on_circle(*SCORES)
-INDEX = DenseIndex(VECTORS)
+CORPUS = SearchableCorpus(PASSAGES, DenseIndex(VECTORS))
 
 
 def pair(answer: str = "unlike", passage: int = 0) -> QAPair:
@@ -42,7 +43,7 @@ def taken(place: int, rank: int, score: float) -> Candidate:
 
 def mined(config: NegativesConfig, answer: str = "unlike", passage: int = 0) -> list[int]:
     """Places of one question's negatives."""
-    (found,) = mine_negatives([pair(answer, passage)], PASSAGES, QUESTION, INDEX, config)
+    (found,) = mine_negatives([pair(answer, passage)], QUESTION, CORPUS, config)
     place_of = {one.id: i for i, one in enumerate(PASSAGES)}
     return [place_of[one] for one in found.passage_ids]
 
@@ -81,8 +82,8 @@ def test_a_passage_that_holds_the_answer_is_none(answer: str, expected: list[int
 
 def test_a_title_may_hold_the_answer() -> None:
     corpus = [PASSAGES[0], Passage(document_id="c", text="A tug.", start=0, title="The Pilots")]
-    index = DenseIndex(on_circle(0.8, 0.1))
-    (found,) = mine_negatives([pair("pilots")], corpus, QUESTION, index, NegativesConfig())
+    searchable = SearchableCorpus(corpus, DenseIndex(on_circle(0.8, 0.1)))
+    (found,) = mine_negatives([pair("pilots")], QUESTION, searchable, NegativesConfig())
     assert found.passage_ids == ()
 
 
@@ -123,7 +124,7 @@ def test_each_pair_has_its_own_negatives_with_their_scores() -> None:
     pairs = [pair(), pair(passage=4)]
     questions = on_circle(1.0, -1.0)  # the second turns all scores about
     config = NegativesConfig(count=2, margin=0.0, guards=())
-    assert list(mine_negatives(pairs, PASSAGES, questions, INDEX, config)) == [
+    assert list(mine_negatives(pairs, questions, CORPUS, config)) == [
         Negatives(
             pair_id=pairs[0].id, score=0.8, candidates=(taken(3, 1, 0.96), taken(1, 3, 0.79))
         ),
@@ -132,28 +133,41 @@ def test_each_pair_has_its_own_negatives_with_their_scores() -> None:
         ),
     ]
     nothing = np.empty((0, 2), np.float32)
-    assert list(mine_negatives([], PASSAGES, nothing, INDEX, config)) == []
+    assert list(mine_negatives([], nothing, CORPUS, config)) == []
 
 
-def test_vectors_of_something_else_are_told() -> None:
-    with pytest.raises(DataError, match="1 pairs and 6 passages, but 1 and 5 vectors"):
-        mine_negatives([pair()], PASSAGES, QUESTION, DenseIndex(VECTORS[:5]), NegativesConfig())
+def test_vectors_of_something_else_are_refused() -> None:
+    with pytest.raises(DataError, match="6 passages, but vectors of 5"):
+        SearchableCorpus(PASSAGES, DenseIndex(VECTORS[:5]))
+    with pytest.raises(DataError, match="2 pairs, but 1 vectors of questions"):
+        mine_negatives([pair(), pair()], QUESTION, CORPUS, NegativesConfig())
 
 
-def test_a_pair_whose_passage_is_gone_is_told() -> None:
+def test_what_is_mined_for_a_pair_does_not_depend_on_the_others() -> None:
+    """A multi-hop question needs a deeper ranking, which must not show in its neighbours'."""
+    pairs = [pair(), replace(pair("?"), additional_passage_ids=(PASSAGES[2].id, PASSAGES[4].id))]
+    queries = np.concatenate([QUESTION, QUESTION])
+    for retriever in ("dense", "bm25", "hybrid"):
+        config = NegativesConfig(count=2, depth=2, guards=(), retriever=retriever)
+        together = list(mine_negatives(pairs, queries, CORPUS, config))
+        apart = [
+            record for one in pairs for record in mine_negatives([one], QUESTION, CORPUS, config)
+        ]
+        assert together == apart
+
+
+def test_a_pair_whose_passage_is_missing_is_refused_at_once() -> None:
     stray = QAPair(passage_id="gone", question="Who?", answer="Mary")
     with pytest.raises(DataError, match="Passage gone of a pair is not in the corpus"):
-        mine_negatives([stray], PASSAGES, QUESTION, INDEX, NegativesConfig())
+        mine_negatives([stray], QUESTION, CORPUS, NegativesConfig())
 
 
 def test_all_passages_of_a_multi_hop_question_are_none_and_the_lowest_sets_the_margin() -> None:
     asked = replace(pair(), additional_passage_ids=(PASSAGES[2].id,))  # 0.80 and 0.60
-    (found,) = mine_negatives(
-        [asked], PASSAGES, QUESTION, INDEX, NegativesConfig(margin=0.0, depth=9)
-    )
+    (found,) = mine_negatives([asked], QUESTION, CORPUS, NegativesConfig(margin=0.0, depth=9))
     assert found.passage_ids == (PASSAGES[4].id, PASSAGES[5].id)  # below 0.60
     config = NegativesConfig(margin=0.0, depth=9, guards=())
-    (found,) = mine_negatives([asked], PASSAGES, QUESTION, INDEX, config)
+    (found,) = mine_negatives([asked], QUESTION, CORPUS, config)
     assert found.passage_ids == tuple(PASSAGES[i].id for i in (3, 1, 4, 5))
 
 
@@ -162,7 +176,7 @@ NOBODY = Judges()
 
 def told(config: NegativesConfig, answer: str = "", judges: Judges = NOBODY) -> dict[int, str]:
     """Per place what a candidate is taken for, in the order of their ranks."""
-    found = mine_negatives([pair(answer)], PASSAGES, QUESTION, INDEX, config, judges)
+    found = mine_negatives([pair(answer)], QUESTION, CORPUS, config, judges)
     place_of = {one.id: i for i, one in enumerate(PASSAGES)}
     (one,) = found
     assert [c.rank for c in one.candidates] == sorted(c.rank for c in one.candidates)
@@ -195,8 +209,8 @@ def test_a_copy_of_the_positive_is_a_positive_wherever_it_scores() -> None:
     texts = [LONG, f"{LONG}.", LONG.replace("ninety", "fifty").replace("two", "six"), "A bell."]
     corpus = [Passage(document_id=f"{i}", text=text, start=0) for i, text in enumerate(texts)]
     asked = QAPair(passage_id=corpus[0].id, question="How long?", answer="ninety metres")
-    index = DenseIndex(on_circle(0.8, 0.75, 0.85, 0.2))
-    (found,) = mine_negatives([asked], corpus, QUESTION, index, NegativesConfig())
+    searchable = SearchableCorpus(corpus, DenseIndex(on_circle(0.8, 0.75, 0.85, 0.2)))
+    (found,) = mine_negatives([asked], QUESTION, searchable, NegativesConfig())
     assert [(c.passage_id, c.verdict, c.reason) for c in found.candidates] == [
         (corpus[2].id, "dropped", "scores like the positive"),  # two words of 14 take 8 of 11 runs
         (corpus[1].id, "positive", COPY),
@@ -210,10 +224,10 @@ def test_candidates_may_come_from_words() -> None:
     """What BM25 ranks high stands first, with the embedder's scores all the same."""
     asked = QAPair(passage_id=PASSAGES[0].id, question="A bell?", answer="unlike")
     config = NegativesConfig(count=1, guards=(), retriever="bm25")
-    (found,) = mine_negatives([asked], PASSAGES, QUESTION, INDEX, config)
+    (found,) = mine_negatives([asked], QUESTION, CORPUS, config)
     assert found.candidates == (taken(5, 1, -0.6),)
     config = NegativesConfig(count=2, guards=(), retriever="hybrid")
-    (found,) = mine_negatives([asked], PASSAGES, QUESTION, INDEX, config)
+    (found,) = mine_negatives([asked], QUESTION, CORPUS, config)
     # 5 has all of BM25 and nothing of the embedder, 3 has all of the embedder and a little of BM25
     assert set(found.passage_ids) == {PASSAGES[3].id, PASSAGES[5].id}
 
@@ -252,6 +266,8 @@ def test_the_teacher_drops_what_tells_the_answer_as_well() -> None:
 
 
 @pytest.mark.parametrize("guard", ["reranker", "reading"])
-def test_a_guard_that_has_nobody_to_ask_is_told(guard: Guard) -> None:
-    with pytest.raises(DataError, match=f'Nobody is given for the guard "{guard}"'):
-        mine_negatives([pair()], PASSAGES, QUESTION, INDEX, NegativesConfig(guards=(guard,)))
+def test_a_guard_without_its_model_is_refused(guard: Guard) -> None:
+    with pytest.raises(
+        DataError, match=f'negatives.guards includes "{guard}", but no .* is configured'
+    ):
+        mine_negatives([pair()], QUESTION, CORPUS, NegativesConfig(guards=(guard,)))

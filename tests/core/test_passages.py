@@ -8,8 +8,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from aloft.config import PassagesConfig
-from aloft.corpus.passages import split_documents
+from aloft.corpus.duplicates import drop_copies
+from aloft.corpus.passages import DocumentSplitter
 from aloft.records import Document, Passage, Rejection
+from aloft.storage import split_rejections
 
 
 def word_tokenizer() -> Tokenizer:
@@ -27,9 +29,12 @@ def split(
     config = PassagesConfig(
         max_tokens=max_tokens,
         min_characters=min_characters,
-        near_duplicate_similarity=similarity,
     )
-    return split_documents(documents, config, word_tokenizer())
+    splitter = DocumentSplitter(word_tokenizer(), config)
+    outcomes = [outcome for document in documents for outcome in splitter.split(document)]
+    passages, short = split_rejections(outcomes, Passage)
+    kept, copies = split_rejections(list(drop_copies(passages, similarity)), Passage)
+    return kept, [*short, *copies]
 
 
 def numbered(first: int, last: int) -> str:
@@ -109,7 +114,7 @@ def test_a_script_the_tokenizer_does_not_know_is_cut_by_characters() -> None:
 def test_the_given_tokenizer_is_left_as_it_was() -> None:
     tokenizer = word_tokenizer()
     before = tokenizer.to_str()
-    split_documents([Document(id="a", text=numbered(1, 40))], PassagesConfig(), tokenizer)
+    DocumentSplitter(tokenizer, PassagesConfig()).split(Document(id="a", text=numbered(1, 40)))
     assert tokenizer.to_str() == before
 
 
@@ -162,14 +167,3 @@ def test_near_copies_are_told_by_characters_where_words_are_not_spaced() -> None
     )
     assert [one.document_id for one in passages] == ["a"]
     assert [one.reason for one in rejections] == ["near duplicate"]
-
-
-def test_progress_is_told_to_the_end() -> None:
-    told: list[tuple[str, int, int]] = []
-    split_documents(
-        [Document(id="a", text="one two"), Document(id="b", text="three four")],
-        PassagesConfig(),
-        word_tokenizer(),
-        lambda stage, done, total: told.append((stage, done, total)),
-    )
-    assert told == [("cutting passages", 1, 2), ("cutting passages", 2, 2)]

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import bm25s
 import numpy as np
@@ -27,10 +27,10 @@ class BM25Index:
     (SIGIR 1994).
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._size = len(texts)
+    def __init__(self, texts: Iterable[str]) -> None:
         # a term that no text holds keeps the index from being empty
         terms = [split_terms(text) or ["\x00"] for text in texts]
+        self._size = len(terms)
         windows = [_windows(some) for some in terms]
         self._starts = np.cumsum([0, *map(len, windows)])[:-1]
         self._whole = _index(terms)

@@ -25,6 +25,13 @@ class Ranking:
         """Return the first `count` ranks of every question."""
         return Ranking(columns=self.columns[:, :count], scores=self.scores[:, :count])
 
+    def row(self, question: int) -> "Ranking":
+        """Return the ranking of a single question; (1, depth)."""
+        return Ranking(
+            columns=self.columns[question : question + 1],
+            scores=self.scores[question : question + 1],
+        )
+
     def among(self, columns: Collection[int]) -> "Ranking":
         """Return the ranks of some passages; every question must rank all of them."""
         kept, rows = np.isin(self.columns, list(columns)), len(self.columns)

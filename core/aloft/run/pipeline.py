@@ -23,9 +23,10 @@ from aloft.backends.loading import Models, trained_on
 from aloft.backends.packaged import resolve_model
 from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, check_config, plain_name
 from aloft.config.strategies import Phase, phases_of, trained_before
+from aloft.corpus.duplicates import drop_copies
 from aloft.corpus.grouping import group_documents
 from aloft.corpus.locating import PassageLocator
-from aloft.corpus.passages import split_documents
+from aloft.corpus.passages import DocumentSplitter
 from aloft.corpus.readers import read_documents
 from aloft.corpus.windows import Windows, cut_windows
 from aloft.datasets.rows import (
@@ -68,6 +69,7 @@ from aloft.records import (
 )
 from aloft.retrieval import negatives
 from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.searchable import SearchableCorpus
 from aloft.run.usage import Usage, describe_teacher
 from aloft.run.warm_start import PreviousRun, known_vectors, read_previous_run, take_over
 from aloft.run.work import Work
@@ -430,7 +432,12 @@ class Run(Work):
             return self.folder.read_records("passages.jsonl", Passage)
         started = time.monotonic()
         tokenizer = tokenizer_of(resolve_model(name))
-        kept, dropped = split_documents(documents, self.config.passages, tokenizer, self._progress)
+        splitter = DocumentSplitter(tokenizer, self.config.passages)
+        cut = [outcome for document in documents for outcome in splitter.split(document)]
+        whole, short = split_rejections(cut, Passage)
+        similarity = self.config.passages.near_duplicate_similarity
+        kept, copied = split_rejections(list(drop_copies(whole, similarity)), Passage)
+        dropped = [*short, *copied]
         if not kept:
             raise DataError(
                 f"{len(documents)} documents hold no passage of at least "
@@ -583,14 +590,14 @@ class Run(Work):
         if self._is_done("filters", recipe):
             return self.folder.read_records("filtered.jsonl", QAPair)
         started = time.monotonic()
-        evidence = filters.Evidence(
-            pairs=self.pairs,
-            queries=self._question_vectors,
-            passages=self.passages,
-            index=self._index,
-            read=self._read,
-        )
-        kept, dropped = filters.filter_pairs(evidence, config)
+        corpus = SearchableCorpus(self.passages, self._index)
+        screened = filters.screen_pairs(self.pairs, self._question_vectors, corpus, config)
+        passed, dropped = split_rejections(screened, QAPair)
+        unique = list(filters.drop_near_duplicates(passed, config))
+        passed, copied = split_rejections(unique, QAPair)
+        verified = filters.verify_pairs(passed, corpus.by_id, self._read, config)
+        kept, unverified = split_rejections(verified, QAPair)
+        dropped += copied + unverified
         if not kept:
             raise DataError(
                 f"None of {len(self.pairs)} pairs passed the filters. See "
@@ -651,9 +658,9 @@ class Run(Work):
         entries = self.folder.read_records("log.jsonl", LogEntry)
         rejections = self.folder.read_records("rejections/passages.jsonl", Rejection)
         queries = self._encode(name, "queries", [entry.question for entry in entries])
-        dense = self._index.rank(queries, links.DEPTH)
-        places = PassageLocator(self.documents, self.passages, rejections)
-        outcomes = links.link_log(entries, self.passages, places, dense, config)
+        locator = PassageLocator(self.documents, self.passages, rejections)
+        corpus = SearchableCorpus(self.passages, self._index)
+        outcomes = links.link_log(entries, queries, corpus, locator, config)
         kept, dropped = split_rejections(outcomes, LinkedQuestion)
         self._finish("links", recipe, "links.jsonl", kept, dropped, started)
         return kept
@@ -683,9 +690,8 @@ class Run(Work):
         mined = []
         for one in negatives.mine_negatives(
             asked,
-            self.passages,
             queries,
-            index,
+            SearchableCorpus(self.passages, index),
             self.config.negatives,
             negatives.Judges(score=lambda texts: self._score_by("base", texts), read=self._read),
         ):

@@ -26,16 +26,16 @@ from aloft.records import (
     EmbedderRow,
     GeneratorRow,
     Passage,
+    QAPair,
     Rejection,
     RerankerRow,
     RetrievedRow,
     from_json,
 )
-from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.ranking import Ranking
 from aloft.run.pipeline import Run
 from aloft.run.usage import Usage, total
-from aloft.storage import cache_key
+from aloft.storage import cache_key, split_rejections
 from aloft.synthesis import filters
 from aloft.training.memory import Plan
 
@@ -149,16 +149,9 @@ class Pilot(Run):
         known, read = len(self.readings.notes), len(self.readings)
         some = _drawn(self.pairs, _SUBJECTS, self.config.seed + read)
         started = time.monotonic()
-        evidence = filters.Evidence(
-            pairs=some,
-            queries=np.empty((len(some), 0), np.float32),  # these filters look at no vectors
-            passages=self.passages,
-            index=DenseIndex(np.empty((len(self.passages), 0), np.float32)),
-            read=self._read,
-        )
-        kept, _ = filters.filter_pairs(
-            evidence, self.config.filters.model_copy(update={"use": use})
-        )
+        config = self.config.filters.model_copy(update={"use": use})
+        outcomes = filters.verify_pairs(some, self.passages_by_id, self._read, config)
+        kept, _ = split_rejections(outcomes, QAPair)
         took = time.monotonic() - started
         spent = total(from_json(Usage, note) for note in self.readings.notes[known:])
         if not spent.calls:

@@ -1,217 +1,237 @@
-"""Turns written pairs into those worth training on, by evidence and not by a model's mark.
+"""Filters written pairs by evidence, not by a model's rating.
 
-Each filter says of every pair whether it stays. Their order is from cheap to dear, and each looks
-only at what those before it left. Where the evidence is the teacher's, it is how likely it finds
-an answer that stands there already, with and without the passages: read off, not asked for.
+There are three steps, in the order of cost, and each looks only at pairs that those before it kept:
+`screen_pairs` judges every pair by itself, `drop_near_duplicates` compares pairs with each other,
+and `verify_pairs` asks the teacher how likely it finds the answer with and without the passages. A
+filter that is not in `config.use` does nothing.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aloft.config import Filter, FiltersConfig
 from aloft.prompts import answering
 from aloft.protocols import Floats, Reader
 from aloft.records import Passage, QAPair, Rejection
-from aloft.retrieval.bm25 import BM25Index
-from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.searchable import SearchableCorpus
+from aloft.synthesis.question_copies import KeptQuestions
 from aloft.text.language import can_be_in, language_of
 from aloft.text.overlap import leaks
 from aloft.text.self_contained import points_at_text
 from aloft.text.tokens import split_words
 
-_TELLING_ANSWER = 60  # characters; of a shorter one its language can not be told
-READING: tuple[Filter, ...] = ("needs_all", "dependency")  # those that the teacher reads for
-Stays = NDArray[np.bool_]  # (pairs,)
+READING: tuple[Filter, ...] = ("needs_all", "dependency")  # filters that the teacher reads for
+_STAGE = "filters"
+_TELLING_ANSWER = 60  # characters; the language of a shorter answer cannot be identified
+_BLOCK = 1024  # pairs whose passages are held at once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What the filters look at.
+def screen_pairs(
+    pairs: Sequence[QAPair], queries: Floats, corpus: SearchableCorpus, config: FiltersConfig
+) -> list[QAPair | Rejection]:
+    """Apply the filters that judge each pair by itself; any partition of the pairs does the same.
 
-    Attributes:
-        pairs: As written.
-        queries: Vectors of the questions; (pairs, dimensions), rows of length one.
-        passages: The whole corpus.
-        index: Vectors of the passages.
-        read: Asks the teacher how likely replies are; only filters that need it call it.
+    In order: "language", "self_contained", "leak", "support" and "round_trip".
+
+    Args:
+        pairs: Pairs as written.
+        queries: Unit vectors of their questions; (pairs, dimensions).
+        corpus: The whole corpus; its BM25 index is used by "round_trip" alone.
+        config: The filters in use and their thresholds.
+
+    Returns:
+        For each pair, in order, the pair or its rejection by the first filter that it fails.
     """
-
-    pairs: Sequence[QAPair]
-    queries: Floats
-    passages: Sequence[Passage]
-    index: DenseIndex
-    read: Reader
-
-    @property
-    def golds(self) -> list[list[int]]:
-        """Places in the corpus of all passages that each pair needs, its own first."""
-        known = {passage.id: column for column, passage in enumerate(self.passages)}
-        return [[known[i] for i in pair.passage_ids] for pair in self.pairs]
-
-    @property
-    def contents(self) -> list[list[str]]:
-        """What stands in the passages that each pair needs."""
-        return [[self.passages[column].content for column in columns] for columns in self.golds]
-
-    @property
-    def sources(self) -> list[Passage]:
-        """The passage that each pair was written from, or the first of several."""
-        return [self.passages[columns[0]] for columns in self.golds]
-
-    @property
-    def languages(self) -> list[str | None]:
-        """The language of each pair's passage; None where it has none that can be told."""
-        sources = self.sources
-        spoken = {p.id: language_of(p.content) for p in {p.id: p for p in sources}.values()}
-        return [spoken[passage.id] for passage in sources]
-
-    def only(self, rows: NDArray[np.intp]) -> "Evidence":
-        """The same of some pairs."""
-        return replace(self, pairs=[self.pairs[i] for i in rows], queries=self.queries[rows])
-
-
-def filter_pairs(evidence: Evidence, config: FiltersConfig) -> tuple[list[QAPair], list[Rejection]]:
-    """Part the pairs that pass every filter in use from the others, both in order."""
-    pairs, left = evidence.pairs, np.arange(len(evidence.pairs))
-    reasons: dict[int, str] = {}
-    for name, (reason, passes) in _FILTERS.items():
-        if name not in config.use or not len(left):
-            continue
-        stays = passes(evidence.only(left), config)
-        reasons.update(dict.fromkeys(left[~stays].tolist(), reason))
-        left = left[stays]
-    dropped = [
-        Rejection(
-            subject_id=pairs[i].id, stage="filters", reason=reasons[i], detail=_shown(pairs[i])
+    return [
+        outcome
+        for start in range(0, len(pairs), _BLOCK)
+        for outcome in _screen_block(
+            pairs[start : start + _BLOCK], queries[start : start + _BLOCK], corpus, config
         )
-        for i in sorted(reasons)
     ]
-    return [pairs[i] for i in left.tolist()], dropped
 
 
-def speaks_its_language(evidence: Evidence, _config: FiltersConfig) -> Stays:
-    """Whether question and answer may be in the language of their passage, where it has one."""
-    stays = []
-    for pair, passage, language in zip(
-        evidence.pairs, evidence.sources, evidence.languages, strict=True
-    ):
-        tells = len(pair.answer) >= _TELLING_ANSWER and pair.answer not in passage.content
-        texts = [pair.question, pair.answer] if tells else [pair.question]
-        stays.append(language is None or all(can_be_in(text, language) for text in texts))
-    return np.array(stays, bool)
+def drop_near_duplicates(
+    pairs: Sequence[QAPair], config: FiltersConfig
+) -> Iterator[QAPair | Rejection]:
+    """Keep the first of questions that are nearly the same: the filter "duplicate".
 
+    Two questions are, where the Jaccard similarity of their words reaches `config.similarity` and
+    their numbers are equal: questions about two years are two questions. By words and not by
+    vectors, whose similarities mean something else with every embedder.
 
-def is_self_contained(evidence: Evidence, _config: FiltersConfig) -> Stays:
-    """Whether the question can be asked by somebody who never saw the passage."""
-    asked = zip(evidence.pairs, evidence.languages, strict=True)
-    return np.array([not points_at_text(pair.question, spoken) for pair, spoken in asked], bool)
+    Args:
+        pairs: They are read twice, one at a time.
+        config: The filters in use and the similarity.
 
-
-def finds_no_leak(evidence: Evidence, _config: FiltersConfig) -> Stays:
-    """Whether the answer, word for word, does not stand in the question."""
-    return np.array([not leaks(pair.question, pair.answer) for pair in evidence.pairs], bool)
-
-
-def finds_support(evidence: Evidence, config: FiltersConfig) -> Stays:
-    """Whether enough of the answer's words stand in what the question needs."""
-    stays = []
-    for pair, contents in zip(evidence.pairs, evidence.contents, strict=True):
-        there, words = set(split_words(" ".join(contents))), split_words(pair.answer)
-        found = sum(word in there for word in words)
-        stays.append(bool(words) and found >= config.support * len(words))
-    return np.array(stays, bool)
-
-
-def finds_its_passage(evidence: Evidence, config: FiltersConfig) -> Stays:
-    """Whether the question finds its passages among the first ranks of BM25 or of the embedder.
-
-    A question that neither finds asks about nothing in particular, or about something else. Of a
-    multi-hop question each passage must be found.
+    Yields:
+        For each pair, in order, the pair or its rejection.
     """
-    depth = config.round_trip_depth
-    index = BM25Index([passage.content for passage in evidence.passages])
-    lexical = index.rank([pair.question for pair in evidence.pairs], depth)
-    dense = evidence.index.rank(evidence.queries, depth)
-    shares_words = np.where(lexical.scores > 0, lexical.columns, -1)
-    found = np.concatenate([shares_words, dense.columns], axis=1)
-    stays = zip(evidence.golds, found.tolist(), strict=True)
-    return np.array([set(columns) <= set(row) for columns, row in stays], bool)
+    if "duplicate" not in config.use:
+        yield from pairs
+        return
+    questions = KeptQuestions((pair.question for pair in pairs), config.similarity)
+    for row, pair in enumerate(pairs):
+        yield pair if questions.keep(row) else _reject(pair, _REASONS["duplicate"])
 
 
-def finds_no_copy(evidence: Evidence, config: FiltersConfig) -> Stays:
-    """Whether no earlier question that stays is nearly the same, by the words of both.
+def verify_pairs(
+    pairs: Sequence[QAPair],
+    passages: Mapping[str, Passage],
+    read: Reader,
+    config: FiltersConfig,
+) -> list[QAPair | Rejection]:
+    """Apply the filters for which the teacher reads answers; any partition does the same.
 
-    Jaccard similarity, and the same numbers: questions after two years are two questions. Words
-    and not vectors, whose similarities mean something else with every embedder.
+    "needs_all" drops a multi-hop question whose answer hardly gains from one of its passages, and
+    "dependency" a question of one passage whose answer hardly gains from it: such an answer is
+    either common knowledge or not in the passage.
+
+    Args:
+        pairs: Pairs that passed the other filters.
+        passages: The corpus by id.
+        read: Returns how likely the teacher finds replies to prompts, in nats per token.
+        config: The filters in use and the least gain.
+
+    Returns:
+        For each pair, in order, the pair or its rejection.
     """
-    words = [frozenset(split_words(pair.question)) for pair in evidence.pairs]
-    numbers = [frozenset(filter(str.isdigit, some)) for some in words]
-    kept: list[int] = []
-    for i, mine in enumerate(words):
-        copies = (
-            len(mine & words[j]) >= config.similarity * len(mine | words[j])
-            and numbers[i] == numbers[j]
-            for j in kept
-        )
-        if not any(copies):
-            kept.append(i)
-    stays: Stays = np.isin(np.arange(len(words)), kept)
-    return stays
-
-
-def needs_all(evidence: Evidence, config: FiltersConfig) -> Stays:
-    """Whether no passage of a multi-hop question can be missed; other questions stay.
-
-    By the gain in the answer's mean log-likelihood from the passage that is missed least.
-    """
-    return _gains_enough(evidence, config, lambda contents: len(contents) > 1)
-
-
-def depends_on_its_passage(evidence: Evidence, config: FiltersConfig) -> Stays:
-    """Whether the answer is likelier with the passage than without it; multi-hop questions stay.
-
-    An answer that the passage does not make likelier is either known to everybody or not in it.
-    """
-    return _gains_enough(evidence, config, lambda contents: len(contents) == 1)
-
-
-def _gains_enough(
-    evidence: Evidence, config: FiltersConfig, concerns: Callable[[Sequence[str]], bool]
-) -> Stays:
-    """Whether the answer gains by each of its passages, of the pairs that are concerned."""
-    stays = np.ones(len(evidence.pairs), bool)
-    prompts, replies, owners = [], [], []
-    for i, (pair, contents) in enumerate(zip(evidence.pairs, evidence.contents, strict=True)):
-        if not concerns(contents):
+    concerned: list[tuple[int, int]] = []  # row of the pair, number of readings
+    prompts, replies = [], []
+    for row, pair in enumerate(pairs):
+        if _reading_filter(pair) not in config.use:
             continue
-        shown = [contents, *(contents[:j] + contents[j + 1 :] for j in range(len(contents)))]
-        prompts += [answering.render(pair.question, some) for some in shown]
-        replies += [answering.reply_of(pair.answer)] * len(shown)
-        owners.append((i, len(shown)))
-    if not owners:
-        return stays
-    told, start = evidence.read(prompts, replies), 0
-    for i, count in owners:
-        whole, *less = told[start : start + count].tolist()
-        stays[i] = whole - max(less) >= config.gain
-        start += count
-    return stays
+        contents = [passages[i].content for i in pair.passage_ids]
+        without = (contents[:i] + contents[i + 1 :] for i in range(len(contents)))
+        readings = [answering.render(pair.question, shown) for shown in (contents, *without)]
+        prompts += readings
+        replies += [answering.reply_of(pair.answer)] * len(readings)
+        concerned.append((row, len(readings)))
+    outcomes: list[QAPair | Rejection] = list(pairs)
+    likelihoods = iter(read(prompts, replies).tolist() if prompts else ())
+    for row, count in concerned:
+        whole, *less = islice(likelihoods, count)
+        if whole - max(less) < config.gain:
+            outcomes[row] = _reject(pairs[row], _REASONS[_reading_filter(pairs[row])])
+    return outcomes
 
 
-_FILTERS: dict[Filter, tuple[str, Callable[[Evidence, FiltersConfig], Stays]]] = {
-    "language": ("in another language than its passage", speaks_its_language),
-    "self_contained": ("question points at the text", is_self_contained),
-    "leak": ("question holds the answer", finds_no_leak),
-    "support": ("answer is not in the passage", finds_support),
-    "round_trip": ("question does not find its passage", finds_its_passage),
-    "duplicate": ("near duplicate of another question", finds_no_copy),
-    "needs_all": ("one of its passages can be missed", needs_all),
-    "dependency": ("answer gains nothing from its passage", depends_on_its_passage),
+def _reading_filter(pair: QAPair) -> Filter:
+    """Return the filter that reads for a pair."""
+    return "needs_all" if pair.additional_passage_ids else "dependency"
+
+
+def _reject(pair: QAPair, reason: str) -> Rejection:
+    detail = f"{pair.question[:200]} | {pair.answer[:100]}"
+    return Rejection(subject_id=pair.id, stage=_STAGE, reason=reason, detail=detail)
+
+
+# ---- pair by pair
+
+
+def _screen_block(
+    pairs: Sequence[QAPair], queries: Floats, corpus: SearchableCorpus, config: FiltersConfig
+) -> Iterator[QAPair | Rejection]:
+    passed: list[QAPair | Rejection] = list(_screen_each(pairs, corpus.by_id, config))
+    if "round_trip" in config.use:
+        rows = [row for row, outcome in enumerate(passed) if isinstance(outcome, QAPair)]
+        asked = [pairs[row] for row in rows]
+        found = _find_own_passages(asked, queries[rows], corpus, config.round_trip_depth)
+        for row, is_found in zip(rows, found, strict=True):
+            if not is_found:
+                passed[row] = _reject(pairs[row], _REASONS["round_trip"])
+    yield from passed
+
+
+def _screen_each(
+    pairs: Sequence[QAPair], passages: Mapping[str, Passage], config: FiltersConfig
+) -> Iterator[QAPair | Rejection]:
+    """Apply the filters that look at a pair and its passages alone."""
+    filters = [(name, passes) for name, passes in _FILTERS.items() if name in config.use]
+    language = lru_cache(_BLOCK)(language_of)
+    for pair in pairs:
+        sources = [passages[passage_id] for passage_id in pair.passage_ids]
+        evidence = _Evidence(pair, sources, language)
+        failed = (name for name, passes in filters if not passes(evidence, config))
+        name = next(failed, None)
+        yield pair if name is None else _reject(pair, _REASONS[name])
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What the filters that judge a pair by itself look at."""
+
+    pair: QAPair
+    sources: Sequence[Passage]  # those that it takes to answer, its own first
+    identify: Callable[[str], str | None]
+
+    @property
+    def language(self) -> str | None:
+        """The language of the pair's passage; None where it cannot be identified."""
+        return self.identify(self.sources[0].content)
+
+
+def _is_in_its_language(evidence: _Evidence, _config: FiltersConfig) -> bool:
+    """Whether question and answer may be in the language of their passage, where it has one."""
+    pair, language = evidence.pair, evidence.language
+    is_telling = len(pair.answer) >= _TELLING_ANSWER
+    is_copied = pair.answer in evidence.sources[0].content
+    texts = [pair.question, pair.answer] if is_telling and not is_copied else [pair.question]
+    return language is None or all(can_be_in(text, language) for text in texts)
+
+
+def _is_self_contained(evidence: _Evidence, _config: FiltersConfig) -> bool:
+    """Whether somebody who never saw the passage can ask the question."""
+    return not points_at_text(evidence.pair.question, evidence.language)
+
+
+def _has_no_leak(evidence: _Evidence, _config: FiltersConfig) -> bool:
+    """Whether the question does not contain its answer."""
+    return not leaks(evidence.pair.question, evidence.pair.answer)
+
+
+def _is_supported(evidence: _Evidence, config: FiltersConfig) -> bool:
+    """Whether the passages contain enough of the answer's words."""
+    contents = " ".join(passage.content for passage in evidence.sources)
+    known, words = set(split_words(contents)), split_words(evidence.pair.answer)
+    return bool(words) and sum(word in known for word in words) >= config.support * len(words)
+
+
+def _find_own_passages(
+    pairs: Sequence[QAPair], queries: Floats, corpus: SearchableCorpus, depth: int
+) -> list[bool]:
+    """Whether each question finds its passages in the first ranks of BM25 or of the embedder.
+
+    A question that neither finds is about nothing in particular, or about something else. All
+    passages of a multi-hop question must be found.
+    """
+    if not pairs:
+        return []
+    lexical = corpus.lexical.rank([pair.question for pair in pairs], depth)
+    with_shared_words = np.where(lexical.scores > 0, lexical.columns, -1)
+    dense = corpus.dense.rank(queries, depth).columns
+    found = np.concatenate([with_shared_words, dense], axis=1).tolist()
+    own = (corpus.by_id.rows(pair.passage_ids) for pair in pairs)
+    return [set(rows) <= set(columns) for rows, columns in zip(own, found, strict=True)]
+
+
+_FILTERS: dict[Filter, Callable[[_Evidence, FiltersConfig], bool]] = {
+    "language": _is_in_its_language,
+    "self_contained": _is_self_contained,
+    "leak": _has_no_leak,
+    "support": _is_supported,
 }
-
-
-def _shown(pair: QAPair) -> str:
-    return f"{pair.question[:200]} | {pair.answer[:100]}"
+_REASONS: dict[Filter, str] = {
+    "language": "in another language than its passage",
+    "self_contained": "question points at the text",
+    "leak": "question holds the answer",
+    "support": "answer is not in the passage",
+    "round_trip": "question does not find its passage",
+    "duplicate": "near duplicate of another question",
+    "needs_all": "one of its passages can be missed",
+    "dependency": "answer gains nothing from its passage",
+}

@@ -1,0 +1,154 @@
+"""Drops passages that repeat an earlier one.
+
+MinHash finds and ranks candidates; the true Jaccard similarity of their shingles decides, so that
+an estimate never drops a passage. Memory per kept passage is its sketch of 512 bytes and some 300
+bytes of hash tables. The texts of kept passages are written to a temporary file, where those of
+the few candidates are read again.
+"""
+
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloft.corpus.hashing import HashTable, hash64
+from aloft.corpus.passages import STAGE, describe_place
+from aloft.records import Passage, Rejection
+
+_SHINGLE = 5
+_PERMUTATIONS = 128
+_COMPARED = (
+    8  # candidates whose true similarity is computed: forms are all candidates of each other
+)
+_RECALL_WEIGHTS = (0.02, 0.98)  # finds 96 % of the pairs that are exactly at the threshold of 0.9
+_HIGHEST_INDEXED_SIMILARITY = 0.95  # above it, datasketch finds no bands for 128 permutations
+_BLOCK = 1024  # sketches per array
+_ID_BYTES = 16
+_UNSPACED = re.compile(  # Thai, Lao, Burmese, Khmer, Japanese, Chinese
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+def drop_copies(passages: Iterable[Passage], similarity: float) -> Iterator[Passage | Rejection]:
+    """Keep the first of passages that are alike, in the order in which they arrive.
+
+    Args:
+        passages: They are consumed one at a time.
+        similarity: Jaccard similarity of shingles, in (0, 1], from which a passage is a copy.
+
+    Yields:
+        Every passage, or its rejection. The detail of a rejection begins with `of passage <id>`,
+        the passage that was kept instead, and gives the place of the copy.
+    """
+    with TemporaryFile() as file:
+        kept = _KeptPassages(similarity, file)
+        for passage in passages:
+            yield kept.add(passage)
+
+
+class _KeptPassages:
+    """The passages kept so far, searchable for copies."""
+
+    def __init__(self, similarity: float, file: IO[bytes]) -> None:
+        from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
+
+        self._similarity = similarity
+        self._empty: Any = MinHash(num_perm=_PERMUTATIONS)
+        bands: Any = MinHashLSH(
+            threshold=min(similarity, _HIGHEST_INDEXED_SIMILARITY),
+            num_perm=_PERMUTATIONS,
+            weights=_RECALL_WEIGHTS,
+        )
+        self._bands: list[tuple[int, int]] = bands.hashranges
+        self._by_band = HashTable()
+        self._by_text = HashTable()
+        self._sketches: list[NDArray[np.uint32]] = []
+        self._offsets = array("Q", [0])  # in the file; the last one is its end
+        self._file = file
+
+    def add(self, passage: Passage) -> Passage | Rejection:
+        """Return why the passage is a copy of an earlier one, or keep and return it."""
+        normal = _normalise(passage.text)
+        encoded = normal.encode("utf-8", "surrogatepass")
+        exact = hash64(encoded)
+        for row in self._by_text.rows(exact):
+            kept_id, text = self._read(row)
+            if text == normal:
+                return _reject_copy(passage, "exact duplicate", kept_id)
+        shingles = _shingles(normal)
+        sketch = self._empty.copy()
+        sketch.update_batch(shingles)
+        values = sketch.hashvalues.astype(np.uint32)
+        keys = [hash64(bytes([i]) + values[a:b].tobytes()) for i, (a, b) in enumerate(self._bands)]
+        for row in self._best({row for key in keys for row in self._by_band.rows(key)}, values):
+            kept_id, text = self._read(row)
+            if _jaccard(shingles, _shingles(text)) >= self._similarity:
+                return _reject_copy(passage, "near duplicate", kept_id)
+        row = len(self._offsets) - 1
+        self._by_text.add(exact, row)
+        for key in keys:
+            self._by_band.add(key, row)
+        self._write(row, passage.id.encode() + encoded, values)
+        return passage
+
+    def _best(self, candidates: set[int], values: NDArray[np.uint32]) -> list[int]:
+        """Return those of highest estimated similarity, in the order in which they were kept."""
+        rows = sorted(candidates)
+        if len(rows) <= _COMPARED:
+            return rows
+        agreement = np.array([np.count_nonzero(self._sketch(row) == values) for row in rows])
+        best = np.argsort(-agreement, kind="stable")[:_COMPARED]
+        return sorted(rows[i] for i in best.tolist())
+
+    def _sketch(self, row: int) -> NDArray[np.uint32]:
+        values: NDArray[np.uint32] = self._sketches[row // _BLOCK][row % _BLOCK]
+        return values
+
+    def _write(self, row: int, record: bytes, values: NDArray[np.uint32]) -> None:
+        if row % _BLOCK == 0:
+            self._sketches.append(np.empty((_BLOCK, _PERMUTATIONS), np.uint32))
+        self._sketch(row)[:] = values
+        self._file.seek(self._offsets[row])
+        self._file.write(record)
+        self._offsets.append(self._offsets[row] + len(record))
+
+    def _read(self, row: int) -> tuple[str, str]:
+        """Return a kept passage's id and normalised text."""
+        self._file.seek(self._offsets[row])
+        record = self._file.read(self._offsets[row + 1] - self._offsets[row])
+        text = record[_ID_BYTES:].decode("utf-8", "surrogatepass")
+        return record[:_ID_BYTES].decode(), text
+
+
+def _reject_copy(passage: Passage, reason: str, kept_id: str) -> Rejection:
+    return Rejection(
+        subject_id=passage.id,
+        stage=STAGE,
+        reason=reason,
+        detail=f"of passage {kept_id}, {describe_place(passage)}",
+    )
+
+
+def _normalise(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _shingles(normal: str) -> frozenset[bytes]:
+    """Runs of five words, or of five characters where the script puts no space between words."""
+    is_unspaced = 3 * len(_UNSPACED.findall(normal)) > len(normal)
+    units: Sequence[str] = normal.replace(" ", "") if is_unspaced else normal.split()
+    joint = "" if is_unspaced else " "
+    count = max(1, len(units) - _SHINGLE + 1)
+    return frozenset(
+        joint.join(units[start : start + _SHINGLE]).encode("utf-8", "surrogatepass")
+        for start in range(count)
+    )
+
+
+def _jaccard(first: frozenset[bytes], second: frozenset[bytes]) -> float:
+    return len(first & second) / len(first | second)
