@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: demo test test-vllm test-migration test-examples gate clean
+.PHONY: demo test test-vllm test-migration test-examples docs gate clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -27,6 +27,10 @@ test-migration: $(VENV)-migration/.test
 test-examples: $(VENV)/.test $(VENV)-vllm/.test
 	ALOFT_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest -m example
 
+# strict: a broken link, or a page that would load something from the network, fails
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 gate: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,7 +51,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) torch==2.13.0
-	$(INSTALL) -e ".[all,dev]"
+	$(INSTALL) -e ".[all,dev,docs]"
 	@touch $@ $(VENV)/.demo
 
 # without the packages that vLLM asks for and whose builds on the index want CUDA
@@ -66,4 +70,4 @@ $(VENV)-migration/.test: pyproject.toml constraints-migration.txt | $(VENV)/bin/
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-vllm $(VENV)-migration dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-migration build dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

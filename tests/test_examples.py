@@ -11,6 +11,7 @@ from aloft.config import RunConfig
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("0*.py"))
 SAYS = {  # what its last lines must hold, whatever the figures
+    "01_first_run": "embedder: ",
     "02_llama_index": "embedder: ",
     "03_langchain": "embedder: ",
     "04_llama_index_citations": "What does the assert statement do?",
@@ -24,6 +25,7 @@ SAYS = {  # what its last lines must hold, whatever the figures
 
 def test_examples_are_short_and_all_known() -> None:
     assert [example.stem for example in EXAMPLES] == list(SAYS)
+    assert [int(stem[:2]) for stem in SAYS] == list(range(1, len(SAYS) + 1))
     assert all(len(example.read_text().splitlines()) < 80 for example in EXAMPLES)
 
 
