@@ -13,6 +13,7 @@ import aloft, llama_index_aloft, langchain_aloft
 for module in (aloft, llama_index_aloft, langchain_aloft):
     assert module.__file__.startswith(sys.argv[1]), module.__file__
 assert "torch" not in sys.modules
+assert aloft.load_config("paper").parts == ("generator",)  # the presets are packaged files
 from aloft.cli import main
 raise SystemExit(main(["--version"]))
 """

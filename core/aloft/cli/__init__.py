@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aloft import __version__
-from aloft.config import DEFAULT, MOST_STYLE_QUESTIONS, PARTS, PRESETS, load_config
+from aloft.config import DEFAULT, MAX_STYLE_QUESTIONS, PARTS, PRESETS, load_config
 from aloft.config.strategies import STRATEGIES, Strategy
 from aloft.errors import AloftError, ConfigError
 from aloft.network_guard import forbid_telemetry
@@ -374,8 +374,8 @@ def _style(file: Path | None) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} can not be read ({error}). Check --style.") from error
     questions = tuple(line.strip() for line in lines if line.strip())
-    if not questions or len(questions) > MOST_STYLE_QUESTIONS:
-        most = MOST_STYLE_QUESTIONS
+    if not questions or len(questions) > MAX_STYLE_QUESTIONS:
+        most = MAX_STYLE_QUESTIONS
         raise ConfigError(f"{file} holds {len(questions)} questions. Give 1 to {most}, one a line.")
     return {"pairs": {"style": questions}}
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from aloft import __version__
 from aloft.backends.loading import Models, trained_on
 from aloft.backends.packaged import resolve_model
-from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, check_config, plain_name
+from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, plain_name, read_run_config
 from aloft.config.strategies import Phase, phases_of, trained_before
 from aloft.corpus.duplicates import drop_copies
 from aloft.corpus.grouping import group_documents
@@ -258,12 +258,7 @@ def read_config(out: Path) -> RunConfig:
     Raises:
         DataError: the folder holds none.
     """
-    path = out / "config.json"
-    if not path.exists():
-        raise DataError(
-            f'{out} is not a run folder. Start one with "aloft passages" or "aloft run".'
-        )
-    return check_config(json.loads(path.read_bytes()))
+    return read_run_config(out)
 
 
 def read_report(out: Path) -> dict[str, Any]:

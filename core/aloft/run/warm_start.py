@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.packaged import resolve_model
-from aloft.config import RunConfig, check_config
+from aloft.config import RunConfig, read_run_config
 from aloft.errors import DataError
 from aloft.files import link, write_folder, write_text
 from aloft.protocols import Floats
@@ -126,7 +126,7 @@ def known_vectors(
 def _carry(source: Path, target: Path) -> None:
     """The parts that ship, the passages with their vectors, and what was trained on."""
     run = RunFolder(source)
-    config = check_config(json.loads((source / "config.json").read_bytes()))
+    config = read_run_config(source)
     passages = run.read_records("passages.jsonl", Passage)
     place = {passage.id: passage.document_id for passage in passages}
     asked = run.read_records("sets/train.jsonl", QAPair)

@@ -1,0 +1,33 @@
+"""Settings of the evaluation."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from aloft.config.base import Count, Settings
+
+
+class EvaluationConfig(Settings):
+    """What is measured, on how many questions.
+
+    Attributes:
+        rerank_depth: Passages that the reranker reorders.
+        max_answer_questions: Questions per set that the generators answer; retrieval uses all.
+            None: all.
+        max_stack_questions: Questions that every combination of kept parts answers end to end.
+            None: all.
+        max_new_tokens: Longest answer; the paper's 2048 for large models.
+        resamples: Bootstrap resamples behind each 95 % interval.
+        min_human_questions: From this many of the user's own questions on, they decide which parts
+            are kept; with fewer the synthetic ones do.
+        probes: Whether both generators also answer with the right passage at each position, with 2
+            to 20 passages, and with none (`aloft evaluate RUN --probes`).
+    """
+
+    rerank_depth: Count = 20
+    max_answer_questions: Count | None = 250
+    max_stack_questions: Count | None = 100
+    max_new_tokens: Annotated[int, Field(ge=8, le=10_000_000)] = 256
+    resamples: Annotated[int, Field(ge=100, le=10_000_000)] = 10_000
+    min_human_questions: Count = 50
+    probes: bool = False

@@ -1,0 +1,220 @@
+"""Reads presets, TOML files, command-line choices and run folders into one checked configuration.
+
+A setting that was renamed is accepted under its old name for one version, with a warning that names
+the new one.
+"""
+
+import json
+import logging
+import reprlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from aloft.config.run import PARTS, RunConfig
+from aloft.errors import ConfigError, DataError
+
+_logger = logging.getLogger(__name__)
+
+_PRESET_NAMES = ("cpu", "8gb", "12gb", "24gb", "80gb", "paper")
+DEFAULT = "cpu"
+RENAMED = {  # old name -> new name; accepted for one version
+    "ratings.keep_at_least": "ratings.min_rating",
+    "pairs.keep_at_least": "pairs.min_rating",
+    "links.keep_at_least": "links.min_confidence",
+    "negatives.copied": "negatives.copy_threshold",
+    "training_sets.fewest_contexts": "training_sets.min_contexts",
+    "training_sets.logged_weight": "training_sets.log_repeat",
+    "training_sets.replayed": "training_sets.replay_ratio",
+    "embedder_training.trains": "embedder_training.method",
+    "reranker_training.trains": "reranker_training.method",
+    "generator_training.trains": "generator_training.method",
+    "generator_training.start": "generator_training.init_adapter",
+}
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    text = files("aloft.config").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+PRESETS: Mapping[str, dict[str, Any]] = {name: _read_preset(name) for name in _PRESET_NAMES}
+
+
+def load_config(
+    preset: str | None = None,
+    file: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    after: str | Path | None = None,
+) -> RunConfig:
+    """Combine a preset, or an earlier run's settings, with a TOML file and single choices.
+
+    Args:
+        preset: Its name; None: "cpu".
+        file: TOML file of settings that replace those of the preset.
+        overrides: Settings that replace those of the file.
+        after: A finished run to continue from, instead of a preset.
+
+    Raises:
+        ConfigError: the preset is unknown, the file cannot be read, or settings are at fault;
+            all faults are reported at once.
+    """
+    if preset is not None and preset not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise ConfigError(f'There is no preset "{preset}". It may be one of: {known}.')
+    from_file = _rename(_read_toml(Path(file)), str(file)) if file is not None else {}
+    own = _merge(from_file, _rename(overrides or {}, "overrides"))
+    below = PRESETS[preset or DEFAULT] if after is None else _settings_after(after, preset, own)
+    return _validate(_merge(below, own))
+
+
+def check_config(values: Mapping[str, Any]) -> RunConfig:
+    """Check settings, reporting every fault.
+
+    Raises:
+        ConfigError: settings are at fault.
+    """
+    return _validate(_rename(values, "settings"))
+
+
+def read_run_config(run: Path) -> RunConfig:
+    """The settings that a run folder was created with.
+
+    Settings that this version no longer has are ignored, each with a warning.
+
+    Raises:
+        ConfigError: settings are at fault.
+        DataError: the folder holds no settings, or they are damaged.
+    """
+    return _validate(_read_run_settings(run))
+
+
+def _settings_after(run: str | Path, preset: str | None, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a finished run, for a run that continues from it."""
+    named = [*(["preset"] if preset else []), *(part for part in PARTS if own.get(part))]
+    if named:
+        raise ConfigError(
+            f"{named[0]} is set, but a run that continues from {run} takes it from there. "
+            "Leave out one of the two."
+        )
+    if not (Path(run) / "config.json").exists():
+        raise ConfigError(f"{run} is no run folder. Name a finished run to continue from.")
+    return _read_run_settings(Path(run)) | {"earlier": str(Path(run).resolve())}
+
+
+def _read_run_settings(run: Path) -> dict[str, Any]:
+    path = run / "config.json"
+    try:
+        values = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(
+            f'{run} is not a run folder. Create one with "aloft passages" or "aloft run".'
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged ({error}). Restore it from a copy.") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{path} is damaged (it holds no JSON object). Restore it from a copy.")
+    return _without_retired(_rename(values, str(path)), path)
+
+
+def _rename(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Move values from old names to new ones, each with a warning."""
+    renamed = {
+        name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()
+    }
+    for old, new in RENAMED.items():
+        (section, before), after = old.split("."), new.split(".")[1]
+        settings = renamed.get(section)
+        if not isinstance(settings, dict) or before not in settings:
+            continue
+        if after in settings:
+            raise ConfigError(f"{where} sets both {old} and {new}, its new name. Remove {old}.")
+        settings[after] = settings.pop(before)
+        _logger.warning("%s: the setting %s is now called %s. Rename it.", where, old, new)
+    return renamed
+
+
+def _without_retired(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Settings that this version knows; the others are named in a warning."""
+    kept: dict[str, Any] = {}
+    retired: list[str] = []
+    for name, value in values.items():
+        field = RunConfig.model_fields.get(name)
+        known = getattr(field.annotation, "model_fields", None) if field else ()
+        if field is None:
+            retired.append(name)
+        elif known is None or not isinstance(value, Mapping):
+            kept[name] = value
+        else:
+            kept[name] = {inner: value[inner] for inner in value if inner in known}
+            retired += [f"{name}.{inner}" for inner in value if inner not in known]
+    for name in retired:
+        _logger.warning("%s: the setting %s no longer exists and is ignored.", path, name)
+    return kept
+
+
+def _validate(values: Mapping[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(" ".join(_explain(fault) for fault in error.errors())) from error
+
+
+def _explain(fault: Mapping[str, Any]) -> str:
+    """A fault as one sentence: the setting, its value, what it may be."""
+    name, message = ".".join(map(str, fault["loc"])), fault["msg"]
+    if fault["type"] == "extra_forbidden":
+        return f"There is no setting {name}. It may be one of: {_siblings(fault['loc'])}."
+    if fault["type"] == "missing":
+        return f"{name} is not set, and the preset names no model. Name one that fits this machine."
+    if fault["type"] == "value_error":
+        message = message.removeprefix("Value error, ")
+        return f"{name}: {message}" if name else message
+    if fault["type"] == "model_type":
+        message = "Input should be a table of settings"
+    message = message.removeprefix("Input ")
+    return f"{name or 'The configuration'} is {_shown(fault['input'])}, but {message}."
+
+
+def _shown(value: Any) -> str:
+    """A value that fits a line; Python writes no integers of thousands of digits."""
+    is_huge = isinstance(value, int) and abs(value) >= 10**30
+    return "a number of more than 30 digits" if is_huge else reprlib.repr(value)
+
+
+def _siblings(place: Sequence[str | int]) -> str:
+    settings: Any = RunConfig
+    for name in place[:-1]:
+        settings = settings.model_fields[name].annotation
+    fields: Mapping[str, Any] = settings.model_fields if issubclass(settings, BaseModel) else {}
+    return ", ".join(fields)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error.strerror}). Check --config.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{file} is not valid TOML: it nests too deeply.") from error
+    except ValueError as error:  # a fault of TOML or of UTF-8, or a number of too many digits
+        reason = str(error).split("\n")[0]
+        raise ConfigError(f"{file} is not valid TOML: {reason}.") from error
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay settings over others, section by section; a setting that holds a table is replaced."""
+    merged = dict(below)
+    for name, value in above.items():
+        under = merged.get(name)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            value = {**under, **value}
+        merged[name] = value
+    return merged
