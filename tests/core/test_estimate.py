@@ -174,11 +174,11 @@ def config(encoder: Path) -> RunConfig:
     changes = {
         "teacher": "given",
         "embedder": str(encoder),
-        "parts": (),  # their trainings need weights
         "ratings": {"method": "expect", "drop_share": 0.0},
         "pairs": {"form": "examples", "per_passage": 1, "max_passages": 66},
     }
-    return load_config(overrides=changes)
+    chosen = load_config(overrides=changes)
+    return chosen.model_copy(update={"parts": ()})  # their trainings need weights
 
 
 def open_folder(

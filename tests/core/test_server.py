@@ -542,7 +542,7 @@ def test_a_server_elsewhere_is_refused_unless_allowed() -> None:
 
 def test_a_served_model_can_teach_but_not_be_trained() -> None:
     name = "openai:http://localhost:8000/v1"
-    with pytest.raises(AloftError, match=r"generator is openai:.* can not be trained"):
+    with pytest.raises(AloftError, match=r"generator is openai:.* cannot be trained"):
         load_config("cpu", overrides={"teacher": name})
     config = load_config("cpu", overrides={"teacher": name, "parts": ("embedder",)})
     assert config.servers == (name,)
