@@ -21,6 +21,7 @@ from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 from sybil.typing import Evaluator
 
+import aloft
 from aloft import Aloft, load_config, records
 from aloft.cli import app
 from aloft.questions.labelled import read_questions
@@ -183,6 +184,21 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_a_command_that_does_not_exist_is_seen(line: str) -> None:
     with pytest.raises((AssertionError, typer.BadParameter.__base__)):
         check_aloft(line.split())
+
+
+def test_every_variable_of_the_environment_is_in_the_table() -> None:
+    table = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
+    sources = [*(ROOT / "core").rglob("*.py"), ROOT / "tests" / "conftest.py"]
+    read = {
+        name for file in sources for name in re.findall(r'"(ALOFT_\w+)"', file.read_text("utf-8"))
+    }
+    assert read == set(re.findall(r"\| `(ALOFT_\w+)`", table))
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "python-api.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"::: aloft\.(\w+)", page))
+    assert set(aloft.__all__) - documented == {"AloftError", "PRESETS", "RunConfig"}
 
 
 def test_readme_is_a_first_page() -> None:

@@ -22,7 +22,7 @@ from aloft.config import load_config
 
 HERE = Path(__file__).parent
 OUT = Path("runs") / "python-reference"
-EXPECTED_MINUTES = 13  # measured: see README
+EXPECTED_MINUTES = 7  # measured: docs/results/demo.md
 
 
 def paragraphs(text: str) -> list[str]:
@@ -75,10 +75,8 @@ def run_demo() -> int:
     kept, left_out = write_questions(questions, corpus)
     print(f"Corpus: {count} topics of the Python {sys.version.split()[0]} language reference.")
     print(f"Questions written by hand: {kept} ({left_out} do not fit this Python version).")
-    print(
-        f"This takes about {EXPECTED_MINUTES} minutes on 2 processor cores. Stop it when you like:"
-    )
-    print("started again, it goes on where it stopped.", flush=True)
+    print(f"This takes about {EXPECTED_MINUTES} minutes on 2 processor cores. You may stop it:")
+    print("the same command resumes it.", flush=True)
     settings = load_config("cpu", HERE / "aloft.toml")
     for name in dict.fromkeys((settings.embedder, settings.teacher)):
         with shown_progress() as progress:

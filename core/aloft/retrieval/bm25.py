@@ -12,7 +12,7 @@ from aloft.retrieval.ranking import Ranking, best_columns
 from aloft.text.tokens import split_terms
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)
-# lengths from 96 to 384 terms and shares from 0.3 to 1 were tried on five sets (README, "BM25")
+# lengths from 96 to 384 terms and shares from 0.3 to 1 were tried on five sets (results/bm25.md)
 _WINDOW = 192  # terms: about 35 English words, or 100 signs
 _SHARE = 0.3  # of the best window in a passage's score
 

@@ -29,7 +29,7 @@ def split_terms(text: str) -> list[str]:
     """Index terms: each word, and its runs of four characters for what shares a stem with it.
 
     Where a character is nearly a word, each one and each pair. In 18 languages and on special
-    subjects this finds more than words or stems do (README, "BM25").
+    subjects this finds more than words or stems do (docs/results/bm25.md).
 
     Source: McNamee and Mayfield, Character N-Gram Tokenization for European Language Text
     Retrieval, Information Retrieval 7 (2004).
