@@ -14,7 +14,15 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import Field, PrivateAttr
 
-from aloft.api import Bundle, ConfigError, Retriever, SharedModels, read_bundle
+from aloft.api import (
+    Bundle,
+    ConfigError,
+    Retriever,
+    SharedModels,
+    open_retriever,
+    open_run_retriever,
+    read_bundle,
+)
 from langchain_aloft.convert import from_passages, to_passages, with_score
 
 
@@ -41,7 +49,8 @@ class AloftRetriever(BaseRetriever):
     def model_post_init(self, context: Any) -> None:
         """Prepare, without loading a model."""
         super().model_post_init(context)
-        self._prepare(Retriever(self.contract, to_passages(self.documents), self.models))
+        passages = to_passages(self.documents)
+        self._prepare(open_retriever(self.contract, passages, self.models))
 
     def _prepare(self, retriever: Retriever) -> None:
         self._retriever = retriever
@@ -65,8 +74,9 @@ class AloftRetriever(BaseRetriever):
             contract = read_bundle(Path(run_folder) / "models")
             return cls(documents=documents, contract=contract, **fields)
         models = fields.setdefault("models", SharedModels())
-        own = Retriever.of_run(Path(run_folder), models)
-        made = cls(documents=from_passages(own.passages), contract=own.contract, **fields)
+        own = open_run_retriever(Path(run_folder), models)
+        contract = read_bundle(Path(run_folder) / "models")
+        made = cls(documents=from_passages(own.passages), contract=contract, **fields)
         made._prepare(own)
         return made
 

@@ -10,7 +10,14 @@ from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
-from aloft.api import Bundle, Retriever, SharedModels, read_bundle
+from aloft.api import (
+    Bundle,
+    Retriever,
+    SharedModels,
+    open_retriever,
+    open_run_retriever,
+    read_bundle,
+)
 from llama_index_aloft.convert import to_nodes, to_passage
 
 
@@ -38,18 +45,14 @@ class AloftRetriever(BaseRetriever):
     ) -> None:
         super().__init__(**fields)
         passages = [to_passage(node) for node in nodes]
-        self._prepare(Retriever(contract, passages, models or SharedModels()), nodes)
+        self.contract = contract
+        self._prepare(open_retriever(contract, passages, models), nodes)
         self.similarity_top_k = similarity_top_k
         self.filters = filters
 
     def _prepare(self, retriever: Retriever, nodes: Sequence[BaseNode]) -> None:
         self._retriever = retriever
         self._nodes = {p.id: node for p, node in zip(retriever.passages, nodes, strict=True)}
-
-    @property
-    def contract(self) -> Bundle:
-        """What it retrieves with."""
-        return self._retriever.contract
 
     @classmethod
     def from_run(
@@ -68,8 +71,8 @@ class AloftRetriever(BaseRetriever):
         """
         if nodes is not None:
             return cls(nodes, read_bundle(Path(run_folder) / "models"), **fields)
-        own = Retriever.of_run(Path(run_folder), fields.get("models") or SharedModels())
-        made = cls([], own.contract, **fields)
+        own = open_run_retriever(Path(run_folder), fields.get("models"))
+        made = cls([], read_bundle(Path(run_folder) / "models"), **fields)
         made._prepare(own, to_nodes(own.passages))
         return made
 

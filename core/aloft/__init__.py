@@ -13,16 +13,10 @@ from aloft.errors import AloftError
 from aloft.records import Document, Passage, QAPair
 
 if TYPE_CHECKING:
+    from aloft.retrieval.retriever import Retriever, ScoredPassage
     from aloft.run.pipeline import Aloft, Result
-    from aloft.serving.bundle import (
-        Answer,
-        Bundle,
-        Retriever,
-        ScoredPassage,
-        ask,
-        ask_streaming,
-        read_bundle,
-    )
+    from aloft.serving.answering import Answer, ask, ask_streaming
+    from aloft.serving.bundle import Bundle, open_retriever, read_bundle
 
 try:
     __version__ = version("aloft-rag")
@@ -45,18 +39,20 @@ __all__ = [
     "ask",
     "ask_streaming",
     "load_config",
+    "open_retriever",
     "read_bundle",
 ]
 
 _LATER = {
     "Aloft": "aloft.run.pipeline",
-    "Answer": "aloft.serving.bundle",
+    "Answer": "aloft.serving.answering",
     "Bundle": "aloft.serving.bundle",
-    "ScoredPassage": "aloft.serving.bundle",
     "Result": "aloft.run.pipeline",
-    "Retriever": "aloft.serving.bundle",
-    "ask": "aloft.serving.bundle",
-    "ask_streaming": "aloft.serving.bundle",
+    "Retriever": "aloft.retrieval.retriever",
+    "ScoredPassage": "aloft.retrieval.retriever",
+    "ask": "aloft.serving.answering",
+    "ask_streaming": "aloft.serving.answering",
+    "open_retriever": "aloft.serving.bundle",
     "read_bundle": "aloft.serving.bundle",
 }
 

@@ -67,17 +67,20 @@ if TYPE_CHECKING:
     )
     from aloft.retrieval.dense import DenseIndex as DenseIndex
     from aloft.retrieval.ranking import best_first as best_first
+    from aloft.retrieval.retriever import Retriever as Retriever, ScoredPassage as ScoredPassage
     from aloft.run.pipeline import HostedRun as HostedRun
-    from aloft.serving.bundle import (
+    from aloft.serving.answering import (
         Answer as Answer,
-        Bundle as Bundle,
-        Retriever as Retriever,
-        ScoredPassage as ScoredPassage,
         answer_streaming as answer_streaming,
         ask as ask,
         ask_streaming as ask_streaming,
-        generator_fields as generator_fields,
         place_of as place_of,
+    )
+    from aloft.serving.bundle import (
+        Bundle as Bundle,
+        generator_fields as generator_fields,
+        open_retriever as open_retriever,
+        open_run_retriever as open_run_retriever,
         read_bundle as read_bundle,
         reranker_of as reranker_of,
     )
@@ -132,17 +135,14 @@ _NAMES = {
     ],
     "aloft.retrieval.dense": ["DenseIndex"],
     "aloft.retrieval.ranking": ["best_first"],
+    "aloft.retrieval.retriever": ["Retriever", "ScoredPassage"],
     "aloft.run.pipeline": ["HostedRun"],
+    "aloft.serving.answering": ["Answer", "answer_streaming", "ask", "ask_streaming", "place_of"],
     "aloft.serving.bundle": [
-        "Answer",
         "Bundle",
-        "Retriever",
-        "ScoredPassage",
-        "answer_streaming",
-        "ask",
-        "ask_streaming",
         "generator_fields",
-        "place_of",
+        "open_retriever",
+        "open_run_retriever",
         "read_bundle",
         "reranker_of",
     ],

@@ -12,7 +12,8 @@ from aloft.cli import main
 from aloft.config import RunConfig, load_config
 from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.run.pipeline import open_run
-from aloft.serving.bundle import Bundle, Retriever, ask, read_bundle, write_bundle
+from aloft.serving.answering import ask
+from aloft.serving.bundle import Bundle, open_run_retriever, read_bundle, write_bundle
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
 
 pytestmark = pytest.mark.model
@@ -73,7 +74,8 @@ def test_a_generator_trained_whole_is_measured_ships_and_answers(
 ) -> None:
     run, contract = train(tmp_path, method="full", learning_rate=1e-3)
     assert (contract.generator, contract.adapter) == (str(run / "models" / "generator"), None)
-    assert ask(Retriever.of_run(run, models := Models()), "What is told?", models).contexts
+    models = Models()
+    assert ask(contract, open_run_retriever(run, models), "What is told?", models).contexts
     assert main(["merge", str(run), "--out", str(tmp_path / "whole")]) == 2
     assert "ships no adapter: its generator is" in capsys.readouterr().err
     assert not (tmp_path / "whole").exists()

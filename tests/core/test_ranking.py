@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aloft.protocols import Floats
+from aloft.records import Passage
 from aloft.retrieval.ranking import Ranking, best_first, pairs_of, rank_block, reorder
 
 
@@ -51,8 +52,9 @@ def test_the_top_is_the_first_ranks() -> None:
 
 def test_a_reranker_reorders_each_questions_own_ranks() -> None:
     before = Ranking(columns=np.array([[3, 1], [0, 2]]), scores=floats([9, 8], [9, 8]))
-    contents = ["zero", "one", "two", "three"]
-    assert pairs_of(before, ["a?", "b?"], contents) == [
+    texts = ("zero", "one", "two", "three")
+    passages = [Passage(document_id="a", text=text, start=0) for text in texts]
+    assert pairs_of(before, ["a?", "b?"], passages) == [
         ("a?", "three"),
         ("a?", "one"),
         ("b?", "zero"),

@@ -14,7 +14,7 @@ from aloft.errors import DataError
 from aloft.protocols import Embedder, Floats, Prompt, stream_reply
 from aloft.records import Message, Passage
 from aloft.retrieval.ranking import best_first
-from aloft.serving.bundle import Retriever, reranker_of
+from aloft.serving.bundle import open_retriever, reranker_of
 from aloft.testing import HashingEmbedder
 
 
@@ -68,7 +68,7 @@ def test_threads_take_turns() -> None:
 def test_threads_that_retrieve_embed_the_corpus_once() -> None:
     source = CrowdedModels()
     passages = [Passage(document_id="a", text=text, start=0) for text in ("red fox", "blue whale")]
-    retriever = Retriever(CONTRACT, passages, SharedModels(source))
+    retriever = open_retriever(CONTRACT, passages, SharedModels(source))
 
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(retriever.retrieve, [["whale"]] * 16))

@@ -22,12 +22,16 @@ from aloft.prompts.formats import format_of
 from aloft.protocols import Floats, Prompt
 from aloft.randomness import deal_places, rng_for
 from aloft.records import LabelledQuestion, Passage
-from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex
-from aloft.retrieval.fusion import fuse
-from aloft.retrieval.ranking import Ranking, pairs_of, reorder
+from aloft.retrieval.ranking import Ranking
+from aloft.retrieval.retriever import (
+    Bm25Ranker,
+    Ranker,
+    RetrievalSettings,
+    Retriever,
+    RetrieverName,
+)
 
-_DEPTH = 100  # ranks that are fused
 Values = Mapping[str, NDArray[np.float64]]
 Questions = Mapping[str, Sequence[LabelledQuestion]]
 
@@ -44,9 +48,9 @@ def means_of(values: Values) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One way to retrieve: "none", "base" or "tuned" parts."""
+    """A retriever with "none", "base" or "tuned" parts."""
 
-    retriever: str  # "dense", "bm25" or "hybrid"
+    retriever: RetrieverName
     embedder: str
     reranker: str
 
@@ -79,6 +83,43 @@ class SystemVariant:
     score: float  # what the best is chosen by
 
 
+@dataclass(frozen=True, slots=True)
+class _KeptVectors:
+    """Ranks by an embedder's vectors, which are kept elsewhere."""
+
+    which: str
+    encode: Callable[[str, Sequence[str]], Floats]
+    index: Callable[[str], DenseIndex]
+
+    def rank(self, questions: Sequence[str], depth: int) -> Ranking:
+        return self.index(self.which).rank(self.encode(self.which, questions), depth)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptScores:
+    """A reranker whose scores are kept elsewhere."""
+
+    fingerprint: str  # "base" or "tuned"
+    kept: Callable[[str, Sequence[tuple[str, str]]], Floats]
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        return self.kept(self.fingerprint, pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class _RankedOnce:
+    """Remembers rankings: several systems share a first stage."""
+
+    ranker: Ranker
+    known: dict[tuple[int, tuple[str, ...]], Ranking] = field(default_factory=dict)
+
+    def rank(self, questions: Sequence[str], depth: int) -> Ranking:
+        key = depth, tuple(questions)
+        if key not in self.known:
+            self.known[key] = self.ranker.rank(questions, depth)
+        return self.known[key]
+
+
 @dataclass(slots=True, kw_only=True)
 class Evaluator:
     """What every measurement of a run needs.
@@ -104,6 +145,7 @@ class Evaluator:
     reply: Callable[[str, Sequence[Prompt]], list[str]]
     read: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
+    _rankers: dict[str, Ranker] = field(default_factory=dict)
     _weights: dict[str, float] = field(default_factory=dict)
     _columns: dict[str, int] = field(default_factory=dict)
 
@@ -132,27 +174,31 @@ class Evaluator:
         """A system's ranking for a question set."""
         key = (name, system)
         if key not in self._rankings:
-            self._rankings[key] = self._rank(name, system)
+            texts = [question.question for question in self.questions[name]]
+            self._rankings[key] = self.retriever(system).rank(texts)
         return self._rankings[key]
 
-    def _rank(self, name: str, system: System) -> Ranking:
-        texts = [question.question for question in self.questions[name]]
-        if system.reranker != "none":
-            first = self.rank(name, System(system.retriever, system.embedder, "none"))
-            top = first.top(self.config.rerank_depth)
-            contents = [passage.content for passage in self.passages]
-            return reorder(top, self.score(system.reranker, pairs_of(top, texts, contents)))
-        if system.retriever == "bm25":
-            return BM25Index([p.content for p in self.passages]).rank(texts, _DEPTH)
-        if system.retriever == "dense":
-            queries = self.encode(system.embedder, texts)
-            return self.index(system.embedder).rank(queries, _DEPTH)
-        return fuse(
-            self.rank(name, System("dense", system.embedder, "none")),
-            self.rank(name, System("bm25", "none", "none")),
-            _DEPTH,
-            self.weight(system.embedder),
+    def retriever(self, system: System) -> Retriever:
+        """The retriever that ships if this system does; all of them share rankings and scores."""
+        settings = RetrievalSettings(
+            retriever=system.retriever,
+            dense_weight=self.weight(system.embedder) if system.retriever == "hybrid" else 1.0,
+            rerank_depth=self.config.rerank_depth,
         )
+        dense = None if system.embedder == "none" else self._ranker(system.embedder)
+        scores = None if system.reranker == "none" else _KeptScores(system.reranker, self.score)
+        return Retriever(settings, self.passages, dense, scores, self._ranker("bm25"))
+
+    def _ranker(self, which: str) -> Ranker:
+        """BM25 or an embedder's search, which ranks the same questions only once."""
+        if which not in self._rankers:
+            ranker = (
+                Bm25Ranker(self.passages)
+                if which == "bm25"
+                else _KeptVectors(which, self.encode, self.index)
+            )
+            self._rankers[which] = _RankedOnce(ranker)
+        return self._rankers[which]
 
     def weight(self, embedder: str) -> float:
         """The hybrid's dense share, fitted on the synthetic held-out questions alone."""
@@ -168,8 +214,9 @@ class Evaluator:
     ) -> list[Measured]:
         """Every retriever with every embedder and reranker, on every question set."""
         bases = [System("bm25", "none", "none")]
-        bases += [System(kind, e, "none") for kind in ("dense", "hybrid") for e in embedders]
-        systems = [System(s.retriever, s.embedder, r) for r in ("none", *rerankers) for s in bases]
+        kinds: tuple[RetrieverName, ...] = ("dense", "hybrid")
+        bases += [System(kind, e, "none") for kind in kinds for e in embedders]
+        systems = [replace(system, reranker=r) for r in ("none", *rerankers) for system in bases]
         return [self.measure_system(name, system) for name in self.questions for system in systems]
 
     def measure_system(self, name: str, system: System) -> Measured:
@@ -234,7 +281,7 @@ class Evaluator:
         most = self.config.max_answer_questions
         if most is not None and most < len(questions):
             questions = rng_for(self.seed, "unanswerable questions").sample(questions, most)
-        ranking = self.index("base").rank(self.encode("base", questions), self.sets.contexts)
+        ranking = self._ranker("base").rank(questions, self.sets.contexts)
         replies = self._answer(generator, questions, ranking.columns.tolist())
         return np.array([float(one.is_abstaining) for one in replies])
 
@@ -372,7 +419,8 @@ class Evaluator:
 
     def best_retriever(self, embedder: str) -> System:
         """Dense or hybrid, whichever has the better nDCG@10 with this embedder."""
-        systems = [System(kind, embedder, "none") for kind in ("hybrid", "dense")]
+        kinds: tuple[RetrieverName, ...] = ("hybrid", "dense")
+        systems = [System(kind, embedder, "none") for kind in kinds]
         return max(systems, key=lambda s: self._mean("ndcg@10", self.deciding, s))
 
     def _mean(self, metric: str, name: str, system: System) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloft.protocols import Floats
+from aloft.records import Passage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +79,11 @@ def best_columns(scores: Floats, depth: int) -> NDArray[np.intp]:
 
 
 def pairs_of(
-    ranking: Ranking, questions: Sequence[str], contents: Sequence[str]
+    ranking: Ranking, questions: Sequence[str], passages: Sequence[Passage]
 ) -> list[tuple[str, str]]:
     """Return the (question, passage) pairs that a reranker scores, question by question."""
     return [
-        (question, contents[column])
+        (question, passages[column].content)
         for question, columns in zip(questions, ranking.columns.tolist(), strict=True)
         for column in columns
     ]

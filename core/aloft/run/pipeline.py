@@ -73,14 +73,8 @@ from aloft.retrieval.searchable import SearchableCorpus
 from aloft.run.usage import Usage, describe_teacher
 from aloft.run.warm_start import PreviousRun, known_vectors, read_previous_run, take_over
 from aloft.run.work import Work
-from aloft.serving.bundle import (
-    CARRIED,
-    Answer,
-    Retriever,
-    ask_streaming,
-    read_bundle,
-    write_bundle,
-)
+from aloft.serving.answering import Answer, ask_streaming
+from aloft.serving.bundle import CARRIED, open_run_retriever, read_bundle, write_bundle
 from aloft.storage import RunFolder, cache_key, split_rejections
 from aloft.synthesis import filters, pairs
 from aloft.synthesis import rating as ratings
@@ -317,13 +311,12 @@ def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Itera
 
     Raises:
         DataError: the run is not finished.
-        RunFolderError: another process holds the run folder.
     """
-    contract = read_bundle(out / "models")
+    bundle = read_bundle(out / "models")
     models = Models(progress=progress)
-    with RunFolder(out) as folder, local_only(_servers(read_config(out))):
-        passages = folder.read_records("passages.jsonl", Passage)
-        yield from ask_streaming(Retriever(contract, passages, models, folder), question, models)
+    with local_only(_servers(read_config(out))):
+        retriever = open_run_retriever(out, models)
+        yield from ask_streaming(bundle, retriever, question, models)
 
 
 class _UnfinishedError(Exception):

@@ -2,29 +2,22 @@
 
 import json
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import RLock
-from typing import Any, Self
+from typing import Any
 
 from aloft.backends.loading import Models, is_adapter
+from aloft.backends.shared import SharedModels
 from aloft.config import PARTS, FormatName, RunConfig, in_place, plain_name
-from aloft.corpus.windows import cut_windows
 from aloft.errors import DataError
 from aloft.evaluation.evaluator import SystemVariant
 from aloft.files import link, write_folder
-from aloft.prompts.citation import CitedAnswer, Quote, begins_answer
-from aloft.prompts.formats import format_of
-from aloft.protocols import stream_reply
 from aloft.records import Passage
-from aloft.retrieval.bm25 import BM25Index
-from aloft.retrieval.dense import DenseIndex
-from aloft.retrieval.fusion import fuse
-from aloft.retrieval.ranking import Ranking, pairs_of, reorder
-from aloft.storage import RunFolder, vectors_recipe
+from aloft.retrieval.retriever import DenseRanker, RetrievalSettings, Retriever, RetrieverName
+from aloft.retrieval.vectors import VectorStore
+from aloft.storage import RunFolder
 
-_DEPTH = 100
 _FILE = "aloft.json"
 CARRIED = "earlier"  # where a run folder holds what it went on from
 
@@ -50,7 +43,7 @@ class Bundle:
     generator: str
     reranker: str | None
     adapter: str | None
-    retriever: str
+    retriever: RetrieverName
     dense_weight: float
     contexts: int
     rerank_depth: int
@@ -59,38 +52,15 @@ class Bundle:
     abstains: bool = False
     window_tokens: int | None = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredPassage:
-    """A passage that was retrieved, with the score it was ranked by."""
-
-    passage: Passage
-    score: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An answer with the passages it cites, and all that the generator was shown.
-
-    Attributes:
-        quotes: What it quotes and stands so in a passage that was shown; ordinals count from 1.
-        unverified_quotes: How many quotes stand in none.
-        is_abstaining: Whether the generator says that no passage holds the answer.
-    """
-
-    text: str
-    cited: tuple[ScoredPassage, ...]
-    contexts: tuple[ScoredPassage, ...]
-    quotes: tuple[Quote, ...] = ()
-    unverified_quotes: int = 0
-    is_abstaining: bool = False
-
-
-def place_of(quote: Quote, shown: Sequence[ScoredPassage]) -> tuple[int, int]:
-    """Where a quote stands in the text of its passage, before which a title was shown."""
-    passage = shown[quote.ordinal - 1].passage
-    before = len(passage.content) - len(passage.text)
-    return max(0, quote.start - before), max(0, quote.end - before)
+    @property
+    def retrieval(self) -> RetrievalSettings:
+        """How passages are retrieved."""
+        return RetrievalSettings(
+            retriever=self.retriever,
+            dense_weight=self.dense_weight,
+            rerank_depth=self.rerank_depth,
+            count=self.contexts,
+        )
 
 
 def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> Bundle:
@@ -189,149 +159,35 @@ def reranker_of(run: Path) -> str:
     return contract.reranker
 
 
-class Retriever:
-    """Retrieves from passages the way a contract says; each part is loaded when first needed.
-
-    Threads may share it: one question set is worked on at a time.
+def open_retriever(
+    bundle: Bundle,
+    passages: Sequence[Passage],
+    models: Models | None = None,
+    vectors: VectorStore | None = None,
+) -> Retriever:
+    """The retriever that ships, over passages; models are loaded when the first question comes.
 
     Args:
-        contract: What to retrieve with.
+        bundle: What to retrieve with.
         passages: The corpus; it is embedded once, when the first question comes.
         models: Where models are loaded from; pass one to share them.
-        cache: A run folder that keeps the corpus' vectors; None: they are kept in memory alone.
+        vectors: Where the passages' vectors are kept; None: in memory.
     """
-
-    def __init__(
-        self,
-        contract: Bundle,
-        passages: Sequence[Passage],
-        models: Models | None = None,
-        cache: RunFolder | None = None,
-    ) -> None:
-        self.contract = contract
-        self.passages = tuple(passages)
-        self._models = models or Models()
-        self._cache = cache
-        self._contents = [passage.content for passage in self.passages]
-        self._dense: DenseIndex | None = None
-        self._lexical: BM25Index | None = None
-        self._reranker: Any = None
-        self._lock = RLock()
-
-    @classmethod
-    def of_run(cls, run: Path, models: Models) -> Self:
-        """Retrieve a finished run's own passages, whose vectors are known, with what it ships.
-
-        Raises:
-            DataError: the folder holds no finished run.
-        """
-        contract = read_bundle(run / "models")
-        folder = RunFolder(run)
-        return cls(contract, folder.read_records("passages.jsonl", Passage), models, folder)
-
-    def retrieve(
-        self,
-        questions: Sequence[str],
-        count: int | None = None,
-        among: Collection[int] | None = None,
-    ) -> list[list[ScoredPassage]]:
-        """Per question the best passages, best first.
-
-        Args:
-            questions: What is asked.
-            count: Passages a question; None: the contract's contexts.
-            among: PassageLocator of the passages that may be found; None: all.
-        """
-        if not self.passages or not questions or (among is not None and not among):
-            return [[] for _ in questions]
-        with self._lock:
-            return self._retrieve(questions, count, among)
-
-    def _retrieve(
-        self, questions: Sequence[str], count: int | None, among: Collection[int] | None
-    ) -> list[list[ScoredPassage]]:
-        ranking = self._rank(questions, among)
-        if self.contract.reranker is not None:
-            ranking = ranking.top(max(self.contract.rerank_depth, count or 0))
-            pairs = pairs_of(ranking, questions, self._contents)
-            ranking = reorder(ranking, self._load_reranker().score(pairs))
-        top = ranking.top(count or self.contract.contexts)
-        return [
-            [
-                ScoredPassage(passage=self.passages[column], score=score)
-                for column, score in zip(columns, scores, strict=True)
-            ]
-            for columns, scores in zip(top.columns.tolist(), top.scores.tolist(), strict=True)
-        ]
-
-    def _rank(self, questions: Sequence[str], among: Collection[int] | None) -> Ranking:
-        depth = _DEPTH if among is None else len(self.passages)
-
-        def kept(ranking: Ranking) -> Ranking:
-            return ranking if among is None else ranking.among(among).top(_DEPTH)
-
-        queries = self._models.embedder(self.contract.embedder).encode_queries(list(questions))
-        dense = kept(self._embedded().rank(queries, depth))
-        if self.contract.retriever == "dense":
-            return dense
-        if self._lexical is None:
-            self._lexical = BM25Index(self._contents)
-        lexical = kept(self._lexical.rank(list(questions), depth))
-        return fuse(dense, lexical, _DEPTH, self.contract.dense_weight)
-
-    def _embedded(self) -> DenseIndex:
-        if self._dense is None:
-            embedder = self._models.embedder(self.contract.embedder)
-            windows = cut_windows(self.passages, embedder, self.contract.window_tokens)
-
-            def encode() -> Any:
-                return embedder.encode_passages(windows.texts)
-
-            recipe = vectors_recipe("passages", embedder.fingerprint, windows.texts)
-            kept = self._cache.vectors("passages", recipe, encode) if self._cache else encode()
-            self._dense = DenseIndex(kept, windows.starts)
-        return self._dense
-
-    def _load_reranker(self) -> Any:
-        if self._reranker is None and self.contract.reranker is not None:
-            self._reranker = self._models.reranker(self.contract.reranker)
-        return self._reranker
+    loads = models if isinstance(models, SharedModels) else SharedModels(models)
+    embedder = loads.embedder(bundle.embedder)
+    reranker = loads.reranker(bundle.reranker) if bundle.reranker else None
+    dense = DenseRanker(passages, embedder, bundle.window_tokens, vectors)
+    return Retriever(bundle.retrieval, passages, dense, reranker)
 
 
-def ask(retriever: Retriever, question: str, models: Models) -> Answer:
-    """Retrieve, generate under the trained prompt, and read the citations back to passages."""
-    *_, answer = ask_streaming(retriever, question, models)
-    return answer
+def open_run_retriever(run: Path, models: Models | None = None) -> Retriever:
+    """The retriever that a finished run ships, over the run's own passages.
 
+    Vectors that the run folder does not hold are added to it where it can be written.
 
-def ask_streaming(retriever: Retriever, question: str, models: Models) -> Iterator[Answer]:
-    """The same while it is written: answers that grow, from the answer's heading to its end."""
-    (shown,) = retriever.retrieve([question])
-    return answer_streaming(retriever.contract, question, shown, models)
-
-
-def answer_streaming(
-    contract: Bundle, question: str, shown: Sequence[ScoredPassage], models: Models
-) -> Iterator[Answer]:
-    """The same from passages that something else retrieved, shown in their order."""
-    adapter = Path(contract.adapter) if contract.adapter else None
-    generator = models.language_model(contract.generator, adapter)
-    contents = [found.passage.content for found in shown]
-    form = format_of(contract.format, abstains=contract.abstains)
-    prompt = form.render(question, contents)
-    said, limit = "", contract.max_new_tokens
-    for piece in stream_reply(generator, prompt, max_new_tokens=limit, stop=form.stop):
-        said += piece.text
-        if not piece.is_piece or not form.cites or begins_answer(said):
-            yield _read_answer(form.parse(said, contents), shown)
-
-
-def _read_answer(parsed: CitedAnswer, shown: Sequence[ScoredPassage]) -> Answer:
-    return Answer(
-        text=parsed.answer,
-        cited=tuple(shown[ordinal - 1] for ordinal in parsed.ordinals),
-        contexts=tuple(shown),
-        quotes=parsed.quotes,
-        unverified_quotes=parsed.unverified_quotes,
-        is_abstaining=parsed.is_abstaining,
-    )
+    Raises:
+        DataError: the folder holds no finished run.
+    """
+    bundle = read_bundle(run / "models")
+    passages = RunFolder(run).read_records("passages.jsonl", Passage)
+    return open_retriever(bundle, passages, models, VectorStore(run / "work"))

@@ -1,0 +1,254 @@
+"""What ships retrieves as its settings say, and the evaluator measures this very retriever."""
+
+import copy
+import pickle
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scripted import CONTRACT, ScriptedModels
+
+from aloft.backends.shared import SharedModels
+from aloft.config import EvaluationConfig, TrainingSetsConfig
+from aloft.evaluation.evaluator import Evaluator, System
+from aloft.protocols import Floats
+from aloft.records import LabelledQuestion, Passage
+from aloft.retrieval.ranking import Ranking
+from aloft.retrieval.retriever import RetrieverName, index_passages
+from aloft.retrieval.vectors import VectorStore
+from aloft.serving.bundle import Bundle, open_retriever
+from aloft.testing import HashingEmbedder, OverlapReranker
+
+TEXTS = ("red fox red", "red whale blue whale", "blue", "grey wolf")
+PASSAGES = [Passage(document_id="a", text=text, start=0) for text in TEXTS]
+HYBRID = replace(CONTRACT, retriever="hybrid")
+RERANKED = replace(CONTRACT, reranker="any reranker")
+
+
+def retrieved(contract: Bundle, question: str, count: int | None = None) -> list[int]:
+    """Places of the passages found, best first."""
+    (found,) = open_retriever(contract, PASSAGES, ScriptedModels()).retrieve([question], count)
+    return [TEXTS.index(one.passage.text) for one in found]
+
+
+def test_dense_is_ordered_by_cosine() -> None:
+    # "blue red" has length sqrt(2): cosines 2/sqrt(10), 2/sqrt(12), 1/sqrt(2), 0
+    (found,) = open_retriever(CONTRACT, PASSAGES, ScriptedModels()).retrieve(["blue red"])
+
+    assert [TEXTS.index(one.passage.text) for one in found] == [2, 0, 1, 3]
+    expected = [1 / 2**0.5, 2 / 10**0.5, 2 / 12**0.5, 0]
+    assert [one.score for one in found] == [pytest.approx(score) for score in expected]
+
+
+def test_hybrid_weighs_both_rankings() -> None:
+    # Dense as above, stretched: passage 2 gets 1, 0 gets 2/sqrt(5) = 0.894, 1 gets 0.816, 3 0.
+    # BM25: "red" is 3 terms and "blue" 4, each in 2 of 4 passages, so all weigh the same. With k1
+    # 1.2, b 0.75 and passages of 9, 17, 4 and 8 terms the norms are 1.153 (0), 1.911 (1), 0.679
+    # (2): passage 0 gets 3 * 2/(2 + 1.153) = 1.903, 1 gets 7/(1 + 1.911) = 2.405, 2 gets
+    # 4/(1 + 0.679) = 2.383. Stretched by the best: 0.791, 1, 0.991, 0.
+    assert retrieved(replace(HYBRID, dense_weight=0.0), "blue red") == [1, 2, 0, 3]
+    assert retrieved(replace(HYBRID, dense_weight=1.0), "blue red") == [2, 0, 1, 3]
+    # at 0.04: 1 has 0.993, 2 has 0.991; at 0.5: 1 has 0.908, 2 has 0.995, 0 has 0.843
+    assert retrieved(replace(HYBRID, dense_weight=0.04), "blue red") == [1, 2, 0, 3]
+
+    retriever = open_retriever(replace(HYBRID, dense_weight=0.5), PASSAGES, ScriptedModels())
+    (found,) = retriever.retrieve(["blue red"])
+    assert [TEXTS.index(one.passage.text) for one in found] == [2, 1, 0, 3]
+    expected = (0.995, 0.908, 0.843, 0)
+    assert [one.score for one in found] == [pytest.approx(score, abs=0.001) for score in expected]
+
+
+@pytest.mark.parametrize("contract", [CONTRACT, HYBRID, RERANKED, replace(HYBRID, reranker="any")])
+def test_some_passages_are_found_as_in_a_corpus_of_their_own(contract: Bundle) -> None:
+    retriever = open_retriever(contract, PASSAGES, ScriptedModels())
+    (found,) = retriever.retrieve(["blue red"], 3, among={1, 3, 2})
+    assert {one.passage.text for one in found} == {TEXTS[1], TEXTS[2], TEXTS[3]}
+    if contract.retriever == "dense":  # BM25 knows how frequent words are in all of them
+        alone = open_retriever(contract, [PASSAGES[i] for i in (1, 2, 3)], ScriptedModels())
+        assert found == alone.retrieve(["blue red"], 3)[0]
+    (one,) = retriever.retrieve(["blue red"], among=[3])
+    assert [some.passage.text for some in one] == ["grey wolf"]
+    assert retriever.retrieve(["blue red", "wolf"], among=()) == [[], []]
+
+
+def test_few_of_many_passages_are_found_however_low_they_rank() -> None:
+    many = [Passage(document_id=str(i), text="red fox", start=0) for i in range(150)]
+    many.append(Passage(document_id="last", text="grey wolf red", start=0))
+    for contract in (CONTRACT, HYBRID):
+        (found,) = open_retriever(contract, many, ScriptedModels()).retrieve(["red fox"], 9, {150})
+        assert [one.passage.document_id for one in found] == ["last"]
+
+
+def test_a_reranker_reorders_the_first_ranks_alone() -> None:
+    # shares of the question's words: 0 one half, 1 all, 2 one half; equal ones keep their order
+    assert retrieved(RERANKED, "blue red") == [1, 2, 0, 3]
+    assert retrieved(replace(RERANKED, retriever="hybrid"), "blue red") == [1, 2, 0, 3]
+    # of the two first, 2 and 0, none is better: passage 1 is not seen
+    assert retrieved(replace(RERANKED, rerank_depth=2), "blue red") == [2, 0]
+
+
+def test_the_scores_told_are_those_ranked_by() -> None:
+    (found,) = open_retriever(RERANKED, PASSAGES, ScriptedModels()).retrieve(["blue red"])
+    assert [one.score for one in found] == [1, 0.5, 0.5, 0]
+
+
+def test_as_many_as_asked_for_or_else_the_contexts() -> None:
+    two = replace(CONTRACT, contexts=2)
+    assert retrieved(two, "blue red") == [2, 0]
+    assert retrieved(two, "blue red", 1) == [2]
+    assert retrieved(two, "blue red", 3) == [2, 0, 1]
+    assert retrieved(two, "blue red", 99) == [2, 0, 1, 3]  # no more than there are
+    assert retrieved(replace(HYBRID, contexts=2), "blue red", 99) == [2, 1, 0, 3]
+
+
+def test_more_than_the_rerankers_depth_are_all_reranked() -> None:
+    shallow = replace(RERANKED, rerank_depth=2, contexts=2)
+    assert retrieved(shallow, "blue red") == [2, 0]
+    assert retrieved(shallow, "blue red", 3) == [1, 2, 0]
+
+
+def test_each_question_has_its_own_passages() -> None:
+    retriever = open_retriever(replace(CONTRACT, contexts=1), PASSAGES, ScriptedModels())
+    found = retriever.retrieve(["wolf", "whale", "fox"])
+    assert [[one.passage for one in some] for some in found] == [
+        [PASSAGES[3]],
+        [PASSAGES[1]],
+        [PASSAGES[0]],
+    ]
+
+
+@pytest.mark.parametrize("contract", [CONTRACT, HYBRID, replace(HYBRID, reranker="any reranker")])
+def test_an_empty_corpus_and_no_questions_load_nothing(contract: Bundle) -> None:
+    models = ScriptedModels()
+
+    assert open_retriever(contract, [], models).retrieve(["red", "blue"], 3) == [[], []]
+    assert open_retriever(contract, PASSAGES, models).retrieve([]) == []
+    assert models.loaded == []
+
+
+def test_a_title_is_searched_with_the_text() -> None:
+    titled = [*PASSAGES, Passage(document_id="b", text="It swims.", start=0, title="Otter")]
+    for contract in (CONTRACT, HYBRID):
+        (found,) = open_retriever(contract, titled, ScriptedModels()).retrieve(["otter"], 1)
+        assert found[0].passage is titled[4]
+
+
+def test_vectors_of_the_corpus_are_kept_in_a_store(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path / "vectors")
+    for _ in range(2):
+        (found,) = open_retriever(CONTRACT, PASSAGES, ScriptedModels(), store).retrieve(["wolf"], 1)
+        assert found[0].passage is PASSAGES[3]
+    open_retriever(CONTRACT, PASSAGES[1:], ScriptedModels(), store).retrieve(
+        ["wolf"]
+    )  # other texts
+
+    assert len(list((tmp_path / "vectors").glob("passages-*.npy"))) == 2
+
+
+# ---- measured and shipped
+
+
+def measured(system: System, rerank_depth: int, weight: float) -> Ranking:
+    """How the evaluator ranks QUESTIONS with models of `aloft.testing`."""
+    embedder, reranker = HashingEmbedder(), OverlapReranker()
+    evaluator = Evaluator(
+        passages=CORPUS,
+        questions={"synthetic": QUESTIONS},
+        config=EvaluationConfig(rerank_depth=rerank_depth),
+        sets=TrainingSetsConfig(),
+        seed=0,
+        encode=lambda _, texts: embedder.encode_queries(texts),
+        index=lambda _: index_passages(CORPUS, embedder, 3, VectorStore()),
+        score=lambda _, pairs: reranker.score(pairs),
+        reply=lambda *_: [],
+        read=lambda *_: np.zeros(0, np.float32),
+        _weights={system.embedder: weight},
+    )
+    return evaluator.rank("synthetic", system)
+
+
+WORDS = ["red", "fox", "blue", "whale", "grey", "wolf", "green", "frog", "brown", "bear"]
+CORPUS = [
+    Passage(
+        document_id=str(i), text=" ".join(WORDS[(i * j) % 10] for j in range(1, 4 + i % 9)), start=0
+    )
+    for i in range(130)
+]
+QUESTIONS = [
+    LabelledQuestion(
+        id=str(i),
+        question=f"{one} {other}",
+        answers=(),
+        passage_ids=(CORPUS[i].id,),
+        origin="human",
+    )
+    for i, (one, other) in enumerate(zip(WORDS, WORDS[3:], strict=False))
+]
+
+
+@pytest.mark.parametrize("reranker", ["none", "base"])
+@pytest.mark.parametrize("retriever", ["dense", "bm25", "hybrid"])
+def test_what_is_measured_is_what_ships(retriever: RetrieverName, reranker: str) -> None:
+    embedder = "none" if retriever == "bm25" else "base"
+    ranking = measured(System(retriever, embedder, reranker), 7, 0.3)
+    bundle = replace(
+        CONTRACT,
+        retriever=retriever,
+        dense_weight=0.3,
+        rerank_depth=7,
+        window_tokens=3,
+        reranker=None if reranker == "none" else "any",
+    )
+    texts = [question.question for question in QUESTIONS]
+    shipped = open_retriever(bundle, CORPUS, ScriptedModels())
+
+    count = ranking.columns.shape[1]
+    assert count == (7 if reranker == "base" else 100)
+    found = shipped.retrieve(texts, count)
+    columns = [[int(one.passage.document_id) for one in some] for some in found]
+    assert columns == ranking.columns.tolist()
+    assert [[one.score for one in some] for some in found] == ranking.scores.tolist()
+
+
+def test_systems_with_one_first_stage_rank_it_once() -> None:
+    asked: list[int] = []
+
+    class Counting(HashingEmbedder):
+        def encode_queries(self, texts: Sequence[str]) -> Floats:
+            asked.append(len(texts))
+            return super().encode_queries(texts)
+
+    embedder = Counting()
+    evaluator = Evaluator(
+        passages=CORPUS,
+        questions={"synthetic": QUESTIONS},
+        config=EvaluationConfig(),
+        sets=TrainingSetsConfig(),
+        seed=0,
+        encode=lambda _, texts: embedder.encode_queries(texts),
+        index=lambda _: index_passages(CORPUS, embedder, None, VectorStore()),
+        score=lambda _, pairs: OverlapReranker().score(pairs),
+        reply=lambda *_: [],
+        read=lambda *_: np.zeros(0, np.float32),
+    )
+    evaluator.measure_retrieval(["base"], ["base"])
+    assert asked == [len(QUESTIONS)]
+
+
+# ---- copies
+
+
+def test_a_copy_is_the_same_object_and_a_pickle_has_loaded_nothing() -> None:
+    source = ScriptedModels()
+    retriever = open_retriever(HYBRID, PASSAGES, SharedModels(source))
+    assert len(retriever.retrieve(["blue red"])[0]) == 4
+
+    assert copy.copy(retriever) is retriever
+    assert copy.deepcopy({"any": retriever})["any"] is retriever
+    packed = pickle.dumps(retriever)
+    assert len(packed) < 4000  # passages and settings, no vectors
+    other = pickle.loads(packed)
+    assert other is not retriever
+    assert (other.settings, other.passages) == (retriever.settings, retriever.passages)
