@@ -1,4 +1,4 @@
-"""LangChain documents and messages to Aloft's records, and passages back to documents."""
+"""Converts LangChain documents and messages to Aloft's records, and passages to documents."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,10 @@ from aloft.api import (
     Message,
     Passage,
     Role,
-    join_pieces,
+    check_list,
+    merge_chunks,
+    replace_surrogates,
+    share_one_text,
     title_of,
 )
 
@@ -33,17 +36,21 @@ _ROLES: dict[str, Role] = {
 def to_documents(
     documents: Sequence[LangChainDocument], *, group_by: str | None = "source"
 ) -> list[Document]:
-    """Aloft documents of LangChain ones; those that were cut from one source become one again.
+    """Convert LangChain documents; chunks of one source are merged into one document again.
 
-    What overlaps between neighbours is kept once. A document without a lasting name is named
-    after its content, so that a second run finds the first one's work.
+    Text that chunks share is kept once, and pages of one source stand in the order given.
+    Documents without text are left out. A document without a lasting name is named after its
+    content, so that a second run resumes the first.
 
     Args:
         documents: As loaders or text splitters make them.
         group_by: The metadata key that names a document's source. None: each document stands for
-            itself, as rows of a table do.
+            itself, like the rows of a table.
+
+    Raises:
+        DataError: something else than documents is given.
     """
-    return [joined.document for joined in _join(documents, group_by)]
+    return [merged.document for merged in _merge(documents, group_by)]
 
 
 def from_passages(
@@ -52,38 +59,26 @@ def from_passages(
     *,
     group_by: str | None = "source",
 ) -> list[LangChainDocument]:
-    """LangChain documents of passages, under the passages' ids.
+    """Convert passages to LangChain documents that have the passages' ids.
 
     Args:
         passages: For example those of a run.
-        sources: What was given to `to_documents`; each result gets the metadata of its source.
+        sources: The documents that were given to `to_documents`. A result gets the metadata of the
+            one that holds most of its text, such as the page.
         group_by: As given to `to_documents`.
     """
-    metadata = {
-        joined.document.id: sources[joined.places[0]].metadata
-        for joined in _join(sources, group_by)
-    }
+    merged = {found.document.id: found for found in _merge(sources, group_by)}
     return [
-        LangChainDocument(
-            id=passage.id,
-            page_content=passage.text,
-            metadata={
-                "source": passage.document_id,
-                **metadata.get(passage.document_id, {}),
-                **({"title": passage.title} if passage.title else {}),
-                "start_index": passage.start,
-            },
-        )
-        for passage in passages
+        _from_passage(passage, merged.get(passage.document_id), sources) for passage in passages
     ]
 
 
 def to_passages(documents: Sequence[LangChainDocument]) -> list[Passage]:
-    """Each document as one passage, named after its place in the list."""
+    """Convert each document to one passage, named after its position in the list."""
     return [
         Passage(
             document_id=str(place),
-            text=document.page_content,
+            text=replace_surrogates(document.page_content),
             start=0,
             title=title_of(document.metadata),
         )
@@ -92,35 +87,113 @@ def to_passages(documents: Sequence[LangChainDocument]) -> list[Passage]:
 
 
 def content_of(document: LangChainDocument) -> str:
-    """What models read of a document: its title and text, without other metadata."""
+    """What models read of a document: its title and text, no other metadata."""
     return to_passages([document])[0].content
 
 
 def with_score(document: LangChainDocument, score: float) -> LangChainDocument:
-    """A copy of a document that states its score; the one given stays as it is."""
+    """Copy a document and add its score to the copy's metadata."""
     return document.model_copy(update={"metadata": {**document.metadata, "relevance_score": score}})
 
 
 def to_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
-    """A conversation as Aloft's messages.
+    """Convert a conversation.
 
     Raises:
-        DataError: a message holds something else than text, or an unknown role.
+        DataError: there is no message, or one holds something else than text, or has an unknown
+            role.
     """
+    if not messages:
+        raise DataError("The conversation has no messages. Pass at least one user message.")
     return tuple(Message(role=_role_of(message), content=_text_of(message)) for message in messages)
 
 
-def _join(documents: Sequence[LangChainDocument], group_by: str | None) -> list[MergedDocument]:
-    return join_pieces(
-        [
-            HostChunk(
-                source=_source_of(document, group_by),
-                text=document.page_content,
-                title=title_of(document.metadata),
-                start=_start_of(document.metadata),
-            )
-            for document in documents
-        ]
+def in_source_order(
+    documents: Sequence[LangChainDocument], group_by: str | None
+) -> list[LangChainDocument] | None:
+    """Sort the chunks of a vector store, which a search returns by similarity, as they were cut.
+
+    Offsets may count from the start of the source, or of its pages, sections or other parts, which
+    the chunks' metadata tells apart.
+
+    Returns:
+        None if the order cannot be restored: offsets are missing or contradict each other.
+    """
+    ordered: list[LangChainDocument] = []
+    for members in _by_source(documents, group_by).values():
+        parts = _parts_of(members)
+        if parts is None:
+            return None
+        for part in parts:
+            ordered += sorted(part, key=lambda document: document.metadata["start_index"])
+    return ordered
+
+
+def check_documents(documents: Any) -> None:
+    """Check that a list holds documents.
+
+    Raises:
+        DataError: it does not.
+    """
+    advice = "Load files by a document loader, or wrap a text: Document(page_content=text)."
+    check_list(documents, LangChainDocument, advice)
+
+
+def _by_source(
+    documents: Sequence[LangChainDocument], group_by: str | None
+) -> dict[str, list[LangChainDocument]]:
+    groups: dict[str, list[LangChainDocument]] = {}
+    for place, document in enumerate(documents):
+        groups.setdefault(_source_of(document, group_by) or f"\x1f{place}", []).append(document)
+    return groups
+
+
+def _parts_of(documents: Sequence[LangChainDocument]) -> list[list[LangChainDocument]] | None:
+    """Split the chunks of one source into the fewest parts within which offsets agree."""
+    rows = [document.metadata for document in documents]
+    values = {key: {str(row.get(key)) for row in rows} for row in rows for key in row}
+    keys = sorted((key for key in values if key != "start_index"), key=lambda k: len(values[k]))
+    for chosen in ([], *([key] for key in keys), keys):
+        parts: dict[tuple[str, ...], list[LangChainDocument]] = {}
+        for row, document in zip(rows, documents, strict=True):
+            parts.setdefault(tuple(str(row.get(key)) for key in chosen), []).append(document)
+        if all(share_one_text(_to_chunk(one, None) for one in part) for part in parts.values()):
+            is_numbered = all(value.isdecimal() for name in parts for value in name)
+            names = sorted(parts, key=lambda name: [*map(int, name)]) if is_numbered else parts
+            return [parts[name] for name in names]
+    return None
+
+
+def _from_passage(
+    passage: Passage, merged: MergedDocument | None, sources: Sequence[LangChainDocument]
+) -> LangChainDocument:
+    metadata = sources[merged.chunk_of(passage)].metadata if merged else {}
+    return LangChainDocument(
+        id=passage.id,
+        page_content=passage.text,
+        metadata={
+            "source": passage.document_id,
+            **metadata,
+            **({"title": passage.title} if passage.title else {}),
+            "start_index": passage.start,
+        },
+    )
+
+
+def _merge(documents: Sequence[LangChainDocument], group_by: str | None) -> list[MergedDocument]:
+    check_documents(documents)
+    return merge_chunks([_to_chunk(document, group_by) for document in documents])
+
+
+def _to_chunk(document: LangChainDocument, group_by: str | None) -> HostChunk:
+    parent = document.metadata.get("doc_id") or document.metadata.get("parent_id")
+    return HostChunk(
+        source=_source_of(document, group_by),
+        text=document.page_content,
+        title=title_of(document.metadata),
+        start=_start_of(document.metadata),
+        id=document.id or "",
+        parent=str(parent or ""),
     )
 
 
@@ -147,4 +220,4 @@ def _text_of(message: BaseMessage) -> str:
             kind = "text" if isinstance(block, str) else block.get("type")
             if kind != "text":
                 raise DataError(f"A message holds a block of type {kind}, but only text is read.")
-    return str(message.text)
+    return replace_surrogates(str(message.text))

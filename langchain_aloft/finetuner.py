@@ -13,7 +13,7 @@ from aloft.api import DataError, HostedRun
 from aloft.config import RunConfig, load_config
 from langchain_aloft.chains import create_citation_chain
 from langchain_aloft.chat_models import ChatAloft
-from langchain_aloft.convert import to_documents
+from langchain_aloft.convert import in_source_order, to_documents
 from langchain_aloft.document_compressors import AloftReranker
 from langchain_aloft.embeddings import AloftEmbeddings
 from langchain_aloft.retrievers import AloftRetriever
@@ -70,12 +70,11 @@ class AloftFinetuner(HostedRun):
         documents = store.similarity_search("text", k=_MOST)
         if not documents:
             raise DataError("The vector store holds no documents. Add some first.")
-        if all("start_index" in one.metadata for one in documents):
-            documents.sort(key=lambda one: one.metadata["start_index"])  # a search ranks otherwise
-        else:
-            documents.sort(key=lambda one: one.page_content)
+        ordered = in_source_order(documents, fields.get("group_by", "source"))
+        if ordered is None:
+            ordered = sorted(documents, key=lambda document: document.page_content)
             fields.setdefault("group_by", None)
-        return cls(documents, out, **fields)
+        return cls(ordered, out, **fields)
 
     def get_embeddings(self, **fields: Any) -> AloftEmbeddings:
         """The embedder that ships."""

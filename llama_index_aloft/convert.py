@@ -1,10 +1,12 @@
-"""LlamaIndex nodes, documents and messages to Aloft's records, and passages back to nodes."""
+"""Converts LlamaIndex nodes, documents and messages to Aloft's records, and passages to nodes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.schema import (
     BaseNode,
+    IndexNode,
     MetadataMode,
     NodeRelationship,
     RelatedNodeInfo,
@@ -19,7 +21,9 @@ from aloft.api import (
     Message,
     Passage,
     Role,
-    join_pieces,
+    check_list,
+    merge_chunks,
+    replace_surrogates,
     title_of,
 )
 
@@ -36,75 +40,119 @@ _ROLES: dict[MessageRole, Role] = {
 
 
 def to_documents(nodes: Sequence[BaseNode]) -> list[Document]:
-    """Aloft documents of LlamaIndex documents or nodes; nodes of one document become one again.
+    """Convert LlamaIndex documents or nodes; the nodes of a document are merged into it again.
 
-    What overlaps between neighbouring nodes is kept once. A document keeps its id, unless that is
-    a random one: then it is named after its content, so that a second run finds the first's work.
+    Text that nodes share, by overlap or because a node and its parent are both given, is kept
+    once. Nodes without text, such as images, are left out. A document keeps its id, unless that is
+    a random one: then it is named after its content, so that a second run resumes the first.
+
+    Raises:
+        DataError: something else than nodes is given.
     """
-    return [joined.document for joined in _join(nodes)]
+    return [merged.document for merged in _merge(nodes)]
 
 
 def to_nodes(passages: Sequence[Passage], sources: Sequence[BaseNode] = ()) -> list[TextNode]:
-    """Nodes of passages, under the passages' ids.
+    """Convert passages to nodes that have the passages' ids.
 
     Args:
         passages: For example those of a run.
-        sources: What was given to `to_documents`; a node gets the metadata of its source.
+        sources: The nodes that were given to `to_documents`. A result gets the metadata of the node
+            that holds most of its text.
     """
-    metadata = {joined.document.id: sources[joined.places[0]].metadata for joined in _join(sources)}
-    return [
-        TextNode(
-            id_=passage.id,
-            text=passage.text,
-            metadata={
-                **metadata.get(passage.document_id, {}),
-                **({"title": passage.title} if passage.title else {}),
-            },
-            start_char_idx=passage.start,
-            end_char_idx=passage.end,
-            relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=passage.document_id)},
-        )
-        for passage in passages
-    ]
+    merged = {found.document.id: found for found in _merge(sources)}
+    return [_to_node(passage, merged.get(passage.document_id), sources) for passage in passages]
 
 
 def to_passage(node: BaseNode) -> Passage:
-    """A node as the passage that models read: its title and text, without other metadata."""
+    """Convert a node to the passage that models read: its title and text, no other metadata."""
     return Passage(
         document_id=_source_of(node),
-        text=node.get_content(MetadataMode.NONE),
+        text=replace_surrogates(node.get_content(MetadataMode.NONE)),
         start=_start_of(node) or 0,
         title=title_of(node.metadata),
     )
 
 
 def to_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
-    """A conversation as Aloft's messages.
+    """Convert a conversation.
 
     Raises:
-        DataError: a message holds something else than text.
+        DataError: there is no message, or one holds something else than text.
     """
+    if not messages:
+        raise DataError("The conversation has no messages. Pass at least one user message.")
     for message in messages:
         for block in message.blocks:
             if not isinstance(block, TextBlock):
-                raise DataError(f"A message holds a {block.block_type}, but only text can be read.")
+                raise DataError(
+                    f"A message holds a block of type {block.block_type}, but only text is read."
+                )
     return tuple(
-        Message(role=_ROLES[message.role], content=message.content or "") for message in messages
+        Message(role=_ROLES[message.role], content=replace_surrogates(message.content or ""))
+        for message in messages
     )
 
 
-def _join(nodes: Sequence[BaseNode]) -> list[MergedDocument]:
-    return join_pieces(
+def check_nodes(nodes: Any) -> None:
+    """Check that a list holds nodes.
+
+    Raises:
+        DataError: it does not.
+    """
+    check_list(nodes, BaseNode, "Load files by SimpleDirectoryReader(...).load_data().")
+
+
+def _to_node(
+    passage: Passage, merged: MergedDocument | None, sources: Sequence[BaseNode]
+) -> TextNode:
+    metadata = sources[merged.chunk_of(passage)].metadata if merged else {}
+    return TextNode(
+        id_=passage.id,
+        text=passage.text,
+        metadata={**metadata, **({"title": passage.title} if passage.title else {})},
+        start_char_idx=passage.start,
+        end_char_idx=passage.end,
+        relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=passage.document_id)},
+    )
+
+
+def _merge(nodes: Sequence[BaseNode]) -> list[MergedDocument]:
+    check_nodes(nodes)
+    parents = _parents_given(nodes)
+    return merge_chunks(
         [
             HostChunk(
                 source=_source_of(node),
                 text=node.get_content(MetadataMode.NONE),
                 title=title_of(node.metadata),
                 start=_start_of(node),
+                id=node.node_id,
+                parent=parents.get(node.node_id, ""),
             )
             for node in nodes
         ]
     )
+
+
+def _parents_given(nodes: Sequence[BaseNode]) -> dict[str, str]:
+    """Each node's closest ancestor among the nodes, by id; levels between may be missing."""
+    above: dict[str, str] = {}
+    for node in nodes:
+        above.update((child.node_id, node.node_id) for child in node.child_nodes or ())
+        if isinstance(node, IndexNode) and node.index_id != node.node_id:
+            above[node.node_id] = node.index_id
+        if node.parent_node is not None:
+            above[node.node_id] = node.parent_node.node_id
+    given = {node.node_id for node in nodes}
+    found = {}
+    for node_id in given & above.keys():
+        ancestor, seen = above[node_id], {node_id}
+        while ancestor not in given and ancestor in above and ancestor not in seen:
+            seen.add(ancestor)
+            ancestor = above[ancestor]
+        found[node_id] = ancestor
+    return found
 
 
 def _source_of(node: BaseNode) -> str:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from aloft.corpus.host_chunks import (
         HostChunk as HostChunk,
         MergedDocument as MergedDocument,
-        join_pieces as join_pieces,
+        check_list as check_list,
+        merge_chunks as merge_chunks,
+        share_one_text as share_one_text,
         title_of as title_of,
     )
     from aloft.errors import (
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     )
     from aloft.synthesis.pairs import generate_pairs as generate_pairs
     from aloft.synthesis.rating import rate_passages as rate_passages
+    from aloft.text.surrogates import replace_surrogates as replace_surrogates
     from aloft.training import train_embedder as train_embedder, train_reranker as train_reranker
     from aloft.training.query_map import train_query_map as train_query_map
 
@@ -95,7 +98,14 @@ _NAMES = {
     "aloft.backends.loading": ["Models"],
     "aloft.backends.packaged": ["resolve_model"],
     "aloft.backends.shared": ["SharedModels"],
-    "aloft.corpus.host_chunks": ["HostChunk", "MergedDocument", "join_pieces", "title_of"],
+    "aloft.corpus.host_chunks": [
+        "HostChunk",
+        "MergedDocument",
+        "check_list",
+        "merge_chunks",
+        "share_one_text",
+        "title_of",
+    ],
     "aloft.errors": [
         "AloftError",
         "ConfigError",
@@ -148,6 +158,7 @@ _NAMES = {
     ],
     "aloft.synthesis.pairs": ["generate_pairs"],
     "aloft.synthesis.rating": ["rate_passages"],
+    "aloft.text.surrogates": ["replace_surrogates"],
     "aloft.training": ["train_embedder", "train_reranker"],
     "aloft.training.query_map": ["train_query_map"],
 }

@@ -1,5 +1,9 @@
 """LangChain documents go to Aloft and come back with ids, metadata and every character."""
 
+import random
+from pathlib import Path
+from typing import Any
+
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
@@ -8,7 +12,7 @@ from aloft.errors import DataError
 from aloft.records import Document as AloftDocument
 from aloft.records import Message, Passage, content_id
 from langchain_aloft import from_passages, to_documents
-from langchain_aloft.convert import content_of, to_messages, with_score
+from langchain_aloft.convert import content_of, in_source_order, to_messages, with_score
 
 TEXT = "Größe und Maß: 漢字 🙂.\nSecond line."
 
@@ -35,6 +39,122 @@ def test_pieces_of_a_source_are_one_document_again_unless_told_otherwise() -> No
 
     assert to_documents(pieces) == [AloftDocument(id="a.txt", text=text)]
     assert len(to_documents(pieces, group_by=None)) == 3
+
+
+PAGES = (
+    "The pump is guaranteed for two years from delivery. The guarantee covers parts and labour.",
+    "The filter is changed every six months. Close the tap and turn the housing to the left.",
+    "The hose is checked each spring. A hose that leaks is replaced, never mended with tape.",
+)
+
+
+def chunks_of_pages(**more: Any) -> list[Document]:
+    """As PyPDFLoader and a splitter with add_start_index make them: offsets within the page."""
+    return [
+        Document(
+            page[start : start + 40],
+            metadata={"source": "pump.pdf", "page": number, "start_index": start, **more},
+        )
+        for number, page in enumerate(PAGES)
+        for start in range(0, len(page) - 15, 25)
+    ]
+
+
+def test_pages_of_a_source_stand_whole_and_once_in_their_order() -> None:
+    (merged,) = to_documents(chunks_of_pages())
+
+    assert merged == AloftDocument(id="pump.pdf", text="\n\n".join(PAGES))
+
+
+def test_a_passage_has_the_metadata_of_the_page_it_stands_on() -> None:
+    pages = [Document(text, metadata={"source": "a", "page": n}) for n, text in enumerate(PAGES)]
+    whole = "\n\n".join(PAGES)
+    for sources in (pages, chunks_of_pages()):
+        for number, text in enumerate(PAGES):
+            name = sources[0].metadata["source"]
+            passage = Passage(document_id=name, text=text, start=whole.index(text))
+            (found,) = from_passages([passage], sources)
+            assert found.metadata["page"] == number
+
+
+def shuffled(chunks: list[Document]) -> list[Document]:
+    return random.Random(2).sample(chunks, len(chunks))
+
+
+def test_chunks_of_a_store_are_sorted_as_their_pages_have_them() -> None:
+    chunks = chunks_of_pages()
+    for place, chunk in enumerate(chunks):  # what stores and applications add to each chunk
+        chunk.metadata |= {"_id": f"{place * 7 % 11:x}", "chunk": place % 3, "tokens": 9}
+
+    assert in_source_order(shuffled(chunks), "source") == chunks
+
+
+def test_chunks_of_a_store_are_sorted_by_section() -> None:
+    chunks = [
+        Document(
+            text[start : start + 40],
+            metadata={"source": "a.md", "h1": h1, "h2": h2, "start_index": start},
+        )
+        for text, (h1, h2) in zip(PAGES, (("A", "X"), ("A", "Y"), ("B", "X")), strict=True)
+        for start in range(0, len(text) - 15, 25)
+    ]
+    ordered = in_source_order(shuffled(chunks), "source")
+
+    assert ordered is not None
+    (merged,) = to_documents(ordered)
+    assert sorted(merged.text.split("\n\n")) == sorted(PAGES)
+
+
+def test_offsets_of_the_source_are_enough() -> None:
+    text = " ".join(PAGES)
+    chunks = [
+        Document(text[s : s + 50], metadata={"source": "a", "start_index": s, "page": s // 100})
+        for s in range(0, len(text) - 20, 30)
+    ]
+
+    assert in_source_order(shuffled(chunks), "source") == chunks
+
+
+def test_an_order_that_offsets_do_not_tell_is_not_made_up() -> None:
+    nameless = chunks_of_pages(page="?")  # pages that do not say which they are
+    assert in_source_order(nameless, "source") is None
+    assert in_source_order([Document("One.", metadata={"source": "a"})], "source") is None
+
+
+def test_a_parent_and_its_children_count_once() -> None:
+    parent = Document(PAGES[0], id="p", metadata={"source": "a"})
+    children = [
+        Document(PAGES[0][s : s + 40], id=f"c{s}", metadata={"source": "a", "doc_id": "p"})
+        for s in range(0, 80, 40)
+    ]
+
+    assert to_documents([*children, parent]) == [AloftDocument(id="a", text=PAGES[0])]
+
+
+@pytest.mark.parametrize("given", ["a text", Path("docs"), ["a text"], [None], Document("One.")])
+def test_what_is_no_list_of_documents_is_refused_in_one_line(given: Any) -> None:
+    with pytest.raises(DataError, match=r"list of Document objects is expected, but \w+ was"):
+        to_documents(given)
+
+
+def test_documents_without_text_are_left_out() -> None:
+    assert to_documents([Document("", metadata={"source": "a.png"}), Document(" ")]) == []
+
+
+def test_lone_surrogates_become_the_replacement_character() -> None:
+    torn = "Let \ud835 be"
+    given = Document(torn, metadata={"source": "a", "title": torn})
+
+    assert to_documents([given]) == [
+        AloftDocument(id="a", text="Let \ufffd be", title="Let \ufffd be")
+    ]
+    assert content_of(given) == "Let \ufffd be\nLet \ufffd be"
+    assert to_messages([HumanMessage(torn)])[0].content == "Let \ufffd be"
+
+
+def test_a_conversation_without_messages_is_refused() -> None:
+    with pytest.raises(DataError, match="no messages"):
+        to_messages([])
 
 
 def test_passages_come_back_with_the_metadata_of_their_source() -> None:

@@ -1,9 +1,27 @@
 """LlamaIndex nodes go to Aloft and come back with ids, metadata and every character."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock
-from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import BaseNode, Document, NodeRelationship, TextNode
+from llama_index.core.node_parser import (
+    HierarchicalNodeParser,
+    MarkdownNodeParser,
+    SentenceSplitter,
+    get_leaf_nodes,
+    get_root_nodes,
+)
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    ImageNode,
+    IndexNode,
+    NodeRelationship,
+    RelatedNodeInfo,
+    TextNode,
+)
 
 from aloft.errors import DataError
 from aloft.records import Document as AloftDocument
@@ -40,6 +58,111 @@ def test_overlapping_nodes_become_their_document_again() -> None:
 
     assert found.id == "a.txt"
     assert found.text.split() == text.split()
+
+
+FACTS = [
+    " ".join(f"Fact {section}{number:02} holds in plant {number * 7}." for number in range(40))
+    for section in (1, 2, 3)
+]
+MANUAL = Document(
+    id_="manual", text="\n\n".join(f"# Section {n}\n\n{text}" for n, text in enumerate(FACTS))
+)
+
+
+def split_by_section() -> list[BaseNode]:
+    splitter = SentenceSplitter(chunk_size=128, chunk_overlap=0)
+    sections = MarkdownNodeParser().get_nodes_from_documents([MANUAL])
+    return [node for section in sections for node in splitter.get_nodes_from_documents([section])]
+
+
+def split_by_size() -> list[BaseNode]:
+    parser = HierarchicalNodeParser.from_defaults(chunk_sizes=[1024, 512, 128])
+    return list(parser.get_nodes_from_documents([MANUAL]))
+
+
+def small_to_big() -> list[BaseNode]:
+    """Large nodes, and small ones that point to them, as for a recursive retriever."""
+    large = SentenceSplitter(chunk_size=512, chunk_overlap=40).get_nodes_from_documents([MANUAL])
+    small = SentenceSplitter(chunk_size=128, chunk_overlap=20)
+    return [
+        IndexNode.from_text_node(node, base.node_id)
+        for base in large
+        if isinstance(base, TextNode)
+        for node in (*small.get_nodes_from_documents([base]), base)
+        if isinstance(node, TextNode)
+    ]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        pytest.param(split_by_section, id="sections"),
+        pytest.param(split_by_size, id="all levels"),
+        pytest.param(lambda: get_leaf_nodes(split_by_size()), id="leaves"),
+        pytest.param(lambda: get_root_nodes(split_by_size()), id="roots"),
+        pytest.param(small_to_big, id="small to big"),
+    ],
+)
+def test_offsets_that_count_from_a_section_or_parent_garble_nothing(
+    nodes: Callable[[], list[BaseNode]],
+) -> None:
+    (found,) = to_documents(nodes())
+
+    assert found.text.split() == MANUAL.text.split()
+
+
+def test_a_level_between_may_be_missing() -> None:
+    nodes = split_by_size()
+    roots, leaves = get_root_nodes(nodes), get_leaf_nodes(nodes)
+
+    (found,) = to_documents([*roots, *leaves])
+
+    assert found.text.split() == MANUAL.text.split()
+
+
+def test_a_passage_has_the_metadata_of_the_node_that_holds_it() -> None:
+    pages = [
+        TextNode(
+            text=text,
+            metadata={"page": number},
+            relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id="a.pdf")},
+        )
+        for number, text in enumerate(FACTS)
+    ]
+    (whole,) = to_documents(pages)
+
+    for number, text in enumerate(FACTS):
+        start = whole.text.index(text) + 30
+        passage = Passage(document_id="a.pdf", text=text[30:90], start=start)
+        (node,) = to_nodes([passage], pages)
+        assert node.metadata == {"page": number}
+
+
+def test_nodes_without_text_are_no_documents() -> None:
+    assert to_documents([ImageNode(image="abc"), Document(text=None), TextNode(text=" ")]) == []
+
+
+@pytest.mark.parametrize("given", ["docs", Path("docs"), ["a text"], [None]])
+def test_what_is_no_list_of_nodes_is_refused_in_one_line(given: Any) -> None:
+    with pytest.raises(DataError, match="list of BaseNode objects is expected, but"):
+        to_documents(given)
+
+
+def test_lone_surrogates_become_the_replacement_character() -> None:
+    torn = "Let \ud835 be"
+    given = Document(id_="a", text=torn, metadata={"title": torn})
+
+    assert to_documents([given]) == [
+        AloftDocument(id="a", text="Let \ufffd be", title="Let \ufffd be")
+    ]
+    assert to_passage(given).content == "Let \ufffd be\nLet \ufffd be"
+    (message,) = to_messages([ChatMessage(role=MessageRole.USER, content=torn)])
+    assert message.content == "Let \ufffd be"
+
+
+def test_a_conversation_without_messages_is_refused() -> None:
+    with pytest.raises(DataError, match="no messages"):
+        to_messages([])
 
 
 def test_passages_come_back_as_nodes_with_the_metadata_of_their_source() -> None:
@@ -81,5 +204,5 @@ def test_messages_keep_their_roles_and_text() -> None:
 def test_a_picture_is_refused() -> None:
     picture = ChatMessage(blocks=[TextBlock(text="See:"), ImageBlock(url="https://x.test/a.png")])
 
-    with pytest.raises(DataError, match="holds a image, but only text"):
+    with pytest.raises(DataError, match="block of type image, but only text"):
         to_messages([picture])

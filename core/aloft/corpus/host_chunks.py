@@ -1,13 +1,16 @@
-"""Turns the pieces that a host cut its texts into back into documents, each text once."""
+"""Merges the chunks that a host framework cut texts into back into documents, each text once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 from uuid import UUID
 
-from aloft.records import Document, content_id
+from aloft.errors import DataError
+from aloft.records import Document, Passage, content_id
+from aloft.text.surrogates import replace_surrogates
 
-_SHORTEST_OVERLAP = 20  # characters; fewer are alike by chance
+_MIN_OVERLAP = 20  # characters; shorter matches occur by chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,71 +18,186 @@ class HostChunk:
     """A text as a host holds it.
 
     Attributes:
-        source: Names the text it was cut from; "" where it stands for itself.
+        source: Names the document that the text was cut from; "": it is a document by itself.
         text: Its characters.
-        title: Of the text it was cut from.
-        start: Character offset in that text, where the host knows it.
+        title: The document's title.
+        start: Character offset as the host states it. It may count from the start of the document,
+            but also of a page, a section or a parent chunk.
+        id: The host's id of the chunk.
+        parent: Id of the larger chunk that this one was cut from, if any.
     """
 
     source: str
     text: str
     title: str = ""
     start: int | None = None
+    id: str = ""
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkSpan:
+    """Where a chunk stands in the merged document: characters [start, end) of its text."""
+
+    index: int  # position of the chunk in the list that was merged
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergedDocument:
-    """A document, with the places of the pieces that it was joined from."""
+    """A document and the spans of the chunks that it was merged from, in the document's order."""
 
     document: Document
-    places: tuple[int, ...]
+    spans: tuple[ChunkSpan, ...]
+
+    def chunk_of(self, passage: Passage) -> int:
+        """Index of the chunk that holds most of a passage of this document."""
+
+        def shared(span: ChunkSpan) -> int:
+            return min(span.end, passage.end) - max(span.start, passage.start)
+
+        return max(self.spans, key=shared).index
 
 
-def join_pieces(pieces: Sequence[HostChunk]) -> list[MergedDocument]:
-    """Join the pieces of each source, so that a split by document leaks no text.
+def merge_chunks(chunks: Sequence[HostChunk]) -> list[MergedDocument]:
+    """Merge the chunks of each source, so that a split by document leaks no text.
 
-    Pieces follow one another by offset where all of a source's are known, else as given; what
-    two neighbours share is kept once. A source without a name, or with a random one (UUID 4), is
-    named after its content, so that a second run on the same texts finds the first one's work.
+    Chunks are sorted by their offsets if those prove to count from the start of one text: wherever
+    two chunks overlap, their characters agree. Otherwise chunks keep the order in which they were
+    given. Text that neighbours share is kept once, and so is the text of a chunk whose parent is
+    given too. Chunks without text are left out, and surrogates become U+FFFD.
+
+    A source without a name, or with a random one (UUID 4), is named after its content, so that a
+    second run on the same texts resumes the first.
 
     Returns:
-        In order of first appearance; documents of the same name and content are one.
+        Documents in order of first appearance; those of the same name and content are one.
     """
+    chunks = [_clean(chunk) for chunk in chunks]
+    by_id = {chunk.id: chunk for chunk in chunks if chunk.id}
     members: dict[str, list[int]] = {}
-    for place, piece in enumerate(pieces):
-        members.setdefault(piece.source or f"\x1f{place}", []).append(place)
-    joined: dict[str, MergedDocument] = {}
-    for source, places in members.items():
-        if all(pieces[place].start is not None for place in places):
-            places = sorted(places, key=lambda place: pieces[place].start or 0)
-        text = ""
-        for place in places:
-            text = _append(text, pieces[place].text)
-        title = next((pieces[place].title for place in places if pieces[place].title), "")
-        name = source if _is_lasting(source) else content_id(title, text)
-        earlier = joined[name].places if name in joined else ()
-        document = Document(id=name, text=text, title=title)
-        joined[name] = MergedDocument(document=document, places=(*earlier, *places))
-    return list(joined.values())
+    for index, chunk in enumerate(chunks):
+        if chunk.text.strip() and not _is_within_parent(chunk, by_id):
+            members.setdefault(chunk.source or f"\x1f{index}", []).append(index)
+    merged: dict[str, MergedDocument] = {}
+    for source, indices in members.items():
+        found = _merge(source, indices, chunks)
+        merged.setdefault(found.document.id, found)
+    return list(merged.values())
+
+
+def share_one_text(chunks: Iterable[HostChunk]) -> bool:
+    """Whether offsets count from the start of one text: all are known, and overlaps agree."""
+    text, base = "", 0
+    for start, further in sorted(
+        (-1 if chunk.start is None else chunk.start, chunk.text) for chunk in chunks
+    ):
+        if start < 0:
+            return False
+        if start > base + len(text):  # a gap: nothing to compare
+            text, base = "", start
+        shared = text[start - base :][: len(further)]
+        if not further.startswith(shared):
+            return False
+        text += further[len(shared) :]
+    return True
+
+
+def check_list(given: Any, kind: type, advice: str) -> None:
+    """Check that a host gave a list of its own objects.
+
+    Args:
+        given: What was given.
+        kind: The class of the objects.
+        advice: What to do otherwise, a sentence.
+
+    Raises:
+        DataError: something else was given.
+    """
+    if isinstance(given, str | PathLike | kind):
+        wrong = [given]
+    else:
+        wrong = [one for one in given if not isinstance(one, kind)]
+    if wrong:
+        raise DataError(
+            f"A list of {kind.__name__} objects is expected, but {type(wrong[0]).__name__} was "
+            f"given. {advice}"
+        )
 
 
 def title_of(metadata: Mapping[str, Any]) -> str:
-    """The title that a host's metadata state, or ""."""
+    """The title that a host's metadata states, or ""."""
     title = metadata.get("title")
-    return " ".join(title.split()) if isinstance(title, str) else ""
+    return replace_surrogates(" ".join(title.split())) if isinstance(title, str) else ""
 
 
-def _append(text: str, further: str) -> str:
+def _clean(chunk: HostChunk) -> HostChunk:
+    return HostChunk(
+        source=chunk.source,
+        text=replace_surrogates(chunk.text),
+        title=chunk.title,
+        start=chunk.start if chunk.start is not None and chunk.start >= 0 else None,
+        id=chunk.id,
+        parent=chunk.parent,
+    )
+
+
+def _is_within_parent(chunk: HostChunk, by_id: Mapping[str, HostChunk]) -> bool:
+    parent = by_id.get(chunk.parent)
+    return parent is not None and parent.id != chunk.id and chunk.text in parent.text
+
+
+def _merge(source: str, indices: list[int], chunks: Sequence[HostChunk]) -> MergedDocument:
+    is_sorted = share_one_text(chunks[index] for index in indices)
+    if is_sorted:
+        indices = sorted(indices, key=lambda index: chunks[index].start or 0)
+    text, spans = "", list[ChunkSpan]()
+    for index in indices:
+        chunk = chunks[index]
+        expected = None
+        if spans and chunk.start is not None:
+            previous = chunks[spans[-1].index].start
+            # a smaller offset than the chunk before: a new page, section or parent begins
+            if previous is not None and (is_sorted or chunk.start > previous):
+                expected = spans[-1].start + chunk.start - previous
+        text, start = _append(text, chunk.text, expected)
+        spans.append(ChunkSpan(index=index, start=start, end=start + len(chunk.text)))
+    title = next((chunks[index].title for index in indices if chunks[index].title), "")
+    name = source if _is_lasting(source) else content_id(title, text)
+    return MergedDocument(document=Document(id=name, text=text, title=title), spans=tuple(spans))
+
+
+def _append(text: str, further: str, expected: int | None) -> tuple[str, int]:
+    """Append a chunk to the text so far, without what both share.
+
+    Args:
+        text: The text so far.
+        further: The chunk.
+        expected: Position in the text at which the chunk begins by its offset; None: unknown.
+
+    Returns:
+        The longer text, and the position at which the chunk begins in it.
+    """
     if not text:
-        return further
-    shared = _overlap(text, further)
-    return text + further[shared:] if shared else f"{text}\n\n{further}"
+        return further, 0
+    if expected is not None and expected <= len(text):
+        shared = text[expected:][: len(further)]
+        if further.startswith(shared):
+            return text + further[len(shared) :], expected
+    elif expected is not None:
+        gap = " " if expected == len(text) + 1 else "\n\n"
+        return text + gap + further, len(text) + len(gap)
+    overlap = _overlap(text, further)
+    if overlap:
+        return text + further[overlap:], len(text) - overlap
+    return f"{text}\n\n{further}", len(text) + 2
 
 
 def _overlap(text: str, further: str) -> int:
     """Characters at the end of `text` with which `further` begins."""
-    opening = further[:_SHORTEST_OVERLAP]
-    if len(opening) < _SHORTEST_OVERLAP:
+    opening = further[:_MIN_OVERLAP]
+    if len(opening) < _MIN_OVERLAP:
         return 0
     start = text.find(opening, max(0, len(text) - len(further)))
     while start >= 0:
