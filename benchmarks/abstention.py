@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +30,23 @@ from aloft.config import RunConfig, load_config
 from aloft.errors import AloftError
 from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, UNANSWERABLE
 from aloft.evaluation.bootstrap import compare
-from aloft.evaluation.evaluator import Values
-from aloft.evaluation.measure import as_json
+from aloft.evaluation.evaluator import Measured
+from aloft.evaluation.pages.figures import interval, percent
 from aloft.run.pipeline import open_run
 
 COSTS = ("answer f1", "answer contained", "citation accuracy")
 
 
-def measure(folder: Path, source: Path, config: RunConfig) -> tuple[Values, float]:
-    """Values of the tuned generator on human questions, and the minutes that training took."""
+def measure(folder: Path, source: Path, config: RunConfig) -> tuple[list[Measured], float]:
+    """The tuned generator on human questions, answerable or not, and minutes of training."""
     with shown_progress() as progress, open_run(folder, config, progress=progress) as run:
         run.give(source / "corpus", source / "questions.jsonl")
         run.check()
         run.do("train")
         seconds = run.artifacts["generator"].seconds
-        values = run.evaluator.measure_answers("human", "tuned")["all"].values
-    return values, round(seconds / 60, 1)
+        answered = run.evaluator.measure_answers("human", "tuned")["all"]
+        unanswerable = run.evaluator.measure_unanswerable("tuned")
+    return [answered, *([unanswerable] if unanswerable else [])], round(seconds / 60, 1)
 
 
 def compare_shares(out: Path, source: Path, config: RunConfig) -> dict[str, Any]:
@@ -62,18 +64,19 @@ def compare_shares(out: Path, source: Path, config: RunConfig) -> dict[str, Any]
     before, minutes = measure(out / "always", source, always)
     after, more = measure(out / "abstaining", source, config)
     how = {"resamples": config.evaluation.resamples, "seed": config.seed}
-    costs = [as_json(compare(name, before[name], after[name], **how)) for name in COSTS]
+    documents = after[0].documents
+    pairs = {name: (before[0].values[name], after[0].values[name]) for name in COSTS}
+    costs = [asdict(compare(name, *pair, documents, **how)) for name, pair in pairs.items()]
     for row in costs:
         print(f"  {shown(row)}, n = {row['n']}", file=sys.stderr)
     said = {}
-    for name in (n for n in (ABSTENTION, UNANSWERABLE, ANSWERED) if n in after):
+    columns = {name: (some.values[name], some.documents) for some in after for name in some.values}
+    for name in (n for n in (ABSTENTION, UNANSWERABLE, ANSWERED) if n in columns):
+        values, documents = columns[name]
         # an interval of the share itself: of its gain over never
-        one = compare(name, np.zeros_like(after[name]), after[name], **how)
+        one = compare(name, np.zeros_like(values), values, documents, **how)
         said[name] = {"share": one.after, "low": one.low, "high": one.high, "n": one.n}
-        print(
-            f"  {name} {100 * one.after:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]",
-            file=sys.stderr,
-        )
+        print(f"  {name} {percent(one.after)} {interval(one.low, one.high)}", file=sys.stderr)
     return {"costs": costs, "said": said, "training_minutes": [minutes, more]}
 
 

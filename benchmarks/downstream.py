@@ -8,8 +8,9 @@ that are usually off.
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ from aloft.config import FILTERS, FiltersConfig, RunConfig, check_config, load_c
 from aloft.errors import DataError
 from aloft.evaluation.bootstrap import compare
 from aloft.evaluation.evaluator import System
-from aloft.evaluation.measure import as_json
+from aloft.evaluation.pages.figures import interval, points
+from aloft.evaluation.report import FunnelRow
+from aloft.records import to_json
 from aloft.run.pipeline import open_run, read_config, read_funnel
 
 _PILOT = 48  # passages that tell what a pair costs
 _DENSE = System("dense", "tuned", "none")
 _RETRIEVAL = ("hit@10", "ndcg@10", "mrr@10")
-Values = dict[str, NDArray[np.float64]]
+Values = dict[str, tuple[NDArray[np.float64], Sequence[str]]]  # with their documents
 
 
 def measure_downstream(folder: Path, config: RunConfig, file: Path | None) -> dict[str, Any]:
@@ -83,12 +86,15 @@ def measure_ablation(folder: Path, config: RunConfig) -> dict[str, Any]:
 def _compare(before: Values, after: Values, config: RunConfig) -> list[dict[str, Any]]:
     """Each metric with its interval, question by question."""
     how = {"resamples": config.evaluation.resamples, "seed": config.seed}
-    return [as_json(compare(metric, before[metric], after[metric], **how)) for metric in after]
+    return [
+        asdict(compare(metric, before[metric][0], values, documents, **how))
+        for metric, (values, documents) in after.items()
+    ]
 
 
 def shown(row: Mapping[str, Any]) -> str:
     """A comparison, for a person."""
-    gain = f"{100 * row['gain']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+    gain = f"{points(row['gain'])} {interval(row['low'], row['high'])}"
     return f"{row['metric']} {100 * row['before']:.1f} -> {100 * row['after']:.1f}, {gain}"
 
 
@@ -99,33 +105,29 @@ def _measure(folder: Path, name: str, config: RunConfig) -> tuple[Values, dict[s
         run.give(folder / "corpus", folder / "questions.jsonl")
         rows = {part: len(run.training_sets[part]) for part in config.parts}
         run.do("train")
-        retrieval = run.evaluator.measure_system("human", _DENSE).values
-        values = {metric: retrieval[metric] for metric in _RETRIEVAL}
+        found = run.evaluator.measure_system("human", _DENSE)
+        values = {metric: (found.values[metric], found.documents) for metric in _RETRIEVAL}
         if "generator" in config.parts:
-            measured = run.evaluator.measure_answers("human", "tuned")
+            answered = run.evaluator.measure_answers("human", "tuned")["all"]
             for metric in ("citation accuracy", "answer f1"):
-                values[metric] = measured["all"].values[metric]
+                values[metric] = answered.values[metric], answered.documents
         passages = len(run.passages)
-    funnel = {row["stage"]: row for row in read_funnel(folder / name)}
+    funnel = {row.stage: row for row in read_funnel(folder / name)}
     return values, {
         "passages": passages,
         "tokens": _tokens(funnel),
-        "teacher": {s: funnel[s].get("teacher") for s in ("ratings", "pairs")},
-        "pairs": funnel["filters"]["kept"],
-        "dropped": {s: funnel[s]["dropped"] for s in ("ratings", "pairs", "filters")},
+        "teacher": {s: to_json(funnel[s])["teacher"] for s in ("ratings", "pairs")},
+        "pairs": funnel["filters"].kept,
+        "dropped": {s: funnel[s].dropped for s in ("ratings", "pairs", "filters")},
         "rows": rows,
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def _tokens(funnel: Mapping[str, Mapping[str, Any]]) -> int:
+def _tokens(funnel: Mapping[str, FunnelRow]) -> int:
     """Tokens that the teacher was sent and wrote; what a cache spares is counted all the same."""
-    spent = [
-        account
-        for stage in ("ratings", "pairs")
-        for account in funnel[stage].get("teacher", {}).values()
-    ]
-    return sum(account["tokens_in"] + account["tokens_out"] for account in spent)
+    usages = [usage for stage in ("ratings", "pairs") for usage in funnel[stage].teacher.values()]
+    return sum((usage.tokens_in or 0) + (usage.tokens_out or 0) for usage in usages)
 
 
 def _cost_of_pair(folder: Path, config: RunConfig) -> float:
@@ -136,7 +138,7 @@ def _cost_of_pair(folder: Path, config: RunConfig) -> float:
         run.give(folder / "corpus")
         run.do("pairs")
         asked = len(run.ratings)
-    return _tokens({row["stage"]: row for row in read_funnel(pilot)}) / asked
+    return _tokens({row.stage: row for row in read_funnel(pilot)}) / asked
 
 
 def _within(budget: int, cost: float, passages: int, config: RunConfig) -> RunConfig:

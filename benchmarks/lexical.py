@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import Stemmer
 from uplift import read_lines, tell
 
 from aloft.evaluation.bootstrap import compare
-from aloft.evaluation.measure import as_json
 from aloft.evaluation.retrieval_metrics import measure_ranking
 from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.ranking import Ranking
@@ -91,8 +91,9 @@ def measure(source: Path, seed: int) -> dict[str, Any]:
         rows[way] = {m: round(100 * float(values[way][m].mean()), 1) for m in _METRICS}
         rows[way]["seconds"] = seconds
     best = max((way for way in rows if way != "Aloft"), key=lambda way: rows[way]["mrr@10"])
+    documents = [row["doc_id"] for row in asked]
     how: dict[str, Any] = {"resamples": 10_000, "seed": seed}
-    gains = [compare(m, values[best][m], values["Aloft"][m], **how) for m in _METRICS]
+    gains = [compare(m, values[best][m], values["Aloft"][m], documents, **how) for m in _METRICS]
     told = " | ".join(f"{way} {row}" for way, row in rows.items())
     print(f"  {source.name:<12} n = {len(asked)} {told}", file=sys.stderr)
     return {
@@ -101,7 +102,7 @@ def measure(source: Path, seed: int) -> dict[str, Any]:
         "questions": len(asked),
         "ways": rows,
         "against": best,
-        "comparisons": [as_json(one) for one in gains],
+        "comparisons": [asdict(gain) for gain in gains],
     }
 
 

@@ -48,8 +48,8 @@ def measure_quality(
         run.give(out / "corpus")
         run.do("filters")
         written = [to_dict(pair) for pair in run.pairs]
-    stages = {row["stage"]: row for row in read_funnel(out / "run")}
-    lost, dropped = stages["pairs"]["dropped"], stages["filters"]["dropped"]
+    stages = {row.stage: row for row in read_funnel(out / "run")}
+    lost, dropped = stages["pairs"].dropped, stages["filters"].dropped
     unusable = sum(lost.get(reason, 0) for reason in UNUSABLE)
     asked = len(written) + sum(lost.values())
     return {
@@ -58,8 +58,8 @@ def measure_quality(
         "unusable": unusable,
         "unusable_share": round(unusable / asked, 5),
         "second_tries": sum(pair["tries"] > 1 for pair in written),
-        "passed": stages["filters"]["kept"],
-        "passed_share": round(stages["filters"]["kept"] / asked, 4),
+        "passed": stages["filters"].kept,
+        "passed_share": round(stages["filters"].kept / asked, 4),
         "dropped": {**lost, **dropped},
         "examples": written[:5],
     }

@@ -23,6 +23,8 @@ from typing import Any
 from aloft.cli import shown_progress
 from aloft.config import PARTS, RunConfig, load_config
 from aloft.errors import AloftError
+from aloft.evaluation.pages.figures import interval, points
+from aloft.evaluation.report import to_json
 from aloft.machine import describe_machine
 
 
@@ -91,8 +93,8 @@ def run_set(
             questions=folder / "questions.jsonl",
             progress=progress,
         )
-    report = result.report
-    keys = ("questions", "deciding", "retrieval", "answers", "comparisons", "verdicts", "stacks")
+    report = to_json(result.report)
+    keys = ("questions", "deciding", "retrieval", "answers", "comparisons", "verdicts", "variants")
     return {
         "set": name,
         **sizes,
@@ -116,8 +118,8 @@ def print_table(figures: dict[str, Any]) -> None:
         print(
             f"  {row['question_set']:<9} {row['part']:<24} {row['metric']:<18} "
             f"{100 * row['before']:6.1f} -> {100 * row['after']:6.1f}  "
-            f"{100 * row['gain']:+6.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]  "
-            f"n = {row['n']}"
+            f"{points(row['gain']):>6} {interval(row['low'], row['high'])}  "
+            f"n = {row['n']} in {row['clusters']} documents"
         )
     for verdict in figures["verdicts"]:
         word = "kept" if verdict["is_kept"] else "refused"

@@ -61,8 +61,8 @@ def main() -> None:
     engine = AloftFinetuneEngine(documents, OUT, config=config)
     engine.finetune()
     for verdict in engine.verdicts:
-        outcome = "kept" if verdict["is_kept"] else "refused"
-        print(f"{verdict['part']}: {outcome}, {verdict['reason']}")
+        outcome = "kept" if verdict.is_kept else "refused"
+        print(f"{verdict.part}: {outcome}, {verdict.reason}")
 
     # 3. Search with what ships: the tuned embedder, or the base where tuning did not gain.
     index = VectorStoreIndex.from_documents(documents, embed_model=engine.get_finetuned_model())

@@ -57,8 +57,8 @@ def main() -> None:
     # 2. Write questions, train, and measure on documents that training has not seen.
     documents = [Document(text, metadata={"source": name}) for name, text in OBSERVATORY.items()]
     for verdict in Aloft(config).run(to_documents(documents), OUT).verdicts:
-        outcome = "kept" if verdict["is_kept"] else "refused"
-        print(f"{verdict['part']}: {outcome}, {verdict['reason']}")
+        outcome = "kept" if verdict.is_kept else "refused"
+        print(f"{verdict.part}: {outcome}, {verdict.reason}")
 
     # 3. Retrieve with what ships: the tuned embedder, or the base where tuning did not gain.
     retriever = AloftRetriever.from_run(OUT, documents, k=2)

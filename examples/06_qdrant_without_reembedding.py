@@ -47,8 +47,8 @@ def main() -> None:
     finetuner = AloftFinetuner.from_vectorstore(store, OUT, config=config)
     finetuner.finetune()
     for verdict in finetuner.verdicts:
-        print(f"{verdict['part']}: {'kept' if verdict['is_kept'] else 'refused'}")
-    spared = finetuner.report["indexing"]
+        print(f"{verdict.part}: {'kept' if verdict.is_kept else 'refused'}")
+    spared = finetuner.report.indexing
     print(f"not embedded anew: {spared}")
 
     # 3. The same store, asked by the tuned model; its filters work as before.

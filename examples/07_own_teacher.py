@@ -59,11 +59,11 @@ def main() -> None:
     engine = AloftFinetuneEngine(documents, OUT, config=config, llm=mine)
     engine.finetune()
     print(f"your model was asked {mine.calls} times")
-    for stage in engine.report["funnel"]:
-        if stage["stage"] in ("pairs", "filters"):
-            print(f"{stage['stage']}: {stage['kept']} kept, dropped {stage['dropped']}")
+    for stage in engine.report.funnel:
+        if stage.stage in ("pairs", "filters"):
+            print(f"{stage.stage}: {stage.kept} kept, dropped {dict(stage.dropped)}")
     for verdict in engine.verdicts:
-        print(f"{verdict['part']}: {'kept' if verdict['is_kept'] else 'refused'}")
+        print(f"{verdict.part}: {'kept' if verdict.is_kept else 'refused'}")
 
 
 if __name__ == "__main__":

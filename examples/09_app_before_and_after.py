@@ -69,8 +69,10 @@ def main(folder: Path | None) -> None:
     tuned = VectorStoreIndex(nodes, embed_model=engine.get_finetuned_model())
     after = AloftRetriever.from_run(out, nodes, similarity_top_k=20)
     known = hits(before, questions)
+    documents = [asked.get("doc_id", asked.get("document_id")) for asked in questions]
+    how = {"resamples": 10_000, "seed": 0}
     for what, retriever in (("embedder", tuned.as_retriever(similarity_top_k=20)), ("all", after)):
-        one = compare("hit@5", known, hits(retriever, questions), resamples=10_000, seed=0)
+        one = compare("hit@5", known, hits(retriever, questions), documents, **how)
         gain = f"{one.gain:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
         print(f"{what}: hit@5 {one.before:.3f} -> {one.after:.3f}, {gain}, n = {one.n}")
 

@@ -7,6 +7,11 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAGES = "aloft/evaluation/pages/templates"
+WANTED = (
+    *(f"{package}/py.typed" for package in ("aloft", "llama_index_aloft", "langchain_aloft")),
+    *(f"{PAGES}/report.{kind}" for kind in ("html", "md", "css")),
+)
 CHECK = """
 import sys, importlib.metadata
 import aloft, llama_index_aloft, langchain_aloft
@@ -14,6 +19,9 @@ for module in (aloft, llama_index_aloft, langchain_aloft):
     assert module.__file__.startswith(sys.argv[1]), module.__file__
 assert "torch" not in sys.modules
 assert aloft.load_config("paper").parts == ("generator",)  # the presets are packaged files
+from aloft.evaluation.pages import render_html, render_markdown
+from aloft.evaluation.report import Report
+assert "<style>" in render_html(Report()) and "# Aloft" in render_markdown(Report())
 from aloft.cli import main
 raise SystemExit(main(["--version"]))
 """
@@ -38,7 +46,7 @@ def check_wheel() -> None:
         with zipfile.ZipFile(wheel) as archive:
             names = archive.namelist()
             archive.extractall(unpacked)
-        for wanted in ("aloft/py.typed", "llama_index_aloft/py.typed", "langchain_aloft/py.typed"):
+        for wanted in WANTED:
             assert wanted in names, f"{wanted} is not in the wheel"
         assert not [name for name in names if name.startswith(("tests/", "examples/", "core/"))]
         subprocess.run(

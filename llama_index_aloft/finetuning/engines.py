@@ -123,8 +123,9 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
             checkpoints = _checkpoints_of(self._out)
             train_embedder(*given, seed=_SEED, checkpoints=checkpoints, progress=progress)
             if self._val is not None:
-                measure = partial(_measure, self._val)
-                self.gains = _gains(measure, self._model_id, self._out)
+                texts = [(self._val.relevant_docs[key] or [key])[0] for key in self._val.queries]
+                models = self._model_id, self._out
+                self.gains = _gains(partial(_measure, self._val), *models, texts)
 
     def get_finetuned_model(self, **model_kwargs: Any) -> AloftEmbedding:
         """What was trained.
@@ -342,7 +343,8 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
             checkpoints = _checkpoints_of(self._out)
             train_reranker(*given, seed=_SEED, checkpoints=checkpoints, progress=progress)
             if self._val:
-                self.gains = _gains(self._tell, self._model_id, self._out)
+                queries = [sample.query for sample in self._val]
+                self.gains = _gains(self._tell, self._model_id, self._out, queries)
 
     def _tell(self, model: str) -> Values:
         """Whether each sample is on the right side of even odds."""
@@ -422,11 +424,15 @@ def _measure(dataset: EmbeddingQAFinetuneDataset, name: str) -> Values:
     return measure_ranking(ranking, gold)
 
 
-def _gains(measure: Callable[[str], Values], model: str, tuned: Path) -> list[Comparison]:
-    """What a model gained by training, question by question."""
+def _gains(
+    measure: Callable[[str], Values], model: str, tuned: Path, clusters: Sequence[str]
+) -> list[Comparison]:
+    """What a model gained by training; questions of one cluster are resampled together."""
     before, after = measure(model), measure(str(tuned))
-    how = {"resamples": _RESAMPLES, "seed": _SEED}
-    return [compare(metric, before[metric], after[metric], **how) for metric in before]
+    return [
+        compare(metric, column, after[metric], clusters, resamples=_RESAMPLES, seed=_SEED)
+        for metric, column in before.items()
+    ]
 
 
 def _checkpoints_of(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """The teacher's account: every prompt, token and second of it, whatever ends a run."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,9 @@ def work(out: Path, config: RunConfig, teacher: LanguageModel) -> dict[str, dict
         run.do("pairs")
     accounts = {}
     for row in read_funnel(out):
-        for name, account in row.get("teacher", {}).items():
-            assert account.pop("seconds") >= 0
-            accounts[name] = account
+        for name, usage in row.teacher.items():
+            accounts[name] = asdict(usage)
+            assert accounts[name].pop("seconds") >= 0
     return accounts
 
 

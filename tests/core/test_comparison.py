@@ -109,9 +109,9 @@ def test_it_goes_on_where_it_stopped_and_each_can_be_shipped(
 
     with open_run(out / "joint") as run:
         report = run.report
-    assert [verdict["part"] for verdict in report["verdicts"]] == ["embedder", "generator"]
-    assert report["parts"]["generator"]["seconds"] == 0  # told once, of both
-    assert {"embedder", "generator"} < {row["stage"] for row in read_funnel(out / "joint")}
+    assert [verdict.part for verdict in report.verdicts] == ["embedder", "generator"]
+    assert report.parts["generator"].seconds == 0  # told once, of both
+    assert {"embedder", "generator"} < {row.stage for row in read_funnel(out / "joint")}
     with open_run(out / "lsr") as run:
         assert {"sets", "embedder"} <= run.finished()
 

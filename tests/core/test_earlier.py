@@ -210,16 +210,16 @@ def test_after_documents_change_only_new_passages_are_asked_about(tmp_path: Path
     new = RunFolder(tmp_path / "two").read_records("passages.jsonl", Passage)
     texts = [passage.text for passage in new if passage.document_id == "new.txt"]
     assert all(any(text in literal_eval(asked) for text in texts) for asked in second)
-    told = report["earlier"]
-    assert 0 < told["new_passages"] < told["passages"]
-    assert told["new_pairs"] > 0
+    facts = report.previous_run
+    assert 0 < facts.new_passages < facts.passages
+    assert facts.new_pairs > 0
     split = [split_of(tmp_path / name) for name in ("one", "two")]
     assert {i: split[1][i] for i in split[0].keys() & split[1].keys()} == {
         i: side for i, side in split[0].items() if i in split[1]
     }
     went_on = (tmp_path / "two" / "report.md").read_text(encoding="utf-8")
-    assert f"{told['new_passages']} of {told['passages']} passages are new" in went_on
-    assert before["earlier"] is None
+    assert f"{facts.new_passages} of {facts.passages} passages are new" in went_on
+    assert before.previous_run is None
 
 
 def split_of(run: Path) -> dict[str, bool]:

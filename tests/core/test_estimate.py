@@ -11,6 +11,7 @@ from scripted import ScriptedModels
 
 from aloft.cli import main, show_estimate
 from aloft.config import FiltersConfig, RunConfig, load_config
+from aloft.evaluation.report import read_report
 from aloft.protocols import Prompt
 from aloft.records import Document
 from aloft.run.estimate import (
@@ -26,7 +27,7 @@ from aloft.run.estimate import (
     share_of,
     weight_of,
 )
-from aloft.run.pipeline import Run, open_run, read_report
+from aloft.run.pipeline import Run, open_run
 from aloft.run.sampling import Asked, Pace
 from aloft.run.usage import Usage
 from aloft.storage import RunFolder
@@ -354,8 +355,8 @@ def test_the_command_measures_and_the_run_goes_on_from_there(
     prompts = [body["prompt"] for _, body in server.calls]
     assert sampled == 8  # these passages have one span each
     assert len(prompts) == len(set(prompts)) == 24
-    account = read_report(out)["funnel"][3]["teacher"]["pairs"]
-    assert (account["calls"], account["tokens_in"], account["tokens_out"]) == (24, 2400, 240)
+    account = read_report(out).funnel[3].teacher["pairs"]
+    assert (account.calls, account.tokens_in, account.tokens_out) == (24, 2400, 240)
 
 
 @pytest.mark.model

@@ -1,5 +1,6 @@
 """A small world measured by hand: base parts that know nothing, tuned ones that know synonyms."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +14,11 @@ import pytest
 from aloft.config import EvaluationConfig, Part, RunConfig, TrainingSetsConfig
 from aloft.evaluation.answer_metrics import GUESSING, MISCITED
 from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant
-from aloft.evaluation.measure import as_json, measure_parts
+from aloft.evaluation.measure import measure_parts
+from aloft.evaluation.pages import render_html, render_markdown
 from aloft.evaluation.probes import probe
+from aloft.evaluation.report import ProbeRow, QuestionCounts, Report, dump, from_json
+from aloft.evaluation.splits import QuestionSplit
 from aloft.protocols import Floats, Prompt
 from aloft.records import LabelledQuestion, Passage
 from aloft.retrieval.dense import DenseIndex
@@ -35,7 +39,7 @@ MEANT = {
     "bony": "ivory",
 }
 ASKED, COLOURS = [*MEANT], [*MEANT.values()]
-PASSAGES = [Passage(document_id="a", text=colour, start=0) for colour in COLOURS]
+PASSAGES = [Passage(document_id=colour, text=colour, start=0) for colour in COLOURS]
 BASE = System("dense", "base", "none")
 TUNED = System("dense", "tuned", "none")
 SECOND = 0.6309297535714575  # 1 / log2(3), what nDCG gives for rank 2
@@ -54,6 +58,14 @@ def question(column: int, *more: int, origin: Any = "synthetic", answers: Any = 
         passage_ids=tuple(PASSAGES[c].id for c in (column, *more)),
         origin=origin,
     )
+
+
+def undivided(questions: Sequence[LabelledQuestion]) -> QuestionSplit:
+    """A split whose parts are both all questions, so that values can be worked out by hand."""
+    colour_of = {passage.id: passage.document_id for passage in PASSAGES}
+    rows = tuple(range(len(questions)))
+    documents = tuple(colour_of[one.passage_ids[0]] for one in questions)
+    return QuestionSplit(documents=documents, validation=rows, test=rows)
 
 
 def shown(prompt: Prompt) -> list[str]:
@@ -140,6 +152,7 @@ class World:
         return Evaluator(
             passages=PASSAGES,
             questions=sets,
+            splits={name: undivided(some) for name, some in sets.items()},
             unanswerable=unanswerable,
             config=EvaluationConfig(**{"resamples": 200, "rerank_depth": 4, **limits}),
             sets=TrainingSetsConfig(contexts=contexts, **form),
@@ -170,8 +183,8 @@ def test_systems_are_measured_on_their_own_rankings() -> None:
         assert evaluator.rank("synthetic", system).columns[:, :4].tolist() == [[0, 1, 2, 3]] * 4
     found = evaluator.measure_system("synthetic", System("hybrid", "tuned", "none"))
     assert found.values["mrr@10"].tolist() == [1] * 4
-    assert found.weight == 0.5  # every share ranks alike
-    assert (found.n, evaluator.measure_system("synthetic", BASE).weight) == (4, None)
+    assert evaluator.weight("tuned") == 0.5  # every share ranks alike
+    assert (found.n, found.documents) == (4, COLOURS[:4])
 
 
 def test_a_reranker_sees_the_first_ranks_and_no_more() -> None:
@@ -193,9 +206,7 @@ def test_every_retriever_meets_every_embedder_and_reranker_on_every_set() -> Non
         ("hybrid", "tuned"),
     ]
     systems = [System(*kind, reranker) for reranker in ("none", "tuned") for kind in kinds]
-    assert [(m.question_set, m.system) for m in found] == [
-        (name, system) for name in ("human", "synthetic") for system in systems
-    ]
+    assert list(found) == [(name, system) for name in ("human", "synthetic") for system in systems]
 
 
 def test_the_hybrids_share_is_fitted_on_synthetic_questions_alone() -> None:
@@ -205,7 +216,6 @@ def test_the_hybrids_share_is_fitted_on_synthetic_questions_alone() -> None:
     named = replace(question(0, origin="human"), question="red")  # which any share gets right
     evaluator = World().evaluator(named, hard)
     assert evaluator.weight("tuned") == 0.7
-    assert evaluator.measure_system("human", System("hybrid", "tuned", "none")).weight == 0.7
 
     evaluator = World().evaluator(replace(hard, origin="human"), replace(named, origin="synthetic"))
     assert evaluator.weight("tuned") == 0.5
@@ -238,7 +248,6 @@ def test_questions_are_easy_where_the_untrained_embedder_finds_a_passage() -> No
     assert contexts == [{"red", "blue", "brown"}] * 3 + [{"red", "blue", "grey"}]
     assert rows["all"].values["citation accuracy"].tolist() == [1] * 4
     assert rows["hard"].values["citation accuracy"].tolist() == [1]
-    assert {measured.system for measured in rows.values()} == {"tuned"}
 
 
 def test_values_stay_with_their_questions_when_they_are_split() -> None:
@@ -315,7 +324,7 @@ def test_a_verdict_follows_the_deciding_set() -> None:
     for least, is_kept in ((1, False), (2, True)):
         evaluator = World().evaluator(*FOUR, *own, min_human_questions=least)
         values = [
-            {name: evaluator.measure_system(name, s).values for name in evaluator.questions}
+            {name: evaluator.measure_system(name, s) for name in evaluator.questions}
             for s in (BASE, TUNED)
         ]
         verdict = evaluator.judge("embedder", *values)
@@ -358,20 +367,18 @@ def test_what_nothing_answers_is_asked_with_what_is_found_for_it() -> None:
     given = [question(0, origin="human"), question(1)]
     asks = {"unanswerable": ["ruby", "opal", "jade"], "min_human_questions": 1}
     evaluator = world.evaluator(*given, abstaining_share=0.1, **asks)
-    measured = evaluator.measure_answers("human", "tuned")["all"]
+    measured = evaluator.measure_unanswerable("tuned")
     assert measured.values["abstention when unanswerable"].tolist() == [1, 0, 1]
-    assert measured.values["answer when present"].tolist() == [1]
-    assert measured.n == 1
+    assert (measured.question_set, measured.n) == ("human", 3)
+    answered = evaluator.measure_answers("human", "tuned")["all"]
+    assert answered.values["answer when present"].tolist() == [1]
+    assert answered.n == 1
     without = [prompt for _, prompt in world.prompts if asked(prompt) in asks["unanswerable"]]
     assert [shown(prompt) for prompt in without] == [COLOURS[:2]] * 3
     fewer = world.evaluator(*given, abstaining_share=0.1, max_answer_questions=2, **asks)
-    chosen = fewer.measure_answers("human", "tuned")["all"].values["abstention when unanswerable"]
-    assert len(chosen) == 2
-    for silent in (
-        evaluator.measure_answers("synthetic", "tuned"),
-        world.evaluator(*given, **asks).measure_answers("human", "tuned"),
-    ):
-        assert "abstention when unanswerable" not in silent["all"].values
+    assert fewer.measure_unanswerable("tuned").n == 2
+    assert world.evaluator(*given, **asks).measure_unanswerable("tuned") is None
+    assert world.evaluator(*given, abstaining_share=0.1).measure_unanswerable("tuned") is None
 
 
 def test_a_generator_that_cites_nothing_is_judged_by_its_answers() -> None:
@@ -379,10 +386,10 @@ def test_a_generator_that_cites_nothing_is_judged_by_its_answers() -> None:
     world.replies["tuned"] = lambda _: "yes"
     evaluator = world.evaluator(*FOUR, format="ralt")
     values = {
-        name: {"synthetic": evaluator.measure_answers("synthetic", name)["all"].values}
+        name: {"synthetic": evaluator.measure_answers("synthetic", name)["all"]}
         for name in ("base", "tuned")
     }
-    assert "citation accuracy" not in values["tuned"]["synthetic"]
+    assert "citation accuracy" not in values["tuned"]["synthetic"].values
     verdict = evaluator.judge("generator", values["base"], values["tuned"])
     assert (verdict.is_kept, verdict.comparison.metric) == (True, "answer f1")
 
@@ -390,9 +397,15 @@ def test_a_generator_that_cites_nothing_is_judged_by_its_answers() -> None:
 def generator_verdict(base: Sequence[float], tuned: Sequence[float], guess: float) -> Any:
     evaluator = World().evaluator(*FOUR)
     guessing = {GUESSING: np.full(len(base), guess)}
-    before = {"synthetic": {"citation accuracy": np.array(base), **guessing}}
-    after = {"synthetic": {"citation accuracy": np.array(tuned), **guessing}}
-    return evaluator.judge("generator", before, after)
+    before, after = (
+        Measured(
+            question_set="synthetic",
+            values={"citation accuracy": np.array(values), **guessing},
+            documents=COLOURS[: len(values)],
+        )
+        for values in (base, tuned)
+    )
+    return evaluator.judge("generator", {"synthetic": before}, {"synthetic": after})
 
 
 def test_a_generator_must_beat_guessing_too() -> None:
@@ -414,10 +427,10 @@ def test_a_generator_that_cites_everything_is_refused() -> None:
     world.replies["base"] = lambda prompt: "I cite nothing."
     evaluator = world.evaluator(*FOUR, contexts=4)
     values = {
-        which: {"synthetic": evaluator.measure_answers("synthetic", which)["all"].values}
+        which: {"synthetic": evaluator.measure_answers("synthetic", which)["all"]}
         for which in ("base", "tuned")
     }
-    assert values["tuned"]["synthetic"]["citation accuracy"].mean() == 1
+    assert values["tuned"]["synthetic"].values["citation accuracy"].mean() == 1
     assert not evaluator.judge("generator", values["base"], values["tuned"]).is_kept
 
 
@@ -441,7 +454,7 @@ def test_a_ranking_is_worked_out_once() -> None:
     evaluator = world.evaluator(*FOUR, question(5, origin="human"))
     for _ in range(2):
         evaluator.measure_retrieval(["base", "tuned"], ["tuned"])
-        evaluator.measure_stacks(["embedder", "reranker"], "none", has_generator=False)
+        evaluator.measure_variants(["embedder", "reranker"], "none", has_generator=False)
 
     assert len(world.encoded) == 4  # two embedders, two sets
     assert set(world.encoded.values()) == {1}
@@ -454,7 +467,7 @@ def test_a_ranking_is_worked_out_once() -> None:
 
 def stacked(world: World, *kept: Part, **settings: Any) -> dict[tuple[str, ...], SystemVariant]:
     evaluator = world.evaluator(*FOUR, **settings)
-    stacks = evaluator.measure_stacks(kept, "none", has_generator="generator" in kept)
+    stacks = evaluator.measure_variants(kept, "none", has_generator="generator" in kept)
     return {stack.parts: stack for stack in stacks}
 
 
@@ -496,7 +509,7 @@ def test_nothing_kept_still_gives_one_stack() -> None:
 
 def test_the_users_own_reranker_stays_where_no_trained_one_does() -> None:
     evaluator = World().evaluator(*FOUR)
-    stacks = evaluator.measure_stacks(["reranker"], "base", has_generator=False)
+    stacks = evaluator.measure_variants(["reranker"], "base", has_generator=False)
     assert {s.parts: s.system.reranker for s in stacks} == {(): "base", ("reranker",): "tuned"}
 
 
@@ -527,22 +540,21 @@ def test_a_generator_alone_is_measured_judged_and_stacked() -> None:
     own = [question(column, origin="human") for column in range(4, 8)]
     found = measure_parts(World().evaluator(*FOUR, *own), config(), ("generator",))
 
-    assert [(v.part, v.is_kept) for v in found["verdicts"]] == [("generator", True)]
-    assert parts_of(found["stacks"]) == {(), ("generator",)}
-    assert {m.system for m in found["answers"]} == {
-        f"{generator}, {some}"
-        for generator in ("base", "tuned")
-        for some in ("all", "easy", "hard")
+    assert [(v.part, v.is_kept) for v in found.verdicts] == [("generator", True)]
+    assert parts_of(found.variants) == {(), ("generator",)}
+    assert {(row.generator, row.questions) for row in found.answers} == {
+        (generator, some) for generator in ("base", "tuned") for some in ("all", "easy", "hard")
     }
     # human questions lie beyond the contexts: none is easy, and an empty row is left out
-    assert [m.system for m in found["answers"] if m.question_set == "human"] == [
-        "base, all",
-        "base, hard",
-        "tuned, all",
-        "tuned, hard",
+    human = [row for row in found.answers if row.question_set == "human"]
+    assert [(row.generator, row.questions) for row in human] == [
+        ("base", "all"),
+        ("base", "hard"),
+        ("tuned", "all"),
+        ("tuned", "hard"),
     ]
-    assert {GUESSING, MISCITED}.isdisjoint(row["metric"] for row in found["comparisons"])
-    assert {row["question_set"] for row in found["comparisons"]} == {"human", "synthetic"}
+    assert {GUESSING, MISCITED}.isdisjoint(row.metric for row in found.comparisons)
+    assert {row.question_set for row in found.comparisons} == {"human", "synthetic"}
 
 
 def test_both_generators_are_tried_beside_their_task() -> None:
@@ -552,17 +564,16 @@ def test_both_generators_are_tried_beside_their_task() -> None:
     world.replies["base"] = lambda p: "Paris, honey or ice." if is_instruction(p) else said(p)
     found = measure_parts(world.evaluator(*FOUR), config(), ("generator",))
 
-    assert found["probes"] == []
-    perplexity = found["ability"]["perplexity"]
-    assert perplexity == {
-        "before": pytest.approx(np.e**2),
-        "after": pytest.approx(np.e**3),
-        "n": 8,
-    }
-    followed = found["ability"]["instructions"]
-    assert (followed["n"], followed["before"], followed["after"]) == (22, pytest.approx(3 / 22), 0)
+    assert found.probes == ()
+    perplexity = found.forgetting.perplexity
+    assert (perplexity.before, perplexity.after, perplexity.n) == (
+        *(pytest.approx(np.e**2), pytest.approx(np.e**3)),
+        8,
+    )
+    followed = found.forgetting.instructions
+    assert (followed.n, followed.before, followed.after) == (22, pytest.approx(3 / 22), 0)
     assert [which for which, _ in world.instructed] == ["base"] * 22 + ["tuned"] * 22
-    assert "ability" not in measure_parts(World().evaluator(*FOUR), config(), ("embedder",))
+    assert measure_parts(World().evaluator(*FOUR), config(), ("embedder",)).forgetting is None
 
 
 def test_an_answer_rests_on_what_it_cites_where_that_makes_it_likelier() -> None:
@@ -598,10 +609,19 @@ def test_an_answer_rests_on_what_it_cites_where_that_makes_it_likelier() -> None
 
 def test_a_gain_is_told_of_the_questions_that_both_apply_to() -> None:
     nan = np.nan
-    before = {"grounded": np.array([0.0, nan, 0.0, 1.0]), "never": np.array([nan, 1.0])}
-    after = {"grounded": np.array([nan, nan, 1.0, 1.0]), "never": np.array([1.0, nan])}
-    (gain,) = World().evaluator(*FOUR).compare_values(before, after)
+    before = {"grounded": [0.0, nan, 0.0, 1.0], "never": [nan, 1.0, nan, nan]}
+    after = {"grounded": [nan, nan, 1.0, 1.0], "never": [1.0, nan, nan, nan]}
+    pair = (
+        Measured(
+            question_set="human",
+            values={metric: np.array(column) for metric, column in values.items()},
+            documents=["a", "a", "b", "c"],
+        )
+        for values in (before, after)
+    )
+    (gain,) = World().evaluator(*FOUR).compare(*pair)
     assert (gain.metric, gain.n, gain.before, gain.after) == ("grounded", 2, 0.5, 1)
+    assert gain.clusters == 2  # b and c
 
 
 def test_answers_that_cite_nothing_are_not_read() -> None:
@@ -614,7 +634,7 @@ def test_answers_that_cite_nothing_are_not_read() -> None:
 # ---- probes
 
 
-def probed(world: World, *questions: LabelledQuestion, **settings: Any) -> list[dict[str, Any]]:
+def probed(world: World, *questions: LabelledQuestion, **settings: Any) -> list[ProbeRow]:
     evaluator = world.evaluator(*questions, contexts=3, **settings)
     return probe(evaluator, "tuned")
 
@@ -625,16 +645,16 @@ def test_the_right_passage_is_put_at_each_place_and_among_more_and_more() -> Non
     world.replies["tuned"] = lambda p: f"{min(1, len(shown(p)))}\n\n### Answer\nyes"
     rows = probed(world, *[question(column) for column in range(10)])
 
-    assert [(row["probe"], row["value"], row["n"]) for row in rows] == [
+    assert [(row.probe, row.value, row.n) for row in rows] == [
         *(("place of the right passage", place, 10) for place in (1, 2, 3)),
         *(("passages shown", count, 10) for count in (2, 5, 10)),  # there are 12, not 20
         ("no passage", 0, 10),
     ]
-    accuracy = [row["metrics"].get("citation accuracy") for row in rows]
+    accuracy = [row.metrics.get("citation accuracy") for row in rows]
     # right at the first place alone, which is one in 2, in 5 and in 10
     assert accuracy == [1, 0, 0, *(pytest.approx(1 / n) for n in (2, 5, 10)), None]
-    assert rows[-1]["metrics"]["answer f1"] == 1
-    assert {(row["generator"], row["question_set"]) for row in rows} == {("tuned", "synthetic")}
+    assert rows[-1].metrics["answer f1"] == 1
+    assert {(row.generator, row.question_set) for row in rows} == {("tuned", "synthetic")}
     sizes = Counter(len(shown(prompt)) for _, prompt in world.prompts)
     assert sizes == {3: 30, 2: 10, 5: 10, 10: 10, 0: 10}
 
@@ -650,12 +670,12 @@ def test_the_others_keep_their_order_when_the_right_passage_is_moved() -> None:
 def test_few_of_the_deciding_questions_are_probed() -> None:
     many = [replace(question(i % 12), id=str(i)) for i in range(60)]
     rows = probed(World(), *many)
-    assert {row["n"] for row in rows} == {40}
+    assert {row.n for row in rows} == {40}
 
 
 def test_probes_are_asked_of_both_generators_where_they_are_wanted() -> None:
     found = measure_parts(World().evaluator(*FOUR, probes=True), config(), ("generator",))
-    assert [row["generator"] for row in found["probes"]] == ["base"] * 6 + ["tuned"] * 6
+    assert [row.generator for row in found.probes] == ["base"] * 6 + ["tuned"] * 6
 
 
 def test_refused_parts_are_in_no_stack() -> None:
@@ -664,13 +684,13 @@ def test_refused_parts_are_in_no_stack() -> None:
     world.replies["tuned"] = lambda _: "0\n\n### Answer\nno"
     found = measure_parts(world.evaluator(*FOUR), config(), ("embedder", "reranker", "generator"))
 
-    assert [(v.part, v.is_kept) for v in found["verdicts"]] == [
+    assert [(v.part, v.is_kept) for v in found.verdicts] == [
         ("embedder", True),
         ("reranker", False),
         ("generator", False),
     ]
-    assert parts_of(found["stacks"]) == {(), ("embedder",)}
-    for stack in found["stacks"]:
+    assert parts_of(found.variants) == {(), ("embedder",)}
+    for stack in found.variants:
         assert stack.system.reranker == "none"
     assert {which for which, _ in world.prompts[8:]} == {"base"}  # stacks ask the base generator
 
@@ -680,12 +700,12 @@ def test_an_embedder_that_is_refused_is_under_no_reranker() -> None:
     evaluator = world.evaluator(*[question(0)] * 4)  # the base embedder is right already
     found = measure_parts(evaluator, config(), ("embedder", "reranker"))
 
-    assert [(v.part, v.is_kept) for v in found["verdicts"]] == [
+    assert [(v.part, v.is_kept) for v in found.verdicts] == [
         ("embedder", False),
         ("reranker", False),
     ]
-    assert parts_of(found["stacks"]) == {()}
-    assert found["stacks"][0].system == System("hybrid", "base", "none")
+    assert parts_of(found.variants) == {()}
+    assert found.variants[0].system == System("hybrid", "base", "none")
 
 
 def test_a_trained_reranker_is_judged_over_the_users_own_one() -> None:
@@ -693,47 +713,203 @@ def test_a_trained_reranker_is_judged_over_the_users_own_one() -> None:
     world.rerank["base"] = world._overlap  # as good as the trained one: nothing to gain
     found = measure_parts(world.evaluator(*FOUR), config("a reranker"), ("reranker",))
 
-    (verdict,) = found["verdicts"]
+    (verdict,) = found.verdicts
     assert (verdict.is_kept, verdict.comparison.before) == (False, 1)
-    assert {m.system.reranker for m in found["retrieval"]} == {"none", "base", "tuned"}
-    assert [stack.system.reranker for stack in found["stacks"]] == ["base"]
+    assert {row.reranker for row in found.retrieval} == {"none", "base", "tuned"}
+    assert [stack.system.reranker for stack in found.variants] == ["base"]
 
 
 def test_the_tuned_hybrid_is_compared_with_bm25() -> None:
     found = measure_parts(World().evaluator(*FOUR), config(), ("embedder",))
-    rows = [r for r in found["comparisons"] if r["part"] == "tuned hybrid over BM25"]
+    rows = [row for row in found.comparisons if row.part == "tuned hybrid over BM25"]
 
-    (ndcg,) = [row for row in rows if row["metric"] == "ndcg@10"]
+    (ndcg,) = [row for row in rows if row.metric == "ndcg@10"]
     assert len(rows) == 6
-    assert ndcg["before"] == pytest.approx(0.6404, abs=1e-4)
-    assert ndcg["after"] == 1
+    assert ndcg.before == pytest.approx(0.6404, abs=1e-4)
+    assert ndcg.after == 1
 
 
 def test_nothing_trained_measures_retrieval_alone() -> None:
     world = World()
     found = measure_parts(world.evaluator(*FOUR), config(), ())
 
-    assert found["verdicts"] == found["answers"] == found["comparisons"] == []
-    assert parts_of(found["stacks"]) == {()}
-    assert {m.system.embedder for m in found["retrieval"]} == {"none", "base"}
+    assert found.verdicts == found.answers == found.comparisons == ()
+    assert parts_of(found.variants) == {()}
+    assert {row.embedder for row in found.retrieval} == {"none", "base"}
     assert world.prompts == []
 
 
-def test_rows_become_json_with_means() -> None:
-    row = Measured(
-        question_set="human",
-        system=System("hybrid", "base", "none"),
-        values={"hit@1": np.array([1.0, 0.0]), "empty": np.array([])},
-        weight=0.3,
+def test_rows_hold_means_of_the_questions_that_a_metric_applies_to() -> None:
+    own = [question(column, origin="human", answers=()) for column in (4, 5)]
+    found = measure_parts(World().evaluator(*FOUR, *own), config(), ("generator",))
+
+    (hybrid,) = [
+        row
+        for row in found.retrieval
+        if (row.retriever, row.question_set) == ("hybrid", "synthetic")
+    ]
+    assert (hybrid.weight, hybrid.n, hybrid.metrics["hit@1"]) == (0.5, 4, 0.25)
+    assert {row.weight for row in found.retrieval if row.retriever != "hybrid"} == {None}
+    human = [row for row in found.answers if row.question_set == "human"]
+    assert all("citation accuracy" in row.metrics for row in human)
+    assert not any("answer f1" in row.metrics for row in human)  # no answers were given
+    assert found.questions["human"] == QuestionCounts(
+        validation=2, test=2, documents=2, is_parted=False
     )
-    assert as_json(row) == {
-        "question_set": "human",
-        "retriever": "hybrid",
-        "embedder": "base",
-        "reranker": "none",
-        "weight": 0.3,
-        "n": 2,
-        "metrics": {"hit@1": 0.5},
+
+
+# ---- choices are made on other questions than those that are reported
+
+
+def parted(
+    world: World, validation: Sequence[int], *questions: LabelledQuestion, **more: Any
+) -> Any:
+    """An evaluator whose synthetic questions in these rows are for choices."""
+    evaluator = world.evaluator(*questions, **more)
+    whole = evaluator.splits["synthetic"]
+    test = tuple(row for row in whole.test if row not in validation)
+    split = replace(whole, validation=tuple(validation), test=test)
+    return replace(evaluator, splits={**evaluator.splits, "synthetic": split})
+
+
+def test_test_questions_alone_are_reported() -> None:
+    world = World()
+    evaluator = parted(world, [0, 1], *FOUR)
+    found = measure_parts(evaluator, config(), ("embedder", "generator"))
+
+    assert found.questions["synthetic"] == QuestionCounts(
+        validation=2, test=2, documents=2, is_parted=True
+    )
+    assert {row.n for row in (*found.retrieval, *found.comparisons)} == {2}
+    assert all(row.n <= 2 for row in found.answers)
+    # base ranks of the test questions are 3 and 4
+    (base,) = [r for r in found.retrieval if (r.retriever, r.embedder) == ("dense", "base")]
+    assert base.metrics["mrr@10"] == pytest.approx((1 / 3 + 1 / 4) / 2)
+    assert [verdict.comparison.n for verdict in found.verdicts if verdict.comparison] == [2, 2]
+    assert {variant.n for variant in found.variants} == {2}
+
+
+def test_the_dense_share_and_the_retriever_are_chosen_on_validation_questions() -> None:
+    # as above, "azure azure red" wants a share of 0.7 or more; any share gets "red" right
+    hard = replace(question(1), question="azure azure red")
+    easy = replace(question(0), question="red")
+    assert parted(World(), [0], hard, easy, FOUR[2]).weight("tuned") == 0.7
+    assert parted(World(), [1], hard, easy, FOUR[2]).weight("tuned") == 0.5
+
+    # by its name BM25 finds the third passage, which the base embedder ranks third
+    named = replace(question(2), question="brown")
+    dense, hybrid = (System(kind, "base", "none") for kind in ("dense", "hybrid"))
+    misled = replace(question(0), question="blue crimson")  # BM25 finds the second
+    assert parted(World(), [0], named, misled, FOUR[3]).best_retriever("base") == hybrid
+    evaluator = parted(World(), [1], named, misled, FOUR[3])
+    evaluator._weights["base"] = 0.5
+    assert evaluator.best_retriever("base") == dense
+
+
+def test_the_variant_that_ships_is_chosen_on_validation_questions() -> None:
+    world = World()
+    # on the validation questions the tuned generator is right, on the test questions never
+    world.replies["tuned"] = lambda p: cite_right(p) if asked(p) in ASKED[:2] else "0"
+    evaluator = parted(world, [0, 1], *FOUR)
+    variants = evaluator.measure_variants(["generator"], "none", has_generator=True)
+
+    assert [variant.parts for variant in variants] == [("generator",), ()]
+    assert [variant.score for variant in variants] == [
+        pytest.approx((1 + SECOND) / 4 + 0.5),
+        pytest.approx((1 + SECOND) / 4),
+    ]
+    assert variants[0].metrics["citation accuracy"] == 0
+    assert variants[0].metrics["mrr@10"] == pytest.approx((1 / 3 + 1 / 4) / 2)
+
+
+def test_both_sides_of_a_split_keep_to_the_limit_of_questions_together() -> None:
+    world = World()
+    many = [question(column) for column in range(12)]
+    evaluator = parted(world, range(6), *many, max_stack_questions=4)
+    evaluator.measure_variants([], "none", has_generator=True)
+    drawn = [ASKED.index(asked(prompt)) for _, prompt in world.prompts]
+    assert (sum(i < 6 for i in drawn), sum(i >= 6 for i in drawn)) == (2, 2)
+
+
+# ---- question sets and metrics that are empty: a run must end with a report
+
+
+def without_answers(*columns: int, origin: Any = "human") -> list[LabelledQuestion]:
+    return [question(column, origin=origin, answers=()) for column in columns]
+
+
+EMPTY = {
+    "no human answer, human decides": (
+        [*FOUR, *without_answers(4, 5, 6)],
+        {"min_human_questions": 1},
+    ),
+    "no human answer, synthetic decides": ([*FOUR, *without_answers(4, 5, 6)], {}),
+    "no answer at all": (without_answers(0, 1, 2, origin="synthetic"), {}),
+    "some answers": ([*FOUR, *without_answers(4), question(5, origin="human")], {}),
+    "answers in validation alone": (
+        [*FOUR[:2], *without_answers(2, 3, origin="synthetic")],
+        {"validation": [0, 1]},
+    ),
+    "one question": (FOUR[:1], {}),
+    "all unanswerable": (FOUR, {"unanswerable": ["ruby", "jade"], "abstaining_share": 0.1}),
+}
+
+
+@pytest.mark.parametrize("probes", [False, True])
+@pytest.mark.parametrize("form", ["aloftrag", "raft", "ralt"])
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_run_ends_with_a_report_whatever_cannot_be_measured(
+    name: str, form: str, probes: bool
+) -> None:
+    questions, settings = EMPTY[name]
+    settings = {**settings, "format": form, "probes": probes}
+    validation = settings.pop("validation", None)
+    world = World()
+    evaluator = (
+        world.evaluator(*questions, **settings)
+        if validation is None
+        else parted(world, validation, *questions, **settings)
+    )
+    found = measure_parts(evaluator, config(), ("embedder", "generator"))
+
+    report = Report(measured=found)
+    assert from_json(json.loads(dump(report))) == report
+    assert "## Verdicts" in render_markdown(report) and "</html>" in render_html(report)
+    generator = found.verdicts[-1]
+    can_be_judged = form != "ralt" or name in (
+        *("no human answer, synthetic decides", "some answers", "one question"),
+        "all unanswerable",
+    )
+    assert (generator.comparison is not None) == can_be_judged
+    if not can_be_judged:
+        assert not generator.is_kept
+        assert f"undefined on all {found.deciding} questions" in generator.reason
+        assert not any("generator" in variant.parts for variant in found.variants)
+
+
+def test_unanswerable_questions_are_reported_where_no_other_human_question_is() -> None:
+    world = World()
+    world.replies["tuned"] = lambda p: (
+        "none\n\n### Answer\nno" if asked(p) in ("ruby", "jade") else cite_right(p)
+    )
+    asks = {"unanswerable": ["ruby", "jade", "opal"], "abstaining_share": 0.1}
+    found = measure_parts(world.evaluator(*FOUR, **asks), config(), ("generator",))
+
+    rows = {r.generator: r for r in found.answers if r.questions == "unanswerable"}
+    assert {which: (row.n, row.question_set) for which, row in rows.items()} == {
+        "base": (3, "human"),
+        "tuned": (3, "human"),
     }
-    assert as_json(replace(row, system="tuned, all"))["generator"] == "tuned, all"
-    assert as_json({"part": "embedder"}) == {"part": "embedder"}
+    assert rows["tuned"].metrics == {"abstention when unanswerable": pytest.approx(2 / 3)}
+    (gain,) = [c for c in found.comparisons if c.metric == "abstention when unanswerable"]
+    assert (gain.question_set, gain.n, gain.clusters) == ("human", 3, 3)
+
+
+def test_questions_about_one_document_keep_no_part() -> None:
+    # all are about the second passage, which the tuned embedder finds and the base one does not
+    same = [replace(question(1), id=str(i)) for i in range(4)]
+    found = measure_parts(World().evaluator(*same), config(), ("embedder",))
+    (verdict,) = found.verdicts
+    assert verdict.comparison is not None and verdict.comparison.gain > 0
+    assert not verdict.is_kept
+    assert "all synthetic questions are about one document" in verdict.reason

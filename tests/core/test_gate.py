@@ -1,5 +1,7 @@
 """Every way a part can be kept or refused, and that the reason can be read."""
 
+from dataclasses import replace
+
 import pytest
 
 from aloft.evaluation.bootstrap import Comparison
@@ -7,10 +9,9 @@ from aloft.evaluation.gate import Verdict, describe, gate_metric, judge_part
 from aloft.evaluation.retrieval_metrics import METRICS
 
 
-def gain(low: float, gained: float, high: float, n: int = 60) -> Comparison:
-    return Comparison(
-        metric="ndcg@10", before=0.5, after=0.5 + gained, gain=gained, low=low, high=high, n=n
-    )
+def gain(low: float | None, gained: float, high: float | None, n: int = 60) -> Comparison:
+    values = {"before": 0.5, "after": 0.5 + gained, "gain": gained, "low": low, "high": high}
+    return Comparison(metric="ndcg@10", n=n, clusters=1 if low is None else 12, **values)
 
 
 def judged(human: Comparison, synthetic: Comparison, deciding: str = "human") -> Verdict:
@@ -29,22 +30,24 @@ def test_a_gain_whose_interval_excludes_harm_is_kept() -> None:
     assert (verdict.part, verdict.question_set) == ("embedder", "human")
     assert verdict.comparison is CLEAR
     assert verdict.reason == (
-        "the gain's interval on the human questions excludes harm: "
-        "ndcg@10 50.0 -> 60.0 (+10.0 [+5.0, +15.0], n = 60)"
+        "the 95 % interval excludes a loss on the human questions: "
+        "ndcg@10 50.0 -> 60.0 (+10.0 [+5.0, +15.0], n = 60, 12 documents)"
     )
 
 
 @pytest.mark.parametrize(
     ("deciding", "is_kept", "said"),
     [
-        (gain(0, 0.1, 0.2), True, "excludes harm"),  # the interval may touch zero
-        (gain(0.1, 0.1, 0.1, n=1), True, "excludes harm"),
-        (gain(-0.001, 0.1, 0.2), False, "does not exclude harm"),
-        (gain(-0.3, 0.1, 0.5, n=3), False, "does not exclude harm"),  # too few to tell
+        (gain(0, 0.1, 0.2), True, "excludes a loss"),  # the interval may touch zero
+        (gain(0.1, 0.1, 0.1, n=1), True, "excludes a loss"),
+        (gain(-0.001, 0.1, 0.2), False, "includes a loss"),
+        (gain(-0.3, 0.1, 0.5, n=3), False, "includes a loss"),  # too few to tell
         (NONE, False, "no gain on the human"),  # nothing changed
         (gain(-0.1, 0, 0.1), False, "no gain on the human"),
         (gain(-0.2, -0.1, 0.1), False, "no gain on the human"),
         (HARM, False, "no gain on the human"),
+        (gain(None, 0.1, None), False, "no interval: all human questions are about one document"),
+        (gain(None, -0.1, None), False, "no gain on the human"),
     ],
 )
 def test_the_deciding_questions(deciding: Comparison, is_kept: bool, said: str) -> None:
@@ -58,12 +61,13 @@ def test_the_deciding_questions(deciding: Comparison, is_kept: bool, said: str) 
     ("other", "is_kept"),
     [
         (NONE, True),
-        (gain(-0.2, -0.1, 0), True),  # a loss that may be none is no certain harm
+        (gain(-0.2, -0.1, 0), True),  # a loss that may be chance
+        (gain(None, -0.1, None), True),  # so may one without an interval
         (gain(-0.2, -0.1, -0.001), False),
         (HARM, False),
     ],
 )
-def test_certain_harm_on_the_other_questions_refuses_a_part(
+def test_a_significant_loss_on_the_other_questions_refuses_a_part(
     other: Comparison, is_kept: bool
 ) -> None:
     verdict = judged(CLEAR, other)
@@ -72,8 +76,8 @@ def test_certain_harm_on_the_other_questions_refuses_a_part(
     if not is_kept:
         # the figures are those of the deciding set, on which the part did well
         assert verdict.reason == (
-            "certain harm on the synthetic questions: "
-            "ndcg@10 50.0 -> 60.0 (+10.0 [+5.0, +15.0], n = 60)"
+            "significantly worse on the synthetic questions: "
+            "ndcg@10 50.0 -> 60.0 (+10.0 [+5.0, +15.0], n = 60, 12 documents)"
         )
 
 
@@ -85,7 +89,7 @@ def test_a_gain_on_the_other_questions_saves_no_part() -> None:
 def test_either_set_may_decide_and_one_alone_is_enough() -> None:
     verdict = judged(HARM, CLEAR, deciding="synthetic")
     assert (verdict.is_kept, verdict.question_set) == (False, "synthetic")
-    assert verdict.reason.startswith("certain harm on the human questions")
+    assert verdict.reason.startswith("significantly worse on the human questions")
 
     assert judged(NONE, CLEAR, deciding="synthetic").is_kept
     assert judge_part("reranker", {"synthetic": CLEAR}, "synthetic").is_kept
@@ -93,12 +97,32 @@ def test_either_set_may_decide_and_one_alone_is_enough() -> None:
 
 def test_figures_are_told_in_percent_with_signs() -> None:
     some = Comparison(
-        metric="hit@1", before=0.12345, after=0.1, gain=-0.02345, low=-0.05, high=0.004, n=7
+        metric="hit@1",
+        before=0.12345,
+        after=0.1,
+        gain=-0.02345,
+        low=-0.05,
+        high=0.004,
+        n=7,
+        clusters=3,
     )
-    assert describe(some) == "12.3 -> 10.0 (-2.3 [-5.0, +0.4], n = 7)"
+    assert describe(some) == "12.3 -> 10.0 (-2.3 [-5.0, +0.4], n = 7, 3 documents)"
+    without = replace(some, low=None, high=None, clusters=1)
+    assert describe(without) == "12.3 -> 10.0 (-2.3, n = 7, 1 document)"
 
 
 def test_every_part_is_judged_by_one_metric() -> None:
     assert gate_metric("embedder", METRICS) == gate_metric("reranker", METRICS) == "ndcg@10"
     assert gate_metric("generator", ["answer f1", "citation accuracy"]) == "citation accuracy"
     assert gate_metric("generator", ["answer exact match", "answer f1"]) == "answer f1"
+    assert gate_metric("generator", []) is None
+
+
+def test_a_part_that_cannot_be_judged_on_the_deciding_questions_is_refused() -> None:
+    for others in ({}, {"synthetic": CLEAR}):
+        verdict = judge_part("generator", others, "human")
+        assert (verdict.is_kept, verdict.comparison) == (False, None)
+        assert verdict.reason == (
+            "it cannot be judged: citation accuracy and answer f1 are undefined on all human "
+            "questions"
+        )

@@ -215,7 +215,7 @@ def test_they_stay_when_the_run_is_gone_on_with(folder: Folder) -> None:
     earlier = {stage: folder.manifest(stage) for stage in ("links", "negatives", "sets")}
     folder.start()
     assert {stage: folder.manifest(stage) for stage in earlier} == earlier
-    kept = {row["stage"]: row["kept"] for row in read_funnel(folder.path)}
+    kept = {row.stage: row.kept for row in read_funnel(folder.path)}
     assert kept["log"] == kept["links"] == len(TOPICS)
 
 

@@ -297,8 +297,8 @@ def test_passages_of_a_kept_index_are_embedded_once(tmp_path: Path, trains: str)
     )
     with open_run(tmp_path / "run", config, ScriptedTeacher(ask)) as run:
         run.give(documents)
-        indexing = run.report["indexing"]
-    assert (indexing["texts"], indexing["is_kept"]) == (30, trains != "all")
+        indexing = run.report.indexing
+    assert (indexing.texts, indexing.is_kept) == (30, trains != "all")
     kept = list((tmp_path / "run" / "work").glob("passages-*.npy"))
     assert len(kept) == (2 if trains == "all" else 1)
     (reranker,) = (tmp_path / "run" / "reranker.jsonl").read_text().splitlines()

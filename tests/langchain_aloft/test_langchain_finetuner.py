@@ -91,7 +91,7 @@ def test_documents_are_tuned_on_and_what_ships_answers(
     told: list[str] = []
     finetuner.finetune(lambda name, _done, _total: told.append(name))
     assert "training the embedder" in told
-    assert [verdict["part"] for verdict in finetuner.verdicts] == ["embedder"]
+    assert [verdict.part for verdict in finetuner.verdicts] == ["embedder"]
     vector = finetuner.get_embeddings().embed_query("What is a lambda?")
     assert len(vector) == 32
     found = finetuner.get_retriever(documents, k=2).invoke("What does lambda do?")

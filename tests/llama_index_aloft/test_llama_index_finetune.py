@@ -149,8 +149,8 @@ def test_the_engine_runs_from_documents_to_an_index(
 
     assert "training the embedder" in {event.stage for event in listener.told}
     assert all(0 <= event.done <= event.total for event in listener.told)
-    assert [verdict["part"] for verdict in engine.verdicts] == ["embedder"]
-    assert engine.report["connections_refused"] == []
+    assert [verdict.part for verdict in engine.verdicts] == ["embedder"]
+    assert engine.report.connections_refused == ()
     embedding = engine.get_finetuned_model()
     index = VectorStoreIndex.from_documents(documents, embed_model=embedding)
     (best,) = index.as_retriever(similarity_top_k=1).retrieve("What does the assert statement do?")

@@ -27,6 +27,7 @@ from aloft.errors import AloftError, ConfigError
 from aloft.network_guard import forbid_telemetry
 
 if TYPE_CHECKING:
+    from aloft.evaluation.report import Report
     from aloft.records import Passage
     from aloft.run.estimate import Estimate, Range
 
@@ -103,6 +104,7 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """Do the whole job: read, synthesise, train, evaluate, report. Run again to go on."""
+    from aloft.evaluation.report import Report
     from aloft.run.estimate import estimate_run
     from aloft.run.pipeline import open_run
 
@@ -112,7 +114,7 @@ def run(
     with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
         opened.give(docs, questions)
         done = estimate_run(opened, progress) if dry_run else opened.report
-    if isinstance(done, dict):
+    if isinstance(done, Report):
         show_report(out, done)
     else:
         show_estimate(done)
@@ -239,7 +241,7 @@ def evaluate(
 @app.command()
 def report(run: RunPath) -> None:
     """Show the report of a finished run again."""
-    from aloft.run.pipeline import read_report
+    from aloft.evaluation.report import read_report
 
     show_report(run, read_report(run))
 
@@ -424,15 +426,15 @@ def show_skipped(path: Path, stage: str, reason: str = "") -> None:
 
 def show_funnel(path: Path) -> None:
     """Print what each stage kept, dropped and asked of the teacher, and what files were skipped."""
-    from aloft.evaluation.report import TEACHER_HEADER, teacher_rows
+    from aloft.evaluation.pages.rows import TEACHER_HEADER, teacher_rows
     from aloft.run.pipeline import read_funnel
 
     show_skipped(path, "documents")
     table = Table("stage", "kept", "dropped", "seconds", title="Funnel")
     funnel = read_funnel(path)
     for row in funnel:
-        reasons = "; ".join(f"{n} {reason}" for reason, n in row["dropped"].items()) or "-"
-        table.add_row(row["stage"], str(row["kept"]), escape(reasons), f"{row['seconds']:.0f}")
+        reasons = "; ".join(f"{n} {reason}" for reason, n in row.dropped.items()) or "-"
+        table.add_row(row.stage, str(row.kept), escape(reasons), f"{row.seconds:.0f}")
     _screen.print(table)
     asked = teacher_rows(funnel)
     if asked:
@@ -468,28 +470,22 @@ def _excerpt(passage: "Passage") -> str:
     return escape(f"{passage.document_id}: {text[:_EXCERPT]}{'…' if len(text) > _EXCERPT else ''}")
 
 
-def show_report(path: Path, content: dict[str, Any]) -> None:
+def show_report(path: Path, content: "Report") -> None:
     """Print the funnel, the before/after table and the verdicts, and say where the report is."""
-    from aloft.evaluation.report import headline_rows
+    from aloft.evaluation.pages.rows import headline_rows, verdict_rows
 
     show_funnel(path)
-    table = Table("questions", "part", "metric", "before", "after", "gain [95 %]", "n")
+    table = Table("questions", "part", "metric", "before", "after", "gain [95 %]", "n", "clusters")
     for row in headline_rows(content):
-        gain = f"{row.gain:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
-        table.add_row(
-            row.question_set,
-            row.part,
-            row.metric,
-            f"{row.before:.1f}",
-            f"{row.after:.1f}",
-            gain.replace("[", "\\["),
-            str(row.n),
-        )
+        gain = f"{row.gain} {row.interval}".replace("[", "\\[")
+        figures = row.before, row.after, gain, str(row.n), str(row.clusters)
+        table.add_row(row.question_set, row.part, row.metric, *figures)
     _screen.print(table)
-    for verdict in content["verdicts"]:
-        word = "[green]kept[/green]" if verdict["is_kept"] else "[red]refused[/red]"
-        _screen.print(f"{verdict['part']}: {word}: {escape(verdict['reason'])}")
-    parts = ", ".join(content["shipped"]["parts"]) or "the untuned models"
+    for part, verdict, reason in verdict_rows(content):
+        colour = "green" if verdict == "kept" else "red"
+        _screen.print(f"{part}: [{colour}]{verdict}[/{colour}]: {escape(reason)}")
+    shipped = content.shipped.parts if content.shipped else ()
+    parts = ", ".join(shipped) or "the untuned models"
     _screen.print(f"Ships: {escape(parts)}, in {escape(str(path / 'models'))}")
     _screen.print(f"Report: {escape(str(path / 'report.html'))}")
 

@@ -1,7 +1,7 @@
-"""Turns a report's figures into small inline SVG pictures; colours come from the page's classes.
+"""A report's charts as small inline SVG; colours come from the page's style sheet.
 
-Nothing is told by colour alone: every mark carries its figure as text, and a refused part's mark
-is hollow. Texts are data and are escaped here.
+Nothing is shown by colour alone: every mark has its figure as text, and a refused part's mark is
+hollow. All texts are data and are escaped here.
 """
 
 import math
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
+
+from markupsafe import Markup
 
 _WIDTH = 960
 _LEFT = 230  # where plots begin; labels stand before it
@@ -42,7 +44,7 @@ class Length:
     mark: str  # "base", "tuned" or "other"
 
 
-def draw_forest(name: str, title: str, estimates: Sequence[Estimate]) -> str:
+def draw_forest(name: str, title: str, estimates: Sequence[Estimate]) -> Markup:
     """Gains with their intervals around a zero line, grouped.
 
     Args:
@@ -50,8 +52,8 @@ def draw_forest(name: str, title: str, estimates: Sequence[Estimate]) -> str:
         title: What is read out for the picture.
         estimates: Gains in drawing order, those of a group side by side.
     """
-    low = min(0.0, *(estimate.low for estimate in estimates))
-    high = max(0.0, *(estimate.high for estimate in estimates))
+    low = min([0.0, *(estimate.low for estimate in estimates)])
+    high = max([0.0, *(estimate.high for estimate in estimates)])
     step = _step(high - low)
     first, last = math.floor(low / step), max(math.ceil(high / step), math.floor(low / step) + 1)
 
@@ -71,8 +73,8 @@ def draw_forest(name: str, title: str, estimates: Sequence[Estimate]) -> str:
         x = across(tick * step)
         grid.append(_line(x, _TOP, x, y, "zero" if tick == 0 else "grid"))
         grid.append(_text(x, y + 16, f"{tick * step:+g}" if tick else "0", "tick", "middle"))
-    told = "; ".join(f"{e.group}, {e.label}: {e.figure}" for e in estimates)
-    return _frame(name, title, told, y + 24, grid + marks)
+    spoken = "; ".join(f"{e.group}, {e.label}: {e.figure}" for e in estimates)
+    return _frame(name, title, spoken, y + 24, grid + marks)
 
 
 def _estimate(one: Estimate, low: float, gain: float, high: float, y: float) -> str:
@@ -85,7 +87,7 @@ def _estimate(one: Estimate, low: float, gain: float, high: float, y: float) -> 
     )
 
 
-def draw_bars(name: str, title: str, bars: Sequence[Length], most: float) -> str:
+def draw_bars(name: str, title: str, bars: Sequence[Length], most: float) -> Markup:
     """Horizontal bars, grouped.
 
     Args:
@@ -110,11 +112,11 @@ def draw_bars(name: str, title: str, bars: Sequence[Length], most: float) -> str
             y += _LINE
         marks.append(_line(_LEFT, above, _LEFT, y, "zero"))
         y += 6
-    told = "; ".join(", ".join(filter(None, (b.group, b.label, b.figure))) for b in bars)
-    return _frame(name, title, told, y, marks)
+    spoken = "; ".join(", ".join(filter(None, (b.group, b.label, b.figure))) for b in bars)
+    return _frame(name, title, spoken, y, marks)
 
 
-def draw_curve(name: str, title: str, losses: Sequence[float]) -> str:
+def draw_curve(name: str, title: str, losses: Sequence[float]) -> Markup:
     """A training's losses as logged, from the first to the last; the scale begins at zero."""
     width, height, left, top = 320, 190, 48, 10
     right, bottom = width - 12, height - 26
@@ -138,8 +140,8 @@ def draw_curve(name: str, title: str, losses: Sequence[float]) -> str:
     marks.append(_text(right, y - 9, f"{losses[-1]:.3f}", "figure", "end"))
     marks.append(_text(left, height - 8, "1", "tick"))
     marks.append(_text(right, height - 8, f"logged step {len(losses)}", "tick", "end"))
-    told = ", ".join(f"{loss:.3f}" for loss in losses)
-    return _frame(name, title, told, height, marks, width)
+    spoken = ", ".join(f"{loss:.3f}" for loss in losses)
+    return _frame(name, title, spoken, height, marks, width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +153,7 @@ class Line:
     mark: str  # "base", whose line is broken and whose figures stand below, or "tuned"
 
 
-def draw_lines(name: str, title: str, labels: Sequence[str], lines: Sequence[Line]) -> str:
+def draw_lines(name: str, title: str, labels: Sequence[str], lines: Sequence[Line]) -> Markup:
     """Lines over a scale from 0 to 100, each point with its figure.
 
     Args:
@@ -171,13 +173,13 @@ def draw_lines(name: str, title: str, labels: Sequence[str], lines: Sequence[Lin
         marks.append(_text(left - 6, y + 4, str(tick), "tick", "end"))
     for x, label in zip(xs, labels, strict=True):
         marks.append(_text(x, height - 14, label, "tick", "middle"))
-    told = []
+    spoken = []
     for line in lines:
         ys = [bottom - (bottom - top) * value / 100 for value in line.values]
         marks += _points(line, list(zip(xs, ys, strict=True)))
         pairs = zip(labels, line.values, strict=True)
-        told.append(f"{line.label}: " + ", ".join(f"{label} {v:.1f}" for label, v in pairs))
-    return _frame(name, title, "; ".join(told), height, marks, width)
+        spoken.append(f"{line.label}: " + ", ".join(f"{label} {v:.1f}" for label, v in pairs))
+    return _frame(name, title, "; ".join(spoken), height, marks, width)
 
 
 def _points(line: Line, points: Sequence[tuple[float, float]]) -> list[str]:
@@ -201,14 +203,14 @@ def _step(span: float) -> float:
 
 
 def _frame(
-    name: str, title: str, told: str, height: float, marks: Sequence[str], width: int = _WIDTH
-) -> str:
+    name: str, title: str, spoken: str, height: float, marks: Sequence[str], width: int = _WIDTH
+) -> Markup:
     name = escape(name)
     ids = f"{name}-title {name}-desc"
-    return (
+    return Markup(  # noqa: S704 - each text in it was escaped where it was written
         f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-labelledby="{ids}">'
         f'<title id="{name}-title">{escape(title)}</title>'
-        f'<desc id="{name}-desc">{escape(told)}</desc>{"".join(marks)}</svg>'
+        f'<desc id="{name}-desc">{escape(spoken)}</desc>{"".join(marks)}</svg>'
     )
 
 

@@ -1,6 +1,7 @@
-"""Turns trained parts and question sets into rows of figures, comparisons, verdicts and a stack.
+"""Values per question of retrievers, generators and whole systems, and what is chosen by them.
 
-All systems answer the same held-out questions. Texts are embedded once per embedder, passages
+All systems answer the same held-out questions: those of the test part are reported, those of the
+validation part are what choices are made on. Texts are embedded once per embedder, passages are
 reranked once per reranker, and a prompt that two systems share is answered once.
 """
 
@@ -17,6 +18,7 @@ from aloft.evaluation import answer_metrics, retrieval_metrics
 from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, GROUNDED, GUESSING, UNANSWERABLE
 from aloft.evaluation.bootstrap import Comparison, compare
 from aloft.evaluation.gate import OVER_GUESSING, Verdict, gate_metric, judge_part
+from aloft.evaluation.splits import QuestionSplit
 from aloft.prompts.citation import CitedAnswer, Format
 from aloft.prompts.formats import format_of
 from aloft.protocols import Floats, Prompt
@@ -36,14 +38,10 @@ Values = Mapping[str, NDArray[np.float64]]
 Questions = Mapping[str, Sequence[LabelledQuestion]]
 
 
-def known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values of questions that a metric applies to: without an answer there is no F1."""
-    return values[~np.isnan(values)]
-
-
 def means_of(values: Values) -> dict[str, float]:
-    """Per metric its mean, over the questions that it applies to; none where there are none."""
-    return {m: float(known(v).mean()) for m, v in values.items() if len(known(v))}
+    """Mean of each metric over the questions it applies to; a metric without any is left out."""
+    defined = {metric: column[~np.isnan(column)] for metric, column in values.items()}
+    return {metric: float(column.mean()) for metric, column in defined.items() if len(column)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +55,45 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One system's values on one question set."""
+    """Values of one system on test questions of one set.
+
+    Attributes:
+        values: (questions,) per metric; NaN where a metric does not apply.
+        documents: (questions,), the document that each question is about.
+    """
 
     question_set: str
-    system: System | str
-    values: Values  # per metric (questions,); NaN where it does not apply
-    weight: float | None = None  # dense share of a hybrid
+    values: Values
+    documents: Sequence[str]
 
     @property
     def n(self) -> int:
-        """Questions measured."""
-        return len(next(iter(self.values.values()), ()))
+        """Number of questions."""
+        return len(self.documents)
+
+    def among(self, mask: NDArray[np.bool_]) -> "Measured":
+        """The values of some of the questions."""
+        return Measured(
+            question_set=self.question_set,
+            values={metric: column[mask] for metric, column in self.values.items()},
+            documents=[d for d, is_in in zip(self.documents, mask, strict=True) if is_in],
+        )
+
+    def with_values(self, values: Values) -> "Measured":
+        """The same questions with further metrics."""
+        return replace(self, values={**self.values, **values})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemVariant:
-    """One on/off combination of the parts, end to end."""
+    """One on/off combination of the trained parts, end to end.
+
+    Attributes:
+        weight: Dense share of its hybrid.
+        metrics: On the test questions.
+        n: Test questions.
+        score: On the validation questions; the variant with the highest score ships.
+    """
 
     parts: tuple[Part, ...]
     system: System
@@ -80,7 +101,7 @@ class SystemVariant:
     question_set: str
     metrics: Mapping[str, float]
     n: int
-    score: float  # what the best is chosen by
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +146,19 @@ class Evaluator:
     """What every measurement of a run needs.
 
     Attributes:
+        questions: By the name of the set: "synthetic" and, where there are any, "human".
+        splits: How each set is split; see `aloft.evaluation.splits`.
         unanswerable: The user's own questions that no passage answers.
         encode: Vectors of (embedder, questions), computed once and kept.
         index: Vectors of the passages by an embedder, computed once and kept.
         score: Scores of (reranker, pairs of query and passage), computed once and kept.
         reply: Replies of (generator, prompts), each computed once and kept.
-        read: How likely (generator, prompts, replies) it finds the replies, computed once and kept.
+        read: Mean log-likelihoods of (generator, prompts, replies), computed once and kept.
     """
 
     passages: Sequence[Passage]
     questions: Questions
+    splits: Mapping[str, QuestionSplit]
     unanswerable: Sequence[str] = ()
     config: EvaluationConfig
     sets: TrainingSetsConfig
@@ -201,44 +225,65 @@ class Evaluator:
         return self._rankers[which]
 
     def weight(self, embedder: str) -> float:
-        """The hybrid's dense share, fitted on the synthetic held-out questions alone."""
+        """The hybrid's dense share, fitted on the synthetic validation questions."""
         if embedder not in self._weights:
-            dense = self.rank("synthetic", System("dense", embedder, "none"))
-            lexical = self.rank("synthetic", System("bm25", "none", "none"))
+            rows = list(self.splits["synthetic"].validation)
+            dense = self.rank("synthetic", System("dense", embedder, "none")).of(rows)
+            lexical = self.rank("synthetic", System("bm25", "none", "none")).of(rows)
             gold = self.gold("synthetic")
-            self._weights[embedder] = retrieval_metrics.fit_weight(dense, lexical, gold)
+            self._weights[embedder] = retrieval_metrics.fit_weight(
+                dense, lexical, [gold[row] for row in rows]
+            )
         return self._weights[embedder]
 
     def measure_retrieval(
         self, embedders: Sequence[str], rerankers: Sequence[str]
-    ) -> list[Measured]:
+    ) -> dict[tuple[str, System], Measured]:
         """Every retriever with every embedder and reranker, on every question set."""
         bases = [System("bm25", "none", "none")]
         kinds: tuple[RetrieverName, ...] = ("dense", "hybrid")
         bases += [System(kind, e, "none") for kind in kinds for e in embedders]
         systems = [replace(system, reranker=r) for r in ("none", *rerankers) for system in bases]
-        return [self.measure_system(name, system) for name in self.questions for system in systems]
+        return {
+            (name, system): self.measure_system(name, system)
+            for name in self.questions
+            for system in systems
+        }
 
     def measure_system(self, name: str, system: System) -> Measured:
-        """One system on one question set."""
-        values = retrieval_metrics.measure_ranking(self.rank(name, system), self.gold(name))
-        weight = self.weight(system.embedder) if system.retriever == "hybrid" else None
-        return Measured(question_set=name, system=system, values=values, weight=weight)
+        """A system's retrieval on the test questions of a set."""
+        rows = self.splits[name].test
+        return self._measured(name, rows, self._retrieval_values(name, system, rows))
 
-    def compare_values(self, before: Values, after: Values) -> list[Comparison]:
-        """Each metric before and after, with its interval, on the questions that both apply to."""
+    def _retrieval_values(self, name: str, system: System, rows: Sequence[int]) -> Values:
+        gold = self.gold(name)
+        ranking = self.rank(name, system).of(rows)
+        return retrieval_metrics.measure_ranking(ranking, [gold[row] for row in rows])
+
+    def _measured(self, name: str, rows: Sequence[int], values: Values) -> Measured:
+        documents = self.splits[name].documents_of(rows)
+        return Measured(question_set=name, values=values, documents=documents)
+
+    def compare(self, before: Measured, after: Measured) -> list[Comparison]:
+        """Compare each metric on the questions that it applies to both before and after.
+
+        A metric that applies to no question of both is left out.
+        """
         gains = []
-        for metric in (metric for metric in before if metric in after):
-            both = ~np.isnan(before[metric]) & ~np.isnan(after[metric])
+        for metric in (metric for metric in before.values if metric in after.values):
+            first, second = before.values[metric], after.values[metric]
+            both = ~np.isnan(first) & ~np.isnan(second)
             if both.any():
-                one, other = before[metric][both], after[metric][both]
-                resamples = self.config.resamples
-                gains.append(compare(metric, one, other, resamples=resamples, seed=self.seed))
+                documents = before.among(both).documents
+                how = {"resamples": self.config.resamples, "seed": self.seed}
+                gains.append(compare(metric, first[both], second[both], documents, **how))
         return gains
 
     def chosen(self, name: str, most: int | None) -> list[int]:
-        """Rows of the questions that generators answer: drawn once, the same for every system."""
-        rows = range(len(self.questions[name]))
+        """Rows of the test questions that generators answer, the same for every system."""
+        return self._drawn(name, self.splits[name].test, most)
+
+    def _drawn(self, name: str, rows: Sequence[int], most: int | None) -> list[int]:
         if most is None or most >= len(rows):
             return list(rows)
         return sorted(rng_for(self.seed, "answered questions", name).sample(rows, most))
@@ -246,47 +291,47 @@ class Evaluator:
     def measure_answers(self, name: str, generator: str) -> dict[str, Measured]:
         """A generator on the paper's protocol: all questions, the "easy" and the "hard" ones.
 
-        The context is the top passages of the untrained embedder; where the right one is not
-        among them it replaces the last ("hard"). The order is shuffled, the right one at every
-        place equally often, so that no favourite place wins or loses.
+        The context is the top passages of the untrained embedder; where no right one is among
+        them, one replaces the last ("hard"). The order is shuffled with the right passage at
+        every place equally often, so that a preference for a place neither gains nor loses.
         """
         rows, contexts = self._protocol(name)
         replies = self._replies(name, generator, rows, contexts)
-        values = self._measured(name, rows, contexts, replies)
+        values = self._answer_values(name, rows, contexts, replies)
         if self.sets.abstains:
-            values[ANSWERED] = np.array([float(not one.is_abstaining) for one in replies])
+            values[ANSWERED] = np.array([float(not reply.is_abstaining) for reply in replies])
             ranking, gold = self._first_ranks(name), self.gold(name)
             missing = [
                 [column for column in ranking[row] if column not in gold[row]][: len(context)]
                 for row, context in zip(rows, contexts, strict=True)
             ]
             without = self._replies(name, generator, rows, missing)
-            values[ABSTENTION] = np.array([float(one.is_abstaining) for one in without])
-        measured = {
-            label: Measured(
-                question_set=name,
-                system=generator,
-                values={metric: column[mask] for metric, column in values.items()},
-            )
-            for label, mask in self._masks(name, rows, contexts).items()
+            values[ABSTENTION] = np.array([float(reply.is_abstaining) for reply in without])
+        measured = self._measured(name, rows, values)
+        return {
+            label: measured.among(mask) for label, mask in self._masks(name, rows, contexts).items()
         }
-        if name == "human" and self.sets.abstains and self.unanswerable:
-            beside = {UNANSWERABLE: self._measure_unanswerable(generator)}
-            measured["all"] = replace(measured["all"], values={**values, **beside})
-        return measured
 
-    def _measure_unanswerable(self, generator: str) -> NDArray[np.float64]:
-        """Whether a generator says that there is no answer, where no passage holds one."""
+    def measure_unanswerable(self, generator: str) -> Measured | None:
+        """Whether a generator says that there is no answer, where no passage holds one.
+
+        Returns:
+            None where generators are not trained to abstain or no such question was given. No
+            document stands behind these questions: each counts by itself.
+        """
         questions = list(self.unanswerable)
+        if not (self.sets.abstains and questions):
+            return None
         most = self.config.max_answer_questions
         if most is not None and most < len(questions):
             questions = rng_for(self.seed, "unanswerable questions").sample(questions, most)
         ranking = self._ranker("base").rank(questions, self.sets.contexts)
         replies = self._answer(generator, questions, ranking.columns.tolist())
-        return np.array([float(one.is_abstaining) for one in replies])
+        values = np.array([float(reply.is_abstaining) for reply in replies])
+        return Measured(question_set="human", values={UNANSWERABLE: values}, documents=questions)
 
     def measure_grounding(self, name: str, generator: str) -> dict[str, Values]:
-        """Which of the answers of `measure_answers` rest on what they cite, parted in the same way.
+        """Which answers of `measure_answers` rest on what they cite, by the same groups.
 
         The untuned generator reads them, so that both generators have the same judge.
         """
@@ -302,7 +347,7 @@ class Evaluator:
         return {label: {GROUNDED: values[mask]} for label, mask in masks.items()}
 
     def _protocol(self, name: str) -> tuple[list[int], list[list[int]]]:
-        """The questions that are answered, and for each what is shown."""
+        """Rows of the questions that are answered, and the passages shown with each."""
         rows = self.chosen(name, self.config.max_answer_questions)
         size = min(self.sets.contexts, len(self.passages))
         places = deal_places([size] * len(rows), self.seed, "gold places", name)
@@ -343,9 +388,12 @@ class Evaluator:
 
     def measure_end_to_end(
         self, name: str, system: System, generator: str, most: int | None
-    ) -> Values:
-        """A generator's answers from what a system really retrieves, to so many questions."""
+    ) -> Measured:
+        """A generator's answers from the passages that a system retrieves."""
         rows = self.chosen(name, most)
+        return self._measured(name, rows, self._end_to_end(name, system, generator, rows))
+
+    def _end_to_end(self, name: str, system: System, generator: str, rows: Sequence[int]) -> Values:
         columns = self.rank(name, system).columns
         contexts = [columns[row, : self.sets.contexts].tolist() for row in rows]
         return self.answer(name, generator, rows, contexts)
@@ -353,11 +401,11 @@ class Evaluator:
     def answer(
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
     ) -> dict[str, NDArray[np.float64]]:
-        """What a generator's answers to questions about passages come to; per metric (rows,)."""
+        """Metrics of a generator's answers to questions with given passages; (rows,) per metric."""
         replies = self._replies(name, generator, rows, contexts)
-        return self._measured(name, rows, contexts, replies)
+        return self._answer_values(name, rows, contexts, replies)
 
-    def _measured(
+    def _answer_values(
         self,
         name: str,
         rows: Sequence[int],
@@ -399,77 +447,93 @@ class Evaluator:
         return [self.passages[column].content for column in columns]
 
     def judge(
-        self, part: Part, before: Mapping[str, Values], after: Mapping[str, Values]
+        self, part: Part, before: Mapping[str, Measured], after: Mapping[str, Measured]
     ) -> Verdict:
-        """The verdict on one part from its values per question set.
+        """The verdict on one part from its values on each question set.
 
         A generator must also beat citing as many passages at random: a base model that never
         cites is no measure of one that cites blindly.
         """
-        comparisons = {}
+        comparisons: dict[str, Comparison] = {}
         for name in before:
-            metric = label = gate_metric(part, before[name])
-            reference = before[name][metric]
-            guessed = after[name].get(GUESSING)
+            without, having = before[name], after[name].values
+            metric = gate_metric(part, means_of(without.values))
+            if metric is None or metric not in having:
+                continue
+            label, reference = metric, without.values[metric]
+            guessed = having.get(GUESSING)
             if guessed is not None and guessed.mean() > reference.mean():
                 label, reference = metric + OVER_GUESSING, guessed
-            pair = {label: reference}, {label: after[name][metric]}
-            comparisons[name] = self.compare_values(*pair)[0]
+            pair = (replace(without, values={label: v}) for v in (reference, having[metric]))
+            for comparison in self.compare(*pair):
+                comparisons[name] = comparison
         return judge_part(part, comparisons, self.deciding)
 
     def best_retriever(self, embedder: str) -> System:
-        """Dense or hybrid, whichever has the better nDCG@10 with this embedder."""
+        """Dense or hybrid, whichever has the better nDCG@10 on the deciding set's validation."""
         kinds: tuple[RetrieverName, ...] = ("hybrid", "dense")
         systems = [System(kind, embedder, "none") for kind in kinds]
-        return max(systems, key=lambda s: self._mean("ndcg@10", self.deciding, s))
+        rows = self.splits[self.deciding].validation
+        return max(
+            systems,
+            key=lambda system: means_of(self._retrieval_values(self.deciding, system, rows))[
+                "ndcg@10"
+            ],
+        )
 
-    def _mean(self, metric: str, name: str, system: System) -> float:
-        return float(self.measure_system(name, system).values[metric].mean())
-
-    def measure_stacks(
+    def measure_variants(
         self, kept: Sequence[Part], reranker: str, *, has_generator: bool
     ) -> list[SystemVariant]:
-        """Every on/off combination of the kept parts, end to end on the deciding questions.
+        """Every on/off combination of the kept parts, end to end on the deciding set.
 
         Args:
-            kept: Parts that the gate let through; a refused part can not ship.
+            kept: Parts that the gate let through; a refused part cannot ship.
             reranker: What reranks where no trained reranker does: "base" or "none".
             has_generator: Whether answers are part of the run.
 
         Returns:
-            A stack per combination, best first. The score is the mean of nDCG@10 over all
-            questions and, with a generator, of its deciding metric on what was really
-            retrieved; of equal ones the one with fewer parts stands first.
+            A variant per combination, best score first; of equal ones the one with fewer parts
+            comes first. The score is the mean, on validation questions, of nDCG@10 and, with a
+            generator, of its deciding metric on the passages that were retrieved.
         """
-        stacks = []
-        for size in range(len(kept) + 1):
-            for parts in combinations(kept, size):
-                stacks.append(self._stack(parts, reranker, has_generator=has_generator))
-        return sorted(stacks, key=lambda stack: (-round(stack.score, 6), len(stack.parts)))
+        variants = [
+            self._variant(parts, reranker, has_generator=has_generator)
+            for size in range(len(kept) + 1)
+            for parts in combinations(kept, size)
+        ]
+        return sorted(variants, key=lambda variant: (-round(variant.score, 6), len(variant.parts)))
 
-    def _stack(
+    def _variant(
         self, parts: tuple[Part, ...], reranker: str, *, has_generator: bool
     ) -> SystemVariant:
         name = self.deciding
         first = self.best_retriever("tuned" if "embedder" in parts else "base")
         reranked = "tuned" if "reranker" in parts else reranker
         system = System(first.retriever, first.embedder, reranked)
-        values = self.measure_system(name, system).values
-        metrics = means_of(values)
-        scores = [metrics["ndcg@10"]]
-        if has_generator:
-            generator = "tuned" if "generator" in parts else "base"
-            answered = self.measure_end_to_end(
-                name, system, generator, self.config.max_stack_questions
-            )
-            metrics |= means_of(answered)
-            scores.append(metrics[gate_metric("generator", metrics)])
+        generator = "tuned" if "generator" in parts else "base"
+        sides = []
+        for rows in (self.splits[name].validation, self.splits[name].test):
+            metrics = means_of(self._retrieval_values(name, system, rows))
+            if has_generator:
+                some = self._drawn(name, rows, self._most_end_to_end)
+                metrics |= means_of(self._end_to_end(name, system, generator, some))
+            sides.append(metrics)
+        validation, test = sides
+        deciding = {"ndcg@10", gate_metric("generator", validation)}
         return SystemVariant(
             parts=parts,
             system=system,
             weight=self.weight(first.embedder),
             question_set=name,
-            metrics=metrics,
-            n=len(self.questions[name]),
-            score=float(np.mean(scores)),
+            metrics=test,
+            n=len(self.splits[name].test),
+            score=float(np.mean([v for metric, v in validation.items() if metric in deciding])),
         )
+
+    @property
+    def _most_end_to_end(self) -> int | None:
+        """Questions of each side that every variant answers: both together keep to the limit."""
+        most = self.config.max_stack_questions
+        if most is None or not self.splits[self.deciding].is_parted:
+            return most
+        return max(1, most // 2)

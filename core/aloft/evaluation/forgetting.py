@@ -1,8 +1,8 @@
-"""Turns a generator into how well it still does what it was not trained for.
+"""What a generator can still do that it was not trained for.
 
-A generator that is trained on one task may forget others. Two cheap measures, before and after:
-the perplexity of a few plain texts, and short instructions whose answers can be checked. All of
-them were written for Aloft; they are too few for a level, and enough to see a fall.
+A generator that is trained on one task may forget others. Two cheap checks, before and after: the
+perplexity of a few plain texts, and short instructions whose answers are known. The texts and
+instructions were written for Aloft. They are too few to rank models, and enough to see a drop.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from aloft.protocols import Prompt, Reader
 from aloft.records import Message
 
 FOLLOWED = "instructions followed"
-TEXTS = (  # a beginning that is only read, and what is measured
+TEXTS = (  # a beginning as context, and the continuation whose likelihood is measured
     (
         "When the rain stopped, the children ran down to the harbour.",
         " The boats had come in early, and the fishermen were mending their nets on the wall. One "
@@ -60,7 +60,7 @@ TEXTS = (  # a beginning that is only read, and what is measured
         "you.",
     ),
 )
-INSTRUCTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (  # with the answers that are right
+INSTRUCTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (  # with the accepted answers
     ("What is the capital of France?", ("Paris",)),
     ("What is the capital of Japan?", ("Tokyo",)),
     ("What is 2 + 3? Reply with the number.", ("5", "five")),
@@ -94,35 +94,37 @@ class ForgettingCheck:
     """What a generator can do beside its task.
 
     Attributes:
-        perplexity: Of the plain texts; a model that is less sure of them has a higher one.
-        followed: Per instruction 1 where the reply holds a right answer, else 0.
+        perplexity: Of the plain texts; the less likely a model finds them, the higher.
+        followed: (instructions,), 1 where the reply contains an accepted answer, else 0.
     """
 
     perplexity: float
     followed: NDArray[np.float64]
 
 
-def measure_ability(
+def measure_forgetting(
     reply: Callable[[Sequence[Prompt]], Sequence[str]], read: Reader
 ) -> ForgettingCheck:
-    """Ask a generator the instructions and let it read the texts.
+    """Give a generator the instructions and let it read the texts.
 
-    The perplexity is e to the power of minus the mean over the texts of the mean log-likelihood
-    of a text's tokens: each text counts alike.
+    The perplexity is exp of minus the mean, over texts, of a text's mean log-likelihood per token:
+    every text has the same weight.
     """
     prompts = [
         Prompt(messages=(Message(role="user", content=start),), is_plain=True) for start, _ in TEXTS
     ]
-    told = read(prompts, [rest for _, rest in TEXTS])
+    likelihoods = read(prompts, [rest for _, rest in TEXTS])
     replies = reply(_PROMPTS)
     followed = [
         float(is_followed(said, answers))
         for said, (_, answers) in zip(replies, INSTRUCTIONS, strict=True)
     ]
-    return ForgettingCheck(perplexity=float(np.exp(-np.mean(told))), followed=np.array(followed))
+    return ForgettingCheck(
+        perplexity=float(np.exp(-np.mean(likelihoods))), followed=np.array(followed)
+    )
 
 
 def is_followed(reply: str, answers: Sequence[str]) -> bool:
-    """Whether a right answer stands in a reply, as whole words."""
+    """Whether a reply contains an accepted answer, as whole words."""
     said = f" {normalize(reply)} "
     return any(f" {normalize(answer)} " in said for answer in answers)

@@ -1,136 +1,186 @@
-"""Turns an evaluator and the trained parts into every row of the report, judged and stacked."""
+"""Measures the trained parts, judges each of them and combines those that are kept."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
 
 from aloft.config import Part, RunConfig
 from aloft.evaluation.answer_metrics import NO_GAINS
-from aloft.evaluation.bootstrap import Comparison
-from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant, Values, means_of
-from aloft.evaluation.forgetting import FOLLOWED, TEXTS, measure_ability
+from aloft.evaluation.evaluator import Evaluator, Measured, System, means_of
+from aloft.evaluation.forgetting import FOLLOWED, INSTRUCTIONS, TEXTS, measure_forgetting
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.probes import probe
+from aloft.evaluation.report import (
+    AnswerRow,
+    Forgetting,
+    Measurements,
+    PartComparison,
+    Perplexity,
+    QuestionCounts,
+    RetrievalRow,
+)
 
 _GENERATORS = ("base", "tuned")
+Retrieval = Mapping[tuple[str, System], Measured]
+BySet = Mapping[str, Measured]
 
 
-def measure_parts(
-    evaluator: Evaluator, config: RunConfig, trained: Sequence[Part]
-) -> dict[str, Any]:
-    """Measure every part before and after, judge it, and stack what was kept."""
+@dataclass(slots=True)
+class _Judged:
+    """Verdicts and comparisons so far."""
+
+    evaluator: Evaluator
+    verdicts: list[Verdict] = field(default_factory=list)
+    comparisons: list[PartComparison] = field(default_factory=list)
+
+    @property
+    def kept(self) -> list[Part]:
+        return [verdict.part for verdict in self.verdicts if verdict.is_kept]
+
+    def judge(self, part: Part, before: BySet, after: BySet) -> None:
+        self.verdicts.append(self.evaluator.judge(part, before, after))
+        self.compare(part, before, after)
+
+    def compare(self, label: str, before: BySet, after: BySet) -> None:
+        for name, without in before.items():
+            known = {m: v for m, v in without.values.items() if m not in NO_GAINS}
+            self.comparisons += [
+                PartComparison(part=label, question_set=name, **asdict(gain))
+                for gain in self.evaluator.compare(replace(without, values=known), after[name])
+            ]
+
+
+def measure_parts(evaluator: Evaluator, config: RunConfig, trained: Sequence[Part]) -> Measurements:
+    """Measure every part before and after, judge it, and combine the parts that are kept."""
     embedders = ["base", *(["tuned"] if "embedder" in trained else [])]
     own = ["base"] if config.reranker else []
     rerankers = [*own, *(["tuned"] if "reranker" in trained else [])]
     retrieval = evaluator.measure_retrieval(embedders, rerankers)
-    found = {(m.question_set, m.system): m.values for m in retrieval}
-    names = list(evaluator.questions)
-    comparisons: list[dict[str, Any]] = []
-    verdicts: list[Verdict] = []
-
-    def judge(part: Part, before: dict[str, Any], after: dict[str, Any]) -> None:
-        verdicts.append(evaluator.judge(part, before, after))
-        for name in names:
-            known = {metric: v for metric, v in before[name].items() if metric not in NO_GAINS}
-            gains = evaluator.compare_values(known, after[name])
-            comparisons.extend({"part": part, "question_set": name, **asdict(c)} for c in gains)
-
+    judged = _Judged(evaluator)
     if "embedder" in trained:
-        dense = {w: {n: found[n, System("dense", w, "none")] for n in names} for w in embedders}
-        judge("embedder", dense["base"], dense["tuned"])
-        lexical = {n: found[n, System("bm25", "none", "none")] for n in names}
-        hybrid = {n: found[n, System("hybrid", "tuned", "none")] for n in names}
-        for name in names:
-            gains = evaluator.compare_values(lexical[name], hybrid[name])
-            comparisons.extend(
-                {"part": "tuned hybrid over BM25", "question_set": name, **asdict(c)} for c in gains
-            )
-    kept: list[Part] = [verdict.part for verdict in verdicts if verdict.is_kept]
+        _judge_embedder(judged, retrieval)
     if "reranker" in trained:
-        first = evaluator.best_retriever("tuned" if "embedder" in kept else "base")
-        without = replace(first, reranker="base" if own else "none")
-        tuned = replace(first, reranker="tuned")
-        judge(
-            "reranker",
-            {n: found[n, without] for n in names},
-            {n: found[n, tuned] for n in names},
-        )
-    answers: list[Measured] = []
-    beside: dict[str, Any] = {}
-    if "generator" in trained:
-        answers, both = _measure_answers(evaluator)
-        judge("generator", both["base"], both["tuned"])
-        beside = _measure_beside(evaluator)
-    kept = [verdict.part for verdict in verdicts if verdict.is_kept]
-    stacks = evaluator.measure_stacks(
-        kept, "base" if own else "none", has_generator="generator" in trained
+        _judge_reranker(judged, retrieval, without="base" if own else "none")
+    has_generator = "generator" in trained
+    answers = _judge_generator(judged) if has_generator else []
+    return Measurements(
+        questions=_count(evaluator),
+        deciding=evaluator.deciding,
+        retrieval=tuple(_retrieval_row(*key, evaluator, one) for key, one in retrieval.items()),
+        answers=tuple(answers),
+        comparisons=tuple(judged.comparisons),
+        verdicts=tuple(judged.verdicts),
+        variants=tuple(
+            evaluator.measure_variants(
+                judged.kept, "base" if own else "none", has_generator=has_generator
+            )
+        ),
+        probes=tuple(
+            row
+            for generator in _GENERATORS
+            if has_generator and evaluator.config.probes
+            for row in probe(evaluator, generator)
+        ),
+        forgetting=_measure_forgetting(evaluator) if has_generator else None,
     )
+
+
+def _count(evaluator: Evaluator) -> dict[str, QuestionCounts]:
     return {
-        "retrieval": retrieval,
-        "answers": answers,
-        "comparisons": comparisons,
-        "verdicts": verdicts,
-        "stacks": stacks,
-        **beside,
-    }
-
-
-def _measure_answers(evaluator: Evaluator) -> tuple[list[Measured], dict[str, dict[str, Values]]]:
-    """Rows of the report, and by generator and question set the values of all questions."""
-    found = {
-        (generator, name): evaluator.measure_answers(name, generator)
-        for generator in _GENERATORS
-        for name in evaluator.questions
-    }
-    rows: list[Measured] = []
-    both: dict[str, dict[str, Values]] = {generator: {} for generator in _GENERATORS}
-    for (generator, name), parted in found.items():  # all are asked before the one is to read
-        grounded = evaluator.measure_grounding(name, generator) if evaluator.form.cites else {}
-        for label, measured in parted.items():
-            values = {**measured.values, **grounded.get(label, {})}
-            row = replace(measured, system=f"{generator}, {label}", values=values)
-            rows += [row] if row.n else []
-            if label == "all":
-                both[generator][name] = values
-    return rows, both
-
-
-def _measure_beside(evaluator: Evaluator) -> dict[str, Any]:
-    """What is measured of generators beside their answers, and decides nothing."""
-    probes: list[dict[str, Any]] = []
-    abilities = []
-    for generator in _GENERATORS:
-        if evaluator.config.probes:
-            probes += probe(evaluator, generator)
-        abilities.append(
-            measure_ability(partial(evaluator.reply, generator), partial(evaluator.read, generator))
+        name: QuestionCounts(
+            validation=len(split.validation),
+            test=len(split.test),
+            documents=len(set(split.documents_of(split.test))),
+            is_parted=split.is_parted,
         )
-    before, after = abilities
-    values = {FOLLOWED: before.followed}, {FOLLOWED: after.followed}
-    (followed,) = evaluator.compare_values(*values)
-    return {
-        "probes": probes,
-        "ability": {
-            "perplexity": {"before": before.perplexity, "after": after.perplexity, "n": len(TEXTS)},
-            "instructions": asdict(followed),
-        },
+        for name, split in evaluator.splits.items()
     }
 
 
-def as_json(
-    row: Measured | Comparison | Verdict | SystemVariant | dict[str, Any],
-) -> dict[str, Any]:
-    """A row as JSON types; values per question become their means."""
-    if isinstance(row, dict):
-        return row
-    if isinstance(row, Measured):
-        system = asdict(row.system) if isinstance(row.system, System) else {"generator": row.system}
-        return {
-            "question_set": row.question_set,
-            **system,
-            "weight": row.weight,
-            "n": row.n,
-            "metrics": means_of(row.values),
-        }
-    return asdict(row)
+def _retrieval_row(
+    name: str, system: System, evaluator: Evaluator, measured: Measured
+) -> RetrievalRow:
+    is_hybrid = system.retriever == "hybrid"
+    return RetrievalRow(
+        question_set=name,
+        retriever=system.retriever,
+        embedder=system.embedder,
+        reranker=system.reranker,
+        weight=evaluator.weight(system.embedder) if is_hybrid else None,
+        n=measured.n,
+        metrics=means_of(measured.values),
+    )
+
+
+def _of(retrieval: Retrieval, system: System) -> dict[str, Measured]:
+    """What was measured of one system, by question set."""
+    return {name: measured for (name, other), measured in retrieval.items() if other == system}
+
+
+def _judge_embedder(judged: _Judged, retrieval: Retrieval) -> None:
+    base, tuned = (_of(retrieval, System("dense", which, "none")) for which in ("base", "tuned"))
+    judged.judge("embedder", base, tuned)
+    lexical = _of(retrieval, System("bm25", "none", "none"))
+    hybrid = _of(retrieval, System("hybrid", "tuned", "none"))
+    judged.compare("tuned hybrid over BM25", lexical, hybrid)
+
+
+def _judge_reranker(judged: _Judged, retrieval: Retrieval, without: str) -> None:
+    first = judged.evaluator.best_retriever("tuned" if "embedder" in judged.kept else "base")
+    before, after = (
+        _of(retrieval, replace(first, reranker=reranker)) for reranker in (without, "tuned")
+    )
+    judged.judge("reranker", before, after)
+
+
+def _judge_generator(judged: _Judged) -> list[AnswerRow]:
+    """Judge the generator by all test questions; returns the rows of the report."""
+    evaluator = judged.evaluator
+    found: dict[tuple[str, str], dict[str, Measured]] = {}
+    asked: dict[str, Measured] = {}
+    for generator in _GENERATORS:
+        for name in evaluator.questions:
+            found[generator, name] = evaluator.measure_answers(name, generator)
+        unanswerable = evaluator.measure_unanswerable(generator)
+        asked |= {generator: unanswerable} if unanswerable else {}
+    rows = []
+    by_generator: dict[str, dict[str, Measured]] = {generator: {} for generator in _GENERATORS}
+    # every generator has replied before the untuned one is loaded to read the replies
+    for (generator, name), groups in found.items():
+        grounded = evaluator.measure_grounding(name, generator) if evaluator.form.cites else {}
+        for label, measured in groups.items():
+            whole = measured.with_values(grounded.get(label, {}))
+            rows += [_answer_row(generator, label, whole)] if whole.n else []
+            if label == "all":
+                by_generator[generator][name] = whole
+    judged.judge("generator", by_generator["base"], by_generator["tuned"])
+    if asked:
+        judged.compare("generator", {"human": asked["base"]}, {"human": asked["tuned"]})
+    return rows + [_answer_row(which, "unanswerable", one) for which, one in asked.items()]
+
+
+def _answer_row(generator: str, label: str, measured: Measured) -> AnswerRow:
+    return AnswerRow(
+        question_set=measured.question_set,
+        generator=generator,
+        questions=label,
+        n=measured.n,
+        metrics=means_of(measured.values),
+    )
+
+
+def _measure_forgetting(evaluator: Evaluator) -> Forgetting:
+    before, after = (
+        measure_forgetting(partial(evaluator.reply, which), partial(evaluator.read, which))
+        for which in _GENERATORS
+    )
+    questions = [asked for asked, _ in INSTRUCTIONS]
+    measured = [
+        Measured(question_set="", values={FOLLOWED: check.followed}, documents=questions)
+        for check in (before, after)
+    ]
+    (followed,) = evaluator.compare(*measured)
+    return Forgetting(
+        perplexity=Perplexity(before=before.perplexity, after=after.perplexity, n=len(TEXTS)),
+        instructions=followed,
+    )

@@ -1,39 +1,39 @@
-"""Turns an evaluator and a generator into what the place and the number of passages do to answers.
+"""How the place and the number of passages change a generator's answers.
 
-Three probes on a few of the questions that decide, which are the same for every generator: the
-right passage at each place among as many as it was trained on; with 2, 5, 10 and 20 passages, as
-far as there are as many; and no passage at all, where what is still answered rightly was known
-before.
+Three probes on a few of the deciding questions, the same for every generator: the right passage
+at each place among as many passages as it was trained on; 2, 5, 10 and 20 passages, as far as the
+corpus has as many; and no passage at all, where a right answer was known before.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from aloft.evaluation.evaluator import Evaluator, means_of
+from aloft.evaluation.report import ProbeRow
 from aloft.randomness import deal_places
 
 PLACE, COUNT, NOTHING = "place of the right passage", "passages shown", "no passage"
-QUESTIONS = 40  # of one place or number
+QUESTIONS = 40  # per place or number
 COUNTS = (2, 5, 10, 20)
 
 
-def probe(evaluator: Evaluator, generator: str) -> list[dict[str, Any]]:
-    """A row for each place and number: what was varied, its value, and the metrics' means."""
+def probe(evaluator: Evaluator, generator: str) -> list[ProbeRow]:
+    """A row for each place and number, with the metrics' means."""
     name = evaluator.deciding
     rows = evaluator.chosen(name, QUESTIONS)
     found = []
     for what, value, contexts in _variants(evaluator, name, rows):
-        measured = evaluator.answer(name, generator, rows, contexts)
-        metrics = {m: v for m, v in means_of(measured).items() if what != NOTHING or "answer" in m}
+        metrics = means_of(evaluator.answer(name, generator, rows, contexts))
+        if what == NOTHING:  # there is nothing to cite
+            metrics = {metric: mean for metric, mean in metrics.items() if "answer" in metric}
         found.append(
-            {
-                "probe": what,
-                "value": value,
-                "question_set": name,
-                "generator": generator,
-                "n": len(rows),
-                "metrics": metrics,
-            }
+            ProbeRow(
+                probe=what,
+                value=value,
+                question_set=name,
+                generator=generator,
+                n=len(rows),
+                metrics=metrics,
+            )
         )
     return found
 
@@ -41,7 +41,7 @@ def probe(evaluator: Evaluator, generator: str) -> list[dict[str, Any]]:
 def _variants(
     evaluator: Evaluator, name: str, rows: Sequence[int]
 ) -> Iterator[tuple[str, int, list[list[int]]]]:
-    """What is varied, its value, and per question the passages that are shown."""
+    """The probe, its value, and per question the columns of the passages shown."""
     most = len(evaluator.passages)
     usual = min(evaluator.sets.contexts, most)
     for place in range(usual):

@@ -137,9 +137,9 @@ class _Miner:
             lexical = self._corpus.lexical.rank([pair.question for pair in pairs], depth)
         for i, (pair, query) in enumerate(zip(pairs, queries, strict=True)):
             depth = self._config.depth + len(pair.passage_ids)
-            ranking = dense.row(i).top(depth)
+            ranking = dense.of([i]).top(depth)
             if lexical is not None:
-                by_words = lexical.row(i).top(depth)
+                by_words = lexical.of([i]).top(depth)
                 pooled = by_words if retriever == "bm25" else fuse(ranking, by_words, depth)
                 scores = self._corpus.dense.score(query, pooled.columns[0].tolist())
                 ranking = Ranking(columns=pooled.columns, scores=scores[None, :])

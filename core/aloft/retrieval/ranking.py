@@ -26,12 +26,10 @@ class Ranking:
         """Return the first `count` ranks of every question."""
         return Ranking(columns=self.columns[:, :count], scores=self.scores[:, :count])
 
-    def row(self, question: int) -> "Ranking":
-        """Return the ranking of a single question; (1, depth)."""
-        return Ranking(
-            columns=self.columns[question : question + 1],
-            scores=self.scores[question : question + 1],
-        )
+    def of(self, questions: Sequence[int]) -> "Ranking":
+        """Return the rankings of some questions, in their order."""
+        rows = list(questions)
+        return Ranking(columns=self.columns[rows], scores=self.scores[rows])
 
     def among(self, columns: Collection[int]) -> "Ranking":
         """Return the ranks of some passages; every question must rank all of them."""

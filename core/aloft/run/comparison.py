@@ -7,14 +7,15 @@ of its own, which is an ordinary one: `aloft evaluate` goes on with it, and ship
 import json
 import shutil
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aloft.config import Part, RunConfig, check_config
 from aloft.config.strategies import Strategy, needed_by
-from aloft.evaluation.evaluator import System, Values, means_of
-from aloft.evaluation.measure import as_json
+from aloft.evaluation.evaluator import Measured, System, means_of
+from aloft.evaluation.pages.figures import interval, points
 from aloft.files import link, write_folder, write_text
 from aloft.machine import describe_machine
 from aloft.protocols import Progress, no_progress
@@ -68,19 +69,20 @@ def compare_strategies(
         run.do("sets")
         before = _measure(run, trained=())
         facts = {"questions": run.evaluator.deciding, "pairs": len(run.training_sets["train"])}
-    rows: list[dict[str, Any]] = [{"strategy": _BASE, "metrics": means_of(before)}]
+    rows: list[dict[str, Any]] = [{"strategy": _BASE, "metrics": _means(before)}]
     settings = {"config": config.model_dump(mode="json"), "machine": describe_machine()}
     compared = {**facts, "rows": rows, **settings}
     for name, own in configs.items():
         _share(out / _BASE, out / name, own)
         with open_run(out / name, own, progress=progress) as run:
             after = _measure(run, trained=tuple(run.artifacts))
-            gains = run.evaluator.compare_values(before, after)
+            pairs = zip(before, after, strict=True)
+            gains = [gain for pair in pairs for gain in run.evaluator.compare(*pair)]
         rows.append(
             {
                 "strategy": name,
-                "metrics": means_of(after),
-                "gains": [as_json(gain) for gain in gains],
+                "metrics": _means(after),
+                "gains": [asdict(gain) for gain in gains if gain.metric in METRICS.values()],
                 "minutes": round(_seconds(out / name) / 60, 2),
             }
         )
@@ -134,22 +136,26 @@ def _copy_run(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=ignored, copy_function=copy, dirs_exist_ok=True)
 
 
-def _measure(run: Run, trained: Collection[Part]) -> Values:
-    """Values per question of the set that decides."""
+def _measure(run: Run, trained: Collection[Part]) -> tuple[Measured, Measured]:
+    """Retrieval and answers, on the test questions of the set that decides."""
     name = run.evaluator.deciding
     embedder, generator = (
         "tuned" if part in trained else "base" for part in ("embedder", "generator")
     )
     system = System("dense", embedder, "none")
     most = run.config.evaluation.max_answer_questions
-    found = run.evaluator.measure_system(name, system).values
-    answered = run.evaluator.measure_end_to_end(name, system, generator, most)
-    return {metric: {**found, **answered}[metric] for metric in METRICS.values()}
+    found = run.evaluator.measure_system(name, system)
+    return found, run.evaluator.measure_end_to_end(name, system, generator, most)
+
+
+def _means(measured: tuple[Measured, Measured]) -> dict[str, float]:
+    found = means_of(measured[0].values) | means_of(measured[1].values)
+    return {metric: found[metric] for metric in METRICS.values() if metric in found}
 
 
 def _seconds(folder: Path) -> float:
     """What training took, with the negatives that were mined for it on the way."""
-    return sum(float(row["seconds"]) for row in read_funnel(folder) if row["stage"] in _TRAINING)
+    return sum(row.seconds for row in read_funnel(folder) if row.stage in _TRAINING)
 
 
 def rows_of(compared: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -167,8 +173,8 @@ def _cell(value: float | None, gain: Mapping[str, Any] | None) -> str:
         return _NONE
     if gain is None:
         return f"{100 * value:.1f}"
-    difference, low, high = (f"{100 * gain[key]:+.1f}" for key in ("gain", "low", "high"))
-    return f"{100 * value:.1f} ({difference} [{low}, {high}])"
+    change = f"{points(gain['gain'])} {interval(gain['low'], gain['high'])}"
+    return f"{100 * value:.1f} ({change})"
 
 
 def describe_comparison(compared: Mapping[str, Any]) -> str:
@@ -178,7 +184,8 @@ def describe_comparison(compared: Mapping[str, Any]) -> str:
     asked, answered = (counts.get(METRICS[name], 0) for name in ("recall@5", "F1"))
     return (
         f"{asked} {compared['questions']} questions, {answered} of them answered; percent, and in "
-        "brackets the gain over base with its 95 % interval (paired bootstrap). recall@5: the "
+        "brackets the gain over base with its 95 % interval (paired bootstrap by document). "
+        "recall@5: the "
         "share of the right passages that is among the first five. nDCG@10: how high they stand, "
         "by which an embedder is judged before it ships. EM, F1: answers to what was "
         f"retrieved. Minutes are those of training, on {compared['pairs']} pairs."

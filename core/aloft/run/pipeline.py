@@ -39,8 +39,19 @@ from aloft.datasets.rows import (
 )
 from aloft.errors import DataError
 from aloft.evaluation.evaluator import Evaluator
-from aloft.evaluation.measure import as_json, measure_parts
-from aloft.evaluation.report import render_html, render_markdown
+from aloft.evaluation.gate import Verdict
+from aloft.evaluation.measure import measure_parts
+from aloft.evaluation.pages import write_report
+from aloft.evaluation.report import (
+    FunnelRow,
+    Indexing,
+    Measurements,
+    PreviousRunFacts,
+    Report,
+    funnel_row,
+    read_report,
+)
+from aloft.evaluation.splits import split_questions
 from aloft.files import write_text
 from aloft.machine import describe_machine, peak_memory_megabytes
 from aloft.network_guard import NetworkGuard, hosts_of, local_only
@@ -117,18 +128,17 @@ class Result:
     """What a run comes to.
 
     Attributes:
-        report: The content of report.json.
+        report: What was measured, and on what.
         folder: The run folder; `models/` in it holds what ships.
     """
 
-    report: dict[str, Any]
+    report: Report
     folder: Path
 
     @property
-    def verdicts(self) -> list[dict[str, Any]]:
+    def verdicts(self) -> tuple[Verdict, ...]:
         """Per part whether it is kept and why."""
-        found: list[dict[str, Any]] = self.report["verdicts"]
-        return found
+        return self.report.verdicts
 
 
 class Aloft:
@@ -205,8 +215,8 @@ class HostedRun:
         run.run(self.documents, self.out, questions=self._questions, progress=progress)
 
     @property
-    def report(self) -> dict[str, Any]:
-        """The finished run's figures: the content of report.json.
+    def report(self) -> Report:
+        """The finished run's figures.
 
         Raises:
             DataError: `finetune` has not finished.
@@ -214,13 +224,13 @@ class HostedRun:
         return read_report(self.out)
 
     @property
-    def verdicts(self) -> list[dict[str, Any]]:
+    def verdicts(self) -> tuple[Verdict, ...]:
         """Per part whether it is kept and why.
 
         Raises:
             DataError: `finetune` has not finished.
         """
-        return Result(report=self.report, folder=self.out).verdicts
+        return self.report.verdicts
 
 
 @contextmanager
@@ -255,23 +265,10 @@ def read_config(out: Path) -> RunConfig:
     return read_run_config(out)
 
 
-def read_report(out: Path) -> dict[str, Any]:
-    """The report of a finished run.
-
-    Raises:
-        DataError: the run is not finished.
-    """
-    path = out / "report.json"
-    if not path.exists():
-        raise DataError(f"{out} holds no report yet. Finish it: aloft evaluate {out}")
-    report: dict[str, Any] = json.loads(path.read_bytes())
-    return report
-
-
-def read_funnel(out: Path) -> list[dict[str, Any]]:
+def read_funnel(out: Path) -> list[FunnelRow]:
     """What each finished stage of a run folder kept and dropped."""
     found = [out / "manifests" / f"{stage}.json" for stage in _FUNNEL]
-    return [json.loads(path.read_bytes()) for path in found if path.exists()]
+    return [funnel_row(path.stem, json.loads(path.read_bytes())) for path in found if path.exists()]
 
 
 def read_skipped(out: Path, stage: str = "documents") -> list[Rejection]:
@@ -996,6 +993,7 @@ class Run(Work):
         return Evaluator(
             passages=self.passages,
             questions=self.question_sets,
+            splits=split_questions(self.question_sets, self.passages, seed=self.config.seed),
             unanswerable=[one.question for one in self.human_questions if not one.passage_ids],
             config=self.config.evaluation,
             sets=self.config.training_sets,
@@ -1040,75 +1038,60 @@ class Run(Work):
         return self.config.generator_model, Path(start) if start else None
 
     @cached_property
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Report:
         """The evidence: figures, comparisons, verdicts and what ships; also written as files."""
         self.check()
         trained = self.artifacts
         started = time.monotonic()
         measured = measure_parts(self.evaluator, self.config, tuple(trained))
-        best = measured["stacks"][0]
-        write_bundle(self.folder.path, self.config, best)
+        write_bundle(self.folder.path, self.config, measured.variants[0])
         seconds = round(time.monotonic() - started, 1)
         self.folder.finish("evaluate", cache_key("evaluate"), kept=0, dropped={}, seconds=seconds)
         report = self._describe(measured, trained)
-        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-        write_text(self.folder.path / "report.json", text + "\n")
-        write_text(self.folder.path / "report.md", render_markdown(report))
-        write_text(self.folder.path / "report.html", render_html(report))
+        write_report(report, self.folder.path)
         return report
 
-    def _describe(self, measured: dict[str, Any], trained: dict[Part, Artifact]) -> dict[str, Any]:
+    def _describe(self, measured: Measurements, trained: dict[Part, Artifact]) -> Report:
         log = ("log", "links") if self._has_log else ()
         done = {*STAGES, *log, *trained, *self._recipes}
-        stages = [stage for stage in _FUNNEL if stage in done]
-        facts = {stage: self._facts(stage) for stage in (*stages, "evaluate")}
-        return {
-            "aloft": __version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "machine": describe_machine(),
-            "config": self.config.model_dump(mode="json"),
-            "funnel": [{"stage": stage, **facts[stage]} for stage in facts],
-            "questions": {name: len(some) for name, some in self.question_sets.items()},
-            "deciding": self.evaluator.deciding,
-            "parts": {part: to_json(artifact) for part, artifact in trained.items()},
-            **{
-                name: [as_json(row) for row in rows] if isinstance(rows, list) else rows
-                for name, rows in measured.items()
-            },
-            "shipped": as_json(measured["stacks"][0]),
-            "indexing": self._indexing(),
-            "earlier": self._went_on(),
-            "connections_refused": list(self._guard.refused),
-            "text_sent_to": sorted(self._guard.reached),
-            "peak_memory_megabytes": peak_memory_megabytes(),
-        }
+        stages = [*(stage for stage in _FUNNEL if stage in done), "evaluate"]
+        return Report(
+            aloft=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            machine=describe_machine(),
+            config=self.config.model_dump(mode="json"),
+            funnel=tuple(funnel_row(stage, self.folder.facts(stage)) for stage in stages),
+            parts=trained,
+            measured=measured,
+            indexing=self._indexing(),
+            previous_run=self._previous_run_facts(),
+            connections_refused=tuple(self._guard.refused),
+            text_sent_to=tuple(sorted(self._guard.reached)),
+            peak_memory_megabytes=peak_memory_megabytes(),
+        )
 
-    def _indexing(self) -> dict[str, Any] | None:
+    def _indexing(self) -> Indexing | None:
         """What embedding the corpus takes, and whether the tuned embedder needs it."""
         if "passages" not in self._encoded or "embedder" not in self.config.parts:
             return None
         texts, seconds = self._encoded["passages"]
         keeps = self.config.embedder_training.keeps_index
-        return {"texts": texts, "seconds": seconds, "is_kept": keeps}
+        return Indexing(texts=texts, seconds=seconds, is_kept=keeps)
 
-    def _went_on(self) -> dict[str, Any] | None:
-        """How much is new since the run that this one goes on from."""
+    def _previous_run_facts(self) -> PreviousRunFacts | None:
+        """How much is new since the run that this one was started from."""
         if self.config.earlier is None:
             return None
         known = self.earlier.passages
         asked = {pair.id for pair in self.training_sets["train"]}
-        return {
-            "run": self.config.earlier,
-            "passages": len(self.passages),
-            "new_passages": sum(passage.id not in known for passage in self.passages),
-            "new_pairs": len(asked - self.earlier.pairs),
-            "replayed_pairs": len(asked & self.earlier.pairs),
-        }
-
-    def _facts(self, stage: str) -> dict[str, Any]:
-        found = self.folder.facts(stage)
-        return {key: value for key, value in found.items() if key not in ("stage", "recipe")}
+        return PreviousRunFacts(
+            run=self.config.earlier,
+            passages=len(self.passages),
+            new_passages=sum(passage.id not in known for passage in self.passages),
+            new_pairs=len(asked - self.earlier.pairs),
+            replayed_pairs=len(asked & self.earlier.pairs),
+        )
 
     # ---- recipes
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from aloft.evaluation.forgetting import is_followed, measure_ability
+from aloft.evaluation.forgetting import is_followed, measure_forgetting
 from aloft.protocols import Prompt
 
 
@@ -40,7 +40,7 @@ def test_each_text_counts_alike_in_the_perplexity() -> None:
         assert not any(prompt.is_plain or prompt.pattern for prompt in prompts)
         return ["Tokyo and Paris", "Tokyo and Paris", *["?"] * (len(prompts) - 2)]
 
-    measured = measure_ability(reply, read)
+    measured = measure_forgetting(reply, read)
     assert measured.perplexity == pytest.approx(np.exp(3 - 2 / len(texts)))
     assert measured.followed.tolist() == [1, 1, *[0] * (len(measured.followed) - 2)]
     assert all(start.endswith(".") and rest.startswith(" ") for start, rest in texts)

@@ -1,0 +1,330 @@
+"""The sections of a report that show what was measured."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from markupsafe import Markup
+
+from aloft.evaluation.charts import (
+    Estimate,
+    Length,
+    Line,
+    draw_bars,
+    draw_forest,
+    draw_lines,
+)
+from aloft.evaluation.evaluator import System
+from aloft.evaluation.gate import OVER_GUESSING
+from aloft.evaluation.pages.blocks import Block, Picture, Table
+from aloft.evaluation.pages.figures import (
+    NONE,
+    OF_ANSWERS,
+    count,
+    interval,
+    listed,
+    metric_name,
+    metrics_of,
+    percent,
+    percents,
+    points,
+    set_title,
+    system_cells,
+)
+from aloft.evaluation.pages.rows import HEADLINES, gain_row, verdict_rows
+from aloft.evaluation.probes import COUNT, NOTHING, PLACE
+from aloft.evaluation.report import PartComparison, ProbeRow, Report, RetrievalRow
+
+_RANKED = ("hit@1", "hit@5", "hit@10", "recall@5", "mrr@10", "ndcg@10")
+_PROBED = (  # id, title, probes along the axis, metric
+    ("place", "Citation accuracy by the place of the right passage", (PLACE,), OF_ANSWERS[0]),
+    ("count", "Citation accuracy by the number of passages", (COUNT,), OF_ANSWERS[0]),
+    ("places", "Answer F1 by the place of the right passage", (PLACE,), OF_ANSWERS[1]),
+    ("counts", "Answer F1 by the number of passages", (NOTHING, COUNT), OF_ANSWERS[1]),
+)
+
+
+# ---- questions
+
+
+def questions(report: Report) -> Iterator[Block]:
+    """How the held-out questions are split."""
+    counts = report.measured.questions
+    if not counts:
+        return
+    yield Table(
+        caption="Held-out questions, by document.",
+        header=("questions", "validation", "test", "documents of the test questions", "decides"),
+        rows=[
+            (
+                set_title(report, name, count=False),
+                f"{some.validation:,}",
+                f"{some.test:,}",
+                count(some.documents),
+                "yes" if name == report.measured.deciding else NONE,
+            )
+            for name, some in counts.items()
+        ],
+    )
+    yield (
+        "The hybrid's dense share, the retriever and the combination that ships were chosen on the "
+        "validation questions. Every figure and verdict below is from the test questions, which "
+        "are about other documents."
+    )
+    whole = [set_title(report, name, count=False) for name, c in counts.items() if not c.is_parted]
+    if whole:
+        yield (
+            f"Not split: {listed(whole)}. Choices were made on the questions that are reported, so "
+            "that figures of what was chosen may be too high. It takes three documents to split."
+        )
+
+
+# ---- parts
+
+
+def gains(report: Report) -> Iterator[Block]:
+    """Each part before and after, per question set."""
+    found = report.measured.comparisons
+    verdicts = {part: word for part, word, _ in verdict_rows(report)}
+    for i, name in enumerate(dict.fromkeys(c.question_set for c in found)):
+        some = [c for c in found if c.question_set == name]
+        title = set_title(report, name)
+        caption, marked = f"{title}. Metrics in percent.", frozenset[int]()
+        if name == report.measured.deciding:
+            rests = _rests_on(report)
+            marked = frozenset(k for k, c in enumerate(some) if (c.part, c.metric) in rests)
+            caption += " These questions decide; highlighted: what the verdicts rest on."
+        yield Picture(
+            svg=_forest(f"gains-{i}", some, verdicts),
+            caption=f"{title}. Gains in percentage points with 95 % intervals. "
+            "Filled: a part that is kept; hollow: refused; grey: a comparison without verdict.",
+        )
+        yield Table(
+            caption=caption,
+            header=("part", "metric", "before", "after", "gain", "95 % interval", "n", "clusters"),
+            rows=[_gain_cells(c) for c in some],
+            marked=marked,
+        )
+
+
+def _gain_cells(comparison: PartComparison) -> tuple[str, ...]:
+    row = gain_row(comparison)
+    gain = row.gain, row.interval, f"{row.n:,}", f"{row.clusters:,}"
+    return row.part, row.metric, row.before, row.after, *gain
+
+
+def _rests_on(report: Report) -> set[tuple[str, str]]:
+    """Parts with the metrics that their verdicts rest on."""
+    return {
+        (verdict.part, verdict.comparison.metric.removesuffix(OVER_GUESSING))
+        for verdict in report.verdicts
+        if verdict.comparison
+    }
+
+
+def _forest(name: str, some: Sequence[PartComparison], verdicts: Mapping[str, str]) -> Markup:
+    estimates = [
+        Estimate(
+            group=c.part,
+            label=metric_name(c.metric),
+            gain=100 * c.gain,
+            low=100 * (c.gain if c.low is None else c.low),
+            high=100 * (c.gain if c.high is None else c.high),
+            figure=f"{points(c.gain)} {interval(c.low, c.high)}",
+            mark=verdicts.get(c.part, "other"),
+        )
+        for c in some
+    ]
+    return draw_forest(name, "Gains with 95 % intervals", estimates)
+
+
+def verdicts(report: Report) -> Iterator[Block]:
+    """What the gate says of each part."""
+    rows = verdict_rows(report)
+    if rows:
+        yield Table(
+            caption="Whether each part is kept.",
+            header=("part", "verdict", "reason: metric in percent, before -> after"),
+            rows=rows,
+        )
+
+
+# ---- retrieval
+
+
+def retrieval(report: Report) -> Iterator[Block]:
+    """Every system's retrieval, per question set."""
+    systems = report.measured.retrieval
+    bars = [_hit_bar(report, row) for row in systems if row.reranker == "none" and _has_hits(row)]
+    if bars:
+        yield Picture(
+            svg=draw_bars("hits", "hit@10 without a reranker, in percent", bars, 100.0),
+            caption="hit@10 in percent, before any reranking.",
+        )
+    metrics = metrics_of((row.metrics for row in systems), _RANKED)
+    for name in dict.fromkeys(row.question_set for row in systems):
+        some = [row for row in systems if row.question_set == name]
+        ships = report.shipped
+        marked = [i for i, row in enumerate(some) if ships and row.is_of(ships.system)]
+        yield Table(
+            caption=f"{set_title(report, name)}. Metrics in percent"
+            + ("; highlighted: the retrieval that ships." if marked else "."),
+            header=("retriever", "embedder", "reranker", "dense share", *map(metric_name, metrics)),
+            rows=[(*_system_cells(row), *percents(row.metrics, metrics)) for row in some],
+            marked=frozenset(marked),
+        )
+
+
+def _system_cells(row: RetrievalRow) -> tuple[str, str, str, str]:
+    return system_cells(System(row.retriever, row.embedder, row.reranker), row.weight)
+
+
+def _has_hits(row: RetrievalRow) -> bool:
+    return "hit@10" in row.metrics
+
+
+def _hit_bar(report: Report, row: RetrievalRow) -> Length:
+    value = 100 * row.metrics["hit@10"]
+    is_lexical = row.embedder == "none"
+    return Length(
+        group=set_title(report, row.question_set),
+        label="BM25" if is_lexical else f"{row.retriever}, {row.embedder} embedder",
+        value=value,
+        figure=f"{value:.1f}",
+        mark="other" if is_lexical else row.embedder,
+    )
+
+
+# ---- answers
+
+
+def answers(report: Report) -> Iterator[Block]:
+    """Both generators' answers, per question set."""
+    found = report.measured.answers
+    metrics = metrics_of(row.metrics for row in found)
+    for name in dict.fromkeys(row.question_set for row in found):
+        yield Table(
+            caption=f"{set_title(report, name, count=False)}. Metrics in percent.",
+            header=("generator", "questions", "n", *map(metric_name, metrics)),
+            rows=[
+                (row.generator, row.questions, str(row.n), *percents(row.metrics, metrics))
+                for row in found
+                if row.question_set == name
+            ],
+        )
+    if found:
+        yield (
+            "Both generators are given the same passages, those that the untrained embedder ranks "
+            "first. Easy: a right one is among them. Hard: none is, and a right one replaces the "
+            "last. Unanswerable: no passage of the corpus answers them. A dash: the metric does "
+            "not apply, such as an answer metric to questions without answers."
+        )
+
+
+def probes(report: Report) -> Iterator[Block]:
+    """How the place and the number of passages change answers."""
+    rows = report.measured.probes
+    if not rows:
+        return
+    for name, title, wanted, metric in _PROBED:
+        some = [row for row in rows if row.probe in wanted and metric in row.metrics]
+        if some:
+            caption = f"{title}, in percent. Broken line: untuned."
+            svg = _lines(f"probe-{name}", title, some, metric)
+            yield Picture(svg=svg, caption=caption, is_small=True)
+    metrics = metrics_of((row.metrics for row in rows), OF_ANSWERS)
+    yield Table(
+        caption=f"{set_title(report, rows[0].question_set, count=False)}. Metrics in percent.",
+        header=("probe", "value", "generator", "n", *map(metric_name, metrics)),
+        rows=[
+            (
+                *(row.probe, str(row.value), row.generator, str(row.n)),
+                *percents(row.metrics, metrics),
+            )
+            for row in rows
+        ],
+    )
+    yield (
+        "The same few questions each time; the other passages are those that the untrained "
+        "embedder ranks first. What is answered without any passage was known before."
+    )
+
+
+def _lines(name: str, title: str, rows: Sequence[ProbeRow], metric: str) -> Markup:
+    """A line for each generator that has the metric at every value of the probe."""
+    values = sorted({row.value for row in rows})
+    lines = []
+    for generator in dict.fromkeys(row.generator for row in rows):
+        found = {row.value: row.metrics[metric] for row in rows if row.generator == generator}
+        if found.keys() == set(values):
+            heights = [100 * found[value] for value in values]
+            lines.append(Line(label=generator, values=heights, mark=generator))
+    return draw_lines(name, title, [str(value) for value in values], lines)
+
+
+def forgetting(report: Report) -> Iterator[Block]:
+    """What the generator can still do beside its task."""
+    found = report.measured.forgetting
+    if found is None:
+        return
+    perplexity, followed = found.perplexity, found.instructions
+    change = f"{perplexity.after - perplexity.before:+.2f}"
+    yield Table(
+        caption="Before and after training, beside its task; no verdict rests on it.",
+        header=("measure", "before", "after", "change", "95 % interval", "n"),
+        rows=[
+            (
+                *("instructions followed, in percent", percent(followed.before)),
+                *(percent(followed.after), points(followed.gain)),
+                *(interval(followed.low, followed.high), str(followed.n)),
+            ),
+            (
+                *("perplexity of plain texts", f"{perplexity.before:.2f}"),
+                *(f"{perplexity.after:.2f}", change, NONE, str(perplexity.n)),
+            ),
+        ],
+    )
+    yield (
+        "Short instructions with known answers, and plain texts, none of them about the documents. "
+        "Fewer instructions followed, or a much higher perplexity, mean that the generator forgot "
+        "something. They are too few to say how good a model is."
+    )
+
+
+# ---- variants
+
+
+def variants(report: Report) -> Iterator[Block]:
+    """Every on/off combination of the kept parts, end to end."""
+    found = report.measured.variants
+    if not found:
+        return
+    metrics = metrics_of((variant.metrics for variant in found), HEADLINES[1:])
+    yield Table(
+        caption=f"{set_title(report, found[0].question_set)}. The best score ships; in percent.",
+        header=(
+            *("tuned parts", "retriever", "embedder", "reranker", "dense share"),
+            *map(metric_name, metrics),
+            *("score", "verdict"),
+        ),
+        rows=[
+            (
+                listed(variant.parts) or "none",
+                *system_cells(variant.system, variant.weight),
+                *percents(variant.metrics, metrics),
+                percent(variant.score),
+                "shipped" if variant == report.shipped else NONE,
+            )
+            for variant in found
+        ],
+        marked=frozenset([0]),
+    )
+    text = (
+        "Only parts that the gate keeps are combined. The metrics are from the test questions, the "
+        "score from the validation questions"
+    )
+    of_answers = [metric for metric in OF_ANSWERS if metric in metrics]
+    if not of_answers:
+        yield f"{text}: it is their nDCG@10."
+        return
+    text += f": the mean of nDCG@10 and {metric_name(of_answers[0])} on the passages retrieved."
+    most = report.config.get("evaluation", {}).get("max_stack_questions")
+    yield text + (f" Each combination answers at most {most} questions in all." if most else "")

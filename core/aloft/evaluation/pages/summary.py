@@ -1,0 +1,130 @@
+"""The outcome of a run in sentences: what decides, what gained, what was refused, what ships."""
+
+from collections.abc import Iterator
+
+from aloft.evaluation.evaluator import SystemVariant
+from aloft.evaluation.pages.figures import (
+    OF_ANSWERS,
+    interval,
+    listed,
+    metric_name,
+    percent,
+    points,
+)
+from aloft.evaluation.report import Report
+
+FEW_DOCUMENTS = 10  # below this a cluster bootstrap's interval tends to be too narrow
+
+
+def summarize(report: Report) -> str:
+    """The outcome in a paragraph."""
+    sentences = [
+        *(_started_from(report), _decided(report), _few(report), *_judged(report)),
+        *(_shipped(report), _indexed(report)),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _started_from(report: Report) -> str:
+    """What is new since the previous run, whose parts are the "before"."""
+    facts = report.previous_run
+    if facts is None:
+        return ""
+    return (
+        f"This run was started from {facts.run}, and each part is compared with what that shipped: "
+        f"{facts.new_passages:,} of {facts.passages:,} passages are new, "
+        f"{facts.new_pairs:,} pairs were trained on for the first time and "
+        f"{facts.replayed_pairs:,} were replayed."
+    )
+
+
+def _decided(report: Report) -> str:
+    counts, deciding = report.measured.questions, report.measured.deciding
+    if deciding not in counts:
+        return ""
+    test = counts[deciding].test
+    if deciding == "human":
+        return f"The {test} human test questions decide."
+    start = f"The {test} {deciding} held-out test questions decide"
+    if "human" not in counts:
+        return f"{start}; no human questions were given."
+    human = counts["human"]
+    given = human.test + (human.validation if human.is_parted else 0)
+    least = report.config.get("evaluation", {}).get("min_human_questions", "more")
+    return f"{start}; {given} human questions were given, and it takes {least} to decide."
+
+
+def _few(report: Report) -> str:
+    """A warning where the intervals rest on few documents."""
+    counts = report.measured.questions.get(report.measured.deciding)
+    documents = counts.documents if counts else None
+    if documents is None or documents >= FEW_DOCUMENTS:
+        return ""
+    if documents == 1:
+        return "All of them are about one document, so that no interval can be given."
+    return f"They are about {documents} documents only: the intervals tend to be too narrow."
+
+
+def _judged(report: Report) -> Iterator[str]:
+    kept = [verdict for verdict in report.verdicts if verdict.is_kept]
+    gains = []
+    for verdict in kept:
+        c = verdict.comparison
+        if c is not None:
+            figures = f"{metric_name(c.metric)} {percent(c.before)} to {percent(c.after)}"
+            gain = f"{points(c.gain)} {interval(c.low, c.high)}"
+            gains.append(f"the {verdict.part} ({figures}, {gain}, n = {c.n})")
+    if gains:
+        yield f"Gained and kept: {', and '.join(gains)}."
+    elif report.verdicts:
+        yield "No part gained enough to be kept."
+    for verdict in report.verdicts:
+        if not verdict.is_kept:
+            yield f"Refused: the {verdict.part}; {verdict.reason}."
+    left = [v.part for v in kept if report.shipped and v.part not in report.shipped.parts]
+    if left:
+        yield f"Kept but not shipped: the {listed(left)}; the whole system is no better with it."
+
+
+def _shipped(report: Report) -> str:
+    ships, variants = report.shipped, report.measured.variants
+    if ships is None:
+        return ""
+    sentence = f"Ships: {_described(ships)}, with {_reached(ships)} end to end"
+    untuned = [variant for variant in variants if not variant.parts]
+    if ships.parts and untuned:
+        sentence += f" (nothing tuned: {_reached(untuned[0])})"
+    best = f", the best of {len(variants)} combinations" if len(variants) > 1 else ""
+    return f"{sentence}{best}."
+
+
+def _described(variant: SystemVariant) -> str:
+    system = variant.system
+    words = "BM25"
+    if system.retriever != "bm25":
+        words = f"{system.retriever} retrieval with the {system.embedder} embedder"
+    if system.retriever == "hybrid":
+        words += f" (dense share {variant.weight:.1f})"
+    if system.reranker != "none":
+        words += f", reranked by the {system.reranker} reranker"
+    if not variant.metrics.keys().isdisjoint(OF_ANSWERS):
+        generator = "tuned" if "generator" in variant.parts else "base"
+        words += f", answers by the {generator} generator"
+    return words
+
+
+def _reached(variant: SystemVariant) -> str:
+    of_answers = [metric for metric in OF_ANSWERS if metric in variant.metrics]
+    shown = [m for m in ("ndcg@10", *of_answers[:1]) if m in variant.metrics]
+    return " and ".join(f"{metric_name(m)} {percent(variant.metrics[m])}" for m in shown)
+
+
+def _indexed(report: Report) -> str:
+    """What a tuned embedder means for an existing index."""
+    facts = report.indexing
+    if facts is None or report.shipped is None or "embedder" not in report.shipped.parts:
+        return ""
+    took = f"{facts.texts:,} texts take {facts.seconds:,.0f} s here"
+    if facts.is_kept:
+        return f"An index can be kept: the tuned embedder changes questions alone ({took})."
+    return f"An index must be rebuilt with the tuned embedder: {took}."
