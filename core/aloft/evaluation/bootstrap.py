@@ -53,7 +53,7 @@ def compare(
     after: NDArray[np.float64],
     clusters: Sequence[str],
     *,
-    resamples: int,
+    resamples: int = 10_000,
     seed: int,
 ) -> Comparison:
     """Compare two systems question by question.
