@@ -1,16 +1,29 @@
-"""Keeps a run on this machine: outbound connections are refused and counted while it works."""
+"""Keeps a run on this machine: connections that its threads make to other machines are refused.
+
+The guard follows the run, not the process. It is active in the context that entered it
+(`contextvars`, so also in asyncio tasks and `asyncio.to_thread` calls made there) and in every
+thread started from a guarded context or thread, such as the workers of an executor that a library
+creates. Threads that the host started itself, and the environment variables they share, are left
+alone.
+"""
 
 import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Collection, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from aloft.errors import AloftError, ConfigError
+
+T = TypeVar("T")
 
 
 class NetworkRefusedError(AloftError):
@@ -19,7 +32,7 @@ class NetworkRefusedError(AloftError):
 
 @dataclass(slots=True, eq=False)  # two guards that saw the same are still two
 class NetworkGuard:
-    """What the guard saw.
+    """What a run may reach, and what it tried to reach.
 
     Attributes:
         refused: Addresses that something tried to reach, in order.
@@ -32,6 +45,7 @@ class NetworkGuard:
     reached: set[str] = field(default_factory=set)
 
 
+_Guards = tuple[NetworkGuard, ...]
 # Python's audit events that name another machine, and which of their arguments does
 _ADDRESS_AT = {
     "socket.connect": 1,
@@ -42,12 +56,16 @@ _ADDRESS_AT = {
     "socket.gethostbyaddr": 0,
     "socket.getnameinfo": 0,
 }
-_active: list[NetworkGuard] = []
-_is_installed = False
+_of_context: ContextVar[_Guards] = ContextVar("aloft_network_guards", default=())
+_of_thread: "WeakKeyDictionary[threading.Thread, _Guards]" = WeakKeyDictionary()
+_active: set[NetworkGuard] = set()  # threads that a run left behind are free once it has ended
+_changing = threading.Lock()
+_is_watching = False
+_own_start: Callable[[threading.Thread], None] = threading.Thread.start
 
 
 def forbid_telemetry() -> None:
-    """Tell the libraries below to stay off the network and to send no usage counts."""
+    """Set the variables that keep libraries offline, for this whole process: the command line's."""
     for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -57,37 +75,104 @@ def forbid_telemetry() -> None:
 def local_only(allowed: Collection[str] = ()) -> Iterator[NetworkGuard]:
     """Refuse connections and name look-ups that leave this machine; loopback stays open.
 
+    It sees what Python code of the run does, through the interpreter's audit events. It does not
+    see C libraries that open sockets by themselves, other programs that the run starts, or work
+    handed to a thread that the host had started before. No environment variable is set, because
+    threads of the host would obey it too: our models are loaded from local files only.
+
+    In a generator, use `guarded_steps` instead: between its steps the caller's code runs in the
+    same context.
+
     Args:
         allowed: Host names and addresses that stay open too.
-
-    It sees what Python does, through the interpreter's audit events; a C library that opens its
-    own sockets is not seen, which is why loading is told to stay offline besides.
 
     Raises:
         NetworkRefusedError: inside whatever tried to connect.
     """
-    global _is_installed
-    forbid_telemetry()
-    if not _is_installed:
-        sys.addaudithook(_watch)  # a hook can not be removed: it sleeps while no guard is active
-        _is_installed = True
-    guard = NetworkGuard(allowed=frozenset(allowed))
-    _active.append(guard)
+    guard = _new_guard(allowed)
+    _of_context.set((*_current_guards(), guard))
     try:
         yield guard
     finally:
-        _active.remove(guard)
+        _close(guard)
+        _of_context.set(tuple(one for one in _of_context.get() if one is not guard))
+
+
+def guarded_steps(steps: Iterator[T], allowed: Collection[str] = ()) -> Iterator[T]:
+    """Each step of an iterator under a guard; between steps the caller's code runs without it."""
+    guard = _new_guard(allowed)
+    try:
+        while True:
+            outer = _of_context.get()
+            _of_context.set((*_current_guards(), guard))
+            try:
+                step = next(steps)
+            except StopIteration:
+                return
+            finally:
+                _of_context.set(outer)
+            yield step
+    finally:
+        _close(guard)
 
 
 def count_refused(hosts: Collection[str]) -> None:
-    """Count what a process that works for a run refused by itself."""
-    for guard in _active:
+    """Count what a process that works for the run refused by itself."""
+    for guard in _current_guards():
         guard.refused.extend(hosts)
 
 
+def _new_guard(allowed: Collection[str]) -> NetworkGuard:
+    global _is_watching, _own_start
+    guard = NetworkGuard(allowed=frozenset(allowed))
+    with _changing:
+        if not _is_watching:
+            sys.addaudithook(_watch)  # cannot be removed: outside of runs it finds no guard
+            _is_watching = True
+        if not _active:
+            _own_start = threading.Thread.start
+            threading.Thread.start = _inheriting(_own_start)  # type: ignore[method-assign,assignment]
+        _active.add(guard)
+    return guard
+
+
+def _close(guard: NetworkGuard) -> None:
+    with _changing:
+        _active.discard(guard)
+        is_ours = getattr(threading.Thread.start, "__wrapped__", None) is _own_start
+        if not _active and is_ours:  # unless somebody else wrapped it meanwhile
+            threading.Thread.start = _own_start  # type: ignore[method-assign,assignment]
+
+
+def _inheriting(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    """Thread.start that notes the guards of the thread that starts another one.
+
+    Threads inherit no context before Python 3.14.
+    """
+
+    @wraps(start)
+    def start_thread(thread: threading.Thread) -> None:
+        if guards := _current_guards():
+            _of_thread[thread] = guards
+        start(thread)
+
+    return start_thread
+
+
+def _current_guards() -> _Guards:
+    """Guards of this context, or else those that this thread was started under."""
+    if not _active:
+        return ()
+    guards = _of_context.get() or _of_thread.get(threading.current_thread(), ())
+    return tuple(guard for guard in guards if guard in _active)
+
+
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _active or event not in _ADDRESS_AT:
-        return
+    if event in _ADDRESS_AT and (guards := _current_guards()):
+        _check_address(event, arguments, guards)
+
+
+def _check_address(event: str, arguments: tuple[Any, ...], guards: _Guards) -> None:
     if getattr(arguments[0], "family", None) == getattr(socket, "AF_UNIX", -1):
         return
     address = arguments[_ADDRESS_AT[event]]
@@ -96,22 +181,22 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         host = host.decode("utf-8", "replace")
     if _is_local(host):
         return
-    if all(host in guard.allowed for guard in _active):
+    if all(host in guard.allowed for guard in guards):
         if event == "socket.connect":
-            for guard in _active:
+            for guard in guards:
                 guard.reached.add(str(host))
     else:
-        for guard in _active:
+        for guard in guards:
             guard.refused.append(str(host))
         raise NetworkRefusedError(f"A connection to {host} was refused: this run stays local.")
 
 
 def hosts_of(url: str, *, allow_remote: bool = False) -> frozenset[str]:
-    """The host of a server's address, by name and number; none where it is this machine.
+    """The host of a server's address, by name and number; empty where it is this machine.
 
     Raises:
         ConfigError: it is neither this machine nor on a private network, and `allow_remote` is
-            off; or its name is not known.
+            off; or its name is unknown.
     """
     host = urlsplit(url).hostname or ""
     if _is_local(host):
@@ -119,13 +204,13 @@ def hosts_of(url: str, *, allow_remote: bool = False) -> frozenset[str]:
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except OSError as error:
-        raise ConfigError(f"{url}: {host or 'no host'} is not known. Check the address.") from error
+        raise ConfigError(f"{url}: host {host} is unknown. Check the address.") from error
     if all(map(_is_local, found)):
         return frozenset({host})
     is_near = all(ipaddress.ip_address(address.split("%")[0]).is_private for address in found)
     if not is_near and not allow_remote:
         raise ConfigError(
-            f"{url} is on another network: documents would leave the building. Name a server on "
+            f"{url} is on a public network: documents would leave the building. Name a server on "
             "this machine or a private address, or set allow_remote = true."
         )
     return frozenset({host, *found})
@@ -133,7 +218,7 @@ def hosts_of(url: str, *, allow_remote: bool = False) -> frozenset[str]:
 
 def _is_local(host: Any) -> bool:
     if not isinstance(host, str) or host in ("", "localhost"):
-        return True  # no address, or one of this machine's own kinds
+        return True  # no address, or a kind that stays on this machine
     try:
         address = ipaddress.ip_address(host.split("%")[0])
     except ValueError:

@@ -54,7 +54,7 @@ from aloft.evaluation.report import (
 from aloft.evaluation.splits import split_questions
 from aloft.files import write_text
 from aloft.machine import describe_machine, peak_memory_megabytes
-from aloft.network_guard import NetworkGuard, hosts_of, local_only
+from aloft.network_guard import NetworkGuard, guarded_steps, hosts_of, local_only
 from aloft.prompts.formats import format_of
 from aloft.protocols import Floats, LanguageModel, Progress, Prompt, no_progress
 from aloft.questions import linking as links
@@ -311,9 +311,12 @@ def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Itera
     """
     bundle = read_bundle(out / "models")
     models = Models(progress=progress)
-    with local_only(_servers(read_config(out))):
+
+    def answers() -> Iterator[Answer]:
         retriever = open_run_retriever(out, models)
         yield from ask_streaming(bundle, retriever, question, models)
+
+    yield from guarded_steps(answers(), _servers(read_config(out)))
 
 
 class _UnfinishedError(Exception):

@@ -1,17 +1,23 @@
 """A run stays on this machine: what would leave it is refused before a packet is sent."""
 
+import asyncio
+import contextvars
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 
-from aloft import network_guard as egress
+from aloft import network_guard
 from aloft.errors import AloftError
-from aloft.network_guard import NetworkRefusedError, local_only
+from aloft.network_guard import NetworkRefusedError, guarded_steps, local_only
+
+T = TypeVar("T")
 
 ADDRESS = "192.0.2.1"  # set aside for documents (RFC 5737): nobody answers there
 NAME = "aloft.invalid"  # set aside likewise (RFC 2606)
@@ -20,8 +26,8 @@ NAME = "aloft.invalid"  # set aside likewise (RFC 2606)
 @pytest.fixture(autouse=True)
 def no_guard_is_left() -> Iterator[None]:
     yield
-    left = list(egress._active)
-    egress._active.clear()
+    left = list(network_guard._active)
+    network_guard._active.clear()
     assert not left
 
 
@@ -70,21 +76,121 @@ def test_a_refusal_is_an_error_that_a_user_can_read_and_no_network_error() -> No
     assert not issubclass(NetworkRefusedError, OSError)  # which libraries catch and try again
 
 
-def test_another_thread_is_refused_too() -> None:
-    seen: list[BaseException] = []
+def is_refused() -> bool:
+    """Whether this thread may reach another machine."""
+    try:
+        sys.audit("socket.connect", None, (ADDRESS, 9))  # as a real connection would
+    except NetworkRefusedError:
+        return True
+    return False
 
-    def reach() -> None:
-        try:
-            connect()
-        except NetworkRefusedError as error:
-            seen.append(error)
 
+def in_thread(work: Callable[[], T]) -> T:
+    """What `work` returns in a new thread."""
+    found: list[T] = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_threads_that_the_run_starts_are_refused_too() -> None:
     with local_only() as guard:
-        thread = threading.Thread(target=reach)
-        thread.start()
-        thread.join()
-    assert len(seen) == 1
-    assert guard.refused == [ADDRESS]
+        assert in_thread(is_refused)
+        assert in_thread(lambda: in_thread(is_refused))
+        with ThreadPoolExecutor(2) as pool:  # as libraries and data loaders start them
+            assert pool.submit(is_refused).result()
+            assert pool.submit(in_thread, is_refused).result()
+        assert asyncio.run(asyncio.to_thread(is_refused))
+    assert guard.refused == [ADDRESS] * 5
+
+
+def test_a_thread_of_the_host_is_never_refused() -> None:
+    begun, ended = threading.Event(), threading.Event()
+    found: list[bool] = []
+
+    def serve() -> None:
+        found.append(is_refused())
+        begun.wait(60)
+        found.append(is_refused())
+        found.append(in_thread(is_refused))
+        ended.set()
+
+    host = threading.Thread(target=serve)
+    host.start()
+    with local_only() as guard:
+        begun.set()
+        ended.wait(60)
+        assert guard.refused == []
+        assert is_refused()
+    host.join()
+    assert found == [False, False, False]
+
+
+def test_two_runs_at_once_have_guards_of_their_own() -> None:
+    begun, ended = threading.Event(), threading.Event()
+    refused: dict[str, list[str]] = {}
+
+    def run(name: str, allowed: frozenset[str]) -> bool:
+        with local_only(allowed) as guard:
+            begun.set() if name == "first" else begun.wait(60)
+            ended.wait(60) if name == "first" else None
+            was_refused = is_refused()
+            refused[name] = guard.refused
+        return was_refused
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run, "first", frozenset())
+        second = pool.submit(run, "second", frozenset({ADDRESS}))
+        assert not second.result(60)
+        ended.set()
+        assert first.result(60)
+    assert refused == {"first": [ADDRESS], "second": []}
+
+
+def test_threads_that_a_run_leaves_behind_are_free_once_it_has_ended() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with local_only():
+            assert pool.submit(is_refused).result()
+        assert not pool.submit(is_refused).result()
+        assert not is_refused()
+
+
+def test_a_copy_of_the_context_is_free_once_the_run_has_ended() -> None:
+    with local_only():
+        context = contextvars.copy_context()
+        assert context.run(is_refused)
+    assert not context.run(is_refused)
+
+
+def test_a_run_in_a_thread_of_another_run_is_under_both_guards() -> None:
+    def run() -> list[str]:
+        with local_only({ADDRESS}) as inner:
+            assert is_refused()
+            return inner.refused
+
+    with local_only() as outer:
+        assert in_thread(run) == [ADDRESS]
+    assert outer.refused == [ADDRESS]
+
+
+def test_between_the_steps_of_a_stream_the_caller_is_free() -> None:
+    def steps() -> Iterator[bool]:
+        yield is_refused()
+        yield is_refused()
+
+    stream = guarded_steps(steps())
+    assert next(stream)
+    assert not is_refused()
+    assert contextvars.copy_context().run(next, stream)  # as asyncio.to_thread asks for a step
+    assert list(stream) == []
+
+
+def test_a_stream_that_nobody_reads_to_its_end_leaves_no_guard() -> None:
+    stream = guarded_steps(iter([1, 2]))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert not network_guard._active
 
 
 @pytest.mark.usefixtures("loopback")
@@ -185,11 +291,42 @@ def test_other_ways_out_are_refused(event: tuple[Any, ...]) -> None:
         sys.audit(*event)
 
 
-def test_libraries_are_told_to_stay_offline_unless_the_user_said_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_environment_of_the_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of the host that use the model hub meanwhile would obey it too."""
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setenv("DO_NOT_TRACK", "yes")
-    with local_only():
-        assert os.environ["HF_HUB_OFFLINE"] == "1"
-        assert os.environ["DO_NOT_TRACK"] == "yes"
+    before = dict(os.environ)
+    with local_only(), local_only():
+        assert dict(os.environ) == before
+    assert dict(os.environ) == before
+
+
+def test_starting_threads_is_as_before_once_all_runs_have_ended() -> None:
+    before = threading.Thread.start
+    with local_only(), local_only():
+        assert threading.Thread.start is not before
+    assert threading.Thread.start is before
+
+
+def test_the_command_line_keeps_libraries_offline_unless_the_user_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("DO_NOT_TRACK", "")
+    monkeypatch.delenv("DO_NOT_TRACK")
+    network_guard.forbid_telemetry()
+    assert (os.environ["HF_HUB_OFFLINE"], os.environ["DO_NOT_TRACK"]) == ("0", "1")
+
+
+def test_the_hub_stays_online_for_a_host_that_first_imports_it_during_a_run() -> None:
+    pytest.importorskip("huggingface_hub")
+    program = (
+        "from aloft.network_guard import local_only\n"
+        "with local_only():\n"
+        "    from huggingface_hub import constants\n"
+        "print(constants.HF_HUB_OFFLINE)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    call = [sys.executable, "-c", program]
+    done = subprocess.run(call, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["False"]
