@@ -177,13 +177,13 @@ def test_the_retriever_is_held_against_mean_likelihoods(folder: Path) -> None:
     assert done["embedder"].losses == pytest.approx((np.mean(expected),), rel=1e-3)
 
 
-@pytest.mark.parametrize("trains", ["query_lora", "query_adapter"])
+@pytest.mark.parametrize("method", ["query_lora", "query_adapter"])
 @pytest.mark.parametrize("phase", [JOINT, SECOND, LSR])
 def test_questions_move_and_passages_stay_to_the_last_bit(
-    folder: Path, phase: Phase, trains: str
+    folder: Path, phase: Phase, method: str
 ) -> None:
     values = settings(folder, 1e-3).model_dump()
-    values["embedder_training"]["trains"] = trains
+    values["embedder_training"]["method"] = method
     config = longer(check_config(values), num_train_epochs=3)
     untouched = (folder / "language-model" / "model.safetensors").read_bytes()
     before = SentenceTransformersEmbedder(str(folder / "encoder"))

@@ -1,9 +1,6 @@
 """Turns the machine into the number format and device that models run in."""
 
-import logging
 import os
-import warnings
-from typing import Any
 
 import torch
 
@@ -50,15 +47,3 @@ def check_four_bits() -> None:
             'here. Set it to "lora".'
         )
     require("bitsandbytes", extra="qlora")
-
-
-def quiet_libraries() -> None:
-    """Silence the progress bars and notices of the libraries below: ours tell of the whole."""
-    from transformers.utils import logging as library_logging
-
-    transformers_logging: Any = library_logging  # untyped
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-    # what they tell one another about names that go: nothing that a user of ours could put right
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft)\.")

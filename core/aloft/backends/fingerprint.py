@@ -48,7 +48,7 @@ def fingerprint_folder(*folders: Path) -> str:
     """
     parts: list[str] = []
     for number, folder in enumerate(folders):
-        for name, file in sorted(_used_files(folder)):
+        for name, file in sorted(used_files(folder)):
             try:
                 parts += [str(number), name, _digest(file)]
             except OSError as error:
@@ -58,7 +58,7 @@ def fingerprint_folder(*folders: Path) -> str:
     return content_id(*parts)
 
 
-def _used_files(folder: Path) -> Iterator[tuple[str, Path]]:
+def used_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Names within the folder, with their paths; linked folders are followed once."""
     seen = {os.path.realpath(folder)}
     for parent, folders, names in os.walk(folder, followlinks=True):

@@ -40,6 +40,15 @@ def turns(prompt: Prompt) -> list[Message]:
     ]
 
 
+def merge_system_turn(messages: Sequence[Message]) -> list[Message]:
+    """A conversation whose system text stands in front of the first user turn."""
+    system, *others = messages
+    if not others or others[0].role != "user":
+        return [Message(role="user", content=system.content), *others]
+    first = Message(role="user", content=f"{system.content}\n\n{others[0].content}")
+    return [first, *others[1:]]
+
+
 def plain_text(prompt: Prompt) -> str:
     """A prompt's contents one after the other, defused, ending with the prefix."""
     return "".join(turn.content for turn in turns(prompt)) + prompt.prefix

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from aloft.backends.device import best_device, quiet_libraries
+from aloft.backends.device import best_device
 from aloft.backends.fingerprint import fingerprint_folder
+from aloft.backends.host_state import quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.protocols import Floats, Progress, no_progress
 
@@ -85,7 +86,8 @@ class SentenceTransformersReranker:
 
     def __init__(self, model: str) -> None:
         folder = Path(resolve_model(model))
-        self.model = load_cross_encoder(folder)
+        with torch.random.fork_rng():  # an encoder body gets a new head, drawn at random
+            self.model = load_cross_encoder(folder)
         self._fingerprint = fingerprint_folder(folder)
 
     @property
@@ -109,15 +111,15 @@ def passage_prompt(model: SentenceTransformer) -> str | None:
 
 def load_encoder(folder: Path) -> SentenceTransformer:
     """A sentence-transformers model from a folder, from safetensors alone."""
-    quiet_libraries()
-    model = SentenceTransformer(
-        str(folder),
-        device=best_device(),
-        local_files_only=True,
-        trust_remote_code=False,
-        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-        config_kwargs=_CONFIG,
-    )
+    with quiet_libraries():
+        model = SentenceTransformer(
+            str(folder),
+            device=best_device(),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            config_kwargs=_CONFIG,
+        )
     for module in model.modules():  # questions may have a tokenizer of their own
         tokenizer = getattr(module, "tokenizer", None)
         if tokenizer is not None:
@@ -127,15 +129,15 @@ def load_encoder(folder: Path) -> SentenceTransformer:
 
 def load_cross_encoder(folder: Path) -> CrossEncoder:
     """A cross-encoder with one output; an encoder body gets a new head for it."""
-    quiet_libraries()
-    model: CrossEncoder = CrossEncoder(
-        str(folder),
-        num_labels=1,
-        device=best_device(),
-        local_files_only=True,
-        trust_remote_code=False,
-        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-        config_kwargs=_CONFIG,
-    )
+    with quiet_libraries():
+        model: CrossEncoder = CrossEncoder(
+            str(folder),
+            num_labels=1,
+            device=best_device(),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            config_kwargs=_CONFIG,
+        )
     model.tokenizer.split_special_tokens = True
     return model

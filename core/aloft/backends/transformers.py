@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import regex
@@ -18,19 +19,23 @@ from transformers import (
     StoppingCriteria,
 )
 
-from aloft.backends.device import best_device, has_bf16, quiet_libraries
+from aloft.backends.device import best_device, has_bf16
 from aloft.backends.fingerprint import fingerprint_folder
-from aloft.backends.host_models import tell_growth
+from aloft.backends.host_models import merge_system_turn, tell_growth
+from aloft.backends.host_state import quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.prefix_cache import SHORTEST_START, Ids, PrefixCache, can_be_kept, shared_starts
 from aloft.errors import ModelError
 from aloft.protocols import Floats, Prompt, Reply
+from aloft.records import Message
 
 _BATCH_TOKENS = 16_384  # padded tokens computed at once: bounds memory, long prompts go in few rows
 # measured on 2 cores: 1.8 times as fast as 16,384, whose intermediate results leave the cache
 _READ_ON_PROCESSOR = 1024  # padded tokens of prompts that are read at once there
 _BATCH_ROWS = 32  # measured: decoding gains nothing beyond, on 2 cores
 _SAMPLED_FROM = 50  # most likely tokens
+_SYSTEM = Message(role="system", content="Reply in one word.")  # to try templates with
+_takes_system: "WeakKeyDictionary[Any, tuple[str, bool]]" = WeakKeyDictionary()
 
 
 class TransformersLanguageModel:
@@ -47,25 +52,10 @@ class TransformersLanguageModel:
     """
 
     def __init__(self, model: str, adapter: Path | None = None) -> None:
-        quiet_libraries()
         folder = Path(resolve_model(model))
         self.device = best_device()
-        dtype = torch.bfloat16 if has_bf16(self.device) else torch.float32
         self.tokenizer = load_tokenizer(folder)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
-        if adapter is not None:
-            from peft import PeftModel
-
-            self._model = PeftModel.from_pretrained(
-                self._model, str(adapter), autocast_adapter_dtype=False
-            ).to(dtype)
-        self._model.to(self.device).eval()
+        self._model = _load_model(folder, adapter).to(self.device).eval()
         self._fingerprint = fingerprint_folder(*([folder, adapter] if adapter else [folder]))
         token = torch.tensor([[self.tokenizer.pad_token_id]], device=self.device)
         with torch.inference_mode():
@@ -378,11 +368,30 @@ class _StopAt(StoppingCriteria):
         return torch.tensor(ended, device=input_ids.device)
 
 
+def _load_model(folder: Path, adapter: Path | None) -> Any:
+    dtype = torch.bfloat16 if has_bf16(best_device()) else torch.float32
+    with quiet_libraries():
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+        if adapter is None:
+            return model
+        from peft import PeftModel
+
+        adapted: Any = PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False)
+        return adapted.to(dtype)
+
+
 def load_tokenizer(folder: Path) -> Any:
     """A model's tokenizer, padding with a token of its own or, failing that, the end token."""
-    tokenizer = AutoTokenizer.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False
-    )
+    with quiet_libraries():
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -403,17 +412,64 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
         )
         return start + list(encode_text(tokenizer, text))
     if tokenizer.chat_template is None:
-        raise ModelError(
-            f"{tokenizer.name_or_path} has no chat template, so it can not be given instructions. "
-            'Choose an instruct model, or set pairs.form to "examples".'
-        )
+        raise _no_template(f'The model "{tokenizer.name_or_path}"')
     ids: list[int] = tokenizer.apply_chat_template(
-        [{"role": message.role, "content": message.content} for message in prompt.messages],
+        _turns(tokenizer, prompt.messages),
         add_generation_prompt=True,
         sanitize_control_tokens=True,
         return_dict=False,
     )
     return ids + (encode_text(tokenizer, prompt.prefix) if prompt.prefix else [])
+
+
+def check_template(tokenizer: Any, title: str) -> None:
+    """Check that a conversation can be rendered, with a system turn or with its text merged.
+
+    Args:
+        tokenizer: Of the model.
+        title: What errors call the model.
+
+    Raises:
+        ModelError: there is no chat template, or it refuses even a single user turn.
+    """
+    if tokenizer.chat_template is None:
+        raise _no_template(title)
+    question = Prompt(messages=(_SYSTEM, Message(role="user", content="What is it?")))
+    try:
+        encode_prompt(tokenizer, question)
+    except Exception as error:
+        raise ModelError(
+            f"The chat template of {title} cannot be rendered ({type(error).__name__}: {error}). "
+            "Choose another instruct model."
+        ) from error
+
+
+def _no_template(title: str) -> ModelError:
+    return ModelError(
+        f"{title[0].upper()}{title[1:]} has no chat template, so it cannot be given instructions "
+        "or trained to follow them. Choose an instruct model."
+    )
+
+
+def _turns(tokenizer: Any, messages: Sequence[Message]) -> list[dict[str, str]]:
+    """A conversation as the template takes it: without a system turn where it has none."""
+    if messages and messages[0].role == "system" and not takes_system_turn(tokenizer):
+        messages = merge_system_turn(messages)
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def takes_system_turn(tokenizer: Any) -> bool:
+    """Whether a chat template renders a system turn: some refuse it, others leave it out."""
+    template = str(tokenizer.chat_template)
+    known: tuple[str, bool] | None = _takes_system.get(tokenizer)
+    if known is None or known[0] != template:
+        turns = [{"role": "system", "content": _SYSTEM.content}, {"role": "user", "content": "a"}]
+        try:
+            takes_it = _SYSTEM.content in tokenizer.apply_chat_template(turns, tokenize=False)
+        except Exception:  # what templates raise is theirs to choose
+            takes_it = False
+        known = _takes_system[tokenizer] = (template, takes_it)
+    return known[1]
 
 
 def first_tokens(tokenizer: Any, choices: Sequence[str]) -> list[int]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloft import __version__
+from aloft.backends.checking import check_models
 from aloft.backends.loading import Models, trained_on
 from aloft.backends.packaged import resolve_model
 from aloft.config import GRADED, PARTS, SERVER, Part, RunConfig, plain_name, read_run_config
@@ -982,6 +983,7 @@ class Run(Work):
         names = {self.config.embedder, self.config.generator_model, self.config.reranker}
         if self.models.given is None:
             names.add(self.config.teacher)
+        check_models(self.config, has_teacher=self.models.given is not None)
         for name in names - {None}:
             self.models.fingerprint(str(name))
         if "generator" in self.config.parts and self.config.generator_training.method == "qlora":

@@ -185,13 +185,10 @@ class Pilot(Run):
 
     def time_scoring(self) -> Pace:
         """Score a few passages; the embedder's body stands for a reranker not trained yet."""
-        from aloft.training.trainer import seeded
-
         texts = [passage.content for passage in self._some(_ENCODED)]
         asked = [(pair.question, text) for pair, text in zip(cycle(self.pairs), texts)]
         started = time.monotonic()
-        with seeded(self.config.seed):  # a new head is drawn
-            reranker = self.models.reranker(self.config.reranker or self.config.embedder)
+        reranker = self.models.reranker(self.config.reranker or self.config.embedder)
         reranker.score(asked[:_WARMING])
         begun = time.monotonic()
         reranker.score(asked)

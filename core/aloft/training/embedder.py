@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -13,7 +13,7 @@ from sentence_transformers import (
 )
 from sentence_transformers.base.sampler import BatchSamplers
 
-from aloft.backends.device import best_device, quiet_libraries
+from aloft.backends.device import best_device
 from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import load_encoder, passage_prompt
 from aloft.config import EmbedderTrainingConfig
@@ -59,17 +59,15 @@ def train_embedder(  # noqa: PLR0913 - two folders, and what every training take
     Source: see `aloft.training.losses`.
     """
     started = time.monotonic()
-    quiet_libraries()
-    disable_progress_bars()
     source = Path(resolve_model(model))
     at_once = AT_ONCE if best_device() == "cpu" else config.per_device_train_batch_size
-    with shared.seeded(seed):
+    with shared.seeded_training(seed):
         loaded = load_encoder(source)
         own = loaded.max_seq_length
         if not config.keeps_index:
             tuning.cut_texts(loaded, config.max_seq_length)
         encoder = tuning.prepare(loaded, config)
-        shared.forgo_card(encoder)
+        shared.disable_card_examples(encoder)
         datasets = losses.datasets_for(rows, config)
         if not datasets:
             raise DataError(
@@ -96,22 +94,22 @@ def train_embedder(  # noqa: PLR0913 - two folders, and what every training take
         watch = _watch(encoder, rows, config, steps)
         told = shared.run_trainer(trainer, checkpoints, "training the embedder", progress, watch)
 
-    def save(path: Path) -> None:
-        whole = tuning.finish(encoder, source, config)
-        if not config.keeps_index:
-            whole.max_seq_length = own
-        shared.forgo_card(whole)
-        whole.save(str(path), create_model_card=False, safe_serialization=True)
+        def save(path: Path) -> None:
+            whole = tuning.finish(encoder, source, config)
+            if not config.keeps_index:
+                whole.max_seq_length = own
+            shared.disable_card_examples(whole)
+            whole.save(str(path), create_model_card=False, safe_serialization=True)
 
-    done = shared.Trained(
-        kind="embedder",
-        base_model=model,
-        losses=told,
-        seconds=time.monotonic() - started,
-        probes=tuple(watch.probes),
-        event=watch.event,
-    )
-    return shared.finish_training(done, folder, checkpoints, save)
+        done = shared.Trained(
+            kind="embedder",
+            base_model=model,
+            losses=told,
+            seconds=time.monotonic() - started,
+            probes=tuple(watch.probes),
+            event=watch.event,
+        )
+        return shared.finish_training(done, folder, checkpoints, save)
 
 
 def _watch(

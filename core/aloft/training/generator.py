@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from peft.helpers import disable_input_dtype_casting
 from torch.nn.functional import cross_entropy
@@ -23,7 +23,6 @@ from aloft.backends.device import (
     check_four_bits,
     has_bf16,
     memory_of,
-    quiet_libraries,
 )
 from aloft.backends.packaged import resolve_model
 from aloft.backends.transformers import encode_located, encode_prompt, encode_text, load_tokenizer
@@ -107,15 +106,13 @@ def train_generator(  # noqa: PLR0913 - two folders, and what every training tak
     Source: step 5 and Appendix C of ALoFTRAG (arXiv:2501.11929).
     """
     started = time.monotonic()
-    quiet_libraries()
-    disable_progress_bars()
     base = Path(resolve_model(model))
     tokenizer = load_tokenizer(base)
     encoded = encode_rows(rows, tokenizer, config.max_length)
     size = config.per_device_train_batch_size
     steps = shared.steps_of(len(encoded), size, config.num_train_epochs)
     plan = _plan(encoded, base, config)
-    with shared.seeded(seed):
+    with shared.seeded_training(seed):
         trainer = _ReplyTrainer(
             model=load_base(base, config),
             processing_class=tokenizer,
@@ -139,11 +136,11 @@ def train_generator(  # noqa: PLR0913 - two folders, and what every training tak
         trainer.citation_weight = config.citation_weight
         with without_casts(trainer.model):
             losses = shared.run_trainer(trainer, checkpoints, "training the generator", progress)
-    done = shared.Trained(
-        kind="generator", base_model=model, losses=losses, seconds=time.monotonic() - started
-    )
-    save = partial(save_generator, trainer.model, base)
-    return shared.finish_training(done, folder, checkpoints, save)
+        done = shared.Trained(
+            kind="generator", base_model=model, losses=losses, seconds=time.monotonic() - started
+        )
+        save = partial(save_generator, trainer.model, base)
+        return shared.finish_training(done, folder, checkpoints, save)
 
 
 def _as_batch(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:

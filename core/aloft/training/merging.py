@@ -12,7 +12,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from aloft.backends.device import quiet_libraries
+from aloft.backends.host_state import quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.transformers import TransformersLanguageModel
 from aloft.errors import ModelError
@@ -40,7 +40,6 @@ def merge_adapter(model: str, adapter: Path, folder: Path, rows: Sequence[Genera
         ModelError: the model is not on this machine, or the two do not reply alike, as where its
             numbers are too coarse for the change; nothing is written then.
     """
-    quiet_libraries()
     base = Path(resolve_model(model))
     change = 0.0
 
@@ -54,7 +53,8 @@ def merge_adapter(model: str, adapter: Path, folder: Path, rows: Sequence[Genera
                 f"are {change:.2f} nats a token apart. Use the adapter as it is: {adapter}"
             )
 
-    write_folder(folder, write)
+    with quiet_libraries():
+        write_folder(folder, write)
     return change
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from aloft.protocols import Floats, Progress, no_progress
 from aloft.training.losses import SCALE
-from aloft.training.trainer import seeded, steps_of
+from aloft.training.trainer import seeded_training, steps_of
 
 _WARM_UP = 0.1
 
@@ -60,7 +60,7 @@ def train_query_map(  # noqa: PLR0913 - what trainers are told
     steps = steps_of(count, batch_size, epochs)
     warm = max(1, round(_WARM_UP * steps))
     losses: list[float] = []
-    with seeded(seed):
+    with seeded_training(seed):
         order = torch.empty(0, dtype=torch.long)
         for step in range(steps):
             if not len(order):

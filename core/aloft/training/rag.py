@@ -19,7 +19,6 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
-from aloft.backends.device import quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import load_encoder
 from aloft.backends.transformers import encode_prompt, encode_text, load_tokenizer
@@ -70,8 +69,7 @@ def train_rag(  # noqa: PLR0913 - two folders, and what every training takes
         DataError: no row fits into `generator_training.max_length` tokens.
     """
     started = time.monotonic()
-    quiet_libraries()
-    with shared.seeded(config.seed):
+    with shared.seeded_training(config.seed):
         rag = _load(phase, config)
         examples, pad = _lay_out(rows, rag, config)
         trainer = _RagTrainer(
@@ -84,12 +82,12 @@ def train_rag(  # noqa: PLR0913 - two folders, and what every training takes
         stage = f"training the {phase.name}"
         with without_casts(rag.generator):
             losses = shared.run_trainer(trainer, checkpoints, stage, progress)
-    artifacts: list[Artifact] = []
-    for part, base, save in _parts(rag, config):
-        seconds = 0.0 if artifacts else time.monotonic() - started
-        done = shared.Trained(kind=part, base_model=base, losses=losses, seconds=seconds)
-        artifacts.append(shared.save_part(done, folder / part, save))
-    shared.delete_checkpoints(checkpoints)
+        artifacts: list[Artifact] = []
+        for part, base, save in _parts(rag, config):
+            seconds = 0.0 if artifacts else time.monotonic() - started
+            done = shared.Trained(kind=part, base_model=base, losses=losses, seconds=seconds)
+            artifacts.append(shared.save_part(done, folder / part, save))
+        shared.delete_checkpoints(checkpoints)
     return artifacts
 
 
@@ -152,7 +150,7 @@ def _load(phase: Phase, config: RunConfig) -> Rag:
     if "embedder" in phase.trains:
         loaded = load_encoder(Path(resolve_model(config.embedder)))
         encoder = tuning.prepare(loaded, config.embedder_training)
-        shared.forgo_card(encoder)
+        shared.disable_card_examples(encoder)
     if "generator" in phase.trains:
         settings = config.generator_training
         generator = load_base(Path(resolve_model(plain_name(config.generator_model))), settings)
@@ -319,5 +317,5 @@ def _parts(rag: Rag, config: RunConfig) -> Sequence[tuple[Any, str, Callable[[Pa
 def _save_encoder(encoder: SentenceTransformer, config: RunConfig, path: Path) -> None:
     source = Path(resolve_model(config.embedder))
     whole = tuning.finish(encoder, source, config.embedder_training)
-    shared.forgo_card(whole)
+    shared.disable_card_examples(whole)
     whole.save(str(path), create_model_card=False, safe_serialization=True)

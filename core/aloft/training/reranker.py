@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
 from sentence_transformers.cross_encoder import (
     CrossEncoder,
     CrossEncoderTrainer,
@@ -15,7 +15,6 @@ from sentence_transformers.cross_encoder import (
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, LambdaLoss
 from torch import nn
 
-from aloft.backends.device import quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import load_cross_encoder
 from aloft.config import RerankerTrainingConfig
@@ -55,15 +54,13 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
     sentence-transformers' guide to rerankers; LambdaLoss (Wang et al., 2018, NDCG-Loss2++).
     """
     started = time.monotonic()
-    quiet_libraries()
-    disable_progress_bars()
-    with shared.seeded(seed):
+    with shared.seeded_training(seed):
         encoder = load_cross_encoder(Path(resolve_model(model)))
         own = encoder.max_seq_length
         tuning.cut_texts(encoder, config.max_seq_length)
         if config.method == "lora":
             tuning.add_updates(encoder, config.r)
-        shared.forgo_card(encoder)
+        shared.disable_card_examples(encoder)
         dataset, size = _lay_out(rows, config)
         steps = shared.steps_of(len(dataset), size, config.num_train_epochs)
         arguments = CrossEncoderTrainingArguments(
@@ -79,21 +76,21 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
         watch = _watch(encoder, rows, steps)
         losses = shared.run_trainer(trainer, checkpoints, "training the reranker", progress, watch)
 
-    def save(path: Path) -> None:
-        if config.method == "lora":
-            tuning.merge_updates(encoder)
-        encoder.max_seq_length = own
-        encoder.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
+        def save(path: Path) -> None:
+            if config.method == "lora":
+                tuning.merge_updates(encoder)
+            encoder.max_seq_length = own
+            encoder.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
 
-    done = shared.Trained(
-        kind="reranker",
-        base_model=model,
-        losses=losses,
-        seconds=time.monotonic() - started,
-        probes=tuple(watch.probes),
-        event=watch.event,
-    )
-    return shared.finish_training(done, folder, checkpoints, save)
+        done = shared.Trained(
+            kind="reranker",
+            base_model=model,
+            losses=losses,
+            seconds=time.monotonic() - started,
+            probes=tuple(watch.probes),
+            event=watch.event,
+        )
+        return shared.finish_training(done, folder, checkpoints, save)
 
 
 def _watch(encoder: CrossEncoder, rows: Sequence[RerankerRow], steps: int) -> CollapseGuard:

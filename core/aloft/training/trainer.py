@@ -1,4 +1,4 @@
-"""What the three trainers share: their arguments, told progress, resuming and the saved folder."""
+"""What all trainings share: trainer arguments, progress, resuming and saving the trained part."""
 
 import shutil
 import tempfile
@@ -13,13 +13,25 @@ from transformers import Trainer, TrainerCallback, trainer_utils
 
 from aloft.backends.device import best_device, has_bf16
 from aloft.backends.fingerprint import fingerprint_folder
+from aloft.backends.host_state import contained_training
 from aloft.config import Part
 from aloft.files import friendly_io_errors, write_folder
 from aloft.protocols import Progress
 from aloft.records import Artifact, Probe
 
-PARTS_OF_TRAINING = 5  # after each a checkpoint: a kill costs at most a fifth
+PARTS_OF_TRAINING = 5  # with a checkpoint after each, a kill costs at most a fifth
 _LOGGED = 40  # losses per training: enough for a curve
+
+
+@contextmanager
+def seeded_training(seed: int) -> Iterator[None]:
+    """Seed torch for a training, and leave the host's process as it was.
+
+    All that trains enters here: from the drawing of new weights to the saved model.
+    """
+    with contained_training():
+        torch.manual_seed(seed)
+        yield
 
 
 def shared_arguments(checkpoints: Path | None, steps: int, seed: int) -> dict[str, Any]:
@@ -32,7 +44,7 @@ def shared_arguments(checkpoints: Path | None, steps: int, seed: int) -> dict[st
     """
     device = best_device()
     return {
-        "output_dir": str(checkpoints or tempfile.gettempdir()),  # one there must be
+        "output_dir": str(checkpoints or tempfile.gettempdir()),  # required; unused without saving
         "use_cpu": device == "cpu",
         "bf16": has_bf16(device),
         "seed": seed,
@@ -47,22 +59,14 @@ def shared_arguments(checkpoints: Path | None, steps: int, seed: int) -> dict[st
     }
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw new weights from the run's seed and leave the host's generators as they were."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-def forgo_card(encoder: Any) -> None:
-    """Keep the library from drawing examples for a model card out of the user's rows."""
+def disable_card_examples(encoder: Any) -> None:
+    """Keep the library from drawing examples for a model card from the user's rows."""
     encoder.model_card_data.generate_widget_examples = False
-    encoder.model_card_data.widget = [{"text": ""}]  # where there is one, none is drawn
+    encoder.model_card_data.widget = [{"text": ""}]  # it draws none where there is one
 
 
-class _Telling(TrainerCallback):
-    """Passes each step on, and keeps the trainer's own prints quiet."""
+class _ReportSteps(TrainerCallback):
+    """Reports each step."""
 
     def __init__(self, stage: str, progress: Progress) -> None:
         self._stage = stage
@@ -77,13 +81,13 @@ def run_trainer(
     checkpoints: Path | None,
     stage: str,
     progress: Progress,
-    *watchers: TrainerCallback,
+    *callbacks: TrainerCallback,
 ) -> tuple[float, ...]:
-    """Train, from the last checkpoint where there is one; returns the losses as logged."""
+    """Train, from the last checkpoint where there is one; returns the logged losses."""
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    for callback in (_Telling(stage, progress), *watchers):
+    for callback in (_ReportSteps(stage, progress), *callbacks):
         trainer.add_callback(callback)
     newest: Any = trainer_utils.get_last_checkpoint  # untyped
     last = newest(str(checkpoints)) if checkpoints and checkpoints.is_dir() else None
@@ -94,7 +98,7 @@ def run_trainer(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What is known of a training once it ends."""
+    """What a training reports when it ends; see `Artifact`."""
 
     kind: Part
     base_model: str
@@ -107,7 +111,7 @@ class Trained:
 def finish_training(
     trained: Trained, folder: Path, checkpoints: Path | None, save: Callable[[Path], None]
 ) -> Artifact:
-    """Save the part in one step, and delete what only a resumed training needs."""
+    """Save the part in one step, then delete its checkpoints."""
     artifact = save_part(trained, folder, save)
     delete_checkpoints(checkpoints)
     return artifact
@@ -120,7 +124,7 @@ def delete_checkpoints(checkpoints: Path | None) -> None:
 
 
 def save_part(trained: Trained, folder: Path, save: Callable[[Path], None]) -> Artifact:
-    """Save the part in one step."""
+    """Save the part in one step: its folder appears when it is complete."""
     write_folder(folder, save)
     return Artifact(
         kind=trained.kind,

@@ -1,0 +1,331 @@
+"""Finds out from a model's files, before any work, whether it can do what a run asks of it.
+
+What can be known without loading weights is known here in seconds: whether it is on this machine
+and whole, needs code of its own, is of the right kind, and has a tokenizer and a chat template.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aloft._extras import require
+from aloft.backends.fingerprint import used_files
+from aloft.backends.packaged import resolve_model
+from aloft.config import SERVER, RunConfig, plain_name
+from aloft.errors import AloftError, ModelError
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+_OWN_CODE = (
+    "needs code of its own ({where}), which Aloft never runs. Choose a model that transformers or "
+    "sentence-transformers support by themselves."
+)
+
+
+def check_models(config: RunConfig, *, has_teacher: bool) -> None:
+    """Check every local model that a run will load.
+
+    Args:
+        config: The run's.
+        has_teacher: Whether a host passed a teacher, so that the configured one is not loaded.
+
+    Raises:
+        ModelError: a model is missing or incomplete, needs its own code, is of another kind, or
+            lacks a tokenizer or the chat template that its prompts take.
+        MissingExtraError: the extra `train` is not installed.
+    """
+    check_encoder(config.embedder, "the embedder")
+    if config.reranker is not None:
+        check_reranker(config.reranker, "the reranker")
+    if "generator" in config.parts:
+        check_language_model(config.generator_model, "the generator", chats=True)
+        if config.generator_training.init_adapter:
+            check_adapter(Path(config.generator_training.init_adapter))
+    if not has_teacher:
+        chats = config.pairs.form != "examples" or config.pairs.rating
+        chats = chats or config.ratings.method != "none"
+        check_language_model(config.teacher, "the teacher", chats=chats)
+
+
+def check_encoder(name: str, role: str = "the model") -> None:
+    """Check an embedding model, or an encoder that can become one.
+
+    Raises:
+        ModelError: see `check_models`.
+    """
+    model = _Files(name, role)
+    model.check()
+    kinds = model.architectures
+    if not model.modules and any(kind.endswith("ForSequenceClassification") for kind in kinds):
+        raise model.error("is a cross-encoder. Set it as reranker, and an encoder as embedder.")
+    if not model.modules and any(kind.endswith("ForCausalLM") for kind in kinds):
+        raise model.error("is a language model. Choose an embedding model.")
+    if model.is_cross_encoder:
+        raise model.error("is a cross-encoder. Set it as reranker, and an encoder as embedder.")
+    model.check_fast_tokenizer()
+
+
+def check_reranker(name: str, role: str = "the model") -> None:
+    """Check a cross-encoder with one score.
+
+    Raises:
+        ModelError: see `check_models`.
+    """
+    model = _Files(name, role)
+    model.check()
+    kinds = model.architectures
+    ranks = any(kind.endswith("ForSequenceClassification") for kind in kinds)
+    if model.is_embedder or (kinds and not ranks and not model.is_cross_encoder):
+        raise model.error(
+            "has no head that scores a query with a passage. Choose a cross-encoder, or leave "
+            "reranker unset: one is then started from the embedder's body."
+        )
+    if ranks and model.classes != 1:
+        raise model.error(
+            f"sorts texts into {model.classes} classes. Choose a cross-encoder with one score."
+        )
+
+
+def check_language_model(name: str, role: str = "the model", *, chats: bool) -> None:
+    """Check a causal language model; one behind a server is the server's affair.
+
+    Args:
+        name: As in the configuration.
+        role: What the run has it for.
+        chats: Whether it is given conversations, which take a chat template.
+
+    Raises:
+        ModelError: see `check_models`.
+        MissingExtraError: the extra `train` is not installed.
+    """
+    if name.startswith(SERVER):
+        return
+    model = _Files(plain_name(name), role)
+    model.check()
+    model.check_writes()
+    require("transformers", extra="train")
+    from aloft.backends.transformers import check_template, load_tokenizer
+
+    with reported_loading(f"The tokenizer of {model.title}"):
+        tokenizer = load_tokenizer(model.folder)
+    if tokenizer.eos_token_id is None:
+        raise model.error("has a tokenizer without an end token. Choose another model.")
+    if chats:
+        check_template(tokenizer, model.title)
+
+
+def check_adapter(folder: Path) -> None:
+    """Check a LoRA adapter that training continues from.
+
+    Raises:
+        ModelError: it is not there, or not saved as safetensors.
+    """
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"generator_training.init_adapter is {folder}, which holds no {name}. Name a "
+                "folder with a LoRA adapter in safetensors."
+            )
+
+
+@contextmanager
+def reported_loading(what: str) -> Iterator[None]:
+    """Report whatever a library raises over a model's files in one line.
+
+    Raises:
+        ModelError: something went wrong while loading.
+    """
+    try:
+        yield
+    except AloftError:
+        raise
+    except Exception as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise ModelError(
+            f"{what} cannot be loaded ({type(error).__name__}: {reason[:200]}). Check its files, "
+            "or choose another model."
+        ) from error
+
+
+class _Files:
+    """A model's folder, read as far as that takes no model library.
+
+    Raises:
+        ModelError: the model is not on this machine, or a configuration is not JSON.
+    """
+
+    def __init__(self, name: str, role: str) -> None:
+        self.title = f'{role} "{name}"'
+        self.folder = Path(resolve_model(name))
+        self.files = dict(used_files(self.folder))
+        self.modules = self._module_types()
+        self.facts = self._read("config.json") or self._first_modules_facts()
+
+    def error(self, what: str) -> ModelError:
+        """What is wrong, in one line that begins with the model."""
+        return ModelError(f"{self.title[0].upper()}{self.title[1:]} {what}")
+
+    @property
+    def architectures(self) -> list[str]:
+        """Classes that the model was saved from; empty where unknown."""
+        return [str(kind) for kind in self.facts.get("architectures") or ()]
+
+    @property
+    def classes(self) -> int:
+        """Outputs of a classification head; transformers saves no number where it is two."""
+        labels = self.facts.get("id2label")
+        return len(labels) if labels else int(self.facts.get("num_labels") or 2)
+
+    @property
+    def is_embedder(self) -> bool:
+        """Whether sentence-transformers saved it with a step that makes vectors."""
+        steps = ("Pooling", "StaticEmbedding", "Normalize", "BoW", "Router")
+        return any(kind.rsplit(".", 1)[-1] in steps for kind in self.modules)
+
+    @property
+    def is_cross_encoder(self) -> bool:
+        """Whether sentence-transformers saved it as one."""
+        return any(".cross_encoder." in kind for kind in self.modules) or (
+            self._read("config_sentence_transformers.json").get("model_type") == "CrossEncoder"
+        )
+
+    def check(self) -> None:
+        """Check what holds for a model of any kind."""
+        if "adapter_config.json" in self.files and not self._weights("model"):
+            raise self.error(
+                "is an adapter, not a whole model. Name the model that it was trained on, and the "
+                "adapter as generator_training.init_adapter."
+            )
+        self._check_weights()
+        self._check_code()
+
+    def check_writes(self) -> None:
+        """Check that it is a causal language model."""
+        kinds = self.architectures
+        writes = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+        if self.modules or (kinds and not any(kind.endswith(writes) for kind in kinds)):
+            what = "an embedding model" if self.modules else f"a {kinds[0]}"
+            raise self.error(f"is {what}, which writes no text. Choose an instruct model.")
+        kind = self.facts.get("model_type")
+        if kind is None:
+            raise self.error("has no config.json that names its type. Choose another folder.")
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+        if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            raise self.error(f"is of the type {kind}, which is no causal language model.")
+
+    def check_fast_tokenizer(self) -> None:
+        """Check the tokenizer that passages are measured with."""
+        from tokenizers import Tokenizer
+
+        if "tokenizer.json" not in self.files:
+            raise self.error("has no tokenizer.json. Choose a model with a fast tokenizer.")
+        with reported_loading(f"The tokenizer of {self.title}"):
+            Tokenizer.from_file(str(self.files["tokenizer.json"]))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """A configuration; empty where there is none."""
+        found = self._json(name)
+        return found if isinstance(found, dict) else {}
+
+    def _json(self, name: str) -> Any:
+        if name not in self.files:
+            return None
+        try:
+            return json.loads(self.files[name].read_bytes())
+        except (OSError, ValueError) as error:
+            raise self.error(f"has a {name} that cannot be read ({error}).") from error
+
+    def _module_types(self) -> list[str]:
+        """Types of the modules that sentence-transformers puts together."""
+        modules = self._json("modules.json")
+        found = [one for one in modules if isinstance(one, dict)] if modules else []
+        self._paths = [str(one.get("path", "")) for one in found]
+        return [str(one.get("type", "")) for one in found]
+
+    def _first_modules_facts(self) -> dict[str, Any]:
+        return self._read(f"{self._paths[0]}/config.json") if self.modules else {}
+
+    def _weights(self, start: str) -> list[str]:
+        names = (name for name in self.files if name.endswith(".safetensors"))
+        return [name for name in names if name.rsplit("/", 1)[-1].startswith(start)]
+
+    def _check_weights(self) -> None:
+        missing = [folder for folder in self._pickled() if not self._has_weights(folder)]
+        if missing:
+            place = "" if missing[0] == self.folder else f" in {missing[0].name}"
+            raise self.error(
+                f"has its weights{place} as pickle files alone, which can run code when they are "
+                "loaded. Choose a model with safetensors."
+            )
+        weights = self._weights("")
+        if not weights:
+            raise self.error("holds no safetensors weights. Choose another folder.")
+        for name in weights:
+            self._check_header(name)
+        for name in self.files:
+            if name.endswith(".safetensors.index.json"):
+                folder = self.files[name].parent
+                parts = set(self._read(name).get("weight_map", {}).values())
+                absent = sorted(part for part in parts if not (folder / part).is_file())
+                if absent:
+                    raise self.error(f"is incomplete: {absent[0]} is missing. Fetch it again.")
+
+    def _pickled(self) -> list[Path]:
+        """Folders of the model with weights in formats that are never loaded."""
+        places = [self.folder, *(self.folder / path for path in self._paths if path)]
+        return [
+            place
+            for place in places
+            if place.is_dir() and any(file.suffix in _PICKLES for file in place.iterdir())
+        ]
+
+    def _has_weights(self, folder: Path) -> bool:
+        return any(folder.glob("*.safetensors"))
+
+    def _check_header(self, name: str) -> None:
+        """A file of weights is as long as its header says; one cut short fails hours later."""
+        file = self.files[name]
+        try:
+            with file.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                size = file.stat().st_size
+                tensors = json.loads(stream.read(length)) if length < size else {}
+            ends = [t["data_offsets"][1] for k, t in tensors.items() if k != "__metadata__"]
+            is_whole = length < size and 8 + length + max(ends, default=0) == size
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            is_whole = False
+        if not is_whole:
+            raise self.error(f"has incomplete weights: {name} is cut off. Fetch it again.")
+
+    def _check_code(self) -> None:
+        routed = _mapping(self._read("router_config.json").get("types")).values()
+        for file, kinds in (("modules.json", self.modules), ("router_config.json", routed)):
+            for kind in map(str, kinds):
+                if not kind.startswith("sentence_transformers."):
+                    raise self.error(_OWN_CODE.format(where=f"{kind} in {file}"))
+        family = self.facts.get("model_type")
+        if family is not None and not _is_known(str(family)):
+            if self.facts.get("auto_map"):
+                raise self.error(_OWN_CODE.format(where="auto_map in config.json"))
+            raise self.error(
+                f"is of the type {family}, which the installed transformers does not know. Update "
+                "transformers, or choose another model."
+            )
+        tokenizer = self._read("tokenizer_config.json")
+        own = _mapping(tokenizer.get("auto_map")).get("AutoTokenizer")
+        if own and "tokenizer.json" not in self.files:
+            raise self.error(_OWN_CODE.format(where="auto_map in tokenizer_config.json"))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_known(model_type: str) -> bool:
+    """Whether transformers, where it is installed, has a model of that type."""
+    require("transformers", extra="train")
+    from transformers import CONFIG_MAPPING
+
+    return model_type in CONFIG_MAPPING

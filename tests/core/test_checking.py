@@ -1,0 +1,266 @@
+"""Whether models can do what a run asks of them is known from their files, before any work."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aloft.backends.checking import (
+    check_adapter,
+    check_encoder,
+    check_language_model,
+    check_models,
+    check_reranker,
+)
+from aloft.config import check_config
+from aloft.errors import ModelError
+
+POOLED = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+]
+
+
+def change(folder: Path, name: str, **facts: Any) -> Path:
+    """Set facts of a configuration; None takes one out."""
+    path = folder / name
+    known = json.loads(path.read_bytes()) if path.exists() else {}
+    known |= facts
+    path.write_text(json.dumps({key: value for key, value in known.items() if value is not None}))
+    return folder
+
+
+def test_files_that_pass_for_a_model_pass(encoder: Path) -> None:
+    check_encoder(str(encoder))
+
+
+def test_a_name_of_nothing_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"is no model folder"):
+        check_encoder("nowhere/at/all")
+
+
+def test_pickled_weights_are_never_loaded(encoder: Path) -> None:
+    (encoder / "model.safetensors").rename(encoder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"pickle files alone.*safetensors"):
+        check_encoder(str(encoder))
+
+
+def test_pickled_weights_of_one_module_are_found_too(encoder: Path) -> None:
+    dense = {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"}
+    (encoder / "modules.json").write_text(json.dumps([*POOLED, dense]))
+    (encoder / "2_Dense").mkdir()
+    (encoder / "2_Dense" / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(ModelError, match=r"weights in 2_Dense as pickle"):
+        check_encoder(str(encoder))
+
+
+def test_a_folder_without_weights_is_refused(encoder: Path) -> None:
+    (encoder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"holds no safetensors weights"):
+        check_encoder(str(encoder))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 91\n",
+        b"",
+        (64).to_bytes(8, "little")
+        + b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}        ',
+    ],
+    ids=["pointer", "empty", "cut"],
+)
+def test_weights_that_were_not_fetched_whole_are_refused(encoder: Path, content: bytes) -> None:
+    (encoder / "model.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=r"incomplete weights.*Fetch it again"):
+        check_encoder(str(encoder))
+
+
+def test_a_missing_part_of_the_weights_is_named(encoder: Path) -> None:
+    parts = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    change(encoder, "model.safetensors.index.json", **parts)
+    with pytest.raises(ModelError, match=r"model-00002-of-00002.safetensors is missing"):
+        check_encoder(str(encoder))
+
+
+def test_an_embedder_needs_a_fast_tokenizer(encoder: Path) -> None:
+    (encoder / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match=r"tokenizer of the embedder .* cannot be loaded"):
+        check_encoder(str(encoder), "the embedder")
+    (encoder / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"no tokenizer\.json"):
+        check_encoder(str(encoder))
+
+
+def test_a_configuration_that_is_no_json_is_named(encoder: Path) -> None:
+    (encoder / "config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"config\.json that cannot be read"):
+        check_encoder(str(encoder))
+
+
+@pytest.mark.parametrize("place", ["modules.json", "router_config.json"])
+def test_modules_with_code_of_their_own_are_refused(encoder: Path, place: str) -> None:
+    if place == "modules.json":
+        (encoder / place).write_text(json.dumps([POOLED[0], {**POOLED[1], "type": "custom.Pool"}]))
+    else:
+        change(encoder, place, types={"query_0": "custom.Pool"})
+    with pytest.raises(
+        ModelError, match=rf"^The embedder .* needs code of its own \(custom\.Pool in {place}"
+    ):
+        check_encoder(str(encoder), "the embedder")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "match"),
+    [
+        ("BertForSequenceClassification", "is a cross-encoder. Set it as reranker"),
+        ("LlamaForCausalLM", "is a language model. Choose an embedding model"),
+    ],
+)
+def test_another_kind_of_model_is_no_embedder(encoder: Path, architecture: str, match: str) -> None:
+    change(encoder, "config.json", architectures=[architecture])
+    with pytest.raises(ModelError, match=match):
+        check_encoder(str(encoder))
+    (encoder / "modules.json").write_text(json.dumps(POOLED))
+    check_encoder(str(encoder))  # embedders are made of language models as well
+
+
+@pytest.mark.parametrize(
+    ("facts", "match"),
+    [
+        ({"architectures": ["BertModel"]}, "has no head that scores"),
+        ({"architectures": ["BertForSequenceClassification"]}, "sorts texts into 2 classes"),
+        (
+            {
+                "architectures": ["BertForSequenceClassification"],
+                "id2label": {"0": "yes", "1": "no", "2": "maybe"},
+            },
+            "sorts texts into 3 classes",
+        ),
+    ],
+)
+def test_another_kind_of_model_is_no_reranker(
+    encoder: Path, facts: dict[str, Any], match: str
+) -> None:
+    change(encoder, "config.json", **facts)
+    with pytest.raises(ModelError, match=match):
+        check_reranker(str(encoder))
+    kinds = ["BertForSequenceClassification"]
+    change(encoder, "config.json", architectures=kinds, id2label={"0": "LABEL_0"})
+    check_reranker(str(encoder))
+
+
+def test_an_embedder_is_no_reranker_and_writes_no_text(encoder: Path) -> None:
+    (encoder / "modules.json").write_text(json.dumps(POOLED))
+    with pytest.raises(ModelError, match=r"has no head that scores"):
+        check_reranker(str(encoder))
+    with pytest.raises(ModelError, match=r"is an embedding model, which writes no text"):
+        check_language_model(str(encoder), chats=False)
+
+
+def test_an_encoder_writes_no_text(encoder: Path) -> None:
+    change(encoder, "config.json", architectures=["BertModel"])
+    with pytest.raises(ModelError, match=r"is a BertModel, which writes no text"):
+        check_language_model(str(encoder), chats=False)
+
+
+def test_an_adapter_is_no_whole_model(encoder: Path) -> None:
+    (encoder / "model.safetensors").rename(encoder / "adapter_model.safetensors")
+    change(encoder, "adapter_config.json", r=8)
+    with pytest.raises(ModelError, match=r"is an adapter, not a whole model"):
+        check_language_model(str(encoder), chats=False)
+    check_adapter(encoder)
+    with pytest.raises(ModelError, match=r"holds no adapter_config.json"):
+        check_adapter(encoder / "deeper")
+
+
+def test_a_model_behind_a_server_is_the_servers_affair() -> None:
+    check_language_model("openai:http://127.0.0.1:9/v1#any", chats=True)
+
+
+def test_a_run_without_a_generator_looks_at_no_language_model(encoder: Path) -> None:
+    values = {"teacher": "nothing", "embedder": str(encoder), "parts": ("embedder",)}
+    check_models(check_config(values), has_teacher=True)
+    with pytest.raises(ModelError, match=r"nothing"):
+        check_models(check_config(values), has_teacher=False)
+
+
+# ---- with transformers
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from aloft.testing import tiny_encoder, tiny_language_model
+
+    folder = tmp_path_factory.mktemp("models")
+    tiny_encoder(folder / "encoder")
+    tiny_language_model(folder / "language-model")
+    return folder
+
+
+@pytest.fixture
+def writer(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made / "language-model", tmp_path / "writer")
+
+
+@pytest.mark.model
+def test_real_models_pass(made: Path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    check_encoder(str(made / "encoder"))
+    check_language_model(str(made / "language-model"), chats=True)
+    CrossEncoder(str(made / "encoder"), num_labels=1).save_pretrained(str(made / "reranker"))
+    check_reranker(str(made / "reranker"))
+    with pytest.raises(ModelError, match=r"is a cross-encoder"):
+        check_encoder(str(made / "reranker"))
+
+
+@pytest.mark.model
+def test_a_type_that_transformers_does_not_know_is_refused(made: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(made / "encoder", tmp_path / "own")
+    change(folder, "config.json", model_type="from_the_future")
+    with pytest.raises(ModelError, match=r"from_the_future, which the installed transformers"):
+        check_encoder(str(folder))
+    change(folder, "config.json", auto_map={"AutoModel": "modeling_own.Model"})
+    with pytest.raises(ModelError, match=r"needs code of its own \(auto_map in config\.json\)"):
+        check_encoder(str(folder))
+
+
+@pytest.mark.model
+def test_code_beside_a_model_that_transformers_knows_is_not_needed(writer: Path) -> None:
+    change(writer, "config.json", auto_map={"AutoModelForCausalLM": "modeling_own.Model"})
+    check_language_model(str(writer), chats=True)
+
+
+@pytest.mark.model
+def test_a_conversation_needs_a_chat_template(writer: Path) -> None:
+    (writer / "chat_template.jinja").unlink()
+    check_language_model(str(writer), chats=False)
+    with pytest.raises(ModelError, match=r"^The generator .*writer\" has no chat template"):
+        check_language_model(str(writer), "the generator", chats=True)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("template", ["{{ raise_exception('no') }}", "{% if %}", "{{ 1 / 0 }}"])
+def test_a_template_that_renders_nothing_is_refused_in_one_line(
+    writer: Path, template: str
+) -> None:
+    (writer / "chat_template.jinja").write_text(template)
+    with pytest.raises(ModelError, match=r"chat template of the model .* cannot be rendered"):
+        check_language_model(str(writer), chats=True)
+
+
+@pytest.mark.model
+def test_a_tokenizer_that_cannot_be_loaded_is_one_line(writer: Path) -> None:
+    (writer / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"tokenizer of the model .* cannot be loaded"):
+        check_language_model(str(writer), chats=True)
+
+
+@pytest.mark.model
+def test_a_model_without_an_end_token_is_refused(writer: Path) -> None:
+    change(writer, "tokenizer_config.json", eos_token=None)
+    with pytest.raises(ModelError, match=r"without an end token"):
+        check_language_model(str(writer), chats=True)
