@@ -1,0 +1,132 @@
+"""CSV: one document a row, "column: cell" a line, or its text where a column is called that."""
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from aloft.corpus.readers.decoding import decode
+from aloft.corpus.readers.json_lines import document_of_fields
+from aloft.corpus.readers.source import Found, Source, UnreadableError, clean, make_document
+from aloft.records import Document
+
+_Row = tuple[int, list[str] | csv.Error]  # the line that it begins on, and its cells
+_FEWEST_SWALLOWED = 3  # a quoted address may look like a row or two
+_UNCLOSED = 'a quote (") is opened and never closed'
+
+
+def read(source: Source) -> Iterator[Found]:
+    """One document a row below the header; a broken row is listed and the others are read."""
+    text, notes = decode(source)
+    text = clean(text)
+    with _any_field_length(len(text)):
+        rows = _rows(text)
+        number, header = next(rows, (0, []))
+        if isinstance(header, csv.Error):
+            raise UnreadableError("bad header", f"line {number}: {header}; mend the quotes")
+        columns = [column.strip() for column in header]
+        is_bare = True
+        for row_number, (line, row) in enumerate(rows, start=1):
+            is_bare = False
+            place = f"{source.name}#{row_number}"
+            try:
+                if isinstance(row, csv.Error):
+                    raise UnreadableError("bad row", f"{row}; mend its quotes")
+                yield place, document_of_row(place, columns, row)
+            except UnreadableError as error:
+                yield source.reject(error.reason, f"line {line}: {error.detail}", place=place)
+    yield from notes
+    if is_bare:
+        raise UnreadableError("empty", "it holds no row below its header; fill it or remove it")
+
+
+def document_of_row(place: str, columns: Sequence[str], row: Sequence[str]) -> Document:
+    """A document from a row of a table.
+
+    Raises:
+        UnreadableError: the row is longer than the header, or empty.
+    """
+    if len(row) > len(columns):
+        found = f"it has {len(row)} cells, the header has {len(columns)}"
+        raise UnreadableError("bad row", f"{found}; quote cells that hold the delimiter")
+    named = {column.lower(): cell for column, cell in zip(columns, row, strict=False)}
+    if "text" in named:
+        return document_of_fields(place, named)
+    return make_document(place, "\n".join(_labelled(columns, row)))
+
+
+def _labelled(columns: Iterable[str], row: Iterable[str]) -> Iterator[str]:
+    for column, cell in zip(columns, row, strict=False):
+        if cell.strip():
+            yield f"{column}: {cell.strip()}" if column else cell.strip()
+
+
+def _rows(text: str) -> Iterator[_Row]:
+    """Rows with the line that they begin on, the header first.
+
+    A quote that is never closed makes one broken row of its line; the lines that it swallowed are
+    rows again where they have as many cells as the header.
+    """
+    lines = [f"{line}\n" for line in text.split("\n")]
+    first, delimiter = _dialect(lines)
+    width, doubted = 0, first  # lines before `doubted` may be the rest of a broken row
+    broken = True
+    while broken:
+        broken = False
+        for line, end, row in _parse(lines, first, delimiter):
+            if isinstance(row, csv.Error) or _swallows(lines[line + 1 : end - 1], width, delimiter):
+                is_one_line = isinstance(row, csv.Error) and end == line + 1
+                yield line + 1, row if is_one_line else csv.Error(_UNCLOSED)
+                first, doubted, broken = line + 1, max(doubted, end), True
+                break
+            if line < doubted and len(row) != width:
+                yield line + 1, csv.Error("it is the rest of a broken row")
+                continue
+            width = width or len(row)
+            yield line + 1, row
+
+
+def _dialect(lines: Sequence[str]) -> tuple[int, str]:
+    """The line that the header stands on, and the delimiter, which Excel may state above it."""
+    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    stated = lines[first].strip()
+    if len(stated) == 5 and stated.lower().startswith("sep="):
+        return first + 1, stated[4]
+    return first, max(",;\t", key=lines[first].count)
+
+
+def _parse(
+    lines: Sequence[str], first: int, delimiter: str
+) -> Iterator[tuple[int, int, list[str] | csv.Error]]:
+    """Each row from a line on: the lines that it begins on and ends before, and its cells."""
+    rest = (lines[number] for number in range(first, len(lines)))
+    reader = csv.reader(rest, delimiter=delimiter, strict=True)
+    while True:
+        begin = first + reader.line_num
+        try:
+            row: list[str] | csv.Error = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            row = error
+        if row:
+            yield begin, first + reader.line_num, row
+
+
+def _swallows(inside: Sequence[str], width: int, delimiter: str) -> bool:
+    """Whether the lines inside a cell are rows themselves, so that its quote closes by accident."""
+    return (
+        width > 1
+        and len(inside) >= _FEWEST_SWALLOWED
+        and all(line.count(delimiter) == width - 1 for line in inside)
+    )
+
+
+@contextmanager
+def _any_field_length(length: int) -> Iterator[None]:
+    """Let a cell be as long as its file; the module's limit of 131,072 would cut documents."""
+    before = csv.field_size_limit(min(length + 1, sys.maxsize))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

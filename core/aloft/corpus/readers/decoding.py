@@ -1,0 +1,99 @@
+"""Bytes to text: UTF-8 first, then what the file declares, then a careful guess.
+
+Labels mean what browsers take them for (the WHATWG Encoding Standard): "iso-8859-1" is
+windows-1252. What declares nothing is guessed among the encodings that old office files have.
+"""
+
+import codecs
+
+from aloft.corpus.readers.source import Found, Source, UnreadableError
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_CODE_PAGES = [
+    *(f"cp{number}" for number in (1250, 1251, 1252, 1253, 1254, 1255, 1256, 1257)),
+    *("cp850", "cp866", "mac_roman", "iso8859_2", "koi8_r"),
+    *("cp932", "euc_jp", "iso2022_jp", "gb18030", "big5", "cp949"),
+]
+_ESCAPE = b"\x1b$"  # begins Japanese in ISO-2022-JP, whose bytes are all ASCII
+_SAMPLE_BYTES = 100_000
+_MOST_CHAOS = 0.1  # share of improbable characters: German in DOS letters has 0.06 as cp1252
+_FEWEST_LETTERS = 24  # of a text; a guess from fewer is a throw of the dice
+
+
+def decode(source: Source, declared: str | None = None) -> tuple[str, list[Found]]:
+    """Decode a text file or page.
+
+    Args:
+        source: The file.
+        declared: The label of the encoding that the file itself or its container states.
+
+    Returns:
+        The text, and a line to be listed where its encoding was guessed.
+
+    Raises:
+        UnreadableError: it is no text in any encoding that could be determined.
+    """
+    raw = source.raw
+    for mark, encoding in _MARKS:
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(encoding, "replace"), []
+    if _ESCAPE in raw and (text := _decode_declared(raw, declared)):
+        return text, []
+    try:
+        return raw.decode("utf-8"), []
+    except UnicodeDecodeError as error:
+        text = _decode_declared(raw, declared)
+        guess = "" if text else _guess(raw)
+        if text is None and not guess:
+            found = f"byte {error.start} is 0x{raw[error.start]:02x}"
+            raise UnreadableError("not UTF-8", f"{found}; save it as UTF-8") from error
+    if text is not None:
+        return text, []
+    note = source.reject(
+        "encoding guessed", f"read as {guess}; if letters are wrong, save it as UTF-8"
+    )
+    return str(raw, guess, "replace"), [note]
+
+
+def decode_utf8(raw: bytes) -> str:
+    """Decode what must be UTF-8, as JSON must.
+
+    Raises:
+        UnreadableError: it is not.
+    """
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        at = error.start + (3 if raw.startswith(codecs.BOM_UTF8) else 0)
+        found = f"byte {at} is 0x{raw[at]:02x}"
+        raise UnreadableError("not UTF-8", f"{found}; save it as UTF-8") from error
+
+
+def _decode_declared(raw: bytes, label: str | None) -> str | None:
+    import webencodings
+
+    encoding = webencodings.lookup(label) if label else None
+    if encoding is None or encoding.name.startswith("utf-"):  # it is not UTF-8, whatever it says
+        return None
+    text: str = encoding.codec_info.decode(raw, "replace")[0]
+    return text
+
+
+def _guess(raw: bytes) -> str:
+    """The likeliest old encoding, windows-1252 where another is as likely; "": there is none."""
+    from charset_normalizer import from_bytes
+
+    sample = raw[:_SAMPLE_BYTES]
+    if b"\0" in sample or len(sample.translate(None, b" \t\r\n")) < _FEWEST_LETTERS:
+        return ""
+    guesses = from_bytes(sample, cp_isolation=_CODE_PAGES, threshold=_MOST_CHAOS)
+    likeliest = min(
+        guesses, key=lambda one: (one.chaos, -one.coherence, one.encoding != "cp1252"), default=None
+    )
+    return likeliest.encoding if likeliest else ""

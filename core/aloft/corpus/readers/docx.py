@@ -1,0 +1,172 @@
+"""Word files: the text that Word shows with all changes accepted.
+
+Kept are tracked insertions, content controls, nested tables, text boxes, notes (behind the
+paragraph that refers to them), SmartArt, and once each the headers and footers. Dropped are
+deletions, comments, hidden text and field codes.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from lxml import etree
+
+from aloft.corpus.readers.archive import Archive, attribute, local_name
+from aloft.corpus.readers.source import Found, Source
+
+_DROPPED = frozenset(
+    ("del", "moveFrom", "delText", "instrText", "pPr", "rPr", "tblPr", "tcPr", "trPr", "sectPr")
+)
+_CHARACTERS = {"tab": "\t", "cr": "\n", "noBreakHyphen": "-"}
+_NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
+
+
+def read(source: Source) -> Iterator[Found]:
+    """One document; its title is the first paragraph of the style "Title"."""
+    with Archive(source, "DOCX") as archive:
+        reader = _Reader(archive)
+        text = "\n\n".join(block for block in reader.blocks() if block.strip())
+        title = reader.title
+    yield source.document(text, title)
+
+
+class _Reader:
+    def __init__(self, archive: Archive) -> None:
+        main = archive.main_part()
+        self._archive = archive
+        self._body = archive.parse(main)
+        self._relations = archive.relations(main)
+        self._notes = {kind: self._read_notes(kind) for kind in _NOTES.values()}
+        self.title = ""
+
+    def blocks(self) -> Iterator[str]:
+        """Paragraphs and tables in reading order."""
+        yield from self._edges("header")
+        yield from self._blocks(self._body)
+        yield from self._edges("footer")
+
+    def _parts(self, kind: str) -> Iterator[etree._Element]:
+        for other, name in self._relations.values():
+            if other == kind and name in self._archive:
+                yield self._archive.parse(name)
+
+    def _edges(self, kind: str) -> Iterator[str]:
+        """The texts of all headers or footers, each once, however many sections repeat it."""
+        yield from dict.fromkeys(
+            " ".join(block.split()) for part in self._parts(kind) for block in self._blocks(part)
+        )
+
+    def _read_notes(self, kind: str) -> Mapping[str, etree._Element]:
+        return {
+            attribute(note, "id"): note
+            for part in self._parts(kind)
+            for note in part
+            if not attribute(note, "type")  # the line that separates notes from the text
+        }
+
+    def _blocks(self, container: etree._Element) -> Iterator[str]:
+        for child in _shown(container):
+            name = local_name(child)
+            if name == "p":
+                yield from self._paragraph(child)
+            elif name == "tbl":
+                yield self._table(child)
+            else:
+                yield from self._blocks(child)
+
+    def _paragraph(self, paragraph: etree._Element) -> Iterator[str]:
+        """Its own text, then what is anchored in it."""
+        anchored: list[str] = []
+        text = "".join(self._pieces(paragraph, anchored))
+        if not self.title and _style(paragraph) == "Title":
+            self.title = text
+        yield text
+        yield from anchored
+
+    def _pieces(self, element: etree._Element, anchored: list[str]) -> Iterator[str]:
+        for child in _shown(element):
+            name = local_name(child)
+            if name == "t":  # of a run or a formula
+                yield child.text or ""
+            elif name in _CHARACTERS:
+                yield _CHARACTERS[name]
+            elif name == "br":
+                yield "\n" if attribute(child, "type") in ("", "textWrapping") else ""
+            elif name == "txbxContent":
+                anchored.extend(self._blocks(child))
+            elif name in _NOTES:
+                note = self._notes[_NOTES[name]].get(attribute(child, "id"))
+                anchored.extend(() if note is None else self._blocks(note))
+            elif name == "relIds":
+                anchored.append(self._diagram(attribute(child, "dm")))
+            else:
+                yield from self._pieces(child, anchored)
+
+    def _diagram(self, relation: str) -> str:
+        _, name = self._relations.get(relation, ("", ""))
+        if name not in self._archive:
+            return ""
+        points = (one for one in self._archive.parse(name).iter() if local_name(one) == "pt")
+        texts = (
+            "".join(one.text or "" for one in point.iter() if local_name(one) == "t")
+            for point in points
+        )
+        return "\n".join(text for text in texts if text.strip())
+
+    def _table(self, table: etree._Element) -> str:
+        """One line a row; a cell that spans columns is given once, one that spans rows in each."""
+        rows: list[str] = []
+        above: dict[int, str] = {}
+        for row in _descend(table, "tr"):
+            column, texts = 0, []
+            for cell in _descend(row, "tc"):
+                merge = _property(cell, "vMerge")
+                text = " ".join(" ".join(self._blocks(cell)).split())
+                if merge is not None and attribute(merge, "val") != "restart":
+                    text = above.get(column, "")
+                above[column] = text
+                texts.append(text)
+                span = _property(cell, "gridSpan")
+                column += int(attribute(span, "val") or 1) if span is not None else 1
+            if texts:
+                rows.append(" | ".join(texts))
+        return "\n".join(rows)
+
+
+def _shown(element: etree._Element) -> Iterator[etree._Element]:
+    """Children that are visible; of alternative contents the first that there is."""
+    if local_name(element) == "AlternateContent":
+        choices = [child for child in element if local_name(child) in ("Choice", "Fallback")]
+        yield from choices[:1]
+        return
+    if local_name(element) == "r" and _is_on(_property(element, "vanish")):
+        return
+    if local_name(element) == "tr" and _property(element, "del") is not None:
+        return
+    for child in element:
+        if local_name(child) not in ("", *_DROPPED):
+            yield child
+
+
+def _descend(element: etree._Element, name: str) -> Iterator[etree._Element]:
+    """Rows of a table or cells of a row, also those in content controls; not those of others."""
+    for child in _shown(element):
+        if local_name(child) == name:
+            yield child
+        elif local_name(child) != "tbl":
+            yield from _descend(child, name)
+
+
+def _property(element: etree._Element, name: str) -> etree._Element | None:
+    """A property of a run, paragraph, row or cell, which stands in its first child."""
+    for properties in element[:1]:
+        if local_name(properties).endswith("Pr"):
+            return next((one for one in properties if local_name(one) == name), None)
+    return None
+
+
+def _is_on(element: etree._Element | None) -> bool:
+    return element is not None and attribute(element, "val") not in ("0", "false", "off")
+
+
+def _style(paragraph: etree._Element) -> str:
+    style = _property(paragraph, "pStyle")
+    return "" if style is None else attribute(style, "val")

@@ -1,0 +1,101 @@
+"""E-mail messages: who wrote to whom and when, then the text; attachments are read as files are."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from email import message_from_bytes, policy
+from email.message import Message
+
+from aloft.corpus.readers.decoding import decode
+from aloft.corpus.readers.html import read_page
+from aloft.corpus.readers.source import Found, Source, UnreadableError, parser_message
+
+_HEADERS = ("From", "To", "Cc", "Date")
+_PLAIN_SHARE = 0.5  # a plain text shorter than this share of the HTML says "open it in a browser"
+
+
+def read(source: Source) -> Iterator[Found | Source]:
+    """One document, titled by the subject, and a file for each attachment."""
+    reader = _Reader(source)
+    try:
+        message = message_from_bytes(source.raw, policy=policy.default)
+        title = _header(message, "Subject")
+        lines = [f"{name}: {_header(message, name)}" for name in _HEADERS if name in message]
+        texts = [text.strip() for text in reader.texts(message) if text.strip()]
+    except Exception as error:  # the standard library's parser can raise anything
+        detail = f"{parser_message(error)}; save it again"
+        raise UnreadableError("unreadable message", detail) from error
+    if texts:
+        yield source.document("\n\n".join(["\n".join(lines), *texts]).strip(), title)
+    elif not reader.files:
+        raise UnreadableError("empty", "it holds no text; remove it")
+    yield from reader.notes
+    for name, raw in reader.files.items():
+        yield source.inner(name, raw)
+
+
+class _Reader:
+    """Goes through the parts of a message.
+
+    Attributes:
+        files: Attachments by name.
+        notes: What is to be listed about its texts.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.files: dict[str, bytes] = {}
+        self.notes: list[Found] = []
+
+    def texts(self, part: Message) -> Iterator[str]:
+        """The texts in order; what is no text of the message goes to `files`."""
+        kind, name = part.get_content_type(), part.get_filename()
+        disposition = part.get_content_disposition()
+        if kind == "multipart/alternative":
+            yield _best(["\n\n".join(self.texts(one)).strip() for one in _parts(part)])
+        elif kind == "message/rfc822":
+            for one in _parts(part):
+                self._attach(f"{_header(one, 'Subject') or 'message'}.eml", one.as_bytes())
+        elif part.is_multipart():
+            for one in _parts(part):
+                yield from self.texts(one)
+        elif disposition == "attachment" or (name and part.get_content_maintype() != "image"):
+            self._attach(name or "attachment", _payload(part))
+        elif kind in ("text/plain", "text/html"):
+            yield self._text(part, is_page=kind == "text/html")
+
+    def _attach(self, name: str, raw: bytes) -> None:
+        names = (name, *(f"{number} {name}" for number in range(2, len(self.files) + 2)))
+        self.files[next(one for one in names if one not in self.files)] = raw
+
+    def _text(self, part: Message, *, is_page: bool) -> str:
+        source = replace(self._source, raw=_payload(part))
+        label = part.get_content_charset()
+        try:
+            if is_page:
+                _, text, notes = read_page(source, label)
+            else:
+                text, notes = decode(source, label)
+        except UnreadableError as error:
+            text, notes = "", [source.reject(error.reason, error.detail)]
+        self.notes.extend(notes)
+        return text
+
+
+def _header(message: Message, name: str) -> str:
+    return " ".join(str(message.get(name, "")).split())
+
+
+def _parts(message: Message) -> list[Message]:
+    parts = message.get_payload()
+    return [part for part in parts if isinstance(part, Message)] if isinstance(parts, list) else []
+
+
+def _payload(part: Message) -> bytes:
+    raw = part.get_payload(decode=True)
+    return raw if isinstance(raw, bytes) else b""
+
+
+def _best(versions: list[str]) -> str:
+    """Of the same text in several formats the first, unless it is a stub of a later one."""
+    longest = max(map(len, versions), default=0)
+    return next((text for text in versions if len(text) >= _PLAIN_SHARE * longest), "")

@@ -1,0 +1,78 @@
+"""JSON Lines: one document a line, {"text": "..."} with "id" and "title" where there are any."""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+
+from aloft.corpus.readers.decoding import decode_utf8
+from aloft.corpus.readers.source import (
+    MEGABYTE,
+    Found,
+    Source,
+    UnreadableError,
+    clean,
+    make_document,
+    parser_message,
+    too_large,
+)
+from aloft.records import Document
+
+
+def read(source: Source) -> Iterator[Found]:
+    """One document a line; a bad line is listed and the others are read."""
+    raw = _unpack(source) if source.name.lower().endswith(".gz") else source.raw
+    is_bare = True
+    for number, line in enumerate(raw.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        is_bare = False
+        place = f"{source.name}#{number}"
+        try:
+            yield place, document_of_fields(place, _object_of(decode_utf8(line)))
+        except UnreadableError as error:
+            yield source.reject(error.reason, f"line {number}: {error.detail}", place=place)
+    if is_bare:
+        raise UnreadableError("empty", "it holds no line; fill it or remove it")
+
+
+def _unpack(source: Source) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(source.raw)) as stream:
+            raw = stream.read(source.max_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        detail = f"{parser_message(error)}; pack it again with gzip"
+        raise UnreadableError("unreadable archive", detail) from error
+    if len(raw) > source.max_bytes:
+        found = f"{len(source.raw) / MEGABYTE:.1f} MB packed, more unpacked"
+        raise too_large(found, source.max_bytes)
+    return raw
+
+
+def document_of_fields(place: str, values: Mapping[str, object]) -> Document:
+    """A document from its named fields; without an "id" it is called after its place.
+
+    Raises:
+        UnreadableError: "text" is missing, or a field is of the wrong type.
+    """
+    identifier, title, text = values.get("id"), values.get("title"), values.get("text")
+    if not isinstance(text, str):
+        raise UnreadableError("no text", 'its "text" must be a string; add it')
+    if isinstance(identifier, bool) or not isinstance(identifier, str | int | None):
+        raise UnreadableError("bad id", 'its "id" must be a string or a whole number')
+    if not isinstance(title, str | None):
+        raise UnreadableError("bad title", 'its "title" must be a string')
+    stated = "" if identifier is None else clean(str(identifier)).strip()
+    return make_document(stated or place, text, title or "")
+
+
+def _object_of(line: str) -> Mapping[str, object]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        detail = f"{parser_message(error)}; write one object a line"
+        raise UnreadableError("not JSON", detail) from error
+    if not isinstance(values, dict):
+        raise UnreadableError("not a JSON object", 'write {"text": "..."} with "id" and "title"')
+    return values

@@ -1,0 +1,88 @@
+"""PDF: the text of each page as PDFium reads it, the reader of Chrome.
+
+A word that is broken at the end of a line is whole again. A page that is damaged or holds no text
+is listed and the others are read.
+"""
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from aloft.corpus.readers.source import Found, Source, UnreadableError, parser_message
+
+_LOCK = threading.Lock()  # PDFium is not thread-safe
+_BROKEN_WORD = "\ufffe"  # PDFium's mark for the hyphen at the end of a line
+
+
+def read(source: Source) -> Iterator[Found]:
+    """One document, and a line about pages without text."""
+    pages = _read_pages(source.raw)
+    if not any(pages):
+        raise UnreadableError("no text in the PDF", "its pages are images; run OCR on it")
+    yield source.document("\n\n".join(page for page in pages if page))
+    damaged = [number for number, page in enumerate(pages, start=1) if page is None]
+    empty = [number for number, page in enumerate(pages, start=1) if page == ""]
+    if damaged:
+        detail = f"{_ranges(damaged)} of {len(pages)}; export the PDF again"
+        yield source.reject("unreadable pages", detail)
+    if empty:
+        detail = f"{_ranges(empty)} of {len(pages)}; if they are images, run OCR on them"
+        yield source.reject("pages without text", detail)
+
+
+def _read_pages(raw: bytes) -> list[str | None]:
+    """The text of each page; None: the page is damaged."""
+    import pypdfium2 as pdfium
+
+    with _LOCK:
+        try:
+            pdf = pdfium.PdfDocument(raw)
+        except pdfium.PdfiumError as error:
+            if "password" in str(error).lower():
+                detail = "it needs a password to be opened; save it without"
+                raise UnreadableError("encrypted PDF", detail) from error
+            detail = f"{parser_message(error)}; export it again"
+            raise UnreadableError("unreadable PDF", detail) from error
+        try:
+            return [_read_page(pdf, number) for number in range(len(pdf))]
+        finally:
+            pdf.close()
+
+
+def _read_page(pdf: Any, number: int) -> str | None:
+    import pypdfium2 as pdfium
+
+    try:
+        page = pdf[number]
+        try:
+            text = page.get_textpage().get_text_range()
+        finally:
+            page.close()
+    except pdfium.PdfiumError:
+        return None
+    return mend_broken_words(text.replace("\r\n", "\n")).strip()
+
+
+def mend_broken_words(text: str) -> str:
+    """Join words that were broken at line ends; keep a hyphen that the word has elsewhere too."""
+    if _BROKEN_WORD not in text:
+        return text
+
+    def join(match: re.Match[str]) -> str:
+        hyphened = f"{match[1]}-{match[2]}"
+        return hyphened if hyphened in text else match[1] + match[2]
+
+    return re.sub(rf"(\w+){_BROKEN_WORD}(\w+)", join, text).replace(_BROKEN_WORD, "")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Page numbers, neighbours as a range: "pages 1-3, 5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    texts = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return f"page{'s' if len(numbers) > 1 else ''} {', '.join(texts)}"

@@ -1,0 +1,82 @@
+"""PowerPoint: the text of each slide in the order of its shapes, with its notes behind it."""
+
+from collections.abc import Iterator
+
+from lxml import etree
+
+from aloft.corpus.readers.archive import Archive, attribute, local_name, relation_id
+from aloft.corpus.readers.source import Found, Source
+
+_FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")  # placeholders that each slide repeats
+
+
+def read(source: Source) -> Iterator[Found]:
+    """One document; its title is that of the first slide."""
+    with Archive(source, "PPTX") as archive:
+        main = archive.main_part()
+        relations = archive.relations(main)
+        slides = [
+            relations[relation_id(one)][1]
+            for one in archive.parse(main).iter()
+            if local_name(one) == "sldId"
+        ]
+        title = ""
+        blocks: list[str] = []
+        for slide in slides:
+            page = archive.parse(slide)
+            title = title or _title(page)
+            blocks.extend(_blocks(page))
+            for kind, name in archive.relations(slide).values():
+                if kind in ("notesSlide", "diagramData"):
+                    blocks.extend(_blocks(archive.parse(name)))
+    yield source.document("\n\n".join(blocks), title)
+
+
+def _title(slide: etree._Element) -> str:
+    shapes = (shape for shape in slide.iter() if local_name(shape) == "sp")
+    titles = (shape for shape in shapes if _placeholder(shape) in ("title", "ctrTitle"))
+    return next((" ".join(_blocks(shape)) for shape in titles), "")
+
+
+def _blocks(element: etree._Element) -> Iterator[str]:
+    """The text of each shape and table."""
+    for child in element:
+        name = local_name(child)
+        if name == "sp" and _placeholder(child) in _FURNITURE:
+            continue
+        if name == "AlternateContent":
+            yield from _blocks(child[0])
+        elif name in ("txBody", "t"):  # the text of a shape, or of a point of a diagram
+            text = "\n".join(_paragraphs(child))
+            if text:
+                yield text
+        elif name == "tbl":
+            yield "\n".join(_row(row) for row in child if local_name(row) == "tr")
+        else:
+            yield from _blocks(child)
+
+
+def _paragraphs(body: etree._Element) -> Iterator[str]:
+    for paragraph in body:
+        if local_name(paragraph) == "p":
+            text = "".join(_pieces(paragraph)).strip()
+            if text:
+                yield text
+
+
+def _pieces(paragraph: etree._Element) -> Iterator[str]:
+    for one in paragraph.iter():
+        if local_name(one) == "t":
+            yield one.text or ""
+        elif local_name(one) == "br":
+            yield "\n"
+
+
+def _row(row: etree._Element) -> str:
+    cells = (cell for cell in row if local_name(cell) == "tc" and not attribute(cell, "hMerge"))
+    return " | ".join(" ".join(" ".join(_blocks(cell)).split()) for cell in cells)
+
+
+def _placeholder(shape: etree._Element) -> str:
+    """The type of a shape that stands in a placeholder of the slide's layout."""
+    return next((attribute(one, "type") for one in shape.iter() if local_name(one) == "ph"), "")

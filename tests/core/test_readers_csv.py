@@ -1,0 +1,72 @@
+"""CSV files: rows become documents, and a broken quote costs its own row."""
+
+from pathlib import Path
+
+from reading import read
+
+from aloft.records import Document
+
+
+def test_table_rows_become_documents(tmp_path: Path) -> None:
+    documents, rejections = read(
+        tmp_path,
+        ports__csv='port,depth\nOban,"12, at low\nwater"\nBute,1,2\n\nIona,\n',
+        texts__csv="ID;Text;Title\nk;some text;T\n",
+    )
+    assert list(documents.values()) == [
+        Document(id="ports.csv#1", text="port: Oban\ndepth: 12, at low\nwater"),
+        Document(id="ports.csv#3", text="port: Iona"),
+        Document(id="k", text="some text", title="T"),
+    ]
+    assert list(rejections) == ["ports.csv#2"]
+    assert rejections["ports.csv#2"].detail.startswith("line 4: it has 3 cells, the header has 2")
+
+
+def test_a_cell_may_be_as_long_as_a_document(tmp_path: Path) -> None:
+    documents, _ = read(tmp_path, a__csv="text\n" + "x" * 200_000 + "\n")
+    assert len(documents["a.csv#1"].text) == 200_000
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_row(tmp_path: Path) -> None:
+    rows = [f'{number},"row {number}"' for number in range(1, 61)]
+    rows[9] = '10,"row 10'
+    documents, rejections = read(tmp_path, a__csv="\n".join(["number,name", *rows]))
+    assert len(documents) == 59
+    assert list(rejections) == ["a.csv#10"]
+    assert rejections["a.csv#10"].detail.startswith('line 11: a quote (") is opened and never')
+
+
+def test_a_quote_that_closes_by_accident_costs_its_own_row(tmp_path: Path) -> None:
+    rows = [f"{number},row {number}" for number in range(1, 61)]
+    rows[9], rows[49] = '10,"row 10', '50,row 50"'
+    documents, rejections = read(tmp_path, a__csv="\n".join(["number,name", *rows]))
+    assert len(documents) == 59
+    assert rejections["a.csv#10"].detail.startswith("line 11: ")
+
+
+def test_a_quote_that_is_never_closed_in_the_last_row_is_listed(tmp_path: Path) -> None:
+    documents, rejections = read(tmp_path, a__csv='a\none\n"two\nthree\n')
+    assert [one.text for one in documents.values()] == ["a: one", "a: three"]
+    assert rejections["a.csv#2"].detail.startswith("line 3: ")
+
+
+def test_a_cell_of_several_lines_is_no_broken_quote(tmp_path: Path) -> None:
+    cell = "Harbour office\nQuay 5\nOban\nScotland"
+    documents, rejections = read(tmp_path, a__csv=f'name,address\nport,"{cell}"\n')
+    assert documents["a.csv#1"].text == f"name: port\naddress: {cell}"
+    assert rejections == {}
+
+
+def test_a_table_as_excel_saves_it_is_read(tmp_path: Path) -> None:
+    table = "sep=;\r\nPort;Größe\r\nOban;größer, für Fähren geeignet\r\n"
+    documents, _ = read(tmp_path, a__csv=table.encode("cp1252"), b__csv=table.encode("utf-16"))
+    assert [one.text for one in documents.values()] == [
+        "Port: Oban\nGröße: größer, für Fähren geeignet"
+    ] * 2
+
+
+def test_many_broken_quotes_take_no_time(tmp_path: Path) -> None:
+    table = "a,b\n" + '1,"x\n' * 5_000
+    documents, rejections = read(tmp_path, a__csv=table, b__csv="a\ntext\n")
+    assert list(documents) == ["b.csv#1"]
+    assert len(rejections) == 5_000

@@ -1,0 +1,280 @@
+"""Word files: the text that Word shows with all changes accepted."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+from docx import Document as new_docx
+from docx.document import Document as Docx
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
+from docx.oxml import parse_xml
+from reading import read, read_all
+
+from aloft.config import DocumentsConfig
+
+NAMESPACES = " ".join(
+    f'xmlns:{prefix}="http://schemas.{path}"'
+    for prefix, path in {
+        "w": "openxmlformats.org/wordprocessingml/2006/main",
+        "m": "openxmlformats.org/officeDocument/2006/math",
+        "a": "openxmlformats.org/drawingml/2006/main",
+        "r": "openxmlformats.org/officeDocument/2006/relationships",
+        "wp": "openxmlformats.org/drawingml/2006/wordprocessingDrawing",
+        "mc": "openxmlformats.org/markup-compatibility/2006",
+        "wps": "microsoft.com/office/word/2010/wordprocessingShape",
+    }.items()
+)
+RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
+
+
+def add(file: Docx, xml: str) -> None:
+    """Put elements at the end of the body."""
+    body = file.element.body
+    for element in parse_xml(f"<w:body {NAMESPACES}>{xml}</w:body>"):
+        body.insert(len(body) - 1, element)
+
+
+def run(text: str) -> str:
+    return f'<w:r><w:t xml:space="preserve">{text}</w:t></w:r>'
+
+
+def paragraph(inside: str) -> str:
+    return f"<w:p>{inside}</w:p>"
+
+
+def control(inside: str) -> str:
+    return f"<w:sdt><w:sdtPr/><w:sdtContent>{inside}</w:sdtContent></w:sdt>"
+
+
+def read_body(folder: Path, xml: str) -> str:
+    file = new_docx()
+    add(file, xml)
+    return read_saved(folder, file)
+
+
+def read_saved(folder: Path, file: Docx) -> str:
+    file.save(str(folder / "a.docx"))
+    (document,), rejections = read_all(folder)
+    assert rejections == []
+    return document.text
+
+
+def test_a_word_file_gives_paragraphs_and_tables_in_order(tmp_path: Path) -> None:
+
+    file = new_docx()
+    file.add_paragraph("Before.")
+    table = file.add_table(rows=2, cols=2)
+    for cell, text in zip(table._cells, ("port", "depth", "wide", "wide"), strict=True):
+        cell.text = text
+    table.cell(1, 0).merge(table.cell(1, 1)).text = "over both"
+    file.add_paragraph("After.")
+    assert read_saved(tmp_path, file) == "Before.\n\nport | depth\nover both\n\nAfter."
+
+
+BY = 'w:id="1" w:author="A. Editor"'
+BOX = f"<w:txbxContent>{paragraph(run('in a box'))}</w:txbxContent>"
+
+
+@pytest.mark.parametrize(
+    ("xml", "text"),
+    [
+        pytest.param(
+            paragraph(
+                run("within ")
+                + f"<w:del {BY}><w:r><w:delText>10</w:delText></w:r></w:del>"
+                + f"<w:ins {BY}>{run('30')}</w:ins>"
+                + run(" days")
+            ),
+            "within 30 days",
+            id="tracked change",
+        ),
+        pytest.param(
+            paragraph(f"<w:moveFrom {BY}>{run('moved')}</w:moveFrom>")
+            + paragraph(run("stays"))
+            + paragraph(f"<w:moveTo {BY}>{run('moved')}</w:moveTo>"),
+            "stays\n\nmoved",
+            id="moved paragraph",
+        ),
+        pytest.param(
+            control(paragraph(run("by ") + control(run("the desk")) + run("."))),
+            "by the desk.",
+            id="content controls",
+        ),
+        pytest.param(
+            paragraph(f"<w:ins {BY}>{control(run('both'))}</w:ins>"), "both", id="inserted control"
+        ),
+        pytest.param(
+            f"<w:customXml>{paragraph('<w:smartTag>' + run('tagged') + '</w:smartTag>')}"
+            "</w:customXml>",
+            "tagged",
+            id="custom tags",
+        ),
+        pytest.param(
+            paragraph(
+                f'<w:hyperlink w:anchor="x">{run("a link")}</w:hyperlink>'
+                '<w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText> REF </w:instrText>'
+                f'</w:r><w:r><w:fldChar w:fldCharType="end"/></w:r>'
+                f'<w:fldSimple w:instr="DATE">{run(" of today")}</w:fldSimple>'
+            ),
+            "a link of today",
+            id="links and fields",
+        ),
+        pytest.param(
+            paragraph(
+                run("before")
+                + '<w:r><mc:AlternateContent><mc:Choice Requires="wps"><w:drawing><wp:inline>'
+                + f"<a:graphic><a:graphicData><wps:wsp><wps:txbx>{BOX}</wps:txbx></wps:wsp>"
+                + "</a:graphicData></a:graphic></wp:inline></w:drawing></mc:Choice>"
+                + f"<mc:Fallback><w:pict>{BOX}</w:pict></mc:Fallback></mc:AlternateContent></w:r>"
+                + run(" and after")
+            ),
+            "before and after\n\nin a box",
+            id="text box",
+        ),
+        pytest.param(
+            paragraph(
+                "<w:r><w:rPr><w:vanish/></w:rPr><w:t>hidden</w:t></w:r>"
+                '<w:r><w:rPr><w:vanish w:val="0"/></w:rPr><w:t>shown</w:t></w:r>'
+            ),
+            "shown",
+            id="hidden text",
+        ),
+        pytest.param(
+            paragraph(
+                "<w:r><w:t>co</w:t><w:noBreakHyphen/><w:t>op</w:t><w:tab/><w:t>tab</w:t><w:br/>"
+                '<w:t>li</w:t><w:softHyphen/><w:t>ne</w:t><w:br w:type="page"/></w:r>'
+            ),
+            "co-op\ttab\nline",
+            id="characters",
+        ),
+        pytest.param(
+            paragraph("<m:oMath><m:r><m:t>E=mc</m:t></m:r></m:oMath>"), "E=mc", id="formula"
+        ),
+        pytest.param(
+            "<w:tbl><w:tr><w:tc>"
+            + paragraph(run("rate"))
+            + "</w:tc>"
+            + control(f"<w:tc>{paragraph(run('in control'))}</w:tc>")
+            + "</w:tr>"
+            + control(
+                "<w:tr><w:tc><w:tbl><w:tr><w:tc>"
+                + paragraph(run("30 cents"))
+                + f"</w:tc><w:tc>{paragraph(run('by car'))}</w:tc></w:tr></w:tbl></w:tc>"
+                + f"<w:tc>{paragraph(run('nested'))}</w:tc></w:tr>"
+            )
+            + f"<w:tr><w:trPr><w:del {BY}/></w:trPr><w:tc>{paragraph(run('deleted'))}</w:tc></w:tr>"
+            + "</w:tbl>",
+            "rate | in control\n30 cents | by car | nested",
+            id="tables",
+        ),
+    ],
+)
+def test_word_shows(tmp_path: Path, xml: str, text: str) -> None:
+    assert read_body(tmp_path, xml) == text
+
+
+def test_a_cell_that_spans_rows_stands_in_each(tmp_path: Path) -> None:
+    file = new_docx()
+    table = file.add_table(rows=3, cols=2)
+    for cell, text in zip(table._cells, ("port", "1", "", "2", "pier", "3"), strict=True):
+        cell.text = text
+    table.cell(0, 0).merge(table.cell(1, 0))
+    assert read_saved(tmp_path, file) == "port | 1\nport | 2\npier | 3"
+
+
+def test_notes_stand_behind_the_paragraph_that_refers_to_them(tmp_path: Path) -> None:
+    file = new_docx()
+    for kind in ("footnote", "endnote", "comment"):
+        separator = f'<w:{kind} w:type="separator" w:id="0">{paragraph(run("line"))}</w:{kind}>'
+        xml = (
+            f"<w:{kind}s {NAMESPACES}>{separator if kind != 'comment' else ''}"
+            f'<w:{kind} w:id="2">{paragraph(run(f"the {kind}"))}</w:{kind}></w:{kind}s>'
+        )
+        name = PackURI(f"/word/{kind}s.xml")
+        part = Part(name, f"application/{kind}s+xml", xml.encode(), file.part.package)
+        file.part.relate_to(part, f"{RELATIONS}{kind}s")
+    add(
+        file,
+        paragraph(
+            run("one")
+            + '<w:r><w:footnoteReference w:id="2"/></w:r>'
+            + run(" and two")
+            + '<w:r><w:endnoteReference w:id="2"/></w:r><w:r><w:commentReference w:id="2"/></w:r>'
+        )
+        + paragraph(run("next")),
+    )
+    assert read_saved(tmp_path, file) == "one and two\n\nthe footnote\n\nthe endnote\n\nnext"
+
+
+def test_headers_and_footers_are_given_once(tmp_path: Path) -> None:
+    file = new_docx()
+    file.add_paragraph("Text")
+    for section in (file.sections[0], file.add_section()):
+        section.header.is_linked_to_previous = section.footer.is_linked_to_previous = False
+        section.header.paragraphs[0].text = "Policy 12-B,\tvalid from May"
+        section.footer.paragraphs[0].text = "Head office"
+    assert read_saved(tmp_path, file) == "Policy 12-B, valid from May\n\nText\n\nHead office"
+
+
+def test_the_title_is_the_paragraph_of_that_style(tmp_path: Path) -> None:
+    file = new_docx()
+    file.add_paragraph("Draft")
+    file.add_paragraph("Travel  claims", style="Title")
+    file.save(str(tmp_path / "a.docx"))
+    (document,), _ = read_all(tmp_path)
+    assert (document.title, document.text) == ("Travel claims", "Draft\n\nTravel  claims")
+
+
+def repacked(raw: bytes, name: str, content: bytes) -> bytes:
+    """The archive with another content of one part."""
+    stream = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(raw)) as old,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for part in old.namelist():
+            new.writestr(part, content if part == name else old.read(part))
+    return stream.getvalue()
+
+
+def empty_docx() -> bytes:
+    stream = io.BytesIO()
+    new_docx().save(stream)
+    return stream.getvalue()
+
+
+def test_what_unpacks_to_more_than_the_limit_is_listed(tmp_path: Path) -> None:
+    bomb = f"<w:document {NAMESPACES}><w:body>{paragraph(run('x')) * 100_000}</w:body></w:document>"
+    raw = repacked(empty_docx(), "word/document.xml", bomb.encode())
+    (tmp_path / "a.docx").write_bytes(raw)
+    (tmp_path / "b.txt").write_text("text")
+    assert len(raw) < 100_000
+    _, rejections = read_all(tmp_path, DocumentsConfig(max_megabytes=2))
+    assert [(one.reason, one.detail) for one in rejections] == [
+        (
+            "too large",
+            "more than 2 MB unpacked; the limit is 2 MB; split it or raise documents.max_megabytes",
+        )
+    ]
+
+
+def test_entities_are_not_resolved(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("SECRET")
+    xml = (
+        f'<!DOCTYPE d [<!ENTITY a "{"LOL" * 100}"><!ENTITY b "{"&a;" * 100}">'
+        f'<!ENTITY f SYSTEM "{secret.as_uri()}">]>'
+        f"<w:document {NAMESPACES}><w:body>{paragraph(run('text &b; &f;'))}</w:body></w:document>"
+    )
+    raw = repacked(empty_docx(), "word/document.xml", xml.encode())
+    documents, _ = read(tmp_path, a__docx=raw, b__txt="text")
+    assert all("LOL" not in one.text and "SECRET" not in one.text for one in documents.values())
+
+
+def test_a_file_with_a_password_says_so(tmp_path: Path) -> None:
+    _, rejections = read(
+        tmp_path, a__docx=b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), b__txt="text"
+    )
+    assert rejections["a.docx"].reason == "encrypted DOCX"

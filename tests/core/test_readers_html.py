@@ -1,0 +1,88 @@
+"""Web pages: what a browser shows, in the letters that it shows."""
+
+from pathlib import Path
+
+import pytest
+from reading import read
+
+from aloft.records import Document
+
+
+def test_html_gives_the_text_that_a_reader_sees(tmp_path: Path) -> None:
+    page = (
+        "<?xml version='1.0'?><html><head><title>The\n port</title><style>p{}</style></head><body>"
+        "<nav>Home</nav><h1>Hours</h1>\n<p>Open <b>every</b>\n day.</p><script>x()</script>"
+        "<!-- note --><ul><li>one</li><li>two</li></ul><pre>a\n  b</pre></body></html>"
+    )
+    documents, _ = read(tmp_path, a__html=page)
+    expected = "Hours\n\nOpen every day.\n\none\ntwo\n\na\n  b"
+    assert documents["a.html"] == Document(id="a.html", text=expected, title="The port")
+
+
+def test_html_in_the_encoding_it_declares_is_read(tmp_path: Path) -> None:
+    page = '<meta charset="iso-8859-1"><p>caf\u00e9</p>'.encode("latin-1")
+    documents, rejections = read(tmp_path, a__html=page, b__html=page[30:])
+    assert documents["a.html"].text == "caf\u00e9"
+    assert rejections["b.html"].reason == "not UTF-8"  # too short for a guess
+
+
+@pytest.mark.parametrize(
+    ("label", "encoding"),
+    [
+        ("iso-8859-1", "cp1252"),
+        ("latin1", "cp1252"),
+        ("us-ascii", "cp1252"),
+        ("iso-8859-9", "cp1254"),
+        ("utf-16", "utf-8"),
+        ("nonsense", "cp1252"),
+    ],
+)
+def test_labels_mean_what_browsers_take_them_for(tmp_path: Path, label: str, encoding: str) -> None:
+    text = "The driver’s handbook says “wait” – and the ticket costs 5 € at the counter."
+    page = f'<meta http-equiv="Content-Type" content="text/html; charset={label}"><p>{text}</p>'
+    documents, _ = read(tmp_path, a__html=page.encode(encoding))
+    assert documents["a.html"].text == text
+
+
+@pytest.mark.parametrize("label", ["shift_jis", "euc-jp", "iso-2022-jp"])
+def test_a_japanese_page_is_read_as_it_declares(tmp_path: Path, label: str) -> None:
+    page = f'<html><head><meta charset="{label}"></head><body>休暇の申請</body></html>'
+    documents, _ = read(tmp_path, a__htm=page.encode(label))
+    assert documents["a.htm"].text == "休暇の申請"
+
+
+def test_utf8_is_read_as_utf8_whatever_the_page_declares(tmp_path: Path) -> None:
+    page = '<meta charset="iso-8859-1"><p>Kündigung – 5 €</p>'
+    documents, _ = read(tmp_path, a__html=page, b__xhtml=page.encode("utf-16"))
+    assert [one.text for one in documents.values()] == ["Kündigung – 5 €"] * 2
+
+
+def test_icons_have_no_title_and_no_text(tmp_path: Path) -> None:
+    page = (
+        '<header><svg role="img"><title>Menu</title><desc>three lines</desc><path d="M0"/></svg>'
+        "</header><h1>Taxes</h1><svg><text>Revenue</text><text>Cost</text></svg>"
+    )
+    documents, _ = read(
+        tmp_path, a__html=page, b__html=f"<html><body>{page}</body><title>late</title></html>"
+    )
+    assert documents["a.html"] == Document(id="a.html", text="Taxes\n\nRevenue\nCost", title="")
+    assert documents["b.html"].title == "late"
+
+
+def test_navigation_is_left_out_and_remarks_are_kept(tmp_path: Path) -> None:
+    page = (
+        '<div role="navigation">Home</div><aside><a href="#">More</a> <a href="#">Old</a></aside>'
+        "<p>Claims are due in May.</p><aside>Late ones are <a href='#'>refused</a>.</aside>"
+    )
+    documents, _ = read(tmp_path, a__html=page)
+    assert documents["a.html"].text == "Claims are due in May.\n\nLate ones are refused."
+
+
+def test_soft_hyphens_do_not_cut_words(tmp_path: Path) -> None:
+    documents, _ = read(tmp_path, a__html="<p>Kraft&shy;fahr&#173;zeug<wbr>steuer</p>")
+    assert documents["a.html"].text == "Kraftfahrzeugsteuer"
+
+
+def test_a_deep_page_is_read(tmp_path: Path) -> None:
+    documents, _ = read(tmp_path, a__html="<div>" * 3000 + "deep" + "</div>" * 3000)
+    assert documents["a.html"].text == "deep"

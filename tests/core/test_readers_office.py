@@ -1,0 +1,232 @@
+"""PowerPoint, Excel, EPUB and e-mail: what their readers would see."""
+
+import datetime
+import io
+import zipfile
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from openpyxl import Workbook
+from pptx import Presentation
+from pptx.util import Inches
+from reading import read, read_all
+
+from aloft.config import DocumentsConfig
+from aloft.records import Document
+
+
+def test_slides_are_read_in_order_with_tables_groups_and_notes(tmp_path: Path) -> None:
+    show = Presentation()
+    first = show.slides.add_slide(show.slide_layouts[0])
+    first.shapes.title.text = "Travel  claims"
+    first.placeholders[1].text = "Rules of 2024\nfor all offices"
+    second = show.slides.add_slide(show.slide_layouts[5])
+    second.shapes.title.text = "Rates"
+    table = second.shapes.add_table(2, 2, 0, 0, Inches(3), Inches(1)).table
+    for place, text in enumerate(("kind", "cents", "car", "30")):
+        table.cell(place // 2, place % 2).text = text
+    group = second.shapes.add_group_shape()
+    group.shapes.add_textbox(0, 0, Inches(1), Inches(1)).text_frame.text = "in a group"
+    second.notes_slide.notes_text_frame.text = "Say that trains come first."
+    show.save(str(tmp_path / "a.pptx"))
+    (document,), rejections = read_all(tmp_path)
+    assert document.title == "Travel claims"
+    assert document.text == (
+        "Travel  claims\n\nRules of 2024\nfor all offices\n\nRates\n\nkind | cents\ncar | 30\n\n"
+        "in a group\n\nSay that trains come first."
+    )
+    assert rejections == []
+
+
+def save(book: Workbook) -> bytes:
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+def test_rows_of_a_sheet_are_read_as_rows_of_a_csv(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet = book.active
+    sheet.append(["Ferries of the north"])
+    sheet.append([])
+    sheet.append(["Port", "Depth", "Since", "Open"])
+    sheet.append(["Oban", 12.0, datetime.date(2024, 5, 1), True])
+    sheet.append(["Bute", 9.25, datetime.datetime(2024, 5, 1, 9, 30), None, "a remark"])
+    book.create_sheet("Lists").sheet_state = "hidden"
+    documents, rejections = read(tmp_path, a__xlsx=save(book))
+    assert list(documents.values()) == [
+        Document(
+            id="a.xlsx#Sheet!4",
+            title="Ferries of the north",
+            text="Port: Oban\nDepth: 12\nSince: 2024-05-01\nOpen: TRUE",
+        ),
+        Document(
+            id="a.xlsx#Sheet!5",
+            title="Ferries of the north",
+            text="Port: Bute\nDepth: 9.25\nSince: 2024-05-01 09:30\na remark",
+        ),
+    ]
+    assert [(name, one.reason) for name, one in rejections.items()] == [
+        ("a.xlsx#Lists", "hidden sheet")
+    ]
+
+
+def test_a_sheet_with_a_text_column_gives_texts(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(["id", "Title", "Text"])
+    book.active.append(["k", "T", "some text"])
+    book.active.append(["m", "T", None])
+    documents, rejections = read(tmp_path, a__xlsx=save(book))
+    assert list(documents.values()) == [Document(id="k", title="T", text="some text")]
+    assert rejections["a.xlsx#Sheet!3"].reason == "empty"
+
+
+def test_a_cell_far_out_costs_no_time(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(["a", "b"])
+    book.active["XFD9"] = "far"
+    book.active["B1048576"] = "low"
+    documents, _ = read(tmp_path, a__xlsx=save(book))
+    assert [one.text for one in documents.values()] == ["far", "b: low"]
+
+
+def book_of(chapters: dict[str, str], extra: dict[str, str] | None = None) -> bytes:
+    """An EPUB; the chapters are read in the order given."""
+    items = "".join(
+        f'<item id="c{number}" href="{name}" media-type="application/xhtml+xml"/>'
+        for number, name in sorted(enumerate(chapters), reverse=True)
+    )
+    spine = "".join(f'<itemref idref="c{number}"/>' for number in range(len(chapters)))
+    parts = {
+        "META-INF/container.xml": (
+            '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+            '<rootfile full-path="OPS/book.opf"/></rootfiles></container>'
+        ),
+        "OPS/book.opf": (
+            '<package xmlns="http://www.idpf.org/2007/opf" '
+            'xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata><dc:title>The ferry</dc:title>'
+            f"</metadata><manifest>{items}</manifest><spine>{spine}</spine></package>"
+        ),
+        **{f"OPS/{name.replace('%20', ' ')}": text for name, text in chapters.items()},
+        **(extra or {}),
+    }
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in parts.items():
+            archive.writestr(name, text)
+    return stream.getvalue()
+
+
+def test_a_book_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
+    chapters = {"z one.xhtml": "", "text/a.xhtml": "<html><body><p>Second.</p></body></html>"}
+    chapters = {"z%20one.xhtml": "<?xml version='1.0'?><html><p>First.</p></html>", **chapters}
+    del chapters["z one.xhtml"]
+    documents, rejections = read(tmp_path, a__epub=book_of(chapters))
+    assert documents["a.epub"] == Document(id="a.epub", title="The ferry", text="First.\n\nSecond.")
+    assert rejections == {}
+
+
+def test_a_chapter_that_is_missing_is_listed(tmp_path: Path) -> None:
+    raw = book_of({"a.xhtml": "<p>Here.</p>", "b.xhtml": "<p>Gone.</p>"}).replace(
+        b"OPS/b.xhtml", b"OPS/x.xhtml"
+    )
+    documents, rejections = read(tmp_path, a__epub=raw)
+    assert documents["a.epub"].text == "Here."
+    assert list(rejections) == ["a.epub#OPS/b.xhtml"]
+
+
+def test_a_protected_book_says_so(tmp_path: Path) -> None:
+    locked = '<encryption><CipherReference URI="OPS/a.xhtml"/></encryption>'
+    raw = book_of({"a.xhtml": "<p>Text</p>"}, {"META-INF/encryption.xml": locked})
+    _, rejections = read(tmp_path, a__epub=raw, b__txt="text")
+    assert rejections["a.epub"].reason == "encrypted EPUB"
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "epub"])
+def test_what_unpacks_to_more_than_the_limit_is_listed(tmp_path: Path, kind: str) -> None:
+    if kind == "epub":
+        raw = book_of({"a.xhtml": "<p>x</p>" * 300_000})
+    else:
+        book = Workbook()
+        for _ in range(12_000):
+            book.active.append([1.5, 2.5])
+        raw = save(book)
+    (tmp_path / f"a.{kind}").write_bytes(raw)
+    (tmp_path / "b.txt").write_text("text")
+    assert len(raw) < 1_000_000
+    _, rejections = read_all(tmp_path, DocumentsConfig(max_megabytes=1))
+    assert [one.reason for one in rejections] == ["too large"]
+
+
+def message(text: str, charset: str = "utf-8") -> EmailMessage:
+    mail = EmailMessage()
+    mail["Subject"] = "Fähre nach Bute"
+    mail["From"] = "Ann Reed <ann@example.org>"
+    mail["To"] = "desk@example.org"
+    mail["Date"] = "Thu, 02 May 2024 09:00:00 +0000"
+    mail.set_content(text, charset=charset)
+    return mail
+
+
+HEAD = (
+    "From: Ann Reed <ann@example.org>\nTo: desk@example.org\nDate: Thu, 02 May 2024 09:00:00 +0000"
+)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "cp1252"])
+def test_a_message_is_read_with_its_head(tmp_path: Path, charset: str) -> None:
+    documents, _ = read(tmp_path, a__eml=message("Sie fährt täglich.", charset).as_bytes())
+    assert documents["a.eml"] == Document(
+        id="a.eml", title="Fähre nach Bute", text=f"{HEAD}\n\nSie fährt täglich."
+    )
+
+
+def test_a_japanese_message_is_read(tmp_path: Path) -> None:
+    documents, _ = read(tmp_path, a__eml=message("休暇の申請", "iso-2022-jp").as_bytes())
+    assert documents["a.eml"].text.endswith("\n\n休暇の申請")
+
+
+def test_of_two_versions_one_is_read_and_never_a_stub(tmp_path: Path) -> None:
+    page = "<html><body><p>The ferry <b>sails</b> daily at nine.</p></body></html>"
+    both, stub, alone = (message(text) for text in ("It sails daily at nine.", "See HTML", "x"))
+    both.add_alternative(page, subtype="html")
+    stub.add_alternative(page, subtype="html")
+    alone.set_content(page, subtype="html")
+    documents, _ = read(
+        tmp_path, a__eml=both.as_bytes(), b__eml=stub.as_bytes(), c__eml=alone.as_bytes()
+    )
+    texts = [one.text.removeprefix(HEAD).strip() for one in documents.values()]
+    sails = "The ferry sails daily at nine."
+    assert texts == ["It sails daily at nine.", sails, sails]
+
+
+def test_attachments_are_read_as_files_are(tmp_path: Path) -> None:
+    mail = message("See the table.")
+    mail.add_attachment(b"port\nOban\n", maintype="text", subtype="csv", filename="ports.csv")
+    mail.add_attachment(b"?", maintype="application", subtype="zip", filename="a.zip")
+    mail.add_attachment(message("An earlier message."))
+    for _ in range(2):
+        mail.add_attachment("A note", filename="note.txt")
+    documents, rejections = read(tmp_path, a__eml=mail.as_bytes())
+    assert {name: one.text.removeprefix(HEAD).strip() for name, one in documents.items()} == {
+        "a.eml": "See the table.",
+        "a.eml#ports.csv#1": "port: Oban",
+        "a.eml#Fähre nach Bute.eml": "An earlier message.",
+        "a.eml#note.txt": "A note",
+        "a.eml#2 note.txt": "A note",
+    }
+    assert {name: one.reason for name, one in rejections.items()} == {
+        "a.eml#a.zip": "not a kind Aloft reads"
+    }
+
+
+def test_messages_in_messages_end(tmp_path: Path) -> None:
+    mail = message("level 0")
+    for level in range(1, 7):
+        outer = message(f"level {level}")
+        outer.add_attachment(mail)
+        mail = outer
+    documents, rejections = read(tmp_path, a__eml=mail.as_bytes())
+    assert len(documents) == 4
+    assert [one.reason for one in rejections.values()] == ["nested too deep"]

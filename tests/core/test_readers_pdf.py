@@ -1,0 +1,129 @@
+"""PDF files: every page that can be read, and a line about each that cannot."""
+
+import io
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import NameObject, NullObject, TextStringObject
+from reading import read, read_all
+
+from aloft.corpus.readers.pdf import mend_broken_words
+
+
+def pdf_with(text: str) -> bytes:
+    """A minimal PDF of one page, written object by object, with a right cross-reference table."""
+    stream = f"BT /F1 12 Tf 20 100 Td ({text}) Tj ET".encode()
+    bodies = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 200] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    out = b"%PDF-1.4\n"
+    offsets = []
+    for number, body in enumerate(bodies, start=1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    trailer = b"trailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % len(out)
+    return out + b"xref\n0 6\n0000000000 65535 f \n" + table + trailer
+
+
+def locked_pdf() -> bytes:
+
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf_with("secret"))))
+    writer.encrypt(user_password="key", algorithm="RC4-40")
+    stream = io.BytesIO()
+    writer.write(stream)
+    return stream.getvalue()
+
+
+def pages_with(*texts: str) -> PdfWriter:
+    writer = PdfWriter()
+    for text in texts:
+        writer.append(io.BytesIO(pdf_with(text)))
+    return writer
+
+
+def raw_of(writer: PdfWriter) -> bytes:
+    stream = io.BytesIO()
+    writer.write(stream)
+    return stream.getvalue()
+
+
+def test_pages_follow_one_another(tmp_path: Path) -> None:
+    documents, rejections = read(tmp_path, a__pdf=raw_of(pages_with("High water", "Low water")))
+    assert documents["a.pdf"].text == "High water\n\nLow water"
+    assert rejections == {}
+
+
+def test_what_holds_no_text_or_cannot_be_opened_is_listed(tmp_path: Path) -> None:
+    documents, rejections = read(
+        tmp_path,
+        good__pdf=pdf_with("High water at noon"),
+        broken__pdf=pdf_with("x")[:60],
+        locked__pdf=locked_pdf(),
+        blank__pdf=pdf_with(""),
+    )
+    assert {name: one.text for name, one in documents.items()} == {"good.pdf": "High water at noon"}
+    assert {name: one.reason for name, one in rejections.items()} == {
+        "broken.pdf": "unreadable PDF",
+        "locked.pdf": "encrypted PDF",
+        "blank.pdf": "no text in the PDF",
+    }
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-40", "RC4-128", "AES-128", "AES-256"])
+def test_a_pdf_that_opens_without_a_password_is_read(tmp_path: Path, algorithm: str) -> None:
+    writer = pages_with("Applications for a parking permit")
+    writer.encrypt(user_password="", owner_password="owner", algorithm=algorithm)
+    documents, _ = read(tmp_path, a__pdf=raw_of(writer))
+    assert documents["a.pdf"].text == "Applications for a parking permit"
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-40", "AES-256"])
+def test_a_pdf_that_needs_a_password_says_so(tmp_path: Path, algorithm: str) -> None:
+    writer = pages_with("secret")
+    writer.encrypt(user_password="user", owner_password="owner", algorithm=algorithm)
+    _, rejections = read(tmp_path, a__pdf=raw_of(writer), b__txt="text")
+    assert rejections["a.pdf"].reason == "encrypted PDF"
+    assert "needs a password" in rejections["a.pdf"].detail
+
+
+def test_pages_without_text_are_named(tmp_path: Path) -> None:
+    texts = [""] * 10
+    texts[3] = "The only page with text"
+    documents, rejections = read(tmp_path, a__pdf=raw_of(pages_with(*texts)))
+    assert documents["a.pdf"].text == "The only page with text"
+    assert rejections["a.pdf"].reason == "pages without text"
+    assert rejections["a.pdf"].detail.startswith("pages 1-3, 5-10 of 10; ")
+
+
+def test_a_malformed_page_costs_itself_alone(tmp_path: Path) -> None:
+    writer = pages_with("page one", "page two", "page three", "page four")
+    writer.pages[2][NameObject("/Contents")] = TextStringObject("no stream")
+    kids = writer.root_object["/Pages"]["/Kids"]
+    kids[1] = NullObject()
+    (tmp_path / "a.pdf").write_bytes(raw_of(writer))
+    (document,), rejections = read_all(tmp_path)
+    assert document.text == "page one\n\npage four"
+    assert [(one.reason, one.detail[:11]) for one in rejections] == [
+        ("unreadable pages", "page 2 of 4"),
+        ("pages without text", "page 3 of 4"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        ("a lib\uffferary of func\ufffetions", "a library of functions"),
+        ("open\ufffesource, and open-source", "open-source, and open-source"),
+        ("at the end\ufffe", "at the end"),
+        ("as it is", "as it is"),
+    ],
+)
+def test_words_that_lines_broke_are_whole_again(text: str, mended: str) -> None:
+    assert mend_broken_words(text) == mended
