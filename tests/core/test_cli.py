@@ -1,6 +1,7 @@
 """What a person who types a command meets: one line for each fault, and nothing lost."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -37,9 +38,8 @@ def settings(tmp_path: Path, encoder: Path) -> Path:
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     """The only line of the error; rich may not have wrapped it."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("aloft: ")]
-    faults = [line for line in lines if not line.endswith(" done")]
-    assert len(faults) == 1, lines
+    faults = [line for line in capsys.readouterr().err.splitlines() if line.startswith("aloft: ")]
+    assert len(faults) == 1, faults
     return faults[0]
 
 
@@ -124,7 +124,7 @@ def test_an_unknown_model(
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (None, "can not be read"),
+        (None, "cannot be read"),
         ("\n \n", "holds 0 questions. Give 1 to 12"),
         ("how?\n" * 13, "holds 13 questions"),
         ("wheres my parcel\n", 'form "examples" has no room for it'),  # the preset's form
@@ -151,7 +151,7 @@ def test_an_unknown_part(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFix
     assert "embedder, reranker, generator" in one_line(capsys)
 
 
-def test_faulty_settings_are_told_all_at_once(
+def test_faulty_settings_are_reported_all_at_once(
     tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "bad.toml"
@@ -238,6 +238,67 @@ def test_a_report_that_is_not_there_yet(tmp_path: Path, capsys: pytest.CaptureFi
         pass
     assert main(["report", str(tmp_path / "run")]) == 2
     assert "aloft evaluate" in one_line(capsys)
+
+
+@pytest.mark.parametrize("command", [[], ["models"]])
+def test_a_command_without_arguments_prints_its_help(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert " ".join(["Usage: aloft", *command]) in shown.out
+    assert shown.err == ""
+
+
+def test_an_old_name_of_a_setting_is_a_line_and_no_fault(
+    tmp_path: Path, corpus: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.write_text(f"{settings.read_text()}[negatives]\ncopied = 0.7\n")
+    assert cut(corpus, tmp_path / "run", settings) == 0
+    assert "negatives.copied is now called negatives.copy_threshold" in one_line(capsys)
+
+
+def test_an_interrupted_command_says_how_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aloft.backends.packaged.list_models", interrupt)
+    assert main(["models", "list"]) == 130
+    assert "run the same command to resume" in one_line(capsys)
+
+
+@pytest.mark.parametrize("width", [80, 60, 34])
+def test_names_of_models_are_never_cut(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from aloft.backends.packaged import list_models
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["models", "list"]) == 0
+    shown = capsys.readouterr().out.split()
+    assert {model.name for model in list_models()} <= set(shown)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_console_that_lacks_a_letter_shows_a_mark_for_it(
+    encoding: str, tmp_path: Path, settings: Path
+) -> None:
+    docs = tmp_path / "文書"
+    docs.mkdir()
+    (docs / "港.txt").write_text(PROSE, encoding="utf-8")
+    (docs / "壊れた.pdf").write_bytes(b"%PDF-1.7\nnot really")
+    program = "import sys; from aloft.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["passages", str(docs), "--out", str(tmp_path / "走"), "--config", str(settings)]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert done.returncode == 0, done.stderr.decode(encoding)
+    shown = done.stdout.decode(encoding)
+    assert ("壊れた.pdf" if encoding == "utf-8" else "???.pdf") in shown
 
 
 def test_a_usage_fault_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:

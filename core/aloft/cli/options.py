@@ -1,0 +1,94 @@
+"""Options that several commands share, and how they become settings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aloft.config import DEFAULT, MAX_STYLE_QUESTIONS, PARTS, PRESETS
+from aloft.errors import ConfigError
+
+Docs = Annotated[
+    Path, typer.Argument(metavar="DOCS", help="Folder of documents, or a single document.")
+]
+RunFolderPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder; created, or resumed.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help=f"{', '.join(PRESETS)}. Default: {DEFAULT}."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="TOML file of settings; they replace the preset's."
+    ),
+]
+Questions = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Your own labelled questions, JSON Lines: question, answers, and document_id "
+        "or passage.",
+    ),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(metavar="PARTS", help=f"Parts to train, of {', '.join(PARTS)}; with commas."),
+]
+Teacher = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="Model that writes the training data.")
+]
+Generator = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="Model that is trained to cite and answer.")
+]
+EmbedderName = Annotated[
+    str | None, typer.Option("--embedder", metavar="MODEL", help="Encoder to train.")
+]
+RerankerName = Annotated[
+    str | None, typer.Option("--reranker", metavar="MODEL", help="Cross-encoder to train.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed of the run.")]
+
+
+def parse_parts(only: str | None) -> dict[str, Any]:
+    """The settings that `--only` stands for.
+
+    Raises:
+        ConfigError: it names no part, or one that does not exist.
+    """
+    if only is None:
+        return {}
+    named = [part.strip() for part in only.split(",") if part.strip()]
+    unknown = [part for part in named if part not in PARTS]
+    if unknown or not named:
+        wrong = unknown[0] if unknown else only
+        raise ConfigError(f'--only names "{wrong}", but may name: {", ".join(PARTS)}.')
+    return {"parts": tuple(part for part in PARTS if part in named)}
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were set."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def read_style(file: Path | None) -> dict[str, Any]:
+    """The settings that a file of style questions stands for.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds none or too many.
+    """
+    if file is None:
+        return {}
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error.strerror}). Check --style.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not UTF-8 ({error}). Save it as UTF-8.") from error
+    questions = tuple(line.strip() for line in lines if line.strip())
+    if not 1 <= len(questions) <= MAX_STYLE_QUESTIONS:
+        raise ConfigError(
+            f"{file} holds {len(questions)} questions. Give 1 to {MAX_STYLE_QUESTIONS}, one a line."
+        )
+    return {"pairs": {"style": questions}}

@@ -1,0 +1,43 @@
+"""The command that takes in a log of past questions: `aloft import-questions`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from aloft.cli.console import screen
+from aloft.cli.progress import shown_progress
+from aloft.cli.views import show_funnel, show_skipped
+
+
+def import_questions(
+    log: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LOG",
+            help="CSV or JSON Lines: question, answer, clicked, thumbs, rating.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="RUN", help="Run folder that already has passages.")
+    ],
+) -> None:
+    """Import past questions with clicks, thumbs or accepted answers, to train on."""
+    from aloft.run.pipeline import open_run
+
+    with shown_progress() as progress, open_run(out, progress=progress) as opened:
+        opened.import_log(log)
+        opened.do("links")
+        linked = opened.links
+    show_skipped(out, "log", "bad line")
+    show_funnel(out)
+    if linked:
+        expected = sum(question.confidence for question in linked) / len(linked)
+        screen.print(
+            f"Linked questions: {len(linked)}; by their confidence {100 * expected:.0f} % of the "
+            f"links are right. To train on them: aloft evaluate {escape(str(out))}"
+        )
+    else:
+        reasons = escape(str(out / "rejections" / "links.jsonl"))
+        screen.print(f"No question is linked, and nothing changes. Reasons: {reasons}")

@@ -1,0 +1,72 @@
+"""The command that does everything: `aloft run`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aloft.cli import options
+from aloft.cli.progress import shown_progress
+from aloft.cli.views import show_estimate, show_report
+from aloft.config import load_config
+
+Style = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Up to 12 real questions, one a line, whose form and tone are imitated.",
+    ),
+]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="RUN",
+        help="A finished run to continue from, with its settings: its parts are trained further, "
+        "and only new passages are asked about.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Estimate remaining time, tokens, memory and disk from a short pilot, then exit.",
+    ),
+]
+
+
+def run(
+    docs: options.Docs,
+    out: options.Out,
+    questions: options.Questions = None,
+    preset: options.Preset = None,
+    config: options.ConfigFile = None,
+    only: options.Only = None,
+    teacher: options.Teacher = None,
+    generator: options.Generator = None,
+    embedder: options.EmbedderName = None,
+    reranker: options.RerankerName = None,
+    style: Style = None,
+    seed: options.Seed = None,
+    earlier: From = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Run all stages: read, synthesise, train, evaluate, report.
+
+    Run the same command again to resume: finished work is never repeated.
+    """
+    from aloft.evaluation.report import Report
+    from aloft.run.estimate import estimate_run
+    from aloft.run.pipeline import open_run
+
+    named = {"teacher": teacher, "generator": generator, "embedder": embedder}
+    chosen = options.given({**named, "reranker": reranker, "seed": seed})
+    chosen |= options.parse_parts(only) | options.read_style(style)
+    settings = load_config(preset, config, chosen, after=earlier)
+    with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
+        opened.give(docs, questions)
+        done = estimate_run(opened, progress) if dry_run else opened.report
+    if isinstance(done, Report):
+        show_report(out, done)
+    else:
+        show_estimate(done)

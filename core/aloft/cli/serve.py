@@ -1,0 +1,54 @@
+"""The commands that use what a finished run ships: `aloft ask` and `aloft merge`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.text import Text
+
+from aloft.cli import options
+from aloft.cli.console import screen
+from aloft.cli.progress import shown_progress
+from aloft.errors import ConfigError
+
+
+def ask(
+    run: options.RunFolderPath,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="Your question, in quotes.")],
+) -> None:
+    """Answer a question from a finished run's documents, and show the source."""
+    from aloft.run.pipeline import ask_run
+
+    if not question.strip():
+        raise ConfigError("The question is empty. Write it in quotes after the run folder.")
+    with shown_progress() as progress:  # until there is something to read
+        answers = ask_run(run, question, progress)
+        answer = next(answers)
+    screen.print(Text(answer.text, "bold"), end="")
+    for grown in answers:
+        screen.print(Text(grown.text[len(answer.text) :], "bold"), end="")
+        answer = grown
+    screen.print("" if answer.text else "[bold](no answer)[/bold]")
+    for found in answer.cited:
+        place = f"{found.passage.document_id}, characters {found.passage.start}-{found.passage.end}"
+        screen.print(f"\n[dim]Source: {escape(place)}[/dim]\n{escape(found.passage.content)}")
+    if not answer.cited:
+        names = ", ".join(dict.fromkeys(found.passage.document_id for found in answer.contexts))
+        screen.print(f"[yellow]No passage is cited.[/yellow] Retrieved from: {escape(names)}")
+
+
+def merge(
+    run: options.RunFolderPath,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="New folder for the whole model.")
+    ],
+) -> None:
+    """Write the shipped generator as one model, for engines that take no adapter."""
+    from aloft.run.pipeline import merge_run
+
+    change = merge_run(run, out)
+    screen.print(
+        f"The merged model is at {escape(str(out))}. Read back, its log-probabilities of training "
+        f"replies differ from the adapter's by at most {change:.3f} nats per token."
+    )

@@ -1,0 +1,110 @@
+"""The commands that run one stage, with the stages before it where they are missing."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aloft.cli import options
+from aloft.cli.progress import shown_progress
+from aloft.cli.views import show_candidates, show_funnel, show_report
+from aloft.config import load_config
+
+
+def passages(
+    docs: options.Docs,
+    out: options.Out,
+    questions: options.Questions = None,
+    preset: options.Preset = None,
+    config: options.ConfigFile = None,
+    only: options.Only = None,
+) -> None:
+    """Create a run folder: read the documents and split them into passages."""
+    from aloft.run.pipeline import open_run
+
+    settings = load_config(preset, config, options.parse_parts(only))
+    with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
+        opened.give(docs, questions)
+        opened.do("passages")
+        opened.do("questions")
+    show_funnel(out)
+
+
+def _run_stage(stage: str, path: Path) -> None:
+    from aloft.run.pipeline import open_run
+
+    with shown_progress() as progress, open_run(path, progress=progress) as opened:
+        opened.do(stage)
+    show_funnel(path)
+
+
+def rate(run: options.RunFolderPath) -> None:
+    """Rate the passages."""
+    _run_stage("ratings", run)
+
+
+def pairs(run: options.RunFolderPath) -> None:
+    """Write questions and answers."""
+    _run_stage("pairs", run)
+
+
+def filter_pairs(run: options.RunFolderPath) -> None:
+    """Drop the pairs that are not worth training on."""
+    _run_stage("filters", run)
+
+
+def negatives(
+    run: options.RunFolderPath,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="QUESTION",
+            help="A question of the run, or a part of it: list its candidates with ranks, scores "
+            "and reasons.",
+        ),
+    ] = None,
+) -> None:
+    """Mine hard negatives."""
+    if explain is None:
+        _run_stage("negatives", run)
+    else:
+        show_candidates(run, explain)
+
+
+def sets(run: options.RunFolderPath) -> None:
+    """Build the training sets, split by document."""
+    _run_stage("sets", run)
+
+
+def train(run: options.RunFolderPath) -> None:
+    """Train the parts."""
+    _run_stage("train", run)
+
+
+def evaluate(
+    run: options.RunFolderPath,
+    probes: Annotated[
+        bool,
+        typer.Option(
+            "--probes",
+            help="Also measure how the position and the number of passages change the answers.",
+        ),
+    ] = False,
+) -> None:
+    """Compare before and after, decide what is kept, and write the report."""
+    from aloft.run.pipeline import open_run, read_config
+
+    config = read_config(run)
+    if probes:
+        chosen = config.evaluation.model_copy(update={"probes": True})
+        config = config.model_copy(update={"evaluation": chosen})
+    with shown_progress() as progress, open_run(run, config, progress=progress) as opened:
+        content = opened.report
+    show_report(run, content)
+
+
+def report(run: options.RunFolderPath) -> None:
+    """Show the report of a finished run again."""
+    from aloft.evaluation.report import read_report
+
+    show_report(run, read_report(run))

@@ -1,0 +1,163 @@
+"""What commands print: tables of what was kept, measured and estimated."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Column, Table
+
+from aloft.cli.console import screen
+
+if TYPE_CHECKING:
+    from aloft.backends.packaged import ListedModel
+    from aloft.evaluation.report import Report
+    from aloft.records import Passage
+    from aloft.run.estimate import Estimate, Range
+
+_SHOWN = 10
+_EXCERPT = 80  # characters of a passage
+
+
+def show_skipped(path: Path, stage: str, reason: str = "") -> None:
+    """Print the files or lines that a stage skipped, for one reason or for any."""
+    from aloft.run.pipeline import read_skipped
+
+    skipped = [found for found in read_skipped(path, stage) if reason in ("", found.reason)]
+    for rejection in skipped[:_SHOWN]:
+        line = f"{rejection.subject_id}: {rejection.reason}. {rejection.detail}"
+        screen.print(f"[yellow]skipped[/yellow] {escape(line)}")
+    if len(skipped) > _SHOWN:
+        more = f"{len(skipped) - _SHOWN} more in {path / 'rejections' / f'{stage}.jsonl'}"
+        screen.print(f"[yellow]skipped[/yellow] {escape(more)}")
+
+
+def show_funnel(path: Path) -> None:
+    """Print skipped files, what each stage kept and dropped, and the teacher's calls."""
+    from aloft.evaluation.pages.rows import TEACHER_HEADER, teacher_rows
+    from aloft.run.pipeline import read_funnel
+
+    show_skipped(path, "documents")
+    table = Table("stage", "kept", "dropped", "seconds", title="Funnel")
+    funnel = read_funnel(path)
+    for row in funnel:
+        reasons = "; ".join(f"{n} {reason}" for reason, n in row.dropped.items()) or "-"
+        table.add_row(row.stage, str(row.kept), escape(reasons), f"{row.seconds:.0f}")
+    screen.print(table)
+    asked = teacher_rows(funnel)
+    if asked:
+        table = Table(*TEACHER_HEADER)
+        for cells in asked:
+            table.add_row(*cells)
+        screen.print(table)
+
+
+def show_candidates(path: Path, question: str) -> None:
+    """Print the candidates for a question's negatives, with ranks, scores and reasons."""
+    from aloft.retrieval.explaining import read_mined
+
+    mined = read_mined(path, question)
+    screen.print(f"{escape(mined.pair.question)}\n{escape(mined.pair.answer)}", style="bold")
+    table = Table("rank", "score", "below positive", "verdict", "reason", "passage")
+    right = mined.negatives.score
+    table.add_row("", f"{right:.3f}", "", "positive", "", _excerpt(mined.right))
+    for candidate, passage in zip(mined.negatives.candidates, mined.passages, strict=True):
+        table.add_row(
+            str(candidate.rank),
+            f"{candidate.score:.3f}",
+            f"{100 * (right - candidate.score) / abs(right):.0f} %" if right else "",
+            candidate.verdict,
+            escape(candidate.reason),
+            _excerpt(passage),
+        )
+    screen.print(table)
+
+
+def _excerpt(passage: "Passage") -> str:
+    text = " ".join(passage.content.split())
+    return escape(f"{passage.document_id}: {text[:_EXCERPT]}{'…' if len(text) > _EXCERPT else ''}")
+
+
+def show_report(path: Path, content: "Report") -> None:
+    """Print the funnel, the before/after table, the verdicts and where the report is."""
+    from aloft.evaluation.pages.rows import headline_rows, verdict_rows
+
+    show_funnel(path)
+    table = Table("questions", "part", "metric", "before", "after", "gain [95 %]", "n", "clusters")
+    for row in headline_rows(content):
+        gain = f"{row.gain} {row.interval}".replace("[", "\\[")
+        figures = row.before, row.after, gain, str(row.n), str(row.clusters)
+        table.add_row(row.question_set, row.part, row.metric, *figures)
+    screen.print(table)
+    for part, verdict, reason in verdict_rows(content):
+        colour = "green" if verdict == "kept" else "red"
+        screen.print(f"{part}: [{colour}]{verdict}[/{colour}]: {escape(reason)}")
+    shipped = content.shipped.parts if content.shipped else ()
+    parts = ", ".join(shipped) or "the untuned models"
+    screen.print(f"Ships: {escape(parts)}, in {escape(str(path / 'models'))}")
+    screen.print(f"Report: {escape(str(path / 'report.html'))}")
+
+
+def show_estimate(estimate: "Estimate") -> None:
+    """Print what remains of a run, stage by stage, and what it takes."""
+    counts = f"{estimate.passages:,} passages, {estimate.asked_about:,} of them asked about"
+    table = Table("stage", "remaining", "calls", "tokens in", "tokens out", "time", title=counts)
+    for line in estimate.lines:
+        teacher = [_span(count) for count in (line.calls, line.tokens_in, line.tokens_out)]
+        left = f"{_span(line.left)} {line.unit}"
+        table.add_row(line.stage, left, *teacher, _time(line.seconds))
+    screen.print(table)
+    if not estimate.lines:
+        screen.print("Nothing remains to be done.")
+        return
+    measured = "; ".join(f"{line.stage}: {line.measured}" for line in estimate.lines)
+    screen.print(f"Measured: {measured}.")
+    gigabytes = f"{estimate.disk / 1e9:.1f} GB of disk, {estimate.memory / 1e9:.1f} GB of memory"
+    screen.print(f"Total: {_time(estimate.seconds)}; {gigabytes} at the peak.")
+    if estimate.plan:
+        how = "with" if estimate.plan.has_checkpoints else "without"
+        planned = f"{estimate.plan.total / 1e9:.1f} GB, {how} gradient checkpointing"
+        screen.print(f"Memory planned for training the generator: {planned}.")
+
+
+def show_models(models: "Sequence[ListedModel]") -> None:
+    """Print the embedded models; a name is never cut, however narrow the terminal."""
+    widest = max(len(model.name) for model in models)
+    table = Table(
+        Column("model", no_wrap=True, min_width=widest), "licence", "size", "here", box=None
+    )
+    for model in models:
+        size = f"{model.size / 1e6:.0f} MB"
+        table.add_row(escape(model.name), model.licence, size, "yes" if model.is_present else "no")
+    screen.print(table, crop=False)
+    if not all(model.is_present for model in models):
+        screen.print("To download one: aloft models fetch MODEL")
+
+
+def show_comparison(out: Path, compared: Mapping[str, Any]) -> None:
+    """Print the table of strategies, what it says, and how to go on with one of them."""
+    from aloft.run.comparison import HEADER, describe_comparison, rows_of
+
+    table = Table(Column(HEADER[0], no_wrap=True), *HEADER[1:])
+    for cells in rows_of(compared):
+        table.add_row(*map(escape, cells))
+    screen.print(table)
+    screen.print(escape(describe_comparison(compared)))
+    screen.print(f"Table: {escape(str(out / 'compare.md'))}")
+    screen.print(f"To evaluate and ship a strategy: aloft evaluate {escape(str(out / 'NAME'))}")
+
+
+def _span(count: "Range | None") -> str:
+    """A whole number, or a range of whole numbers."""
+    if count is None:
+        return "–"
+    low, high = f"{count.low:,.0f}", f"{count.high:,.0f}"
+    return low if low == high else f"{low}–{high}"
+
+
+def _time(seconds: "Range") -> str:
+    """In seconds, minutes or hours, whichever reads best."""
+    sizes = {"h": 3600, "min": 60, "s": 1}
+    unit = next((name for name, size in sizes.items() if seconds.high >= 1.5 * size), "s")
+    low, high = (f"{end / sizes[unit]:.1f}" for end in (seconds.low, seconds.high))
+    return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
