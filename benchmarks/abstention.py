@@ -25,7 +25,7 @@ import numpy as np
 from downstream import shown
 from uplift import cut_set, tell
 
-from aloft.cli import shown_progress
+from aloft.cli.progress import shown_progress
 from aloft.config import RunConfig, load_config
 from aloft.errors import AloftError
 from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, UNANSWERABLE

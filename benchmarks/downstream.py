@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.cli import shown_progress
+from aloft.cli.progress import shown_progress
 from aloft.config import FILTERS, FiltersConfig, RunConfig, check_config, load_config
 from aloft.errors import DataError
 from aloft.evaluation.bootstrap import compare

@@ -18,7 +18,7 @@ from typing import Any
 
 from uplift import cut_set, tell
 
-from aloft.cli import shown_progress
+from aloft.cli.progress import shown_progress
 from aloft.config import RunConfig, load_config
 from aloft.config.strategies import STRATEGIES
 from aloft.errors import AloftError

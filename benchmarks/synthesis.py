@@ -29,7 +29,7 @@ from uplift import cut_set, read_lines, tell
 
 from aloft.backends.loading import Models
 from aloft.backends.packaged import resolve_model
-from aloft.cli import shown_progress
+from aloft.cli.progress import shown_progress
 from aloft.config import RatingsConfig, RunConfig, load_config, plain_name
 from aloft.errors import AloftError
 from aloft.protocols import LanguageModel, Prompt, Reply

@@ -20,7 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from aloft.cli import shown_progress
+from aloft.cli.progress import shown_progress
 from aloft.config import PARTS, RunConfig, load_config
 from aloft.errors import AloftError
 from aloft.evaluation.pages.figures import interval, points

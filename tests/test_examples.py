@@ -1,15 +1,20 @@
 """Every example, run as its reader would run it: from an empty folder, with real models."""
 
+import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aloft.config import RunConfig
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("0*.py"))
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("0*.py"))
+PROGRAMS = [*(ROOT / "examples").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+OURS = {"aloft": ROOT / "core", "llama_index_aloft": ROOT, "langchain_aloft": ROOT}
 SAYS = {  # what its last lines must hold, whatever the figures
     "01_first_run": "embedder: ",
     "02_llama_index": "embedder: ",
@@ -27,6 +32,41 @@ def test_examples_are_short_and_all_known() -> None:
     assert [example.stem for example in EXAMPLES] == list(SAYS)
     assert [int(stem[:2]) for stem in SAYS] == list(range(1, len(SAYS) + 1))
     assert all(len(example.read_text().splitlines()) < 80 for example in EXAMPLES)
+
+
+def imported(program: Path) -> Iterator[tuple[Path, str]]:
+    """What a program takes from our packages: a module's path without its suffix, and a name."""
+    for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            first, *rest = node.module.split(".")
+            if first in OURS:
+                yield from ((OURS[first].joinpath(first, *rest), name.name) for name in node.names)
+
+
+def holds(module: Path, name: str) -> bool:
+    """Whether a module has a name, by its text: importing it may take a model library."""
+    if module.joinpath(f"{name}.py").exists() or module.joinpath(name, "__init__.py").exists():
+        return True
+    file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+    return file.exists() and name in {
+        word for node in ast.walk(ast.parse(file.read_text("utf-8"))) for word in names_of(node)
+    }
+
+
+def names_of(node: ast.AST) -> list[str]:
+    match node:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.Name(id=name):
+            return [name]
+        case ast.alias(name=name, asname=other):
+            return [other or name]
+        case ast.Constant(value=str(name)):  # of a table of names that are loaded when first used
+            return [name]
+    return []
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
+def test_a_program_imports_what_there_is(program: Path) -> None:
+    assert [str(found) for found in imported(program) if not holds(*found)] == []
 
 
 @pytest.mark.example

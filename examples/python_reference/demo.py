@@ -17,7 +17,8 @@ from pathlib import Path
 from pydoc_data.topics import topics  # type: ignore[import-not-found]
 
 from aloft.backends.packaged import fetch_model
-from aloft.cli import main, shown_progress
+from aloft.cli import main
+from aloft.cli.progress import shown_progress
 from aloft.config import load_config
 
 HERE = Path(__file__).parent
