@@ -1,6 +1,7 @@
 """PDF files: every page that can be read, and a line about each that cannot."""
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,24 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import NameObject, NullObject, TextStringObject
 from reading import read, read_all
 
-from aloft.corpus.readers.pdf import mend_broken_words
+from aloft.corpus.readers.pdf import mend_words
 
 
 def pdf_with(text: str) -> bytes:
-    """A minimal PDF of one page, written object by object, with a right cross-reference table."""
-    stream = f"BT /F1 12 Tf 20 100 Td ({text}) Tj ET".encode()
+    """A PDF of one page with one line."""
+    return pdf_with_lines([(20, 100, text)])
+
+
+def pdf_with_lines(lines: Iterable[tuple[int, int, str]]) -> bytes:
+    """A minimal PDF of one page, written object by object, with a right cross-reference table.
+
+    Each line stands at its place, in points from the lower left corner.
+    """
+    stream = "\n".join(f"BT /F1 12 Tf {x} {y} Td ({text}) Tj ET" for x, y, text in lines).encode()
     bodies = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 200] /Contents 4 0 R"
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R"
         b" /Resources << /Font << /F1 5 0 R >> >> >>",
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
@@ -123,7 +132,45 @@ def test_a_malformed_page_costs_itself_alone(tmp_path: Path) -> None:
         ("open\ufffesource, and open-source", "open-source, and open-source"),
         ("at the end\ufffe", "at the end"),
         ("as it is", "as it is"),
+        ("o\ufb03ce, \ufb01nd, \ufb02ow", "office, find, flow"),
     ],
 )
 def test_words_that_lines_broke_are_whole_again(text: str, mended: str) -> None:
-    assert mend_broken_words(text) == mended
+    assert mend_words(text) == mended
+
+
+def test_columns_are_read_one_after_the_other(tmp_path: Path) -> None:
+    lines = [(40, 760, "The heading of the page stands across both of the columns of its text")]
+    for number in range(10, 20):
+        y = 940 - 20 * number
+        lines += [
+            (40, y, f"first {number} has a line of words"),
+            (320, y, f"second {number} has others"),
+        ]
+    documents, _ = read(tmp_path, a__pdf=pdf_with_lines(lines))
+    assert documents["a.pdf"].text.split("\n") == [
+        lines[0][2],
+        *(f"first {number} has a line of words" for number in range(10, 20)),
+        *(f"second {number} has others" for number in range(10, 20)),
+    ]
+
+
+def test_a_table_is_read_row_by_row(tmp_path: Path) -> None:
+    ports = [
+        "Oban",
+        "Bute",
+        "Port of the northern islands",
+        "Iona",
+        "Mull",
+        "Coll",
+        "Tiree",
+        "Skye",
+    ]
+    lines = []
+    for number, port in enumerate(ports):
+        y = 700 - 20 * number
+        lines += [(40, y, port), (320, y, f"{number} metres")]
+    documents, _ = read(tmp_path, a__pdf=pdf_with_lines(lines))
+    assert documents["a.pdf"].text.split("\n") == [
+        f"{port} {number} metres" for number, port in enumerate(ports)
+    ]

@@ -6,12 +6,15 @@ is listed and the others are read.
 
 import re
 import threading
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from aloft.corpus.readers.columns import reading_order
 from aloft.corpus.readers.source import Found, Source, UnreadableError, parser_message
 
 _LOCK = threading.Lock()  # PDFium is not thread-safe
+_LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 _BROKEN_WORD = "\ufffe"  # PDFium's mark for the hyphen at the end of a line
 
 
@@ -56,16 +59,29 @@ def _read_page(pdf: Any, number: int) -> str | None:
     try:
         page = pdf[number]
         try:
-            text = page.get_textpage().get_text_range()
+            text = _text_of(page.get_textpage())
         finally:
             page.close()
     except pdfium.PdfiumError:
         return None
-    return mend_broken_words(text.replace("\r\n", "\n")).strip()
+    lines = (line.rstrip() for line in text.replace("\r\n", "\n").split("\n"))
+    return mend_words("\n".join(lines)).strip()
 
 
-def mend_broken_words(text: str) -> str:
-    """Join words that were broken at line ends; keep a hyphen that the word has elsewhere too."""
+def _text_of(page: Any) -> str:
+    areas = reading_order([page.get_rect(number) for number in range(page.count_rects())])
+    if not areas:
+        return str(page.get_text_range())
+    texts = (page.get_text_bounded(*area).strip() for area in areas)
+    return "\n".join(text for text in texts if text)
+
+
+def mend_words(text: str) -> str:
+    """Join words that were broken at line ends, and write ligatures as letters.
+
+    A hyphen is kept where the word has it elsewhere in the text too.
+    """
+    text = text.translate(_LIGATURES)
     if _BROKEN_WORD not in text:
         return text
 
