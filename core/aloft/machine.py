@@ -1,18 +1,17 @@
-"""Turns this machine and process into the facts that stand beside every figure."""
+"""Describes this machine and process, for reports of what was measured on them."""
 
 import os
 import platform
-import resource
 import sys
 from pathlib import Path
 from typing import Any
 
-_CPU = Path("/proc/cpuinfo")  # Linux alone has it
-_BF16 = ("amx_bf16", "avx512_bf16")  # what multiplies the format that models are run in
+_CPU = Path("/proc/cpuinfo")  # on Linux
+_BF16 = ("amx_bf16", "avx512_bf16")  # instructions for the number format that models run in
 
 
 def describe_machine() -> dict[str, Any]:
-    """What figures were taken on; no host name."""
+    """Processor, cores, system and library versions; no host name."""
     machine: dict[str, Any] = {
         "processor": _name_processor(),
         "cores": os.cpu_count(),
@@ -38,6 +37,12 @@ def _name_processor() -> str:
 
 
 def peak_memory_megabytes() -> int:
-    """The most that this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+    """The most memory that this process has held at a time."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset) >> 20
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, else kilobytes
+    return int(peak) >> (20 if sys.platform == "darwin" else 10)

@@ -562,6 +562,78 @@ def test_a_conversation_needs_a_chat_template(folder: Path, tmp_path: Path) -> N
         encode_prompt(tokenizer, chat("Hello."))
 
 
+GEMMA = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
+    "{% endif %}{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>model\n{% endif %}"
+)
+SILENT = (
+    "{% for m in messages %}{% if m['role'] != 'system' %}<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'] }}<|im_end|>\n{% endif %}{% endfor %}<|im_start|>model\n"
+)
+
+
+@pytest.mark.parametrize("template", [GEMMA, SILENT], ids=["refuses", "leaves out"])
+def test_without_a_system_turn_its_text_stands_in_front_of_the_users(
+    folder: Path, template: str
+) -> None:
+    from aloft.backends.transformers import check_template, encode_prompt, load_tokenizer
+
+    tokenizer = load_tokenizer(folder / "language-model")
+    prompt = Prompt(
+        messages=(Message(role="system", content="Be brief."), Message(role="user", content="Why?"))
+    )
+    tokenizer.decode(encode_prompt(tokenizer, prompt))  # with the template that has one
+    tokenizer.chat_template = template
+    check_template(tokenizer, "the model")
+    text = tokenizer.decode(encode_prompt(tokenizer, prompt))
+    assert text == "<|im_start|>user\nBe brief.\n\nWhy?<|im_end|>\n<|im_start|>model\n"
+
+
+def test_training_rows_have_no_system_turn_where_the_template_refuses_it(folder: Path) -> None:
+    from aloft.backends.transformers import load_tokenizer
+    from aloft.training.generator import encode_rows
+
+    tokenizer = load_tokenizer(folder / "language-model")
+    tokenizer.chat_template = GEMMA
+    turns = (Message(role="system", content="Be brief."), Message(role="user", content="Why?"))
+    row = GeneratorRow(pair_id="a", prompt=turns, prefix="", completion="So.")
+    (encoded,) = encode_rows([row], tokenizer, 500)
+    assert tokenizer.decode(encoded["input_ids"]).startswith("<|im_start|>user\nBe brief.\n\nWhy?")
+
+
+def test_half_of_a_character_is_no_error(folder: Path) -> None:
+    from aloft.backends.sentence_transformers import (
+        SentenceTransformersEmbedder,
+        SentenceTransformersReranker,
+    )
+
+    half, whole = "a \ud83d b", "a \ufffd b"
+    embedder = SentenceTransformersEmbedder(str(folder / "encoder"))
+    for encode in (embedder.encode_queries, embedder.encode_passages):
+        np.testing.assert_array_equal(encode([half]), encode([whole]))
+    assert embedder.locate_tokens([half]) == embedder.locate_tokens([whole])
+    reranker = SentenceTransformersReranker(str(folder / "encoder"))
+    scores = reranker.score([(half, "b"), (whole, "b"), ("b", half), ("b", whole)])
+    assert scores[0] == scores[1] and scores[2] == scores[3]
+    model = load(folder)
+    for prompt in (chat(half, prefix=half), plain(half, prefix=half)):
+        assert model.complete([prompt], max_new_tokens=2)
+        assert len(model.score_replies([prompt], [half])) == 1
+        assert model.choice_probabilities([prompt], ["0", "1"]).shape == (1, 2)
+
+
+def test_a_model_that_cannot_be_loaded_is_one_line(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from aloft.backends.sentence_transformers import load_encoder
+
+    broken = shutil.copytree(folder / "encoder", tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"\x00" * 64)
+    with pytest.raises(ModelError, match=r'^The model ".*broken" cannot be loaded'):
+        load_encoder(broken)
+
+
 def test_a_fingerprint_names_the_weights(folder: Path, tmp_path: Path) -> None:
     from aloft.backends.fingerprint import fingerprint_folder
     from aloft.testing import tiny_encoder

@@ -180,6 +180,42 @@ def test_a_server_that_takes_no_start_of_a_reply_is_asked_without(serve: Serve) 
     assert server.calls[-1][1]["messages"] == [{"role": "user", "content": "Ask."}]
 
 
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (400, "System role not supported"),
+        (400, "Conversation roles must alternate user/assistant/user/assistant/..."),
+        (500, "Jinja error: System role not supported"),
+    ],
+)
+def test_a_server_whose_template_has_no_system_turn_gets_its_text_with_the_users(
+    serve: Serve, status: int, says: str
+) -> None:
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        if any(message["role"] == "system" for message in body["messages"]):
+            return status, {"error": {"message": says}}
+        return chat("It is so.")
+
+    server = serve(answer)
+    model = server.model()
+    turns = (Message(role="system", content="Be brief."), Message(role="user", content="Why?"))
+    prompt = Prompt(messages=turns, prefix="### Answer\n")
+    for _ in range(2):
+        (reply,) = model.complete([prompt], max_new_tokens=9)
+        assert reply.text == "It is so."
+    assert len(server.calls) == 3  # the refusal is remembered
+    assert server.calls[-1][1]["messages"] == [
+        {"role": "user", "content": "Be brief.\n\nWhy?"},
+        {"role": "assistant", "content": "### Answer\n"},
+    ]
+
+
+def test_half_of_a_character_reaches_a_server_as_a_replacement(serve: Serve) -> None:
+    server = serve(lambda _path, _body: chat("So."))
+    server.model().complete([asked("Why \ud83d?")], max_new_tokens=9)
+    assert server.calls[0][1]["messages"][0]["content"] == "Why \ufffd?"
+
+
 def test_a_reply_is_held_to_its_pattern_where_the_server_can(serve: Serve) -> None:
     server = serve(lambda _path, _body: chat("7"))
     server.model().complete([asked(pattern="[0-9]")], max_new_tokens=3)

@@ -1,7 +1,6 @@
 """Turns the machine into the number format and device that models run in."""
 
-import os
-
+import psutil
 import torch
 
 from aloft._extras import require
@@ -31,7 +30,7 @@ def memory_of(device: str) -> int:
         return int(torch.cuda.mem_get_info()[1])
     if device == "mps":
         return int(torch.mps.recommended_max_memory())
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(psutil.virtual_memory().total)
 
 
 def check_four_bits() -> None:

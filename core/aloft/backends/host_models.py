@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from aloft.protocols import Prompt, Reply
 from aloft.records import Message
+from aloft.text.surrogates import replace_surrogates
 
 _CUT = frozenset({"length", "max_tokens", "max_length", "max_output_tokens"})
 _REASONS = ("finish_reason", "stop_reason", "done_reason")
@@ -24,12 +25,12 @@ T = TypeVar("T")
 
 
 def escape_control_tokens(text: str) -> str:
-    """The text with what a host may take for control tokens broken up by an invisible character.
+    """Break up what a host may read as control tokens with an invisible character.
 
-    A host renders and tokenises by itself, and documents are data: `<|im_start|>` in one of them
-    must not open a turn.
+    A host renders and tokenizes by itself, and documents are data: `<|im_start|>` in one of them
+    must not open a turn. Surrogates, which no host can encode, become U+FFFD.
     """
-    return _CONTROL.sub(lambda match: match[0] + _JOINER, text)
+    return _CONTROL.sub(lambda match: match[0] + _JOINER, replace_surrogates(text))
 
 
 def turns(prompt: Prompt) -> list[Message]:
@@ -38,6 +39,11 @@ def turns(prompt: Prompt) -> list[Message]:
         Message(role=one.role, content=escape_control_tokens(one.content))
         for one in prompt.messages
     ]
+
+
+def has_system_turn(messages: Sequence[Message]) -> bool:
+    """Whether a conversation begins with one."""
+    return bool(messages) and messages[0].role == "system"
 
 
 def merge_system_turn(messages: Sequence[Message]) -> list[Message]:

@@ -90,7 +90,9 @@ def _contain_training() -> ExitStack:
     _restore_variables(undo)
     undo.callback(random.setstate, random.getstate())
     undo.callback(np.random.set_state, np.random.get_state())
-    undo.enter_context(torch.random.fork_rng())
+    undo.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
+    if torch.backends.mps.is_available():
+        undo.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
     for shared in (state.PartialState, state.AcceleratorState, state.GradientState):
         undo.callback(_refill, shared._shared_state, dict(shared._shared_state))
     if not datasets.are_progress_bars_disabled():

@@ -51,7 +51,7 @@ class Models:
             from aloft.backends.server import ServerLanguageModel
 
             # who sizes a prompt does not wait for a server that is still to be started
-            return ServerLanguageModel(name, tries=1).context_window() or _UNKNOWN_WINDOW
+            return ServerLanguageModel(name, attempts=1).context_window() or _UNKNOWN_WINDOW
         file = Path(resolve_model(plain_name(name))) / "config.json"
         facts = json.loads(file.read_bytes()) if file.exists() else {}
         found = facts.get("max_position_embeddings")

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
+from aloft.backends.checking import reported_loading
 from aloft.backends.device import best_device
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.protocols import Floats, Progress, no_progress
+from aloft.text.surrogates import replace_surrogates
 
 _BATCH = 32
 _PROGRESS_BLOCK = 512  # texts between two reports; the library sorts by length inside a block
@@ -53,10 +55,9 @@ class SentenceTransformersEmbedder:
         if not texts:
             return []
         how = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
-        found: list[list[tuple[int, int]]] = self.model.tokenizer(list(texts), **how)[
-            "offset_mapping"
-        ]
-        return found
+        encoded = self.model.tokenizer([replace_surrogates(text) for text in texts], **how)
+        spans: list[list[tuple[int, int]]] = encoded["offset_mapping"]
+        return spans
 
     def encode_queries(self, texts: Sequence[str]) -> Floats:
         """Vectors of questions; (texts, dimensions), each row of length one."""
@@ -70,7 +71,7 @@ class SentenceTransformersEmbedder:
         dimensions = self.model.get_embedding_dimension() or 0
         blocks: list[Floats] = [np.empty((0, dimensions), np.float32)]
         for start in range(0, len(texts), _PROGRESS_BLOCK):
-            block = list(texts[start : start + _PROGRESS_BLOCK])
+            block = [replace_surrogates(text) for text in texts[start : start + _PROGRESS_BLOCK]]
             vectors = encode(block, batch_size=_BATCH, normalize_embeddings=True)
             blocks.append(np.asarray(vectors, np.float32))
             self._progress(doing, start + len(block), len(texts))
@@ -99,7 +100,8 @@ class SentenceTransformersReranker:
         """Higher is better; (pairs,)."""
         if not pairs:
             return np.empty(0, np.float32)
-        scores = self.model.predict(list(pairs), batch_size=_BATCH, show_progress_bar=False)
+        clean = [(replace_surrogates(query), replace_surrogates(text)) for query, text in pairs]
+        scores = self.model.predict(clean, batch_size=_BATCH, show_progress_bar=False)
         return np.asarray(scores, np.float32).reshape(len(pairs))
 
 
@@ -111,7 +113,7 @@ def passage_prompt(model: SentenceTransformer) -> str | None:
 
 def load_encoder(folder: Path) -> SentenceTransformer:
     """A sentence-transformers model from a folder, from safetensors alone."""
-    with quiet_libraries():
+    with quiet_libraries(), reported_loading(f'The model "{folder}"'):
         model = SentenceTransformer(
             str(folder),
             device=best_device(),
@@ -129,7 +131,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
 
 def load_cross_encoder(folder: Path) -> CrossEncoder:
     """A cross-encoder with one output; an encoder body gets a new head for it."""
-    with quiet_libraries():
+    with quiet_libraries(), reported_loading(f'The model "{folder}"'):
         model: CrossEncoder = CrossEncoder(
             str(folder),
             num_labels=1,

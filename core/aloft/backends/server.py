@@ -20,7 +20,14 @@ from typing import Any
 import httpx
 import numpy as np
 
-from aloft.backends.host_models import plain_text, read_reply, tell_growth, turns
+from aloft.backends.host_models import (
+    has_system_turn,
+    merge_system_turn,
+    plain_text,
+    read_reply,
+    tell_growth,
+    turns,
+)
 from aloft.config import SERVER
 from aloft.errors import ModelError
 from aloft.protocols import Floats, Prompt, Reply
@@ -28,15 +35,17 @@ from aloft.records import content_id
 
 _CONCURRENCY = 16  # what a local server batches well; more only wait in its queue
 _TIMEOUT = httpx.Timeout(600.0, connect=10.0)  # seconds; a large model on a processor is slow
-_TRIES = 7  # with the pauses below about a minute: a server has time to be started again
+_ATTEMPTS = 7  # with the pauses below about a minute: time to restart a server
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds
 _AGAIN = frozenset({408, 409, 425, 429})  # and every 5xx
 _NOT_NOW = _AGAIN | {502, 503, 504}  # said by a server that is still loading its model, too
 _REFUSED_FORM = frozenset({400, 422})
 _WANTS_KEY = frozenset({401, 403})
+_NO_SYSTEM = ("system role", "roles must alternate", "system message")
 _TOO_LONG = ("context", "too long", "maximum", "exceed")
 _ALTERNATIVES = 20  # most that vLLM tells; the digits 0 to 9 are among them
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's words
+_jitter = random.Random()  # the host's own generator is left alone
 _HOLD = "structured_outputs"  # and vLLM's; others that know it not leave it alone or refuse it
 
 
@@ -78,7 +87,7 @@ class ServerLanguageModel:
         name: `openai:URL` or `openai:URL#MODEL`.
         concurrency: Prompts asked at a time.
         pauses: Seconds between one try and the next.
-        tries: How often one thing is asked.
+        attempts: How often a request is sent before the server counts as down.
 
     Raises:
         ModelError: no model is named and the server does not answer or holds more than one.
@@ -90,7 +99,7 @@ class ServerLanguageModel:
         *,
         concurrency: int = _CONCURRENCY,
         pauses: Sequence[float] = _PAUSES,
-        tries: int = _TRIES,
+        attempts: int = _ATTEMPTS,
     ) -> None:
         self._address, wanted = parse_name(name)
         key = os.environ.get("ALOFT_API_KEY")
@@ -103,9 +112,10 @@ class ServerLanguageModel:
         )
         self._concurrency = concurrency
         self._pauses = tuple(pauses)
-        self._tries = tries
+        self._attempts = attempts
         self._can_continue = True  # until the server refuses to go on from a given start
         self._can_hold = True  # until it refuses a pattern for the reply
+        self._takes_system = True  # until its model's template refuses a system turn
         self._lock = threading.Lock()
         self.retries = 0
         self.tokens_scored = 0  # read by choice_probabilities, as far as the server tells
@@ -243,7 +253,18 @@ class ServerLanguageModel:
         if prompt.is_plain:
             body = {**body, "prompt": plain_text(prompt)}
             return self._ask_held("/completions", body, prompt.pattern, read)
-        messages = [{"role": turn.role, "content": turn.content} for turn in turns(prompt)]
+        if self._takes_system:
+            try:
+                return self._chat(prompt, body, read)
+            except _RefusedSystemError:
+                self._takes_system = False
+        return self._chat(prompt, body, read)
+
+    def _chat(self, prompt: Prompt, body: dict[str, Any], read: Any) -> Any:
+        conversation = turns(prompt)
+        if has_system_turn(conversation) and not self._takes_system:
+            conversation = merge_system_turn(conversation)
+        messages = [{"role": turn.role, "content": turn.content} for turn in conversation]
         if prompt.prefix and self._can_continue:
             begun = [*messages, {"role": "assistant", "content": prompt.prefix}]
             try:
@@ -266,7 +287,7 @@ class ServerLanguageModel:
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None, read: Any) -> Any:
         fault = ""
-        for attempt in range(self._tries):
+        for attempt in range(self._attempts):
             pause = self._pauses[min(attempt, len(self._pauses) - 1)]
             try:
                 sent = {"model": self.model, **body} if body is not None else None
@@ -281,18 +302,19 @@ class ServerLanguageModel:
                 fault = "it answers with something that is not a reply"
             else:
                 fault = f"{response.status_code} {_said(response)}"
+                _check_system(fault, body)
                 if response.status_code not in _AGAIN and response.status_code < 500:
                     return self._refused(response, body)
                 pause = _asked_pause(response, pause)
-            if attempt + 1 < self._tries:
+            if attempt + 1 < self._attempts:
                 with self._lock:
                     self.retries += 1
-                time.sleep(pause * random.uniform(0.8, 1.2))
-        raise self._silent(self._tries, fault)
+                time.sleep(pause * _jitter.uniform(0.8, 1.2))
+        raise self._silent(self._attempts, fault)
 
-    def _silent(self, tries: int, fault: str) -> ModelError:
+    def _silent(self, attempts: int, fault: str) -> ModelError:
         return ModelError(
-            f"The server at {self._address} gave no reply (asked {tries}x: {fault}). "
+            f"The server at {self._address} gave no reply (asked {attempts}x: {fault}). "
             "Start it, then run the same command again: it goes on where it stopped."
         )
 
@@ -322,6 +344,18 @@ class ServerLanguageModel:
 
 class _RefusedFormError(Exception):
     """The server does not know what is asked of it beyond OpenAI's own."""
+
+
+class _RefusedSystemError(Exception):
+    """The model's chat template has no system turn."""
+
+
+def _check_system(fault: str, body: dict[str, Any] | None) -> None:
+    """Raise where a server refuses a conversation for its system turn, in whatever words."""
+    messages = (body or {}).get("messages") or [{}]
+    names_roles = any(word in fault.lower() for word in _NO_SYSTEM)
+    if messages[0].get("role") == "system" and names_roles:
+        raise _RefusedSystemError(fault)
 
 
 def _limits(prompt: Prompt, max_new_tokens: int, stop: Sequence[str]) -> dict[str, Any]:

@@ -19,15 +19,17 @@ from transformers import (
     StoppingCriteria,
 )
 
+from aloft.backends.checking import reported_loading
 from aloft.backends.device import best_device, has_bf16
 from aloft.backends.fingerprint import fingerprint_folder
-from aloft.backends.host_models import merge_system_turn, tell_growth
+from aloft.backends.host_models import has_system_turn, merge_system_turn, tell_growth
 from aloft.backends.host_state import quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.prefix_cache import SHORTEST_START, Ids, PrefixCache, can_be_kept, shared_starts
 from aloft.errors import ModelError
 from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import Message
+from aloft.text.surrogates import replace_surrogates
 
 _BATCH_TOKENS = 16_384  # padded tokens computed at once: bounds memory, long prompts go in few rows
 # measured on 2 cores: 1.8 times as fast as 16,384, whose intermediate results leave the cache
@@ -370,7 +372,7 @@ class _StopAt(StoppingCriteria):
 
 def _load_model(folder: Path, adapter: Path | None) -> Any:
     dtype = torch.bfloat16 if has_bf16(best_device()) else torch.float32
-    with quiet_libraries():
+    with quiet_libraries(), reported_loading(f'The model "{folder}"'):
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
@@ -453,9 +455,9 @@ def _no_template(title: str) -> ModelError:
 
 def _turns(tokenizer: Any, messages: Sequence[Message]) -> list[dict[str, str]]:
     """A conversation as the template takes it: without a system turn where it has none."""
-    if messages and messages[0].role == "system" and not takes_system_turn(tokenizer):
+    if has_system_turn(messages) and not takes_system_turn(tokenizer):
         messages = merge_system_turn(messages)
-    return [{"role": message.role, "content": message.content} for message in messages]
+    return [{"role": one.role, "content": replace_surrogates(one.content)} for one in messages]
 
 
 def takes_system_turn(tokenizer: Any) -> bool:
@@ -486,18 +488,24 @@ def first_tokens(tokenizer: Any, choices: Sequence[str]) -> list[int]:
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
     """Token ids of plain text: nothing in it is read as a control token."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
-        "input_ids"
-    ]
+    ids: list[int] = _tokenize(tokenizer, text)["input_ids"]
     return ids
 
 
 def encode_located(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
     """Token ids of plain text, as `encode_text` gives them, and each one's characters."""
-    told = tokenizer(
-        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+    encoded = _tokenize(tokenizer, text, return_offsets_mapping=True)
+    return encoded["input_ids"], encoded["offset_mapping"]
+
+
+def _tokenize(tokenizer: Any, text: str, **options: Any) -> Any:
+    return tokenizer(
+        replace_surrogates(text),
+        add_special_tokens=False,
+        split_special_tokens=True,
+        verbose=False,  # long texts are cut or refused elsewhere
+        **options,
     )
-    return told["input_ids"], told["offset_mapping"]
 
 
 def _opens(tokenizer: Any) -> bool:

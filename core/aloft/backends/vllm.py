@@ -282,7 +282,10 @@ def _exchange(process: "subprocess.Popen[str]", line: str) -> str:
 
 def _end(process: "subprocess.Popen[str]") -> None:
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        if sys.platform == "win32":  # it has no groups of processes
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for pipe in (process.stdin, process.stdout):
         with suppress(BrokenPipeError):  # what it did not read any more

@@ -1,0 +1,51 @@
+"""The machine is described on every system, without a library that only some have."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from aloft.machine import describe_machine, peak_memory_megabytes
+
+POSIX_ONLY = ("resource", "fcntl", "pwd", "grp", "termios")
+
+
+def test_facts_of_this_machine() -> None:
+    facts = describe_machine()
+    assert facts["cores"] == os.cpu_count()
+    assert facts["processor"]
+    assert facts["python"] == sys.version.split()[0]
+
+
+def test_the_peak_grows_with_what_is_held() -> None:
+    before = peak_memory_megabytes()
+    held = bytearray(300 << 20)
+    held[:: 1 << 12] = b"\x01" * len(held[:: 1 << 12])  # touched, page by page
+    assert before > 10
+    assert peak_memory_megabytes() >= 300
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "aloft.machine",
+        "aloft.network_guard",
+        "aloft.cli",
+        "aloft.api",
+        "aloft.backends.loading",
+        "aloft.backends.server",
+        "aloft.backends.vllm",
+        "aloft.backends.checking",
+    ],
+)
+def test_importing_needs_no_module_of_posix_alone(module: str) -> None:
+    """As on Windows."""
+    program = (
+        "import sys\n"
+        f"for name in {POSIX_ONLY}: sys.modules[name] = None\n"
+        "import importlib, asyncio, subprocess\n"
+        f"importlib.import_module({module!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
