@@ -40,7 +40,7 @@ class LlamaIndexTeacher:
     def _ask(self, prompt: Prompt, stop: Sequence[str]) -> Reply:
         if prompt.is_plain:
             completion = self._llm.complete(plain_text(prompt), formatted=True, **self._options)
-            return read_reply(completion.text, prompt, stop, _facts(completion), goes_on=True)
+            return read_reply(completion.text, prompt, stop, _facts(completion), continues=True)
         messages = [
             ChatMessage(role=MessageRole(turn.role), content=turn.content) for turn in turns(prompt)
         ]

@@ -1,4 +1,4 @@
-"""What a stage may be given: the Protocols that models, ours or a host's, satisfy."""
+"""Protocols of the models that stages work with, whether ours or a host's."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ Floats = NDArray[np.float32]
 Scorer = Callable[[Sequence[tuple[str, str]]], Floats]
 """Scores of (query, passage) pairs by a reranker, higher is better; (pairs,)."""
 Progress = Callable[[str, int, int], None]
-"""Told (what is being done, steps done, steps in all) while a stage works."""
+"""Called with (activity, steps done, total steps) while a stage works."""
 
 
-def no_progress(_stage: str, _done: int, _total: int) -> None:
-    """Tell nobody."""
+def no_progress(_activity: str, _done: int, _total: int) -> None:
+    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What a language model is asked.
+    """Input of a language model.
 
     Attributes:
-        messages: The conversation; contents are data, a control token in them is only text.
-        prefix: The start of the reply, forced upon the model and not repeated in the reply.
-        is_plain: The contents stand one after the other without a chat template, as small
-            and untuned models follow examples best.
-        seed: Of a sampled reply, the prompt's own, so that no other prompt changes it; None:
-            the reply is greedy. A host's model that takes no seed replies as it is set to.
-        temperature: Of a sampled reply.
-        pattern: A regular expression for the whole reply behind the prefix, in what the dialects
-            have in common. An engine that can hold the model to it does (vLLM, here or behind a
-            server, and models in this process); to others it is nothing.
+        messages: The conversation. Contents are data: a control token in them is plain text.
+        prefix: Forced beginning of the reply; it is not repeated in the reply.
+        is_plain: Whether contents are concatenated without a chat template, as small or untuned
+            models follow worked examples best.
+        seed: Seed of a sampled reply, independent of the other prompts of a call; None: greedy
+            decoding. A host's model that takes no seed samples as it is configured.
+        temperature: Temperature of a sampled reply.
+        pattern: Regular expression that the whole reply after the prefix must match, in the syntax
+            that the common dialects share. Models in this process and vLLM enforce it; other
+            engines ignore it.
     """
 
     messages: tuple[Message, ...]
@@ -47,17 +47,17 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a language model answered.
+    """Output of a language model.
 
     Attributes:
         text: The new text, without the prompt's prefix and without the stop string.
-        is_finished: False where the reply ran into `max_new_tokens` and was cut.
-        prompt_tokens: Tokens read; 0 where the model tells no counts.
-        new_tokens: Tokens written.
-        is_anew: True where the model could not be made to go on from the prompt's prefix, so that
-            the text may begin as it would have without it; a host's model is of that kind.
-        is_piece: True where more of the reply follows, in a stream; the last piece tells its end
-            and the counts.
+        is_finished: False where the reply reached `max_new_tokens` and was cut.
+        prompt_tokens: Tokens of the prompt; 0 where the model reports no counts.
+        new_tokens: Generated tokens; 0 where the model reports no counts.
+        is_anew: True where the model could not be forced to continue from the prompt's prefix, as
+            hosts' models cannot, so that the text may begin as it would have without it.
+        is_piece: True where more of a streamed reply follows. The last piece has the counts and
+            says whether the reply is finished.
     """
 
     text: str
@@ -69,7 +69,7 @@ class Reply:
 
 
 Reader = Callable[[Sequence[Prompt], Sequence[str]], Floats]
-"""Mean log-likelihoods, in nats a token, that a model gives replies to prompts; (prompts,)."""
+"""Mean log-likelihoods of replies to prompts by a model, in nats per token; (prompts,)."""
 
 
 @runtime_checkable
@@ -78,31 +78,31 @@ class LanguageModel(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Names the weights: another string means other replies."""
+        """Identifies everything that determines the replies, such as weights and tokenizer."""
         ...
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
-        """Reply to each prompt; a reply ends before any of the `stop` strings."""
+        """Reply to each prompt; a reply ends before the first of the `stop` strings."""
         ...
 
 
 @runtime_checkable
 class StreamingModel(Protocol):
-    """A language model that also tells a reply while it writes it."""
+    """A language model that can return a reply while it is being generated."""
 
     def stream(
         self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> Iterator[Reply]:
-        """What `complete` would reply, in pieces; once nobody asks for more, no more is written."""
+        """The reply of `complete` in pieces; generation stops when no more are requested."""
         ...
 
 
 def stream_reply(
     model: LanguageModel, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
 ) -> Iterator[Reply]:
-    """A model's reply in pieces; in one where it does not stream."""
+    """A model's reply in pieces, or as a single one where the model does not stream."""
     if isinstance(model, StreamingModel):
         yield from model.stream(prompt, max_new_tokens=max_new_tokens, stop=stop)
     else:
@@ -111,9 +111,9 @@ def stream_reply(
 
 @runtime_checkable
 class ScoringModel(LanguageModel, Protocol):
-    """A language model that also tells how likely it finds given continuations.
+    """A language model that also returns probabilities of given continuations.
 
-    One that counts tokens keeps the number that it read for scores so far in `tokens_scored`.
+    A model that counts tokens keeps the number read for scores so far in `tokens_scored`.
     """
 
     def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
@@ -123,51 +123,51 @@ class ScoringModel(LanguageModel, Protocol):
 
 @runtime_checkable
 class ReadingModel(ScoringModel, Protocol):
-    """A language model that also tells how likely it finds a whole given reply."""
+    """A language model that also returns the likelihood of a whole given reply."""
 
     def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
-        """Mean natural log-probability of the tokens of each reply after its prompt; (prompts,).
+        """Mean log-probability of each reply's tokens after its prompt, in nats; (prompts,).
 
-        What is read for it counts in `tokens_scored`. A reply has one token at least.
+        Tokens read count in `tokens_scored`. A reply has at least one token.
         """
         ...
 
 
 @runtime_checkable
 class TokenReadingModel(LanguageModel, Protocol):
-    """A language model that tells of each token of a given reply how likely it finds it."""
+    """A language model that returns the likelihood of each token of a given reply."""
 
     def token_logprobs(
         self, prompts: Sequence[Prompt], replies: Sequence[str]
     ) -> list[list[float]]:
-        """Natural log-probabilities of the tokens of each reply after its prompt."""
+        """Log-probabilities of each reply's tokens after its prompt, in nats."""
         ...
 
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns texts to vectors of length one."""
+    """Embeds texts as unit vectors."""
 
     @property
     def fingerprint(self) -> str:
-        """Names the weights: another string means other vectors."""
+        """Identifies everything that determines the vectors, such as weights and prompts."""
         ...
 
     @property
     def reads(self) -> int | None:
-        """Tokens of a passage that it reads; None: all there are."""
+        """Maximum number of tokens of a passage that are read; None: unlimited."""
         ...
 
     def locate_tokens(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """Per text the character span of each of its tokens."""
+        """Character span of each token, per text."""
         ...
 
     def encode_queries(self, texts: Sequence[str]) -> Floats:
-        """Vectors of questions; (texts, dimensions), each row of length one."""
+        """Vectors of questions; (texts, dimensions), rows of unit length."""
         ...
 
     def encode_passages(self, texts: Sequence[str]) -> Floats:
-        """Vectors of passages; (texts, dimensions), each row of length one."""
+        """Vectors of passages; (texts, dimensions), rows of unit length."""
         ...
 
 
@@ -177,9 +177,9 @@ class Reranker(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Names the weights: another string means other scores."""
+        """Identifies everything that determines the scores, such as weights and tokenizer."""
         ...
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        """Higher is better; (pairs,), each pair a query and a passage."""
+        """Scores of (query, passage) pairs, higher is better; (pairs,)."""
         ...

@@ -1,4 +1,4 @@
-"""Turns a seed and the ids of what it is for into a random generator or an even deal."""
+"""Derives random generators and even assignments from a seed and record ids."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -6,16 +6,16 @@ from random import Random
 
 
 def rng_for(seed: int, *ids: str) -> Random:
-    """One generator per record, so that order and number of processes change nothing."""
+    """A generator per record, so that results depend on neither order nor number of processes."""
     key = "\x1f".join((str(seed), *ids))
     return Random(int.from_bytes(sha256(key.encode()).digest()[:8], "big"))
 
 
 def deal_places(sizes: Sequence[int], seed: int, *ids: str) -> list[int]:
-    """A place from 0 to size - 1 for each list, every place of a size as often as the others.
+    """Assign each list a place from 0 to size - 1, each place equally often per list size.
 
-    Independent draws come out uneven in a few hundred lists, and a model that is trained on
-    them learns to shun the place that was rare.
+    Independent draws are uneven over a few hundred lists, and a model trained on them learns to
+    avoid the rarest place.
     """
     order = list(range(len(sizes)))
     rng_for(seed, *ids).shuffle(order)

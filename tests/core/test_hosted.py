@@ -2,7 +2,7 @@
 
 import pytest
 
-from aloft.backends.host_models import plain_text, read_reply, tell_growth
+from aloft.backends.host_models import plain_text, read_reply, stream_growth
 from aloft.prompts import pair
 from aloft.protocols import Prompt, Reply
 from aloft.records import Message
@@ -34,17 +34,17 @@ def test_a_reply_ends_before_the_first_stop_string() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "goes_on", "is_anew"),
+    ("text", "continues", "is_anew"),
     [
         ("Why?", False, True),
         (f"{PROMPT.prefix}Why?", False, False),  # it repeats what it was to begin with
         ("Why?", True, False),
     ],
 )
-def test_a_reply_begins_anew_unless_the_host_goes_on(
-    text: str, goes_on: bool, is_anew: bool
+def test_a_reply_begins_anew_unless_the_host_continues(
+    text: str, continues: bool, is_anew: bool
 ) -> None:
-    assert read_reply(text, PROMPT, goes_on=goes_on).is_anew is is_anew
+    assert read_reply(text, PROMPT, continues=continues).is_anew is is_anew
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,6 @@ def test_a_reply_is_cut_where_the_host_says_so(facts: dict[str, str], is_finishe
     ],
 )
 def test_what_may_begin_a_stop_string_is_not_told_yet(text: str, sure: str) -> None:
-    pieces = list(tell_growth(iter([text]), ("\n###", "###")))
+    pieces = list(stream_growth(iter([text]), ("\n###", "###")))
     assert "".join(piece.text for piece in pieces) == sure
     assert all(piece.text and piece.is_piece for piece in pieces)

@@ -292,7 +292,7 @@ def test_a_server_that_dies_in_the_middle_is_told_in_one_line(serve: Serve) -> N
     server.http.server_close()
     with pytest.raises(ModelError) as caught:
         model.complete([asked()] * 3, max_new_tokens=9)
-    assert "gave no reply (asked 7x: " in str(caught.value)
+    assert "gave no reply after 7 attempts (" in str(caught.value)
     assert "goes on where it stopped" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -350,7 +350,7 @@ def test_the_only_model_is_taken_and_one_of_several_must_be_named(serve: Serve) 
     server = serve(lambda _path, _body: chat("x"))
     assert server.model().model == "small"
     server.models = ["small", "large"]
-    with pytest.raises(ModelError, match=r"holds 2 models: small, large\. Name one"):
+    with pytest.raises(ModelError, match=r"has 2 models: small, large\. Name one"):
         server.model()
     named = ServerLanguageModel(f"openai:{server.url}#large")
     assert named.model == "large"
@@ -382,22 +382,22 @@ def test_a_server_that_still_loads_its_model_is_not_taken_for_one_of_unknown_win
 ) -> None:
     server = serve(lambda _path, _body: chat("x"))
     server.list_status = 503
-    with pytest.raises(ModelError, match=r"gave no reply \(asked 1x: 503"):
+    with pytest.raises(ModelError, match=r"gave no reply after 1 attempts \(503"):
         Models().context_window(f"openai:{server.url}#small")
-    with pytest.raises(ModelError, match=r"gave no reply \(asked 1x: 503"):
+    with pytest.raises(ModelError, match=r"gave no reply after 1 attempts \(503"):
         ServerLanguageModel(f"openai:{server.url}#small").context_window()
 
 
 def test_a_server_that_lists_its_models_for_a_key_alone_says_so(serve: Serve) -> None:
     server = serve(lambda _path, _body: chat("x"))
     server.list_status = 401
-    with pytest.raises(ModelError, match="wants a key"):
+    with pytest.raises(ModelError, match="requires an API key"):
         Models().context_window(f"openai:{server.url}#small")
 
 
 @pytest.mark.parametrize("model", ["#any", ""])
 def test_who_asks_how_much_a_server_reads_does_not_wait_for_it(model: str) -> None:
-    with pytest.raises(ModelError, match=r"no reply \(asked 1x: .* Start it"):
+    with pytest.raises(ModelError, match=r"no reply after 1 attempts \(.* Start it"):
         Models().context_window(f"openai:http://127.0.0.1:1/v1{model}")
 
 
@@ -408,7 +408,7 @@ def test_a_model_is_named_by_itself_whatever_its_address(serve: Serve) -> None:
     assert fingerprint_of("openai:http://localhost:1/v1") is None
     assert Models().fingerprint(named) == server.model().fingerprint  # nobody listens on port 1
     assert parse_name("openai:https://box.lan/v1/#a/b") == ("https://box.lan/v1", "a/b")
-    with pytest.raises(ModelError, match="names no server"):
+    with pytest.raises(ModelError, match="contains no server address"):
         parse_name("openai:gpt-4")
 
 
@@ -504,7 +504,9 @@ def test_a_stream_that_breaks_off_is_told_in_one_line(serve: Serve, end: str, sa
     server = serve(lambda _path, _body: events("So ", end=end))
     pieces = server.model().stream(asked(), max_new_tokens=9)
     assert next(pieces).text == "So "
-    with pytest.raises(ModelError, match=f"broke off in the middle of a reply.*{says}") as caught:
+    with pytest.raises(
+        ModelError, match=f"disconnected in the middle of a reply.*{says}"
+    ) as caught:
         next(pieces)
     assert "\n" not in str(caught.value)
 
@@ -536,7 +538,7 @@ def test_threads_ask_a_server_all_at_once(serve: Serve) -> None:
 
 
 def test_an_adapter_is_the_servers_to_load(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="loads its adapters itself: start the server with"):
+    with pytest.raises(ModelError, match="loads adapters itself"):
         Models().language_model("openai:http://localhost:1/v1#m", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Turns the machine into the number format and device that models run in."""
+"""Chooses the device and number format that models run in on this machine."""
 
 import psutil
 import torch
@@ -8,14 +8,14 @@ from aloft.errors import ConfigError
 
 
 def best_device() -> str:
-    """The accelerator that is present, or the processor."""
+    """The available accelerator, or else the CPU."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def has_bf16(device: str) -> bool:
-    """Whether bfloat16 is computed natively: emulated it is slower than float32."""
+    """Whether the device computes bfloat16 natively; emulated, it is slower than float32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":
@@ -25,7 +25,7 @@ def has_bf16(device: str) -> bool:
 
 
 def memory_of(device: str) -> int:
-    """Bytes that there are for models, others' share of them included."""
+    """Total memory of a device in bytes, including what other processes use."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[1])
     if device == "mps":
@@ -34,15 +34,15 @@ def memory_of(device: str) -> int:
 
 
 def check_four_bits() -> None:
-    """See that weights can be held in 4 bits here.
+    """Check that this machine can hold weights in 4 bits.
 
     Raises:
-        ConfigError: there is no GPU that does so.
-        MissingExtraError: what does so is not installed.
+        ConfigError: there is no NVIDIA GPU.
+        MissingExtraError: bitsandbytes is not installed.
     """
     if best_device() != "cuda":
         raise ConfigError(
-            'generator_training.method is "qlora", which takes an NVIDIA GPU, and there is none '
-            'here. Set it to "lora".'
+            'generator_training.method is "qlora", which needs an NVIDIA GPU, and this machine has '
+            'none. Set it to "lora".'
         )
     require("bitsandbytes", extra="qlora")

@@ -1,7 +1,7 @@
-"""Turns prompts to what a host's language model takes, and its answer back to a reply.
+"""Converts prompts to what a host's language model takes, and its answers to replies.
 
-A host's model can neither be forced to begin with a prefix nor always be told where to stop, so
-both are seen to in the text that comes back.
+A host's model cannot be forced to begin with a prefix and does not always accept stop strings, so
+both are handled in the returned text.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from aloft.text.surrogates import replace_surrogates
 
 _CUT = frozenset({"length", "max_tokens", "max_length", "max_output_tokens"})
 _REASONS = ("finish_reason", "stop_reason", "done_reason")
-# how the known families write their control tokens: <|im_start|>, <s>, [INST], <end_of_turn> …
+# control tokens of the common model families: <|im_start|>, <s>, [INST], <end_of_turn> …
 _CONTROL = re.compile(
     r"<(?=[|｜]|/?s>|(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>|<SYS>|</SYS>)"
     r"|\[(?=/?[A-Z][A-Z_]{3,}\])"
 )
-_JOINER = "\u2060"  # shows nothing and breaks nothing but a token
+_JOINER = "\u2060"  # word joiner: invisible, but it breaks up a token
 T = TypeVar("T")
 
 
@@ -56,7 +56,7 @@ def merge_system_turn(messages: Sequence[Message]) -> list[Message]:
 
 
 def plain_text(prompt: Prompt) -> str:
-    """A prompt's contents one after the other, defused, ending with the prefix."""
+    """A prompt's contents concatenated, control tokens escaped, followed by the prefix."""
     return "".join(turn.content for turn in turns(prompt)) + prompt.prefix
 
 
@@ -66,16 +66,16 @@ def read_reply(
     stop: Sequence[str] = (),
     facts: Mapping[str, Any] | None = None,
     *,
-    goes_on: bool = False,
+    continues: bool = False,
 ) -> Reply:
-    """The reply in a host's text: without the prefix, where it was repeated, and the stop string.
+    """Extract the reply from a host's text: without a repeated prefix and the stop string.
 
     Args:
-        text: What the host's model wrote.
-        prompt: What it was asked.
-        stop: The reply ends before any of these.
-        facts: What the host tells about the reply; a known reason for its end is looked up there.
-        goes_on: Whether the host went on from the prefix, as it does with plain text.
+        text: The host model's output.
+        prompt: Its input.
+        stop: The reply ends before the first of these.
+        facts: Metadata of the reply, searched for a known reason why it ended.
+        continues: Whether the host continued from the prefix, as with plain text.
     """
     text = text.replace(_JOINER, "")
     bare = text.lstrip()
@@ -88,39 +88,39 @@ def read_reply(
     return Reply(
         text=text[: min(places)] if places else text,
         is_finished=bool(places) or _CUT.isdisjoint(reasons),
-        is_anew=not (goes_on or repeats_it),
+        is_anew=not (continues or repeats_it),
     )
 
 
-def tell_growth(texts: Iterator[str], stop: Sequence[str]) -> Generator[Reply, None, int]:
-    """What is new of a reply that grows, in pieces, until a stop string stands in it.
+def stream_growth(texts: Iterator[str], stop: Sequence[str]) -> Generator[Reply, None, int]:
+    """Yield what each version of a growing text adds, until it contains a stop string.
 
     Args:
-        texts: All there is of it, longer each time.
-        stop: What it ends before.
+        texts: The whole text so far, longer each time.
+        stop: Strings that the reply ends before.
 
     Returns:
-        How many characters were told; the rest is the last piece's.
+        Number of characters yielded; the rest belongs to the last piece.
     """
-    told = 0
+    sent = 0
     for text in texts:
         if any(string in text for string in stop):
             break
         certain = _certain_part(text, stop)
-        if len(certain) > told:
-            yield Reply(text=certain[told:], is_finished=False, is_piece=True)
-            told = len(certain)
-    return told
+        if len(certain) > sent:
+            yield Reply(text=certain[sent:], is_finished=False, is_piece=True)
+            sent = len(certain)
+    return sent
 
 
 def _certain_part(text: str, stop: Sequence[str]) -> str:
-    """What stays of a text whatever follows: no part of a character or of a stop string."""
+    """The part that no continuation can change: without incomplete characters or stop strings."""
     text = text.rstrip("\ufffd")
     begun = (n for string in stop for n in range(1, len(string)) if text.endswith(string[:n]))
     return text[: len(text) - max(begun, default=0)]
 
 
 async def in_threads(pieces: Iterator[T]) -> AsyncIterator[T]:
-    """Each piece as it comes, worked out in a thread: the host's event loop goes on meanwhile."""
+    """Compute each piece in a thread, so that the host's event loop keeps running."""
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece

@@ -1,4 +1,4 @@
-"""Turns a run's model names into loaded models, one large one in memory at a time."""
+"""Loads a run's models by name, with one language model in memory at a time."""
 
 import gc
 import json
@@ -14,10 +14,10 @@ _UNKNOWN_WINDOW = 2048
 
 
 class Models:
-    """Loads models by name when they are first needed, and lets the last language model go.
+    """Loads models by name when first needed; loading a language model releases the previous one.
 
     Attributes:
-        given: A teacher that a host handed in, used as it is.
+        given: A teacher that a host passed in, used as it is.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class Models:
         self._encoders: dict[str, Embedder] = {}
 
     def fingerprint(self, name: str) -> str:
-        """Name a model's weights without loading them.
+        """Identify a model without loading it; see `fingerprint_folder`.
 
         Raises:
-            ModelError: the model is not on this machine, or a server that is to tell what model it
-                holds does not answer.
+            ModelError: the model is not on this machine, or a server whose model is not named does
+                not respond.
         """
         if name.startswith(SERVER):
             from aloft.backends.server import fingerprint_of
@@ -42,15 +42,15 @@ class Models:
         return fingerprint_folder(Path(resolve_model(plain_name(name))))
 
     def context_window(self, name: str) -> int:
-        """Tokens that a language model reads and writes in all, by its server or configuration.
+        """Context window of a language model in tokens, as its server or configuration states it.
 
         Raises:
-            ModelError: the model is not on this machine, or its server does not answer.
+            ModelError: the model is not on this machine, or its server does not respond.
         """
         if name.startswith(SERVER):
             from aloft.backends.server import ServerLanguageModel
 
-            # who sizes a prompt does not wait for a server that is still to be started
+            # sizing a prompt does not wait for a server to start
             return ServerLanguageModel(name, attempts=1).context_window() or _UNKNOWN_WINDOW
         file = Path(resolve_model(plain_name(name))) / "config.json"
         facts = json.loads(file.read_bytes()) if file.exists() else {}
@@ -58,26 +58,26 @@ class Models:
         return found if isinstance(found, int) else _UNKNOWN_WINDOW
 
     def teacher(self, name: str) -> LanguageModel:
-        """The handed-in teacher, or the named one."""
+        """The teacher passed in by the host, or else the named model."""
         return self.given or self.language_model(name)
 
     def teacher_fingerprint(self, name: str) -> str:
-        """Names the teacher's weights."""
+        """Identifies the teacher."""
         return self.given.fingerprint if self.given else self.fingerprint(name)
 
     def language_model(self, name: str, adapter: Path | None = None) -> LanguageModel:
-        """A language model with an adapter or without; the one loaded before is let go."""
+        """A language model, optionally with an adapter; releases the one loaded before."""
         if self._language is None or self._language[0] != (name, adapter):
             self.release()
             self._language = ((name, adapter), _load(name, adapter))
         return self._language[1]
 
     def embedder(self, name: str) -> Embedder:
-        """An embedder; small enough to keep."""
+        """An embedder; all that were loaded are kept, as they are small."""
         if name not in self._encoders:
             from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 
-            self.release()  # vLLM, for one, holds nearly all of a GPU
+            self.release()  # vLLM, for example, occupies nearly all of a GPU
             self._encoders[name] = SentenceTransformersEmbedder(name, self._progress)
         return self._encoders[name]
 
@@ -88,18 +88,18 @@ class Models:
         return SentenceTransformersReranker(name)
 
     def release(self) -> None:
-        """Let the language model go, so that a training has the memory."""
+        """Release the language model, for example to make room for a training."""
         self._language = None
         gc.collect()
 
 
 def trained_on(name: str, folder: Path) -> tuple[str, Path | None]:
-    """A language model with what was trained of it: an adapter beside it, or weights in place."""
+    """A trained language model: its base and adapter, or the fully trained weights alone."""
     return (name, folder) if is_adapter(folder) else (in_place(name, folder), None)
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter, not a whole model."""
+    """Whether a folder holds an adapter rather than a whole model."""
     return (folder / "adapter_config.json").is_file()
 
 
@@ -109,8 +109,8 @@ def _load(name: str, adapter: Path | None) -> LanguageModel:
 
         if adapter is not None:
             raise ModelError(
-                f"{name} loads its adapters itself: start the server with {adapter}, and name the "
-                f"adapter where its model is named, {SERVER}URL#NAME."
+                f"{name} is a server, which loads adapters itself. Start it with {adapter} and "
+                f"name the adapter as its model: {SERVER}URL#NAME"
             )
         return ServerLanguageModel(name)
     if name.startswith(VLLM):

@@ -1,8 +1,8 @@
-"""Turns an OpenAI-compatible server, on this machine or next to it, into a language model.
+"""A language model behind an OpenAI-compatible server on this machine or its network.
 
-vLLM, llama.cpp, Ollama, LM Studio and others speak the same two calls: `/chat/completions` for
+vLLM, llama.cpp, Ollama, LM Studio and others share two endpoints: `/chat/completions` for
 conversations and `/completions` for plain text. A model is named `openai:URL`, or
-`openai:URL#MODEL` where the server holds several, such as `openai:http://localhost:8000/v1#qwen`.
+`openai:URL#MODEL` where the server has several, such as `openai:http://localhost:8000/v1#qwen`.
 """
 
 import json
@@ -25,7 +25,7 @@ from aloft.backends.host_models import (
     merge_system_turn,
     plain_text,
     read_reply,
-    tell_growth,
+    stream_growth,
     turns,
 )
 from aloft.config import SERVER
@@ -33,41 +33,41 @@ from aloft.errors import ModelError
 from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import content_id
 
-_CONCURRENCY = 16  # what a local server batches well; more only wait in its queue
-_TIMEOUT = httpx.Timeout(600.0, connect=10.0)  # seconds; a large model on a processor is slow
+_CONCURRENCY = 16  # a local server batches so many well; more would wait in its queue
+_TIMEOUT = httpx.Timeout(600.0, connect=10.0)  # seconds; large models are slow on a CPU
 _ATTEMPTS = 7  # with the pauses below about a minute: time to restart a server
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds
 _AGAIN = frozenset({408, 409, 425, 429})  # and every 5xx
-_NOT_NOW = _AGAIN | {502, 503, 504}  # said by a server that is still loading its model, too
+_NOT_NOW = _AGAIN | {502, 503, 504}  # also while a server is still loading its model
 _REFUSED_FORM = frozenset({400, 422})
 _WANTS_KEY = frozenset({401, 403})
 _NO_SYSTEM = ("system role", "roles must alternate", "system message")
 _TOO_LONG = ("context", "too long", "maximum", "exceed")
-_ALTERNATIVES = 20  # most that vLLM tells; the digits 0 to 9 are among them
-_CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's words
+_ALTERNATIVES = 20  # vLLM's maximum; the digits 0 to 9 are among them
+_CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's extension
 _jitter = random.Random()  # the host's own generator is left alone
-_HOLD = "structured_outputs"  # and vLLM's; others that know it not leave it alone or refuse it
+_HOLD = "structured_outputs"  # vLLM's as well; other servers ignore or refuse it
 
 
 def parse_name(name: str) -> tuple[str, str]:
-    """The address and the model, "" where none is named, of an `openai:` name.
+    """Split an `openai:` name into address and model, "" where no model is named.
 
     Raises:
-        ModelError: there is no address in it.
+        ModelError: it contains no address.
     """
     address, _, model = name.removeprefix(SERVER).partition("#")
     if not address.startswith(("http://", "https://")):
         raise ModelError(
-            f'"{name}" names no server. Write openai:URL or openai:URL#MODEL, such as '
+            f'"{name}" contains no server address. Write openai:URL or openai:URL#MODEL, such as '
             "openai:http://localhost:8000/v1"
         )
     return address.rstrip("/"), model
 
 
 def fingerprint_of(name: str) -> str | None:
-    """What the replies depend on, without asking the server; None where only it knows the model.
+    """Fingerprint of the named model; None where only the server knows which model it has.
 
-    The address is no part of it: a server on another port goes on with the same run.
+    The address does not count: a run can continue with the server on another port.
     """
     model = parse_name(name)[1]
     return content_id("server", model) if model else None
@@ -76,21 +76,21 @@ def fingerprint_of(name: str) -> str | None:
 class ServerLanguageModel:
     """A language model behind an OpenAI-compatible server.
 
-    Prompts are asked many at a time. What a server refuses for the moment (429, 5xx), does not
-    answer, or answers with something else than a reply is asked again after a pause; a server
-    that stays away ends the work with one line, and a run goes on from there another time.
+    Prompts are sent concurrently. Temporary failures (429, 5xx, no or an unreadable response) are
+    retried after a pause; a server that stays down raises an error in one line, and the run can be
+    resumed later.
 
-    The environment's proxies are not used: they would carry documents elsewhere. A key, where
-    the server wants one, is read from ALOFT_API_KEY.
+    Proxies from the environment are not used, because documents would pass through them. If the
+    server requires an API key, it is read from ALOFT_API_KEY.
 
     Args:
         name: `openai:URL` or `openai:URL#MODEL`.
-        concurrency: Prompts asked at a time.
-        pauses: Seconds between one try and the next.
+        concurrency: Prompts sent at a time.
+        pauses: Seconds between attempts.
         attempts: How often a request is sent before the server counts as down.
 
     Raises:
-        ModelError: no model is named and the server does not answer or holds more than one.
+        ModelError: no model is named and the server does not respond or has more than one.
     """
 
     def __init__(
@@ -113,27 +113,26 @@ class ServerLanguageModel:
         self._concurrency = concurrency
         self._pauses = tuple(pauses)
         self._attempts = attempts
-        self._can_continue = True  # until the server refuses to go on from a given start
+        self._can_continue = True  # until the server refuses to continue from a prefix
         self._can_hold = True  # until it refuses a pattern for the reply
         self._takes_system = True  # until its model's template refuses a system turn
         self._lock = threading.Lock()
         self.retries = 0
-        self.tokens_scored = 0  # read by choice_probabilities, as far as the server tells
+        self.tokens_scored = 0  # read by choice_probabilities, where the server reports it
         self.model = wanted or self._only_model()
 
     @property
     def fingerprint(self) -> str:
-        """Names the model, not the address."""
+        """Identifies the model, not the address."""
         return content_id("server", self.model)
 
     def context_window(self) -> int | None:
-        """Tokens read and written in all, where the server tells; an adapter's are its model's.
+        """Context window in tokens, where the server reports it; an adapter has its model's.
 
-        A server that has no list of its models, or fails over it, still replies to prompts: its
-        window is unknown.
+        A server without a list of models can still reply to prompts: its window is unknown.
 
         Raises:
-            ModelError: the server does not answer, not now, or not without a key.
+            ModelError: the server does not respond, is not ready, or requires a key.
         """
         try:
             response = self._client.get(self._address + "/models")
@@ -149,23 +148,23 @@ class ServerLanguageModel:
             return None
         card = cards.get(self.model, {})
         card = cards.get(str(card.get("parent")), card)
-        told = card.get("max_model_len")  # vLLM's and SGLang's word
-        return told if isinstance(told, int) else None
+        window = card.get("max_model_len")  # as vLLM and SGLang name it
+        return window if isinstance(window, int) else None
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
-        """Reply to each prompt; greedy, or sampled by the prompt's own seed."""
+        """Reply to each prompt, by greedy decoding or sampled with the prompt's seed."""
         ask = partial(self._complete, max_new_tokens=max_new_tokens, stop=stop)
         return self._each(ask, prompts)
 
     def stream(
         self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> Iterator[Reply]:
-        """The reply that `complete` gives, in the server's pieces.
+        """The reply of `complete`, in the server's pieces.
 
         Raises:
-            ModelError: the server broke off in the middle; what was told can not be taken back.
+            ModelError: the connection broke in the middle of a reply.
         """
         limits = _limits(prompt, max_new_tokens, stop)
         streamed = {"stream": True, "stream_options": {"include_usage": True}}
@@ -177,29 +176,29 @@ class ServerLanguageModel:
 
         def grow() -> Iterator[str]:
             nonlocal said, facts, usage
-            for piece, choice, counts in self._told(response):
+            for piece, choice, counts in self._read_stream(response):
                 said, usage = said + piece, counts or usage
                 facts = choice if choice.get("finish_reason") else facts
                 if not f"{prompt.prefix.strip()}\n".startswith(said.lstrip()):
-                    yield read_reply(said, prompt).text  # before, it may repeat the prefix
+                    yield read_reply(said, prompt).text  # until then it may repeat the prefix
 
         with closing(response):
-            told = yield from tell_growth(grow(), stop)
-        goes_on = prompt.is_plain or self._can_continue
-        reply = read_reply(said, prompt, stop, facts, goes_on=goes_on)
-        yield replace(_counted(reply, usage), text=reply.text[told:])
+            sent = yield from stream_growth(grow(), stop)
+        continues = prompt.is_plain or self._can_continue
+        reply = read_reply(said, prompt, stop, facts, continues=continues)
+        yield replace(_counted(reply, usage), text=reply.text[sent:])
 
-    def _told(
+    def _read_stream(
         self, response: httpx.Response
     ) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-        """What each event of a stream adds, what it says of the reply, and the counts."""
+        """Added text, choice and token counts of each event of a stream."""
         try:
             for event in _events(response):
                 choice = (event.get("choices") or [{}])[0]
                 yield _text_of(_whole(choice)) if choice else "", choice, event.get("usage") or {}
         except (httpx.TransportError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
-                f"The server at {self._address} broke off in the middle of a reply "
+                f"The server at {self._address} disconnected in the middle of a reply "
                 f"({error or type(error).__name__}). Ask again."
             ) from error
 
@@ -207,7 +206,7 @@ class ServerLanguageModel:
         """Probability of each choice as the next token; (prompts, choices), rows sum to 1.
 
         Raises:
-            ModelError: the server tells no probabilities.
+            ModelError: the server returns no probabilities.
         """
         rows = self._each(partial(self._score, choices=choices), prompts)
         return np.array(rows, np.float32).reshape(len(prompts), len(choices))
@@ -216,7 +215,7 @@ class ServerLanguageModel:
         with ThreadPoolExecutor(self._concurrency) as pool:
             pending = [pool.submit(work, prompt) for prompt in prompts]
             try:
-                return [one.result() for one in pending]
+                return [future.result() for future in pending]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -226,16 +225,16 @@ class ServerLanguageModel:
         if answer is None:
             return Reply(text="", is_finished=False)
         choice, usage = answer
-        goes_on = prompt.is_plain or self._can_continue
-        reply = read_reply(_text_of(choice), prompt, stop, choice, goes_on=goes_on)
+        continues = prompt.is_plain or self._can_continue
+        reply = read_reply(_text_of(choice), prompt, stop, choice, continues=continues)
         return _counted(reply, usage)
 
     def _score(self, prompt: Prompt, *, choices: Sequence[str]) -> list[float]:
-        told: dict[str, Any] = {"logprobs": _ALTERNATIVES}
+        options: dict[str, Any] = {"logprobs": _ALTERNATIVES}
         if not prompt.is_plain:
-            told = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
+            options = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
         free = replace(prompt, pattern="")
-        answer = self._post(free, {"max_tokens": 1, "temperature": 0.0, **told}, _replied)
+        answer = self._post(free, {"max_tokens": 1, "temperature": 0.0, **options}, _replied)
         if answer:
             with self._lock:
                 self.tokens_scored += int(answer[1].get("prompt_tokens") or 0)
@@ -243,13 +242,13 @@ class ServerLanguageModel:
         chances = [sum(p for token, p in likely.items() if token.strip() == c) for c in choices]
         if not sum(chances):
             raise ModelError(
-                f"The server at {self._address} tells no probabilities of {', '.join(choices)}. "
+                f"The server at {self._address} returns no probabilities of {', '.join(choices)}. "
                 'Set ratings.method to "generate" or "none".'
             )
         return [chance / sum(chances) for chance in chances]
 
     def _post(self, prompt: Prompt, body: dict[str, Any], read: Any) -> Any:
-        """Ask about one prompt; None where it is longer than the server reads."""
+        """Send one prompt; None where it exceeds the server's context window."""
         if prompt.is_plain:
             body = {**body, "prompt": plain_text(prompt)}
             return self._ask_held("/completions", body, prompt.pattern, read)
@@ -268,20 +267,20 @@ class ServerLanguageModel:
         if prompt.prefix and self._can_continue:
             begun = [*messages, {"role": "assistant", "content": prompt.prefix}]
             try:
-                goes_on = {**body, **_CONTINUE, "messages": begun}
-                return self._ask_held("/chat/completions", goes_on, prompt.pattern, read)
+                continued = {**body, **_CONTINUE, "messages": begun}
+                return self._ask_held("/chat/completions", continued, prompt.pattern, read)
             except _RefusedFormError:
                 self._can_continue = False
         body = {**body, "messages": messages}
         return self._ask_held("/chat/completions", body, prompt.pattern, read)
 
     def _ask_held(self, path: str, body: dict[str, Any], pattern: str, read: Any) -> Any:
-        """Ask for a reply of a pattern, where the server takes one."""
+        """Request a reply that matches a pattern, where the server supports that."""
         if not pattern or not self._can_hold:
             return self._ask("POST", path, body, read)
         with suppress(_RefusedFormError):
             return self._ask("POST", path, {**body, _HOLD: {"regex": pattern}}, read)
-        answer = self._ask("POST", path, body, read)  # raises where it was not the pattern
+        answer = self._ask("POST", path, body, read)  # raises where the pattern was not the reason
         self._can_hold = False
         return answer
 
@@ -299,7 +298,7 @@ class ServerLanguageModel:
             except httpx.TransportError as error:
                 fault = str(error) or type(error).__name__
             except (ValueError, KeyError, IndexError, TypeError):
-                fault = "it answers with something that is not a reply"
+                fault = "its response is not a reply"
             else:
                 fault = f"{response.status_code} {_said(response)}"
                 _check_system(fault, body)
@@ -314,17 +313,17 @@ class ServerLanguageModel:
 
     def _silent(self, attempts: int, fault: str) -> ModelError:
         return ModelError(
-            f"The server at {self._address} gave no reply (asked {attempts}x: {fault}). "
-            "Start it, then run the same command again: it goes on where it stopped."
+            f"The server at {self._address} gave no reply after {attempts} attempts ({fault}). "
+            "Start it, then run the same command again to resume."
         )
 
     def _refused(self, response: httpx.Response, body: dict[str, Any] | None) -> None:
         said = _said(response)
         if response.status_code in _WANTS_KEY:
-            raise ModelError(f"{self._address} wants a key ({said}). Set ALOFT_API_KEY.")
+            raise ModelError(f"{self._address} requires an API key ({said}). Set ALOFT_API_KEY.")
         if response.status_code in _REFUSED_FORM | {413}:
             if any(word in said.lower() for word in _TOO_LONG):
-                return  # one passage is longer than the server reads: that is its rejection
+                return  # exceeds the context window: a rejection of this passage alone
             if body is not None and not body.keys().isdisjoint({*_CONTINUE, _HOLD}):
                 raise _RefusedFormError(said)
         raise ModelError(
@@ -337,13 +336,13 @@ class ServerLanguageModel:
         if len(listed) == 1:
             return listed[0]
         raise ModelError(
-            f"The server at {self._address} holds {len(listed)} models: {', '.join(listed)}. "
+            f"The server at {self._address} has {len(listed)} models: {', '.join(listed)}. "
             f"Name one: {SERVER}{self._address}#MODEL"
         )
 
 
 class _RefusedFormError(Exception):
-    """The server does not know what is asked of it beyond OpenAI's own."""
+    """The server does not support an extension of OpenAI's protocol."""
 
 
 class _RefusedSystemError(Exception):
@@ -363,7 +362,7 @@ def _limits(prompt: Prompt, max_new_tokens: int, stop: Sequence[str]) -> dict[st
     if prompt.seed is not None:
         limits |= {"temperature": prompt.temperature, "seed": prompt.seed % 2**31}
     if stop:
-        limits["stop"] = list(stop)[:4]  # the API's limit; the rest are looked for in the text
+        limits["stop"] = list(stop)[:4]  # the API's limit; the others are searched for in the text
     return limits
 
 
@@ -374,7 +373,7 @@ def _counted(reply: Reply, usage: dict[str, Any]) -> Reply:
 
 def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
     if "event-stream" not in response.headers.get("Content-Type", ""):
-        yield json.loads(response.read())  # of a server that does not stream
+        yield json.loads(response.read())  # the server does not stream
         return
     for line in response.iter_lines():
         data = line.removeprefix("data:").strip()
@@ -394,7 +393,7 @@ def _listed(response: httpx.Response) -> dict[str, dict[str, Any]]:
 
 
 def _replied(response: httpx.Response) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first choice and the counts of tokens; whatever is no reply raises."""
+    """First choice and token counts; raises where the response is not a reply."""
     answer = response.json()
     choice = answer["choices"][0]
     _text_of(choice)
@@ -402,24 +401,25 @@ def _replied(response: httpx.Response) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _whole(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice of a stream in the form of one that is no stream; its first and last say nothing."""
+    """A streamed choice in the form of a complete one; the first and last have no content."""
     return {"message": {"content": None, **choice["delta"]}} if "delta" in choice else choice
 
 
 def _text_of(choice: dict[str, Any]) -> str:
     text = choice["text"] if "text" in choice else choice["message"]["content"]
     if not isinstance(text, str | None):
-        raise TypeError("a reply is text")
+        raise TypeError("a reply must be text")
     return text or ""
 
 
 def _alternatives(choice: dict[str, Any]) -> dict[str, float]:
-    """Probabilities of the tokens that could have come first, in either call's form."""
-    told = choice.get("logprobs") or {}
-    if told.get("content"):
-        pairs = [(one["token"], one["logprob"]) for one in told["content"][0]["top_logprobs"]]
+    """Probabilities of the first token's alternatives, in either endpoint's format."""
+    logprobs = choice.get("logprobs") or {}
+    if logprobs.get("content"):
+        first = logprobs["content"][0]["top_logprobs"]
+        pairs = [(entry["token"], entry["logprob"]) for entry in first]
     else:
-        pairs = list(((told.get("top_logprobs") or [{}])[0] or {}).items())
+        pairs = list(((logprobs.get("top_logprobs") or [{}])[0] or {}).items())
     return {token: float(np.exp(logprob)) for token, logprob in pairs}
 
 

@@ -1,7 +1,7 @@
-"""Turns model names into models that a host's threads share: loaded on first use, one call a time.
+"""Models that a host's threads share: loaded on first use, called by one thread at a time.
 
-A loaded model is not safe for threads, and hosts call from many: every call holds the lock of the
-`SharedModels` that it came from. A server, which answers many at once, is called without.
+Loaded models are not thread-safe, and hosts call from many threads, so every call holds the lock of
+the `SharedModels` that it came from. A server, which handles concurrent requests, needs no lock.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,13 +27,13 @@ from aloft.protocols import (
 
 
 class SharedModels(Models):
-    """Models that load themselves when they are first called, and are called one at a time.
+    """Models that load on their first call and run one call at a time.
 
-    Pass one to several components of a host where they shall share weights. A copy is the same
-    object, and what another process unpickles has loaded nothing yet.
+    Pass the same instance to several components of a host to share weights between them. Copying
+    returns the same object; unpickling in another process gives one that has loaded nothing yet.
 
     Args:
-        source: Where models come from; None: this machine.
+        source: Loads the models; None: from this machine.
     """
 
     def __init__(self, source: Models | None = None) -> None:
@@ -44,29 +44,29 @@ class SharedModels(Models):
         self._windows: dict[str, int] = {}
 
     def embedder(self, name: str) -> Embedder:
-        """The named embedder, not loaded yet."""
+        """The named embedder, loaded on its first call."""
         return _SharedEmbedder(self, name)
 
     def reranker(self, name: str) -> Reranker:
-        """The named cross-encoder, not loaded yet."""
+        """The named cross-encoder, loaded on its first call."""
         return _SharedReranker(self, name)
 
     def language_model(self, name: str, adapter: Path | None = None) -> LanguageModel:
-        """The named language model, not loaded yet; only the one called last is kept loaded."""
+        """The named language model, loaded on its first call; only the last called stays loaded."""
         return _SharedLanguageModel(self, name, adapter)
 
     def fingerprint(self, name: str) -> str:
-        """Name a model's weights without loading them."""
+        """Identify a model without loading it."""
         return self._source.fingerprint(name)
 
     def context_window(self, name: str) -> int:
-        """Tokens that a language model reads and writes in all; looked up once."""
+        """Context window of a language model in tokens; looked up once."""
         if name not in self._windows:
             self._windows[name] = self._source.context_window(name)
         return self._windows[name]
 
     def release(self) -> None:
-        """Let all models go."""
+        """Release all models."""
         with self._lock:
             self._source.release()
             self._rerankers.clear()
@@ -154,20 +154,20 @@ class _SharedLanguageModel:
         """Probability of each choice's first token; (prompts, choices).
 
         Raises:
-            ModelError: the model can not tell, as behind a server.
+            ModelError: the model returns no probabilities.
         """
         with self._turn:
             model = self._loaded
             if not isinstance(model, ScoringModel):
                 raise ModelError(
-                    f"{self.name} can not tell probabilities. Name a model on this machine."
+                    f"{self.name} returns no token probabilities. Name a model on this machine."
                 )
             return model.choice_probabilities(prompts, choices)
 
     def stream(
         self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> Iterator[Reply]:
-        """In pieces, between which others have their turn: who reads them may be slow."""
+        """The reply in pieces, between which other threads get their turn."""
         with self._turn:
             pieces = stream_reply(self._loaded, prompt, max_new_tokens=max_new_tokens, stop=stop)
         while True:

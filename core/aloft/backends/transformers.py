@@ -22,7 +22,7 @@ from transformers import (
 from aloft.backends.checking import reported_loading
 from aloft.backends.device import best_device, has_bf16
 from aloft.backends.fingerprint import fingerprint_folder
-from aloft.backends.host_models import has_system_turn, merge_system_turn, tell_growth
+from aloft.backends.host_models import has_system_turn, merge_system_turn, stream_growth
 from aloft.backends.host_state import quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.prefix_cache import SHORTEST_START, Ids, PrefixCache, can_be_kept, shared_starts
@@ -97,7 +97,7 @@ class TransformersLanguageModel:
                 ids.append(token)
                 yield self.tokenizer.decode(ids, skip_special_tokens=True)
 
-        told = yield from tell_growth(grow(), stop)
+        told = yield from stream_growth(grow(), stop)
         reply = self._reply(ids, len(row), max_new_tokens, stop)
         yield replace(reply, text=reply.text[told:])
 
