@@ -1,4 +1,4 @@
-"""Turns prompts that were read into keys and values that other prompts begin with."""
+"""Keeps keys and values of earlier prompts for later ones with the same beginning."""
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
@@ -14,43 +14,41 @@ from transformers.cache_utils import DynamicLayer
 Ids = tuple[int, ...]
 Places = NDArray[np.intp]
 
-SHORTEST_START = 32  # tokens; to take up a shorter start saves nothing
-# as much again as two full batches take: in bfloat16 0.4 GB for 0.5B parameters, 2 GB for 7B;
-# a passage of 400 tokens and what is asked about it, 64 times over
+SHORTEST_START = 32  # tokens; reusing a shorter beginning saves nothing
+# as many tokens as two full batches: in bfloat16 0.4 GB for 0.5B parameters and 2 GB for 7B;
+# enough for 64 passages of 400 tokens with their instructions
 _PLACES = 32_768
 
 
 class PrefixCache:
-    """Keys and values of the prompts read last, a token once however many prompts begin with it.
+    """Keys and values of the most recent prompts; beginnings that prompts share are kept once.
 
-    A prompt is kept as its tokens' places in a pool that never grows; prompts with the same start
-    name the same places. The oldest prompts make room for new ones.
+    A prompt is a list of places in a pool of fixed size; prompts with the same beginning share
+    places. The oldest prompts are evicted first.
 
     Args:
-        places: Tokens that are kept at most.
+        places: Maximum number of tokens kept.
     """
 
     def __init__(self, places: int = _PLACES) -> None:
         self._pool: list[torch.Tensor] = []  # each layer's keys, then values; (places, heads, size)
-        self._holders = np.zeros(places, np.int32)  # prompts that name each place
+        self._holders = np.zeros(places, np.int32)  # prompts that use each place
         self._places: dict[Ids, Places] = {}  # oldest first
         self._ordered: list[Ids] = []
 
     def find(self, prompt: Ids) -> Places:
-        """Places of the longest start of a prompt that is kept."""
+        """Places of the longest cached beginning of a prompt."""
         at = bisect_left(self._ordered, prompt)
         near = self._ordered[max(0, at - 1) : at + 1]
         count, best = max(((_common(prompt, other), other) for other in near), default=(0, ()))
         return self._places[best][:count] if count else np.zeros(0, np.intp)
 
     def open(self, prompts: Sequence[Ids], fresh: int = 1) -> DynamicCache:
-        """A cache with the first columns of a batch padded on the left, as many as all rows know.
+        """A cache with the first columns of a left-padded batch that are known for every row.
 
-        The last `fresh` columns are never in it.
-
-        A batch computes the same columns for every row, so a row of which more is known gains
-        nothing by it, and all tokens stay in the columns where they are without a cache. Columns
-        of padding hold what is at place 0, which the mask hides.
+        The last `fresh` columns are never included. A batch computes the same columns for every
+        row, so a row of which more is cached gains nothing, and tokens keep the columns that they
+        have without a cache. Padding columns contain place 0, which the mask hides.
         """
         width = max(map(len, prompts))
         begins = [width - len(prompt) for prompt in prompts]
@@ -72,7 +70,7 @@ class PrefixCache:
         return cache
 
     def keep(self, prompts: Sequence[Ids], cache: Any) -> None:
-        """Keep what a cache holds of prompts padded on the left; later columns are let go."""
+        """Store the columns of left-padded prompts from a cache; later columns are dropped."""
         tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
         if not self._pool:
             count = len(self._holders)
@@ -80,7 +78,7 @@ class PrefixCache:
         width = max(map(len, prompts))
         found = [self.find(prompt) for prompt in prompts]
         for known in found:
-            self._holders[known] += 1  # room for one prompt is not made of another's start
+            self._holders[known] += 1  # so that no beginning needed here is evicted
         for row, (prompt, known) in enumerate(zip(prompts, found, strict=True)):
             fresh = self._make_room(len(prompt) - len(known))
             if fresh is None:
@@ -97,7 +95,7 @@ class PrefixCache:
             insort(self._ordered, prompt)
 
     def _make_room(self, count: int) -> Places | None:
-        """Free places, of the oldest prompts where need be; None where there are not so many."""
+        """Free places, evicting the oldest prompts if necessary; None where too few exist."""
         free = np.flatnonzero(self._holders == 0)
         while len(free) < count and self._places:
             self._drop(next(iter(self._places)))
@@ -110,16 +108,16 @@ class PrefixCache:
 
 
 def can_be_kept(cache: Any) -> bool:
-    """Whether a cache holds every token's keys and values: no window, no recurrent state."""
+    """Whether a cache holds keys and values of every token: no window, no recurrent state."""
     layers = cache.layers if type(cache) is DynamicCache else [None]
     return all(type(layer) is DynamicLayer for layer in layers)
 
 
 def shared_starts(prompts: Sequence[Ids]) -> list[Ids]:
-    """The start of each prompt that others have too: worth being read once, before them all.
+    """The beginning of each prompt that others share, and that is worth reading once.
 
-    Of what a prompt has in common with one other only that much counts as is well beyond what all
-    have in common.
+    A beginning shared with some prompts counts only where it is clearly longer than the one that
+    all prompts share.
     """
     order = sorted(range(len(prompts)), key=prompts.__getitem__)
     lengths = [0] * len(prompts)

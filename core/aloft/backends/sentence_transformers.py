@@ -1,4 +1,4 @@
-"""Turns local encoder models into an `Embedder` and a `Reranker`."""
+"""Local encoder models as an `Embedder` and a `Reranker`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,15 +17,15 @@ from aloft.protocols import Floats, Progress, no_progress
 from aloft.text.surrogates import replace_surrogates
 
 _BATCH = 32
-_PROGRESS_BLOCK = 512  # texts between two reports; the library sorts by length inside a block
-# No dropout inside attention in training, under either name that configurations have for it: torch
-# has no fused attention with it on a processor, and steps take three times as long. That of the
+_PROGRESS_BLOCK = 512  # texts between progress reports; the library sorts each block by length
+# No dropout inside attention during training, under either name that configurations use: on a CPU
+# torch has no fused attention with dropout, and steps take three times as long. Dropout of the
 # layers' outputs stays.
 _CONFIG = {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
 
 
 class SentenceTransformersEmbedder:
-    """A sentence-transformers model; its own query and passage prompts are honoured.
+    """A sentence-transformers model, used with its own query and passage prompts.
 
     Raises:
         ModelError: the model is not on this machine.
@@ -39,19 +39,19 @@ class SentenceTransformersEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """Names the weights."""
+        """Identifies the model."""
         return self._fingerprint
 
     @property
     def reads(self) -> int | None:
-        """Tokens of a passage that it reads, its prompt and special ones aside; None: all."""
-        most = self.model.max_seq_length
-        if most is None:
+        """Maximum tokens of a passage, without prompt and special tokens; None: unlimited."""
+        limit = self.model.max_seq_length
+        if limit is None:
             return None
-        return most - len(self.model.tokenizer(passage_prompt(self.model) or "")["input_ids"])
+        return limit - len(self.model.tokenizer(passage_prompt(self.model) or "")["input_ids"])
 
     def locate_tokens(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """Per text the character span of each of its tokens."""
+        """Character span of each token, per text."""
         if not texts:
             return []
         how = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
@@ -60,11 +60,11 @@ class SentenceTransformersEmbedder:
         return spans
 
     def encode_queries(self, texts: Sequence[str]) -> Floats:
-        """Vectors of questions; (texts, dimensions), each row of length one."""
+        """Vectors of questions; (texts, dimensions), rows of unit length."""
         return self._encode(self.model.encode_query, texts, "embedding questions")
 
     def encode_passages(self, texts: Sequence[str]) -> Floats:
-        """Vectors of passages; (texts, dimensions), each row of length one."""
+        """Vectors of passages; (texts, dimensions), rows of unit length."""
         return self._encode(self.model.encode_document, texts, "embedding passages")
 
     def _encode(self, encode: Any, texts: Sequence[str], doing: str) -> Floats:
@@ -93,7 +93,7 @@ class SentenceTransformersReranker:
 
     @property
     def fingerprint(self) -> str:
-        """Names the weights."""
+        """Identifies the model."""
         return self._fingerprint
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
@@ -106,13 +106,13 @@ class SentenceTransformersReranker:
 
 
 def passage_prompt(model: SentenceTransformer) -> str | None:
-    """What the model puts in front of a passage, as its `encode_document` has it."""
+    """The model's prompt for passages, as `encode_document` uses it."""
     known = (model.prompts.get(name) for name in ("document", "passage", "corpus"))
     return next((prompt for prompt in known if prompt is not None), None)
 
 
 def load_encoder(folder: Path) -> SentenceTransformer:
-    """A sentence-transformers model from a folder, from safetensors alone."""
+    """Load a sentence-transformers model from a folder, from safetensors only."""
     with quiet_libraries(), reported_loading(f'The model "{folder}"'):
         model = SentenceTransformer(
             str(folder),
@@ -122,7 +122,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
             model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             config_kwargs=_CONFIG,
         )
-    for module in model.modules():  # questions may have a tokenizer of their own
+    for module in model.modules():  # questions may have their own tokenizer
         tokenizer = getattr(module, "tokenizer", None)
         if tokenizer is not None:
             tokenizer.split_special_tokens = True  # "[SEP]" in a document is text
@@ -130,7 +130,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
 
 
 def load_cross_encoder(folder: Path) -> CrossEncoder:
-    """A cross-encoder with one output; an encoder body gets a new head for it."""
+    """Load a cross-encoder with one output; an encoder body gets a new head."""
     with quiet_libraries(), reported_loading(f'The model "{folder}"'):
         model: CrossEncoder = CrossEncoder(
             str(folder),

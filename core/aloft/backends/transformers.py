@@ -1,4 +1,4 @@
-"""Turns a local causal language model into a teacher or a generator (`LanguageModel`)."""
+"""A local causal language model as a teacher or a generator (`LanguageModel`)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,26 +31,27 @@ from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import Message
 from aloft.text.surrogates import replace_surrogates
 
-_BATCH_TOKENS = 16_384  # padded tokens computed at once: bounds memory, long prompts go in few rows
-# measured on 2 cores: 1.8 times as fast as 16,384, whose intermediate results leave the cache
-_READ_ON_PROCESSOR = 1024  # padded tokens of prompts that are read at once there
-_BATCH_ROWS = 32  # measured: decoding gains nothing beyond, on 2 cores
+_BATCH_TOKENS = 16_384  # padded tokens per batch; bounds memory, as long prompts form small batches
+# padded prompt tokens per batch on a CPU: on 2 cores 1.8 times as fast as 16,384, whose
+# intermediate results do not fit the cache
+_BATCH_TOKENS_CPU = 1024
+_BATCH_ROWS = 32  # decoding on 2 cores gains nothing beyond
 _SAMPLED_FROM = 50  # most likely tokens
 _SYSTEM = Message(role="system", content="Reply in one word.")  # to try templates with
 _takes_system: "WeakKeyDictionary[Any, tuple[str, bool]]" = WeakKeyDictionary()
 
 
 class TransformersLanguageModel:
-    """A causal language model in this process, with an adapter where one was trained.
+    """A causal language model in this process, optionally with an adapter.
 
-    Replies are greedy where a prompt has no seed, else drawn by it; they keep a prompt's pattern.
-    Prompts are grouped by length and padded on the left. What prompts begin with is computed once,
-    whether they share it with others of their call or with prompts asked before; what was asked
-    before changes a reply by no more than rounding does, as the other prompts of a batch do.
+    Replies are greedy where a prompt has no seed and sampled with its seed otherwise; they match
+    the prompt's pattern. Prompts are batched by length and padded on the left. Common beginnings of
+    prompts are computed once and kept for later calls; like the other prompts of a batch, this
+    changes a reply by no more than rounding.
 
     Raises:
-        ModelError: the model is not on this machine, or its tokenizer has no chat template
-            although a conversation is to be rendered.
+        ModelError: the model is not on this machine or cannot be loaded, or a conversation is given
+            to a tokenizer without a chat template.
     """
 
     def __init__(self, model: str, adapter: Path | None = None) -> None:
@@ -63,17 +64,17 @@ class TransformersLanguageModel:
         with torch.inference_mode():
             cache = getattr(self._model(input_ids=token), "past_key_values", None)
         self._kept = PrefixCache() if can_be_kept(cache) else None
-        self.tokens_scored = 0  # read for scores, which tell of no tokens themselves
+        self.tokens_scored = 0  # scores carry no token counts themselves
 
     @property
     def fingerprint(self) -> str:
-        """Names base weights and adapter."""
+        """Identifies the base model and its adapter."""
         return self._fingerprint
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
-        """Reply to each prompt; a reply ends before a stop string or at the turn's end."""
+        """Reply to each prompt; a reply ends before a stop string or at the end of the turn."""
         rows = self._encode(prompts)
         replies: list[Reply | None] = [None] * len(prompts)
         for batch in self._batches(rows, max_new_tokens):
@@ -88,7 +89,7 @@ class TransformersLanguageModel:
     def stream(
         self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> Iterator[Reply]:
-        """The reply that `complete` gives, in pieces; a step is done when a piece is asked for."""
+        """The reply of `complete` in pieces, generated only as they are requested."""
         (row,) = self._encode([prompt])
         ids: list[int] = []
 
@@ -97,9 +98,9 @@ class TransformersLanguageModel:
                 ids.append(token)
                 yield self.tokenizer.decode(ids, skip_special_tokens=True)
 
-        told = yield from stream_growth(grow(), stop)
+        sent = yield from stream_growth(grow(), stop)
         reply = self._reply(ids, len(row), max_new_tokens, stop)
-        yield replace(reply, text=reply.text[told:])
+        yield replace(reply, text=reply.text[sent:])
 
     def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token after each prompt; (prompts, choices)."""
@@ -130,8 +131,8 @@ class TransformersLanguageModel:
             logits = self._read([rows[i] for i in batch], longest + 1)
             for row, i in zip(logits, batch, strict=True):
                 wanted = torch.tensor(ends[i], device=self.device)
-                told = row[-1 - len(wanted) : -1].float().log_softmax(-1)
-                read[i] = told.gather(1, wanted[:, None])[:, 0].tolist()
+                logprobs = row[-1 - len(wanted) : -1].float().log_softmax(-1)
+                read[i] = logprobs.gather(1, wanted[:, None])[:, 0].tolist()
         return read
 
     def _encode(self, prompts: Sequence[Prompt]) -> list[Ids]:
@@ -139,7 +140,7 @@ class TransformersLanguageModel:
 
     @property
     def _reading_tokens(self) -> int:
-        return _READ_ON_PROCESSOR if self.device == "cpu" else _BATCH_TOKENS
+        return _BATCH_TOKENS_CPU if self.device == "cpu" else _BATCH_TOKENS
 
     def _reading_groups(self, kept: PrefixCache, rows: Sequence[Ids]) -> list[list[int]]:
         known = [len(kept.find(row)) for row in rows]
@@ -148,7 +149,7 @@ class TransformersLanguageModel:
     def _batches(
         self, rows: Sequence[Ids], new_tokens: int, most: int = _BATCH_TOKENS
     ) -> Iterator[list[int]]:
-        """Row numbers of one batch after the other; what rows of the call share is read before."""
+        """Row numbers of each batch; beginnings that rows of the call share are read first."""
         lengths = [len(row) for row in rows]
         if self._kept is None:
             yield from _batches(lengths, [0] * len(rows), new_tokens, most)
@@ -160,10 +161,10 @@ class TransformersLanguageModel:
             yield batch
 
     def _read_starts(self, kept: PrefixCache, starts: Iterable[Ids]) -> None:
-        """Read the starts that are not kept yet, after what they share themselves."""
+        """Read beginnings that are not cached yet, after those that they share in turn."""
 
-        def unread(some: Iterable[Ids]) -> list[Ids]:
-            return [s for s in some if len(s) >= len(kept.find(s)) + SHORTEST_START]
+        def unread(candidates: Iterable[Ids]) -> list[Ids]:
+            return [s for s in candidates if len(s) >= len(kept.find(s)) + SHORTEST_START]
 
         missing = unread(sorted(set(starts)))
         if len(missing) > 1:
@@ -172,25 +173,25 @@ class TransformersLanguageModel:
         for group in self._reading_groups(kept, missing):
             self._read([missing[i] for i in group])
 
-    def _read(self, rows: Sequence[Ids], told: int = 1) -> torch.Tensor:
-        """Logits of what follows each of the last columns; (rows, told, vocabulary)."""
+    def _read(self, rows: Sequence[Ids], last: int = 1) -> torch.Tensor:
+        """Next-token logits at the last columns; (rows, last, vocabulary)."""
         ids, mask = self._pad(rows)
-        with torch.inference_mode(), self._cache(rows, told) as cache:
+        with torch.inference_mode(), self._cache(rows, last) as cache:
             past = 0 if cache is None else cache.get_seq_length()
             logits: torch.Tensor = self._model(
                 input_ids=ids[:, past:],
                 attention_mask=mask,
                 position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, past:],
                 past_key_values=cache,
-                logits_to_keep=told,
+                logits_to_keep=last,
             ).logits
         return logits
 
     @contextmanager
     def _cache(self, rows: Sequence[Ids], fresh: int = 1) -> Iterator[DynamicCache | None]:
-        """What is kept of the rows' first columns; what the model adds is kept in its turn.
+        """A cache with known first columns of the rows; what the model adds is kept afterwards.
 
-        The last `fresh` columns are left to the model, whether they are kept or not.
+        The last `fresh` columns are always left to the model.
         """
         if self._kept is None:
             yield None
@@ -238,7 +239,7 @@ class TransformersLanguageModel:
         return written
 
     def _write(self, row: Ids, prompt: Prompt, limit: int) -> Iterator[int]:
-        """One token after the other, as `_generate` chooses them, up to the turn's end."""
+        """Generate token by token as `_generate` does, up to the end of the turn."""
         choosers: Any = _choosers(self.tokenizer, [prompt], len(row))
         cache: Any = None
         if self._kept is not None:
@@ -247,7 +248,7 @@ class TransformersLanguageModel:
         ids = torch.tensor([row], device=self.device)
         fresh = ids[:, 0 if cache is None else cache.get_seq_length() :]
         for _ in range(limit):
-            with torch.inference_mode():  # not beyond a step: what asks for it is not ours
+            with torch.inference_mode():  # for a step only: the caller's code runs between them
                 output = self._model(
                     input_ids=fresh, past_key_values=cache, use_cache=True, logits_to_keep=1
                 )
@@ -274,7 +275,7 @@ class TransformersLanguageModel:
 
 
 def _choosers(tokenizer: Any, prompts: Sequence[Prompt], start: int) -> LogitsProcessorList:
-    """What chooses the next token of prompts that are not just gone on with by the likeliest."""
+    """Logits processors of prompts that are sampled or must match a pattern."""
     chosen: list[LogitsProcessor] = []
     if any(prompt.seed is not None for prompt in prompts):
         chosen.append(_Draw(prompts))
@@ -284,11 +285,11 @@ def _choosers(tokenizer: Any, prompts: Sequence[Prompt], start: int) -> LogitsPr
 
 
 class _Draw(LogitsProcessor):
-    """Puts the tokens of each row that has a seed in a drawn order; the first is then taken.
+    """Samples rows that have a seed by adding Gumbel noise before greedy decoding.
 
-    The largest of logits with Gumbel noise added is a sample of their softmax; with the noise of
-    a row made from its own seed and step no other row of the batch changes it. Tokens that are
-    not drawn from stand behind all others.
+    The argmax of logits with Gumbel noise is a sample of their softmax. As the noise of a row
+    depends on its own seed and step alone, the other rows of a batch do not change the sample.
+    Tokens outside the top k stay below all others.
     """
 
     def __init__(self, prompts: Sequence[Prompt]) -> None:
@@ -309,11 +310,11 @@ class _Draw(LogitsProcessor):
 
 
 class _Hold(LogitsProcessor):
-    """Leaves each row that has a pattern the first token by which its reply can still keep it.
+    """Restricts rows that have a pattern to the most likely token that can still match it.
 
-    The first choice mostly does, so that a step costs one look at it, and a reply that keeps the
-    pattern by itself is what it would be without. Where it does not, a reply that is whole ends,
-    and in any other the next choices are looked at.
+    Mostly the first choice matches, so a step costs one check, and a reply that matches by itself
+    is unchanged. Otherwise a reply that already matches as a whole ends; for any other the next
+    choices are checked.
     """
 
     def __init__(self, tokenizer: Any, prompts: Sequence[Prompt], start: int) -> None:
@@ -326,7 +327,7 @@ class _Hold(LogitsProcessor):
         for row, pattern in enumerate(self._patterns):
             written = input_ids[row, self._start :].tolist()
             if pattern is None or not self._special.isdisjoint(written):
-                continue  # free, or it ended and is filled up
+                continue  # without a pattern, or ended and padded
             token = self._choose(pattern, written, scores[row])
             scores[row] = float("-inf")
             scores[row, token] = 0.0
@@ -343,19 +344,19 @@ class _Hold(LogitsProcessor):
 
     def _keeps(self, pattern: Any, written: list[int], token: int) -> bool:
         if token in self._special:
-            return False  # it says nothing, and could be said for ever
+            return False  # it adds no text and could repeat forever
         text = self._tokenizer.decode([*written, token])
         return pattern.fullmatch(text, partial=True) is not None
 
 
 def _in_order(scores: torch.Tensor) -> Iterator[int]:
-    """Tokens, the highest scores first; few are put in order where few are asked for."""
+    """Tokens by falling score; only the first few are sorted unless more are requested."""
     yield from scores.topk(min(_SAMPLED_FROM, len(scores))).indices.tolist()
     yield from scores.argsort(descending=True).tolist()
 
 
 class _StopAt(StoppingCriteria):
-    """Ends a row once its newest tokens hold a stop string; reads only the row's tail."""
+    """Ends a row once its newest tokens contain a stop string; decodes only the row's tail."""
 
     def __init__(self, tokenizer: Any, stop: Sequence[str], start: int) -> None:
         self._tokenizer = tokenizer
@@ -389,7 +390,7 @@ def _load_model(folder: Path, adapter: Path | None) -> Any:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """A model's tokenizer, padding with a token of its own or, failing that, the end token."""
+    """A model's tokenizer, which pads with its pad token or else with its end token."""
     with quiet_libraries():
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -402,8 +403,10 @@ def load_tokenizer(folder: Path) -> Any:
 def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     """Token ids of a prompt; control tokens inside contents are ordinary text.
 
+    Where the chat template has no system turn, its text stands in front of the first user turn.
+
     Raises:
-        ModelError: a conversation is to be rendered, but the tokenizer has no chat template.
+        ModelError: the prompt is a conversation, but the tokenizer has no chat template.
     """
     if prompt.is_plain:
         text = "".join(message.content for message in prompt.messages) + prompt.prefix
@@ -475,25 +478,25 @@ def takes_system_turn(tokenizer: Any) -> bool:
 
 
 def first_tokens(tokenizer: Any, choices: Sequence[str]) -> list[int]:
-    """The token that each choice begins with.
+    """First token of each choice.
 
     Raises:
-        ModelError: two choices begin with the same one, so that it can not tell them apart.
+        ModelError: two choices begin with the same token.
     """
     first = [tokenizer(choice, add_special_tokens=False)["input_ids"][0] for choice in choices]
     if len(set(first)) != len(choices):
-        raise ModelError(f"The choices {list(choices)} do not begin with tokens of their own.")
+        raise ModelError(f"The choices {list(choices)} do not begin with different tokens.")
     return first
 
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of plain text: nothing in it is read as a control token."""
+    """Token ids of plain text, in which nothing is read as a control token."""
     ids: list[int] = _tokenize(tokenizer, text)["input_ids"]
     return ids
 
 
 def encode_located(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Token ids of plain text, as `encode_text` gives them, and each one's characters."""
+    """Token ids of `encode_text`, and the character span of each."""
     encoded = _tokenize(tokenizer, text, return_offsets_mapping=True)
     return encoded["input_ids"], encoded["offset_mapping"]
 
@@ -509,7 +512,7 @@ def _tokenize(tokenizer: Any, text: str, **options: Any) -> Any:
 
 
 def _opens(tokenizer: Any) -> bool:
-    """Whether the tokenizer puts a start token before plain text."""
+    """Whether the tokenizer begins plain text with a start token."""
     ids = tokenizer("a")["input_ids"]
     return bool(ids and ids[0] == tokenizer.bos_token_id)
 
@@ -517,10 +520,10 @@ def _opens(tokenizer: Any) -> bool:
 def _batches(
     lengths: Sequence[int], known: Sequence[int], new_tokens: int, most: int
 ) -> list[list[int]]:
-    """Row numbers in batches of like length within the token budget.
+    """Batch row numbers by similar length within the token budget.
 
-    Rows that are mostly known come first: later ones may push out what they begin with, and one
-    unknown row makes its whole batch compute as much as itself. Then the longest come first.
+    Rows that are mostly cached come first: later rows may evict their beginnings, and one uncached
+    row makes its whole batch compute as much as itself. Then the longest come first.
     """
     order = sorted(range(len(lengths)), key=lambda i: (2 * known[i] < lengths[i], -lengths[i]))
     batches: list[list[int]] = []

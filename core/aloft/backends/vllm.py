@@ -1,7 +1,7 @@
-"""Turns a local model that vLLM runs, in a process beside this one, into a language model.
+"""A local language model that vLLM runs in a child process.
 
-vLLM wants other versions of the libraries below than the training does, so it has an environment
-of its own: ALOFT_VLLM_PYTHON names that environment's Python. A model is named `vllm:MODEL`.
+vLLM needs other versions of torch and transformers than training does, so it is installed in its
+own environment: ALOFT_VLLM_PYTHON names that environment's Python. A model is named `vllm:MODEL`.
 """
 
 import importlib.util
@@ -33,45 +33,46 @@ _SET_UP = (
     f"then set {_PYTHON}=VENV/bin/python"
 )
 _SAMPLED_FROM = 50  # most likely tokens, as in `aloft.backends.transformers`
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the largest ranks that vLLM can be told
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the maximum LoRA ranks that vLLM accepts
 _FORCED = {
     **dict.fromkeys(("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "TRANSFORMERS_OFFLINE"), "1"),
     **dict.fromkeys(("DO_NOT_TRACK", "VLLM_NO_USAGE_STATS"), "1"),
-    "VLLM_HOST_IP": "127.0.0.1",  # else it looks for its address in the network
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process, which ends whole
-    "PYTHONSAFEPATH": "1",  # else modules beside the worker hide libraries of the same name
+    "VLLM_HOST_IP": "127.0.0.1",  # otherwise it looks up its address in the network
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a single process
+    "PYTHONSAFEPATH": "1",  # otherwise modules next to the worker hide libraries of the same name
 }
 _DEFAULTS = {
     "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB; its own default is nearly all memory
-    "OMP_WAIT_POLICY": "passive",  # threads that spin halve the speed of a processor in use
+    "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB; vLLM's default is nearly all memory
+    "OMP_WAIT_POLICY": "passive",  # spinning threads halve the speed of a busy CPU
 }
 
 _OPTIONS = {
-    "max_model_len": -1,  # as much of the model's window as the memory holds
+    "max_model_len": -1,  # as much of the model's context window as fits in memory
     "enable_prefix_caching": True,
-    "generation_config": "vllm",  # not the model's own: greedy means greedy
+    "generation_config": "vllm",  # not the model's own settings: greedy means greedy
     "load_format": "safetensors",
     "trust_remote_code": False,
 }
 
 
 class VllmLanguageModel:
-    """A causal language model in vLLM: many prompts at a time, common starts computed once.
+    """A causal language model in vLLM, with continuous batching and prefix caching.
 
-    vLLM lives in a child process: its versions stay apart from ours, and when the model is let
-    go, or this process ends, all memory of the GPU is free again, which vLLM can not promise
-    within one process. Rendering and tokenizing are done here, as for every local model.
+    vLLM runs in a child process, so its library versions stay separate, and all GPU memory is
+    freed when the model is released or this process ends, which vLLM cannot guarantee within one
+    process. Prompts are rendered and tokenized here, as for every local model.
 
-    Replies are greedy where a prompt has no seed, else drawn by it; they keep a prompt's pattern.
+    Replies are greedy where a prompt has no seed and sampled with its seed otherwise; they match
+    the prompt's pattern.
 
     Args:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
         adapter: A LoRA adapter in peft's format.
-        dtype: Number format; "auto": the one of the weights, or the nearest that is fast.
+        dtype: Number format; "auto": that of the weights, or the nearest one that is fast.
 
     Raises:
-        ModelError: the model is not on this machine, there is no vLLM, or it can not load it.
+        ModelError: the model is not on this machine, vLLM is missing, or vLLM cannot load it.
     """
 
     def __init__(self, model: str, adapter: Path | None = None, *, dtype: str = "auto") -> None:
@@ -83,19 +84,21 @@ class VllmLanguageModel:
         self._fingerprint = fingerprint_folder(*([folder, adapter] if adapter else [folder]))
         self._worker = _Worker(python)
         options = {"model": str(folder), "dtype": dtype, **_OPTIONS, **_lora_options(adapter)}
-        told = self._worker.ask({"options": options, "adapter": str(adapter) if adapter else None})
-        self._window: int = told["window"]
-        self.tokens_scored = 0  # read for scores, which tell of no tokens themselves
+        started = self._worker.ask(
+            {"options": options, "adapter": str(adapter) if adapter else None}
+        )
+        self._window: int = started["window"]
+        self.tokens_scored = 0  # scores carry no token counts themselves
 
     @property
     def fingerprint(self) -> str:
-        """Names base weights and adapter; the same whatever runs them."""
+        """Identifies the base model and its adapter, whatever engine runs them."""
         return self._fingerprint
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
-        """Reply to each prompt; one that is longer than vLLM reads gets an empty, cut reply.
+        """Reply to each prompt; one that exceeds the context window gets an empty, cut reply.
 
         Raises:
             ModelError: vLLM ended.
@@ -114,7 +117,7 @@ class VllmLanguageModel:
     def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token after each prompt; (prompts, choices).
 
-        All choices of a prompt that is longer than vLLM reads are equal.
+        All choices of a prompt that exceeds the context window are equally likely.
 
         Raises:
             ModelError: two choices begin with one token, or vLLM ended.
@@ -137,10 +140,10 @@ class VllmLanguageModel:
     def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
         """Mean log-probability of each reply's tokens after its prompt; (prompts,).
 
-        Nothing is likely after a prompt that is longer than vLLM reads: minus infinity.
+        A prompt that exceeds the context window scores minus infinity.
 
         Raises:
-            ModelError: vLLM ended, as it does on a processor where there is an adapter (0.32).
+            ModelError: vLLM ended, as version 0.32 does on a CPU with an adapter.
         """
         from aloft.backends.transformers import encode_text
 
@@ -148,7 +151,7 @@ class VllmLanguageModel:
         rows = [row + end for row, end in zip(self._encode(prompts), ends, strict=True)]
         self.tokens_scored += sum(map(len, rows))
         asked = [
-            {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0, "told": len(end)}
+            {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0, "scored": len(end)}
             for end in ends
         ]
         scores = np.full(len(rows), -np.inf, np.float32)
@@ -165,12 +168,13 @@ class VllmLanguageModel:
     def _generate(
         self, encoded: Sequence[list[int]], sampling: Sequence[dict[str, Any]]
     ) -> list[dict[str, Any] | None]:
-        """The answer to each prompt; None where the prompt leaves no room for a token."""
+        """The answer to each prompt; None where the prompt fills the context window."""
         short = [i for i, ids in enumerate(encoded) if len(ids) < self._window]
         answers: list[dict[str, Any] | None] = [None] * len(encoded)
         if short:
-            told = self._worker.ask([{"ids": encoded[i], "sampling": sampling[i]} for i in short])
-            for i, answer in zip(short, told["answers"], strict=True):
+            batch = [{"ids": encoded[i], "sampling": sampling[i]} for i in short]
+            answered = self._worker.ask(batch)["answers"]
+            for i, answer in zip(short, answered, strict=True):
                 answers[i] = answer
         return answers
 
@@ -190,52 +194,57 @@ class VllmLanguageModel:
 
 
 class _Worker:
-    """The process that holds vLLM; it ends with this object, or with this process."""
+    """The process that runs vLLM; it ends with this object or with this process."""
 
     def __init__(self, python: str) -> None:
         path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")])
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the process writes it
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the worker writes to it
         self._process = subprocess.Popen(
             [python, str(_WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**_DEFAULTS, **os.environ, **_FORCED, "PATH": path},  # its ninja stands beside it
+            env={
+                **_DEFAULTS,
+                **os.environ,
+                **_FORCED,
+                "PATH": path,
+            },  # ninja is installed next to it
             text=True,
-            start_new_session=True,  # a group to end as one, and Ctrl-C is this process's affair
+            start_new_session=True,  # ends as one group; Ctrl-C reaches this process alone
         )
         self.end = weakref.finalize(self, _end, self._process)
 
     def ask(self, question: Any) -> dict[str, Any]:
-        """One line to the process, and the line that answers it.
+        """Send one line to the process and return its answer.
 
         Raises:
-            ModelError: the process ended, now or before, or told of a fault.
+            ModelError: the process has ended or reported an error.
         """
         try:
             line = _exchange(self._process, json.dumps(question) + "\n")
         except BaseException:
-            self.end()  # an answer that nobody read would be taken for the next one's
+            self.end()  # an unread answer would be taken for the next one's
             raise
-        told: dict[str, Any] = json.loads(line) if line.endswith("\n") else {}
-        count_refused(told.get("refused", ()))
-        if not told or "error" in told:
+        answer: dict[str, Any] = json.loads(line) if line.endswith("\n") else {}
+        count_refused(answer.get("refused", ()))
+        if not answer or "error" in answer:
             self.end()
             raise ModelError(
-                f"vLLM ended: {told.get('error') or self._last_words()}. Mend that or name the "
-                "model without vllm:, then run the same command again: it goes on where it stopped."
+                f"vLLM ended: {answer.get('error') or self._last_words()}. Fix that, or name the "
+                "model without vllm:, then run the same command again to resume."
             )
-        return told
+        return answer
 
     def _last_words(self) -> str:
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
-        return " ".join([f"status {self._process.returncode}", *said[-1:]])[:300]
+        last = [line.strip() for line in lines if line.strip()][-1:]
+        return " ".join([f"status {self._process.returncode}", *last])[:300]
 
 
 def find_python() -> str:
-    """The Python that has vLLM.
+    """The Python in whose environment vLLM is installed.
 
     Raises:
         ModelError: there is none.
@@ -244,7 +253,7 @@ def find_python() -> str:
     if named:
         found = shutil.which(Path(named).expanduser())
         if found is None:
-            raise ModelError(f"{_PYTHON} is {named}, which is no program. {_SET_UP}")
+            raise ModelError(f"{_PYTHON} is {named}, which is not a program. {_SET_UP}")
         return str(found)
     spec = importlib.util.find_spec("vllm")
     if spec is None or spec.origin is None:
@@ -269,7 +278,7 @@ def _sampling(prompt: Prompt) -> dict[str, Any]:
 
 
 def _exchange(process: "subprocess.Popen[str]", line: str) -> str:
-    """The line that answers a line; "" from a process that is gone."""
+    """Send a line and return the answer; "" where the process has ended."""
     if process.stdin is None or process.stdout is None or process.poll() is not None:
         return ""
     try:
@@ -288,6 +297,6 @@ def _end(process: "subprocess.Popen[str]") -> None:
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for pipe in (process.stdin, process.stdout):
-        with suppress(BrokenPipeError):  # what it did not read any more
+        with suppress(BrokenPipeError):  # for input that was not read
             if pipe is not None:
                 pipe.close()

@@ -1,8 +1,8 @@
-"""Turns token ids to vLLM's replies, in a process of its own: one JSON line in, one out.
+"""Generates with vLLM in a separate process: one JSON line in, one JSON line out.
 
-`aloft.backends.vllm` runs this file by its path with the Python that has vLLM; nothing of Aloft is
-imported, so that neither has to be installed beside the other. The first line holds the engine's
-options; every other one a batch of requests. The process ends with the pipe it reads from.
+`aloft.backends.vllm` runs this file by its path with the Python that has vLLM. It imports nothing
+of Aloft, so that the two need not be installed together. The first line contains the engine's
+options, every other line a batch of requests. The process ends when its input pipe closes.
 """
 
 import json
@@ -19,13 +19,13 @@ _ADDRESS_AT |= {"socket.getaddrinfo": 0, "socket.gethostbyname": 0}
 _HERE = {None, "", "localhost", "127.0.0.1", "::1", b"localhost", b"127.0.0.1", b"::1"}
 
 _ON_PROCESSOR = {
-    "enforce_eager": True,  # compiling takes a minute and more, and gains 15 %
-    "block_size": 32,  # at its 128 little of a common start is found again: half the speed
+    "enforce_eager": True,  # compiling takes over a minute and gains 15 %
+    "block_size": 32,  # the default of 128 finds few common beginnings: half the speed
 }
 
 
 class _Guard:
-    """Refuses connections that leave this machine, as the process that started this one does."""
+    """Refuses connections that leave this machine, as the parent process does."""
 
     def __init__(self) -> None:
         self.refused: list[str] = []
@@ -43,7 +43,7 @@ class _Guard:
 
 
 class _Engine:
-    """vLLM with one model, and one adapter or none."""
+    """vLLM with one model and optionally one adapter."""
 
     def __init__(self, options: dict[str, Any], adapter: str | None) -> None:
         from vllm import LLM
@@ -57,8 +57,8 @@ class _Engine:
         self.window: int = self._vllm.llm_engine.model_config.max_model_len
 
     def answer(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Token ids, the reason for their end, and what the first could have been."""
-        told = [request["sampling"].pop("told", 0) for request in requests]
+        """Token ids, the reason why they end, and alternatives of the first token."""
+        scored = [request["sampling"].pop("scored", 0) for request in requests]
         outputs = self._vllm.generate(
             [{"prompt_token_ids": request["ids"]} for request in requests],
             [_sampling(**request["sampling"]) for request in requests],
@@ -66,8 +66,8 @@ class _Engine:
             use_tqdm=False,
         )
         return [
-            _told(output.outputs[0]) | {"read": _read_off(output, last)}
-            for output, last in zip(outputs, told, strict=True)
+            _as_json(output.outputs[0]) | {"read": _last_logprobs(output, last)}
+            for output, last in zip(outputs, scored, strict=True)
         ]
 
 
@@ -81,13 +81,13 @@ def _sampling(pattern: str = "", **values: Any) -> Any:
     return SamplingParams(**values)
 
 
-def _read_off(output: Any, last: int) -> list[float]:
+def _last_logprobs(output: Any, last: int) -> list[float]:
     """Log-probabilities of a prompt's last tokens."""
     ids = output.prompt_token_ids if last else []
     return [output.prompt_logprobs[i][ids[i]].logprob for i in range(len(ids) - last, len(ids))]
 
 
-def _told(output: Any) -> dict[str, Any]:
+def _as_json(output: Any) -> dict[str, Any]:
     first = output.logprobs[0] if output.logprobs else {}
     return {
         "ids": list(output.token_ids),
@@ -97,15 +97,15 @@ def _told(output: Any) -> dict[str, Any]:
 
 
 def _read(stream: TextIO, lines: "queue.SimpleQueue[str]") -> None:
-    """Pass lines on; that there are no more means that nobody waits for an answer."""
+    """Pass lines on; end of input means that the parent no longer waits for answers."""
     for line in stream:
         lines.put(line)
     os.killpg(0, signal.SIGKILL)
 
 
 def main() -> None:
-    """Answer until the requests end; a fault ends the process after it was told."""
-    # own copies of the pipes: what vLLM and the libraries below print goes to the error stream
+    """Answer until requests end; an error is reported, then ends the process."""
+    # duplicates of the pipes: what vLLM and its libraries print goes to stderr
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
@@ -114,18 +114,18 @@ def main() -> None:
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
 
-    def tell(told: dict[str, Any]) -> None:
-        answers.write(json.dumps(told | {"refused": guard.refused}) + "\n")
+    def send(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer | {"refused": guard.refused}) + "\n")
         guard.refused.clear()
 
     try:
         engine = _Engine(**json.loads(lines.get()))
-        tell({"window": engine.window})
+        send({"window": engine.window})
         while True:
-            tell({"answers": engine.answer(json.loads(lines.get()))})
+            send({"answers": engine.answer(json.loads(lines.get()))})
     except Exception as error:
         fault = " ".join(str(error).split())[:300]
-        tell({"error": f"{type(error).__name__}: {fault}"})
+        send({"error": f"{type(error).__name__}: {fault}"})
         raise
 
 
