@@ -293,7 +293,7 @@ def test_a_server_that_dies_in_the_middle_is_told_in_one_line(serve: Serve) -> N
     with pytest.raises(ModelError) as caught:
         model.complete([asked()] * 3, max_new_tokens=9)
     assert "gave no reply after 7 attempts (" in str(caught.value)
-    assert "goes on where it stopped" in str(caught.value)
+    assert "run the same command again to resume" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -121,7 +121,9 @@ def test_without_vllm_one_line_says_how_to_have_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(PYTHON, sys.executable)
     assert find_python() == sys.executable
     monkeypatch.setenv(PYTHON, "/no/such/python")
-    with pytest.raises(ModelError, match=r"/no/such/python, which is no program\. Run: python -m"):
+    with pytest.raises(
+        ModelError, match=r"/no/such/python, which is not a program\. Run: python -m"
+    ):
         find_python()
     monkeypatch.delenv(PYTHON)
     with pytest.raises(ModelError, match=r"vLLM is not installed in this Python\. Run: python -m"):
@@ -238,7 +240,7 @@ def test_a_process_that_dies_at_work_is_told_of_every_time(
     fake("dies")
     model = load(folder)
     for _ in range(2):
-        with pytest.raises(ModelError, match=r"vLLM ended: status -9.* goes on where it stopped"):
+        with pytest.raises(ModelError, match=r"vLLM ended: status -9.* again to resume"):
             model.complete([plain("a")], max_new_tokens=3)
 
 
