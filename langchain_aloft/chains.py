@@ -1,4 +1,4 @@
-"""Question to answer with citations, under the prompt that a run's generator knows."""
+"""A chain that answers with citations, under the prompt that a run trained for."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import reduce
@@ -27,6 +27,7 @@ from aloft.api import (
     in_threads,
     place_of,
     read_bundle,
+    replace_surrogates,
 )
 from langchain_aloft.convert import to_passages
 from langchain_aloft.retrievers import AloftRetriever
@@ -39,19 +40,21 @@ def create_citation_chain(
     generator: str | None = None,
     models: SharedModels | None = None,
 ) -> Runnable[Any, dict[str, Any]]:
-    """A chain from a question to an answer and the documents that it cites.
+    """Create a chain from a question to an answer and the documents that it cites.
 
-    It takes a question, or a dictionary with "question", and gives "question"; "context", the
-    documents that the generator was shown; "citations", those of them that it cites; "answer",
-    which comes piece by piece in a stream; "quotes", each with "context" (its document's place
-    there), "text", and "start" and "end", its characters in that document; "unverified_quotes", how
-    many stand in none; and "is_abstaining", whether it says that none holds the answer.
+    The chain takes a question, or a dictionary with "question". It returns "question"; "context",
+    the documents in the prompt; "citations", those that the answer cites; "answer", which comes in
+    pieces in a stream; "quotes", each with "context" (the position of its document there), "text",
+    and "start" and "end", its characters in that document; "unverified_quotes", the number of
+    quotes found in no document; and "is_abstaining", whether the answer is that no document holds
+    one.
 
     Args:
         run_folder: A finished run.
-        retriever: Any; None: the run's own, over its own passages.
-        generator: What else serves the generator that ships, such as `openai:URL#NAME`.
-        models: Where models are loaded from; pass one to several components to share weights.
+        retriever: Any LangChain retriever; None: the run's own, over the run's passages. Documents
+            without text are left out.
+        generator: Another server of the generator that ships, such as `openai:URL#NAME`.
+        models: Loads the models; pass one object to several components to share weights.
 
     Raises:
         DataError: the folder holds no finished run.
@@ -60,16 +63,17 @@ def create_citation_chain(
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
     contract = read_bundle(Path(run_folder) / "models", generator)
 
-    def tell(given: dict[str, Any]) -> Iterator[AddableDict]:
-        return _tell(contract, shared, given["question"], given["context"][: contract.contexts])
+    def generate(given: dict[str, Any]) -> Iterator[AddableDict]:
+        context = [one for one in given["context"] if one.page_content.strip()]
+        return _generate(contract, shared, given["question"], context[: contract.contexts])
 
     def answer(pieces: Iterator[AddableDict]) -> Iterator[AddableDict]:
-        yield from tell(reduce(add, pieces))
+        yield from generate(reduce(add, pieces))
 
     async def answer_in_threads(pieces: AsyncIterator[AddableDict]) -> AsyncIterator[AddableDict]:
         given = reduce(add, [piece async for piece in pieces])
-        async for told in in_threads(tell(given)):
-            yield told
+        async for piece in in_threads(generate(given)):
+            yield piece
 
     retrieved: Runnable[Any, Any] = RunnableParallel(question=RunnablePassthrough(), context=found)
     answers: Runnable[Any, Any] = RunnableGenerator(answer, answer_in_threads)
@@ -79,30 +83,30 @@ def create_citation_chain(
 def _question_of(given: Any) -> str:
     question = given.get("question") if isinstance(given, dict) else given
     if not isinstance(question, str) or not question.strip():
-        raise DataError('There is no question. Give a text, or {"question": a text}.')
-    return question
+        raise DataError('There is no question. Pass a text, or {"question": a text}.')
+    return replace_surrogates(question)
 
 
-def _tell(
+def _generate(
     contract: Bundle, models: SharedModels, question: str, context: Sequence[Document]
 ) -> Iterator[AddableDict]:
-    """The answer as it grows: the first piece has what it cites, the last what it quotes."""
-    shown = [ScoredPassage(passage=passage, score=0.0) for passage in to_passages(context)]
-    told: Answer | None = None
-    for answer in answer_streaming(contract, question, shown, models):
-        if told is None:
+    """The answer as it is generated: citations come with the first piece, quotes with the last."""
+    contexts = [ScoredPassage(passage=passage, score=0.0) for passage in to_passages(context)]
+    last: Answer | None = None
+    for answer in answer_streaming(contract, question, contexts, models):
+        if last is None:
             cited = [context[int(one.passage.document_id)] for one in answer.cited]
             yield AddableDict(question=question, context=list(context), citations=cited)
-        yield AddableDict(answer=answer.text[len(told.text) if told else 0 :])
-        told = answer
-    if told is not None:
+        yield AddableDict(answer=answer.text[len(last.text) if last else 0 :])
+        last = answer
+    if last is not None:
         yield AddableDict(
-            quotes=[_placed(quote, told) for quote in told.quotes],
-            unverified_quotes=told.unverified_quotes,
-            is_abstaining=told.is_abstaining,
+            quotes=[_located(quote, last) for quote in last.quotes],
+            unverified_quotes=last.unverified_quotes,
+            is_abstaining=last.is_abstaining,
         )
 
 
-def _placed(quote: Any, answer: Answer) -> dict[str, Any]:
+def _located(quote: Any, answer: Answer) -> dict[str, Any]:
     start, end = place_of(quote, answer.contexts)
     return {"context": quote.ordinal - 1, "text": quote.text, "start": start, "end": end}

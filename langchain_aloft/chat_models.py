@@ -8,6 +8,7 @@ from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import ConfigDict
 
 from aloft.api import Prompt, Reply, stream_reply
 from langchain_aloft.convert import to_messages
@@ -15,10 +16,12 @@ from langchain_aloft.local import LocalModel
 
 
 class ChatAloft(LocalModel, BaseChatModel):
-    """Replies greedily with a local model under its own chat template; threads may share it.
+    """Replies greedily with a local model and its own chat template; thread-safe.
 
-    Control tokens in what it is given are read as text. Its fields are those of `LocalModel`.
+    Control tokens in messages are read as text. Fields: see `LocalModel`.
     """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)

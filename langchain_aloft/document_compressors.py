@@ -9,20 +9,27 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
-from aloft.api import SharedModels, best_first, read_bundle, reranker_of
+from aloft.api import (
+    SharedModels,
+    best_first,
+    read_bundle,
+    read_question,
+    replace_surrogates,
+    reranker_of,
+)
 from langchain_aloft.convert import content_of, with_score
 
 
 class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
-    """Reorders documents by how well they answer the query; those given stay as they are.
+    """Reorders documents by how well they answer the query; those given are not changed.
 
     Attributes:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
-        top_n: Documents kept.
-        models: Where it is loaded from; pass one to several components to share weights.
+        top_n: Number of documents kept.
+        models: Loads the model; pass one object to several components to share weights.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     model: str
     top_n: int = Field(default=5, ge=1)
@@ -40,8 +47,9 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
         return cls(**{"model": model, "top_n": contexts, **fields})
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
-        """How well each pair's second text answers its first; higher is better."""
-        scores: list[float] = self.models.reranker(self.model).score(text_pairs).tolist()
+        """Score how well the second text of each pair answers the first; higher is better."""
+        pairs = [(read_question(query), replace_surrogates(text)) for query, text in text_pairs]
+        scores: list[float] = self.models.reranker(self.model).score(pairs).tolist()
         return scores
 
     def compress_documents(

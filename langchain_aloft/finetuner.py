@@ -1,4 +1,4 @@
-"""A whole Aloft run from LangChain's documents to the parts that ship."""
+"""A complete Aloft run, from LangChain documents to the models that ship."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
 from langchain_core.vectorstores import VectorStore
 
-from aloft.api import DataError, HostedRun
+from aloft.api import DataError, HostedRun, check_kind
 from aloft.config import RunConfig, load_config
 from langchain_aloft.chains import create_citation_chain
 from langchain_aloft.chat_models import ChatAloft
@@ -19,20 +19,25 @@ from langchain_aloft.embeddings import AloftEmbeddings
 from langchain_aloft.retrievers import AloftRetriever
 from langchain_aloft.teacher import LangChainTeacher
 
-_MOST = 100_000  # documents taken from a store
+_LIMIT = 100_000  # documents taken from a store
 
 
 class AloftFinetuner(HostedRun):
-    """Tunes embedder, reranker and generator on documents, and keeps what measurably gains.
+    """Tunes embedder, reranker and generator on documents, and ships what measurably gains.
 
     Args:
-        documents: What to tune on; those that were cut from one source become one again.
-        out: The run folder; a finetuner on the same folder goes on where an earlier one stopped.
-        config: What to do; None: the preset's.
-        preset: One of `aloft.config.PRESETS`; not looked at where there is a `config`.
-        llm: The teacher that writes questions and answers; None: the configuration's.
-        questions: A file of the user's own labelled questions, which then decide what is kept.
-        group_by: The metadata key that names a document's source; None: each stands for itself.
+        documents: The corpus; chunks of one source are merged into a document again.
+        out: The run folder; a finetuner on the same folder resumes the run.
+        config: The settings; None: those of the preset.
+        preset: One of `aloft.config.PRESETS`; ignored if there is a `config`.
+        llm: The chat model that writes questions and answers; None: the configuration's teacher.
+        questions: File of your own labelled questions; if given, they decide what ships.
+        group_by: The metadata key that names a document's source; None: each document stands for
+            itself.
+
+    Raises:
+        ConfigError: an argument is of another kind than it says.
+        DataError: something else than documents is given.
     """
 
     def __init__(  # noqa: PLR0913 - as LangChain's constructors from documents
@@ -46,28 +51,33 @@ class AloftFinetuner(HostedRun):
         questions: str | Path | None = None,
         group_by: str | None = "source",
     ) -> None:
+        if config is not None:
+            check_kind("config", config, RunConfig, "Make it by aloft.load_config(overrides=...).")
+        if llm is not None:
+            advice = "For a model by its name, set teacher in the config."
+            check_kind("llm", llm, BaseChatModel, advice)
         teacher = LangChainTeacher(llm) if llm else None
         given = to_documents(documents, group_by=group_by)
         super().__init__(given, out, config or load_config(preset), teacher, questions)
 
     @classmethod
     def from_documents(cls, documents: Sequence[Document], out: str | Path, **fields: Any) -> Self:
-        """The same by the name that LangChain's own classes have for it."""
+        """Create a finetuner; the name is that of LangChain's own constructors."""
         return cls(documents, out, **fields)
 
     @classmethod
     def from_vectorstore(cls, store: VectorStore, out: str | Path, **fields: Any) -> Self:
         """Tune on the documents that a vector store holds.
 
-        LangChain has no way to list a store, so it is asked for its nearest 100,000; give
-        `from_documents` the documents themselves where it holds more. Those that say where they
-        stood in their source (`start_index`) become one document again, others stand for
-        themselves.
+        LangChain cannot list a store, so a search takes the nearest 100,000 documents; of a larger
+        store, pass the documents themselves to `from_documents`. Chunks are merged into their
+        documents again if `start_index` in their metadata tells where they stood; otherwise each
+        stands for itself.
 
         Raises:
-            DataError: the store holds nothing.
+            DataError: the store holds no documents.
         """
-        documents = store.similarity_search("text", k=_MOST)
+        documents = store.similarity_search("text", k=_LIMIT)
         if not documents:
             raise DataError("The vector store holds no documents. Add some first.")
         ordered = in_source_order(documents, fields.get("group_by", "source"))
@@ -81,7 +91,11 @@ class AloftFinetuner(HostedRun):
         return AloftEmbeddings.from_run(self.out, **fields)
 
     def get_reranker(self, **fields: Any) -> AloftReranker:
-        """The reranker that ships; a run that ships none is told."""
+        """The reranker that ships.
+
+        Raises:
+            DataError: the run is not finished, or ships none.
+        """
         return AloftReranker.from_run(self.out, **fields)
 
     def get_chat_model(self, **fields: Any) -> ChatAloft:
@@ -91,7 +105,7 @@ class AloftFinetuner(HostedRun):
     def get_retriever(
         self, documents: list[Document] | None = None, **fields: Any
     ) -> AloftRetriever:
-        """The whole retrieval that ships, over these documents or the run's own passages."""
+        """The retriever that ships, over these documents or the run's own passages."""
         return AloftRetriever.from_run(self.out, documents, **fields)
 
     def get_chain(self, **fields: Any) -> Runnable[Any, dict[str, Any]]:

@@ -6,16 +6,19 @@ from typing import Any
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import LLM
 from langchain_core.outputs import GenerationChunk
+from pydantic import ConfigDict
 
-from aloft.api import Message, Prompt, stream_reply
+from aloft.api import Message, Prompt, replace_surrogates, stream_reply
 from langchain_aloft.local import LocalModel
 
 
 class AloftLLM(LocalModel, LLM):
-    """Replies greedily to a text as to a user's; threads may share it.
+    """Replies greedily to a text as to a user's message; thread-safe.
 
-    Control tokens in what it is given are read as text. Its fields are those of `LocalModel`.
+    Control tokens in prompts are read as text. Fields: see `LocalModel`.
     """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     def _call(
         self,
@@ -24,7 +27,7 @@ class AloftLLM(LocalModel, LLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> str:
-        (reply,) = self.loaded.complete([_as_users(prompt)], **self.limits(stop, kwargs))
+        (reply,) = self.loaded.complete([_user_prompt(prompt)], **self.limits(stop, kwargs))
         return reply.text
 
     def _stream(
@@ -34,7 +37,7 @@ class AloftLLM(LocalModel, LLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        for piece in stream_reply(self.loaded, _as_users(prompt), **self.limits(stop, kwargs)):
+        for piece in stream_reply(self.loaded, _user_prompt(prompt), **self.limits(stop, kwargs)):
             facts = None if piece.is_piece else self.facts_of(piece)
             chunk = GenerationChunk(text=piece.text, generation_info=facts)
             if run_manager:
@@ -42,5 +45,5 @@ class AloftLLM(LocalModel, LLM):
             yield chunk
 
 
-def _as_users(text: str) -> Prompt:
-    return Prompt(messages=(Message(role="user", content=text),))
+def _user_prompt(text: str) -> Prompt:
+    return Prompt(messages=(Message(role="user", content=replace_surrogates(text)),))

@@ -1,24 +1,27 @@
-"""What LangChain's chat model and its LLM over a local model have in common."""
+"""The fields and call options that LangChain's chat model and LLM over a local model share."""
 
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from aloft.api import LanguageModel, Reply, SharedModels, generator_fields
+from aloft.api import LanguageModel, Reply, SharedModels, generator_fields, reply_limits
+
+# LangChain's standard parameters of models behind a service; a local model has no use for them
+_OF_SERVICES = frozenset({"api_key", "max_retries", "streaming", "timeout"})
 
 
 class LocalModel(BaseModel):
-    """Fields of a local language model, tuned or not.
+    """A local language model, tuned or not.
 
     Attributes:
         model: An `embedded:` name, a folder, a Hugging Face id that is on this machine, `vllm:` and
-            one of these, or `openai:URL#MODEL` for a server that has loaded it.
+            one of these, or `openai:URL#MODEL` for a model that a server has loaded.
         adapter: Folder of a LoRA adapter.
-        max_tokens: Longest reply.
-        temperature: 0, because replies are greedy.
-        stop: A reply ends before any of these, where a call names no others.
-        models: Where it is loaded from; pass one to several components to share weights.
+        max_tokens: Maximum length of a reply, in tokens.
+        temperature: Always 0: replies are greedy.
+        stop: Strings that end a reply, unless a call names others.
+        models: Loads the model; pass one object to several components to share weights.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -30,13 +33,20 @@ class LocalModel(BaseModel):
     stop: list[str] | None = None
     models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_parameters_of_services(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if name not in _OF_SERVICES}
+
     @classmethod
     def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
-        """The generator that a run ships, with its adapter where that one gained.
+        """The generator that a run ships, with its adapter if tuning it gained.
 
         Args:
             run_folder: A finished run.
-            **fields: The other fields; a `model` among them is what else serves the generator.
+            **fields: The other fields; `model` names another server of the same generator.
 
         Raises:
             DataError: the folder holds no finished run.
@@ -45,7 +55,7 @@ class LocalModel(BaseModel):
 
     @property
     def loaded(self) -> LanguageModel:
-        """The model, loaded when it is first called."""
+        """The model; its weights are loaded on the first call."""
         return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
 
     @property
@@ -56,15 +66,19 @@ class LocalModel(BaseModel):
     def _identifying_params(self) -> dict[str, Any]:
         return {"model": self.model, "adapter": self.adapter, "max_tokens": self.max_tokens}
 
-    def limits(self, stop: list[str] | None, options: dict[str, Any]) -> dict[str, Any]:
-        """What a call asks for, or else the fields."""
-        return {
-            "max_new_tokens": options.get("max_tokens") or self.max_tokens,
-            "stop": stop or self.stop or (),
-        }
+    def limits(self, stop: list[str] | str | None, options: dict[str, Any]) -> dict[str, Any]:
+        """The limits of a reply, by the options of a call or else by the fields.
+
+        Raises:
+            ConfigError: an option is unknown.
+        """
+        asked = {key: value for key, value in options.items() if key != "stream"}
+        return reply_limits(
+            {**asked, "stop": stop}, max_tokens=self.max_tokens, stop=self.stop or ()
+        )
 
     def facts_of(self, reply: Reply) -> dict[str, Any]:
-        """What is told beside a whole reply."""
+        """The metadata of a complete reply."""
         return {
             "model_name": self.model,
             "finish_reason": "stop" if reply.is_finished else "length",

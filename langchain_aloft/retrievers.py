@@ -1,7 +1,8 @@
-"""A run's whole retrieval, reranker and fusion included, as a LangChain retriever."""
+"""The retrieval that a run ships, with fusion and reranker, as a LangChain retriever."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from aloft.api import (
     Bundle,
@@ -22,39 +23,51 @@ from aloft.api import (
     open_retriever,
     open_run_retriever,
     read_bundle,
+    read_question,
 )
 from langchain_aloft.convert import from_passages, to_passages, with_score
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A retriever, and what it was opened for."""
+
+    documents: tuple[Document, ...]
+    contract: Bundle
+    models: SharedModels
+    retriever: Retriever
+    by_passage: dict[str, int]  # positions of documents with text, by the id of their passage
+
+
 class AloftRetriever(BaseRetriever):
-    """Retrieves documents the way a contract says; they come back as copies with their metadata.
+    """Retrieves documents with what a run ships; results are copies, with metadata and score.
+
+    A copy shares the models and the vectors; what another process unpickles has loaded nothing.
+    Fields may be replaced, also by `model_copy(update=...)`: the next query follows them.
 
     Attributes:
-        documents: What is retrieved, each as one passage; embedded when the first query comes.
-        contract: With what: see `from_run`.
-        k: Documents returned; None: as many as the contract's prompts hold.
-        search_kwargs: What a call is given where it says nothing else: `k`, and `filter`, metadata
-            that a document must have, or a function from a document to whether it may be found.
-        models: Where models are loaded from; pass one to several components to share weights.
+        documents: The corpus; each document is one passage, and those without text are left out.
+            They are embedded when the first query comes.
+        contract: The bundle that a run ships; see `from_run`.
+        k: Number of documents returned; None: as many as the run's prompts hold.
+        search_kwargs: Defaults of a call's arguments: `k`, and `filter`, which is metadata that a
+            document must have, or a function from a document to whether it may be returned.
+        models: Loads the models; pass one object to several components to share weights.
     """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     documents: list[Document] = Field(repr=False)
     contract: Bundle
     k: int | None = Field(default=None, ge=1)
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
-    _retriever: Retriever = PrivateAttr()
-    _places: dict[str, int] = PrivateAttr()
+    _opened: _Opened = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
-        """Prepare, without loading a model."""
+        """Open the retriever, without loading a model."""
         super().model_post_init(context)
-        passages = to_passages(self.documents)
-        self._prepare(open_retriever(self.contract, passages, self.models))
-
-    def _prepare(self, retriever: Retriever) -> None:
-        self._retriever = retriever
-        self._places = {passage.id: place for place, passage in enumerate(retriever.passages)}
+        self._opened = self._open()
 
     @classmethod
     def from_run(
@@ -64,20 +77,20 @@ class AloftRetriever(BaseRetriever):
 
         Args:
             run_folder: A finished run.
-            documents: What to retrieve; None: the run's own passages, whose vectors are known.
+            documents: The corpus; None: the run's own passages, whose vectors the run has kept.
             **fields: `k`, `models` and the fields of every LangChain retriever.
 
         Raises:
             DataError: the folder holds no finished run.
         """
+        bundle = read_bundle(Path(run_folder) / "models")
         if documents is not None:
-            contract = read_bundle(Path(run_folder) / "models")
-            return cls(documents=documents, contract=contract, **fields)
+            return cls(documents=documents, contract=bundle, **fields)
         models = fields.setdefault("models", SharedModels())
         own = open_run_retriever(Path(run_folder), models)
-        contract = read_bundle(Path(run_folder) / "models")
-        made = cls(documents=from_passages(own.passages), contract=contract, **fields)
-        made._prepare(own)
+        made = cls(documents=from_passages(own.passages), contract=bundle, **fields)
+        by_passage = {passage.id: place for place, passage in enumerate(own.passages)}
+        made._opened = replace(made._opened, retriever=own, by_passage=by_passage)
         return made
 
     def _get_relevant_documents(
@@ -87,25 +100,76 @@ class AloftRetriever(BaseRetriever):
         if asked.keys() != {"k", "filter"}:
             unknown = ", ".join(sorted(asked.keys() - {"k", "filter"}))
             raise ConfigError(f"A search has no {unknown}. It may be given k and filter.")
-        among = None if asked["filter"] is None else _places_of(self.documents, asked["filter"])
-        (found,) = self._retriever.retrieve([query], asked["k"], among)
-        return [with_score(self.documents[self._places[f.passage.id]], f.score) for f in found]
+        _check_k(asked["k"])
+        opened = self._current()
+        among = None if asked["filter"] is None else _positions(opened, asked["filter"])
+        (found,) = opened.retriever.retrieve([read_question(query)], asked["k"], among)
+        return [
+            with_score(opened.documents[opened.by_passage[one.passage.id]], one.score)
+            for one in found
+        ]
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **search_kwargs: Any
     ) -> list[Document]:
-        # the host's own drops what a call is given
+        # LangChain's own implementation drops the arguments of the call
         find = partial(self._get_relevant_documents, run_manager=run_manager.get_sync())
         return await asyncio.to_thread(find, query, **search_kwargs)
 
+    def _current(self) -> _Opened:
+        """The opened retriever; opened anew if documents, contract or models were replaced."""
+        opened = self._opened
+        is_same = (
+            (opened.contract, opened.models) == (self.contract, self.models)
+            and len(opened.documents) == len(self.documents)
+            and all(
+                old is new or old == new
+                for old, new in zip(opened.documents, self.documents, strict=True)
+            )
+        )
+        if not is_same:
+            self._opened = opened = self._open()
+        return opened
 
-def _places_of(
-    documents: Sequence[Document], wanted: dict[str, Any] | Callable[[Document], bool]
-) -> set[int]:
-    """Where the documents stand that may be found."""
+    def _open(self) -> _Opened:
+        passages = [passage for passage in to_passages(self.documents) if passage.text.strip()]
+        return _Opened(
+            tuple(self.documents),
+            self.contract,
+            self.models,
+            open_retriever(self.contract, passages, self.models),
+            {passage.id: int(passage.document_id) for passage in passages},
+        )
 
-    def has_all(document: Document) -> bool:
-        return isinstance(wanted, dict) and wanted.items() <= document.metadata.items()
 
-    allowed = wanted if callable(wanted) else has_all
-    return {place for place, document in enumerate(documents) if allowed(document)}
+def _check_k(k: Any) -> None:
+    if k is not None and (not isinstance(k, int) or k < 1):
+        raise ConfigError(f"k is {k!r}, but must be a whole number of at least 1.")
+
+
+def _positions(opened: _Opened, wanted: dict[str, Any] | Callable[[Document], bool]) -> set[int]:
+    """Positions, in the retriever's corpus, of the documents that a filter admits."""
+    is_admitted = wanted if callable(wanted) else _has_all(wanted)
+    return {
+        position
+        for position, passage in enumerate(opened.retriever.passages)
+        if is_admitted(opened.documents[opened.by_passage[passage.id]])
+    }
+
+
+def _has_all(wanted: Any) -> Callable[[Document], bool]:
+    """A filter by metadata that is equal.
+
+    Raises:
+        ConfigError: the filter has another form, such as another store's operators.
+    """
+    is_plain = isinstance(wanted, dict) and not any(
+        str(key).startswith("$") or isinstance(value, dict | list | set | tuple)
+        for key, value in wanted.items()
+    )
+    if not is_plain:
+        raise ConfigError(
+            f"The filter {wanted!r} is not supported. Pass metadata that a document must have, such"
+            ' as {"source": "a.md"}, or a function: lambda document: ...'
+        )
+    return lambda document: wanted.items() <= document.metadata.items()

@@ -1,4 +1,4 @@
-"""Any LangChain chat model as the teacher that writes Aloft's training data."""
+"""A LangChain chat model as the teacher that writes training data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,12 +19,12 @@ _MESSAGES: dict[str, type[BaseMessage]] = {
 class LangChainTeacher:
     """Asks a LangChain chat model; satisfies `aloft.protocols.LanguageModel`.
 
-    A run stays on its machine: a model that calls another machine is refused there.
+    During a run, a model that connects to another machine is refused.
 
     Args:
-        model: Its own settings decide temperature and length.
-        options: Passed to each of its calls, such as {"max_tokens": 512} where it takes that.
-        concurrency: Prompts asked at a time; more than one for a model behind a local server.
+        model: Decides temperature and length by its own settings.
+        options: Passed to each call, such as {"max_tokens": 512} for a model that accepts it.
+        concurrency: Prompts sent at a time; raise it for a model behind a local server.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class LangChainTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """Names the model by its class and name: LangChain knows nothing of its weights."""
+        """Identifies the model by class and name: LangChain does not know its weights."""
         kind = type(self._model)
         name = self._model._get_ls_params().get("ls_model_name") or ""
         return content_id(kind.__module__, kind.__qualname__, name)
@@ -48,7 +48,7 @@ class LangChainTeacher:
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
-        """Reply to each prompt; `max_new_tokens` is left to the model, which has its own name."""
+        """Reply to each prompt; `max_new_tokens` is ignored: models name it differently."""
         options = {**({"stop": list(stop)} if stop else {}), **self._options}
         replies = self._model.batch(
             [_conversation(prompt) for prompt in prompts],

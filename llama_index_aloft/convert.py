@@ -94,6 +94,11 @@ def to_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     )
 
 
+def has_text(node: BaseNode) -> bool:
+    """Whether a node holds any text; image nodes may hold none."""
+    return bool(node.get_content(MetadataMode.NONE).strip())
+
+
 def check_nodes(nodes: Any) -> None:
     """Check that a list holds nodes.
 

@@ -5,18 +5,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from llama_index.core.bridge.pydantic import Field
+from llama_index.core.bridge.pydantic import ConfigDict, Field
 
-from aloft.api import Embedder, SharedModels, read_bundle
+from aloft.api import Embedder, SharedModels, read_bundle, read_question, replace_surrogates
 
 
 class AloftEmbedding(BaseEmbedding):
-    """Embeds with a local model, loaded on first use; threads may share it.
+    """Embeds with a local model, which is loaded on first use; thread-safe.
 
     Args:
         model_name: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
-        models: Where it is loaded from; pass one to several components to share weights.
+        models: Loads the model; pass one object to several components to share weights.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
 
@@ -25,7 +27,7 @@ class AloftEmbedding(BaseEmbedding):
 
     @classmethod
     def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
-        """The embedder that a run ships: the tuned one, or the base where that one is better.
+        """The embedder that a run ships: the tuned one, or the base model if that is better.
 
         Raises:
             DataError: the folder holds no finished run.
@@ -34,7 +36,7 @@ class AloftEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name in LlamaIndex's serialised form."""
+        """The class name in LlamaIndex's serialized form."""
         return "AloftEmbedding"
 
     @property
@@ -42,14 +44,15 @@ class AloftEmbedding(BaseEmbedding):
         return self.models.embedder(self.model_name)
 
     def _get_query_embedding(self, query: str) -> Embedding:
-        vector: Embedding = self._embedder.encode_queries([query])[0].tolist()
+        vector: Embedding = self._embedder.encode_queries([read_question(query)])[0].tolist()
         return vector
 
     def _get_text_embedding(self, text: str) -> Embedding:
         return self._get_text_embeddings([text])[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        vectors: list[Embedding] = self._embedder.encode_passages(texts).tolist()
+        passages = [replace_surrogates(text) for text in texts]
+        vectors: list[Embedding] = self._embedder.encode_passages(passages).tolist()
         return vectors
 
     async def _aget_query_embedding(self, query: str) -> Embedding:

@@ -1,4 +1,4 @@
-"""A whole Aloft run behind the interface of LlamaIndex's fine-tune engines."""
+"""A complete Aloft run behind the interface of LlamaIndex's fine-tune engines."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +12,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode
 from llama_index_instrumentation import get_dispatcher
 
-from aloft.api import ConfigError, HostedRun, ModelError, Progress, resolve_model
+from aloft.api import ConfigError, HostedRun, ModelError, Progress, check_kind, resolve_model
 from aloft.config import RunConfig, check_config, load_config
 from llama_index_aloft.convert import to_documents
 from llama_index_aloft.embedding import AloftEmbedding
@@ -24,11 +24,11 @@ _dispatcher = get_dispatcher(__name__)
 
 
 class AloftProgressEvent(BaseEvent):
-    """So much of something is done.
+    """Reports the progress of a run.
 
     Attributes:
-        stage: What.
-        done, total: How much of it, and of how much.
+        stage: What the run is doing.
+        done, total: Steps of it that are done, and all of them.
     """
 
     stage: str
@@ -37,37 +37,37 @@ class AloftProgressEvent(BaseEvent):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name in LlamaIndex's serialised form."""
+        """The class name in LlamaIndex's serialized form."""
         return "AloftProgressEvent"
 
 
-def tell_handlers(stage: str, done: int, total: int) -> None:
-    """Pass progress on to LlamaIndex's event handlers."""
+def dispatch_progress(stage: str, done: int, total: int) -> None:
+    """Send an `AloftProgressEvent` to LlamaIndex's event handlers."""
     _dispatcher.event(AloftProgressEvent(stage=stage, done=done, total=total))
 
 
 class AloftFinetuneEngine(HostedRun):
-    """Tunes embedder, reranker and generator on nodes, and keeps what measurably gains.
+    """Tunes embedder, reranker and generator on nodes, and ships what measurably gains.
 
-    It has the two methods of the engines in LlamaIndex's retired finetuning package.
+    It has the two methods of the engines in LlamaIndex's retired finetuning package. While it
+    works, LlamaIndex's event handlers receive `AloftProgressEvent`s.
 
     Args:
-        nodes_or_documents: What to tune on; nodes of one document become one document again.
-        out: The run folder; an engine on the same folder goes on where an earlier one stopped.
-        config: What to do; None: the preset's.
-        preset: One of `aloft.config.PRESETS`; not looked at where there is a `config`.
+        nodes_or_documents: The corpus; nodes of one document are merged into it again.
+        out: The run folder; an engine on the same folder resumes the run.
+        config: The settings; None: those of the preset.
+        preset: One of `aloft.config.PRESETS`; ignored if there is a `config`.
         llm: The teacher that writes questions and answers, such as `Settings.llm`; None: the
             configuration's.
-        embed_model: What is trained to embed, such as `Settings.embed_model`: an embedding model of
-            this machine, or its name; None: the configuration's.
-        reranker: The same of what is trained to rerank.
-        questions: A file of the user's own labelled questions, which then decide what is kept.
-
-    While it works it tells what is done by `AloftProgressEvent`s, which any of LlamaIndex's event
-    handlers sees.
+        embed_model: The embedding model to train, such as `Settings.embed_model`, or its name. Its
+            weights must be on this machine. None: the configuration's.
+        reranker: The reranker to train, likewise.
+        questions: File of your own labelled questions; if given, they decide what ships.
 
     Raises:
-        ConfigError: the embedding model or reranker has no weights on this machine.
+        ConfigError: the embedding model or reranker has no weights on this machine, or an argument
+            is of another kind than it says.
+        DataError: something else than nodes is given.
     """
 
     def __init__(  # noqa: PLR0913 - what there is to choose
@@ -82,17 +82,22 @@ class AloftFinetuneEngine(HostedRun):
         reranker: BaseNodePostprocessor | str | None = None,
         questions: str | Path | None = None,
     ) -> None:
+        if config is not None:
+            check_kind("config", config, RunConfig, "Make it by aloft.load_config(overrides=...).")
+        if llm is not None:
+            check_kind("llm", llm, LLM, "For a model by its name, set teacher in the config.")
         named = {"embedder": embed_model, "reranker": reranker}
         models = {part: _name_of(part, one) for part, one in named.items() if one is not None}
         whole = check_config((config or load_config(preset)).model_dump() | models)
         teacher = teacher_of(llm) if llm else None
         super().__init__(to_documents(nodes_or_documents), out, whole, teacher, questions)
 
-    def finetune(self, progress: Progress = tell_handlers) -> None:
-        """Do the whole run, or what is missing of it.
+    def finetune(self, progress: Progress = dispatch_progress) -> None:
+        """Run all stages, or resume them.
 
         Args:
-            progress: Told what is done; by default the event handlers are.
+            progress: Called with a stage, steps done and steps in all; by default, LlamaIndex's
+                event handlers receive them.
 
         Raises:
             AloftError: something that the user can put right, in one line.
@@ -101,33 +106,39 @@ class AloftFinetuneEngine(HostedRun):
 
     @overload
     def get_finetuned_model(
-        self, part: Literal["embedding"] = "embedding", **fields: Any
+        self, part: Literal["embedding", "embedder"] = "embedding", **fields: Any
     ) -> AloftEmbedding: ...
     @overload
     def get_finetuned_model(self, part: Literal["reranker"], **fields: Any) -> AloftRerank: ...
     @overload
-    def get_finetuned_model(self, part: Literal["llm"], **fields: Any) -> AloftLLM: ...
+    def get_finetuned_model(self, part: Literal["llm", "generator"], **fields: Any) -> AloftLLM: ...
     def get_finetuned_model(
-        self, part: Literal["embedding", "reranker", "llm"] = "embedding", **fields: Any
+        self, part: str = "embedding", **fields: Any
     ) -> AloftEmbedding | AloftRerank | AloftLLM:
-        """What the run ships for one part: the base model where its tuning did not gain.
+        """The model that the run ships for a part: the base model if tuning it did not gain.
 
         Args:
-            part: Which.
-            **fields: Of the class that is returned, such as `top_n` or `embed_batch_size`.
+            part: "embedding" (or "embedder"), "reranker", or "llm" (or "generator").
+            **fields: Arguments of the returned class, such as `top_n` or `embed_batch_size`.
 
         Raises:
+            ConfigError: there is no such part.
             DataError: `finetune` has not finished, or no reranker ships.
         """
-        if part == "embedding":
-            return AloftEmbedding.from_run(self.out, **fields)
-        if part == "reranker":
-            return AloftRerank.from_run(self.out, **fields)
-        return AloftLLM.from_run(self.out, **fields)
+        kinds: dict[str, type[AloftEmbedding | AloftRerank | AloftLLM]] = {
+            "embedding": AloftEmbedding,
+            "embedder": AloftEmbedding,
+            "reranker": AloftRerank,
+            "llm": AloftLLM,
+            "generator": AloftLLM,
+        }
+        if part not in kinds:
+            raise ConfigError(f'There is no part "{part}". It may be: {", ".join(kinds)}.')
+        return kinds[part].from_run(self.out, **fields)
 
 
 def _name_of(part: str, model: Any) -> str:
-    """A model's name, of which the weights are on this machine."""
+    """The name of a model whose weights are on this machine."""
     known = (getattr(model, field, None) for field in ("model_name", "model"))
     names = [model] if isinstance(model, str) else [one for one in known if isinstance(one, str)]
     with suppress(ModelError):
@@ -136,7 +147,7 @@ def _name_of(part: str, model: Any) -> str:
             return name
     shown = names[0] if names else type(model).__name__
     raise ConfigError(
-        f"The {part} is {shown}, whose weights are not on this machine, and they are what is "
-        "trained. Name a model that is. For questions alone, EmbeddingAdapterFinetuneEngine trains "
-        "a map on top of any embedding model."
+        f"The weights of the {part} {shown} are not on this machine, so it cannot be trained. Name "
+        "a model that is here, or train a map on top of any embedding model with "
+        "EmbeddingAdapterFinetuneEngine."
     )

@@ -17,7 +17,7 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
     MessageRole,
 )
-from llama_index.core.bridge.pydantic import Field
+from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
 
@@ -29,23 +29,27 @@ from aloft.api import (
     SharedModels,
     generator_fields,
     in_threads,
+    replace_surrogates,
+    reply_limits,
     stream_reply,
 )
 from llama_index_aloft.convert import to_messages
 
 
 class AloftLLM(CustomLLM):
-    """Replies greedily with a local model under its own chat template; threads may share it.
+    """Replies greedily with a local model and its own chat template; thread-safe.
 
-    Control tokens in what it is given are read as text.
+    Control tokens in messages are read as text.
 
     Args:
         model: An `embedded:` name, a folder, a Hugging Face id that is on this machine, `vllm:` and
-            one of these, or `openai:URL#MODEL` for a server that has loaded it.
+            one of these, or `openai:URL#MODEL` for a model that a server has loaded.
         adapter: Folder of a LoRA adapter.
-        max_tokens: Longest reply.
-        models: Where it is loaded from; pass one to several components to share weights.
+        max_tokens: Maximum length of a reply, in tokens.
+        models: Loads the model; pass one object to several components to share weights.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     model: str
     adapter: str | None = None
@@ -57,11 +61,11 @@ class AloftLLM(CustomLLM):
 
     @classmethod
     def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
-        """The generator that a run ships, with its adapter where that one gained.
+        """The generator that a run ships, with its adapter if tuning it gained.
 
         Args:
             run_folder: A finished run.
-            **fields: The other arguments; a `model` among them is what else serves the generator.
+            **fields: The other arguments; `model` names another server of the same generator.
 
         Raises:
             DataError: the folder holds no finished run.
@@ -70,12 +74,12 @@ class AloftLLM(CustomLLM):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name in LlamaIndex's serialised form."""
+        """The class name in LlamaIndex's serialized form."""
         return "AloftLLM"
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex sizes its prompts by."""
+        """The limits by which LlamaIndex sizes its prompts."""
         return LLMMetadata(
             context_window=self.models.context_window(self.model),
             num_output=self.max_tokens,
@@ -90,7 +94,7 @@ class AloftLLM(CustomLLM):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponseGen:
-        """Reply to a conversation piece by piece."""
+        """Reply to a conversation in pieces, as it is generated."""
         pieces = self._stream(Prompt(messages=to_messages(messages)), options)
         return (_as_chat(said, delta) for said, delta in pieces)
 
@@ -104,20 +108,20 @@ class AloftLLM(CustomLLM):
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **options: Any
     ) -> ChatResponseAsyncGen:
-        """Reply to a conversation piece by piece."""
+        """Reply to a conversation in pieces, as it is generated."""
         pieces = in_threads(self._stream(Prompt(messages=to_messages(messages)), options))
         return (_as_chat(said, delta) async for said, delta in pieces)
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **options: Any) -> CompletionResponse:
-        """Reply to a text as to a user's; one that is `formatted` is gone on with as it stands."""
+        """Reply to a text as to a user's message; a `formatted` text is continued as it stands."""
         return _as_completion(self._reply(_prompt_of(prompt, formatted), options))
 
     @llm_completion_callback()
     def stream_complete(
         self, prompt: str, formatted: bool = False, **options: Any
     ) -> CompletionResponseGen:
-        """Reply to a text piece by piece."""
+        """Reply to a text in pieces, as it is generated."""
         pieces = self._stream(_prompt_of(prompt, formatted), options)
         return (_as_completion(said, delta) for said, delta in pieces)
 
@@ -125,7 +129,7 @@ class AloftLLM(CustomLLM):
     async def acomplete(
         self, prompt: str, formatted: bool = False, **options: Any
     ) -> CompletionResponse:
-        """Reply to a text as to a user's; one that is `formatted` is gone on with as it stands."""
+        """Reply to a text as to a user's message; a `formatted` text is continued as it stands."""
         return _as_completion(
             await asyncio.to_thread(self._reply, _prompt_of(prompt, formatted), options)
         )
@@ -134,36 +138,33 @@ class AloftLLM(CustomLLM):
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **options: Any
     ) -> CompletionResponseAsyncGen:
-        """Reply to a text piece by piece."""
+        """Reply to a text in pieces, as it is generated."""
         pieces = in_threads(self._stream(_prompt_of(prompt, formatted), options))
         return (_as_completion(said, delta) async for said, delta in pieces)
 
     def _reply(self, prompt: Prompt, options: dict[str, Any]) -> Reply:
-        (reply,) = self.loaded.complete([prompt], **self._limits(options))
+        limits = reply_limits(options, max_tokens=self.max_tokens)
+        (reply,) = self.loaded.complete([prompt], **limits)
         return reply
 
     def _stream(self, prompt: Prompt, options: dict[str, Any]) -> Iterator[tuple[Reply, str]]:
-        """What is said so far, and what of it is new."""
+        """Yield the reply so far, and the text that is new in it."""
+        limits = reply_limits(options, max_tokens=self.max_tokens)
         text = ""
-        for piece in stream_reply(self.loaded, prompt, **self._limits(options)):
+        for piece in stream_reply(self.loaded, prompt, **limits):
             text += piece.text
             yield replace(piece, text=text), piece.text
 
     @property
     def loaded(self) -> LanguageModel:
-        """The model, loaded when it is first called."""
+        """The model; its weights are loaded on the first call."""
         return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
-
-    def _limits(self, options: dict[str, Any]) -> dict[str, Any]:
-        stop = options.get("stop") or ()
-        return {
-            "max_new_tokens": options.get("max_tokens") or self.max_tokens,
-            "stop": [stop] if isinstance(stop, str) else stop,
-        }
 
 
 def _prompt_of(text: str, is_plain: bool) -> Prompt:
-    return Prompt(messages=(Message(role="user", content=text),), is_plain=is_plain)
+    return Prompt(
+        messages=(Message(role="user", content=replace_surrogates(text)),), is_plain=is_plain
+    )
 
 
 def _as_completion(reply: Reply, delta: str | None = None) -> CompletionResponse:

@@ -1,4 +1,4 @@
-"""Answers with the nodes that they cite, under the prompt that a run's generator knows."""
+"""A query engine that answers with citations, under the prompt that a run trained for."""
 
 import asyncio
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
@@ -26,25 +26,27 @@ from aloft.api import (
     in_threads,
     place_of,
     read_bundle,
+    read_question,
 )
-from llama_index_aloft.convert import to_passage
+from llama_index_aloft.convert import has_text, to_passage
 from llama_index_aloft.retriever import AloftRetriever
 
 
 class AloftCitationQueryEngine(BaseQueryEngine):
     """Answers questions; a response's source nodes are those that the answer cites.
 
-    Its metadata has "shown", the ids of all nodes that the generator was shown; "quotes", each with
+    A response's metadata has "shown", the ids of all nodes in the prompt; "quotes", each with
     "node_id", "text", and "start" and "end", its characters in the node's text;
-    "unverified_quotes", how many stand in no node; and "is_abstaining", whether it says that none
-    holds the answer.
+    "unverified_quotes", the number of quotes found in no node; and "is_abstaining", whether the
+    answer is that no node holds one.
 
     Args:
-        retriever: Any; what it finds is shown in its order, at most as much as the contract says.
-        contract: What is asked how: see `from_run`.
-        node_postprocessors: Applied to what is found, one after the other.
-        streaming: Whether a response is told piece by piece.
-        models: Where models are loaded from; pass one to several components to share weights.
+        retriever: Any LlamaIndex retriever. Its nodes are shown in their order, at most as many as
+            the contract says; nodes without text are left out.
+        contract: The bundle that a run ships; see `from_run`.
+        node_postprocessors: Applied to the retrieved nodes, one after the other.
+        streaming: Whether a response is generated in pieces.
+        models: Loads the models; pass one object to several components to share weights.
         callback_manager: As of every LlamaIndex query engine.
     """
 
@@ -79,9 +81,9 @@ class AloftCitationQueryEngine(BaseQueryEngine):
 
         Args:
             run_folder: A finished run.
-            nodes: What to retrieve; None: the run's own passages, whose vectors are known.
-            retriever: What retrieves in place of the run's own.
-            generator: What else serves the generator that ships, such as `openai:URL#NAME`.
+            nodes: The corpus; None: the run's own passages, whose vectors the run has kept.
+            retriever: Retrieves in place of the run's own retriever.
+            generator: Another server of the generator that ships, such as `openai:URL#NAME`.
             **fields: The other arguments of the class.
 
         Raises:
@@ -91,22 +93,25 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         found = retriever or AloftRetriever.from_run(run_folder, nodes, models=models)
         return cls(found, read_bundle(Path(run_folder) / "models", generator), **fields)
 
+    def _for_prompt(self, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
+        return [one for one in nodes if has_text(one.node)][: self.contract.contexts]
+
     def _get_prompt_modules(self) -> dict[str, Any]:
         return {}
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """The nodes that the generator will be shown."""
+        """Retrieve and postprocess the nodes for the prompt."""
         nodes = self.retriever.retrieve(query_bundle)
         for postprocessor in self.node_postprocessors:
             nodes = postprocessor.postprocess_nodes(nodes, query_bundle)
-        return nodes[: self.contract.contexts]
+        return self._for_prompt(nodes)
 
     async def aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """The nodes that the generator will be shown."""
+        """Retrieve and postprocess the nodes for the prompt."""
         nodes = await self.retriever.aretrieve(query_bundle)
         for postprocessor in self.node_postprocessors:
             nodes = await postprocessor.apostprocess_nodes(nodes, query_bundle)
-        return nodes[: self.contract.contexts]
+        return self._for_prompt(nodes)
 
     def synthesize(
         self,
@@ -114,23 +119,23 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         nodes: list[NodeWithScore],
         additional_source_nodes: Sequence[NodeWithScore] | None = None,
     ) -> RESPONSE_TYPE:
-        """Answer from nodes."""
-        told = self._tell(query_bundle, nodes)
+        """Generate an answer from nodes."""
+        answers = self._generate(query_bundle, nodes)
         if not self.streaming:
-            *_, (answer, _) = told
+            *_, (answer, _) = answers
             sources = [*_cited(answer, nodes), *(additional_source_nodes or ())]
             return Response(answer.text, sources, _facts(answer, nodes))
-        first, text = next(told)
+        first, text = next(answers)
         facts = _facts(first, nodes)
         sources = [*_cited(first, nodes), *(additional_source_nodes or ())]
 
-        def go_on() -> Generator[str, None, None]:
+        def continue_text() -> Generator[str, None, None]:
             yield text
-            for answer, delta in told:
+            for answer, delta in answers:
                 facts.update(_facts(answer, nodes))
                 yield delta
 
-        return StreamingResponse(go_on(), sources, facts)
+        return StreamingResponse(continue_text(), sources, facts)
 
     async def asynthesize(
         self,
@@ -138,22 +143,22 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         nodes: list[NodeWithScore],
         additional_source_nodes: Sequence[NodeWithScore] | None = None,
     ) -> RESPONSE_TYPE:
-        """Answer from nodes, in a thread."""
+        """Generate an answer from nodes, in a thread."""
         if not self.streaming:
             given = (query_bundle, nodes, additional_source_nodes)
             return await asyncio.to_thread(self.synthesize, *given)
-        told = in_threads(self._tell(query_bundle, nodes))
-        first, text = await anext(told)
+        answers = in_threads(self._generate(query_bundle, nodes))
+        first, text = await anext(answers)
         facts = _facts(first, nodes)
         sources = [*_cited(first, nodes), *(additional_source_nodes or ())]
 
-        async def go_on() -> AsyncIterator[str]:
+        async def continue_text() -> AsyncIterator[str]:
             yield text
-            async for answer, delta in told:
+            async for answer, delta in answers:
                 facts.update(_facts(answer, nodes))
                 yield delta
 
-        return AsyncStreamingResponse(go_on(), sources, facts)  # type: ignore[arg-type]
+        return AsyncStreamingResponse(continue_text(), sources, facts)  # type: ignore[arg-type]
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         return self.synthesize(query_bundle, self.retrieve(query_bundle))
@@ -161,17 +166,18 @@ class AloftCitationQueryEngine(BaseQueryEngine):
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         return await self.asynthesize(query_bundle, await self.aretrieve(query_bundle))
 
-    def _tell(
+    def _generate(
         self, query_bundle: QueryBundle, nodes: Sequence[NodeWithScore]
     ) -> Iterator[tuple[Answer, str]]:
-        """The answer as it grows, and what of it is new."""
-        shown = [
+        """Yield the answer so far, and the text that is new in it."""
+        question = read_question(query_bundle.query_str)
+        contexts = [
             ScoredPassage(passage=to_passage(one.node), score=one.score or 0.0) for one in nodes
         ]
-        told = ""
-        for answer in answer_streaming(self.contract, query_bundle.query_str, shown, self.models):
-            yield answer, answer.text[len(told) :]
-            told = answer.text
+        text = ""
+        for answer in answer_streaming(self.contract, question, contexts, self.models):
+            yield answer, answer.text[len(text) :]
+            text = answer.text
 
 
 def _cited(answer: Answer, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:

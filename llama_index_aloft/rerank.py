@@ -3,22 +3,24 @@
 from pathlib import Path
 from typing import Any, Self
 
-from llama_index.core.bridge.pydantic import Field
+from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from aloft.api import DataError, SharedModels, best_first, read_bundle, reranker_of
+from aloft.api import DataError, SharedModels, best_first, read_bundle, read_question, reranker_of
 from llama_index_aloft.convert import to_passage
 
 
 class AloftRerank(BaseNodePostprocessor):
-    """Reorders nodes by how well they answer the query; the nodes given stay as they are.
+    """Reorders nodes by how well they answer the query; the nodes given are not changed.
 
     Args:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
-        top_n: Nodes kept.
-        models: Where it is loaded from; pass one to several components to share weights.
+        top_n: Number of nodes kept.
+        models: Loads the model; pass one object to several components to share weights.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     model: str
     top_n: int = Field(default=5, ge=1)
@@ -40,7 +42,7 @@ class AloftRerank(BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name in LlamaIndex's serialised form."""
+        """The class name in LlamaIndex's serialized form."""
         return "AloftRerank"
 
     def _postprocess_nodes(
@@ -50,7 +52,8 @@ class AloftRerank(BaseNodePostprocessor):
             raise DataError("There is no query to rerank for. Pass query_str or query_bundle.")
         if not nodes:
             return []
-        pairs = [(query_bundle.query_str, to_passage(found.node).content) for found in nodes]
+        question = read_question(query_bundle.query_str)
+        pairs = [(question, to_passage(found.node).content) for found in nodes]
         scores = self.models.reranker(self.model).score(pairs).tolist()
         return [
             NodeWithScore(node=nodes[place].node, score=scores[place])

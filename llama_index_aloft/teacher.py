@@ -1,4 +1,4 @@
-"""Any LlamaIndex LLM as the teacher that writes Aloft's training data."""
+"""A LlamaIndex LLM as the teacher that writes training data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,11 +13,11 @@ from llama_index_aloft.llm import AloftLLM
 class LlamaIndexTeacher:
     """Asks a LlamaIndex LLM; satisfies `aloft.protocols.LanguageModel`.
 
-    A run stays on its machine: an LLM that calls another machine is refused there.
+    During a run, an LLM that connects to another machine is refused.
 
     Args:
-        llm: Its own settings decide temperature and length.
-        options: Passed to each of its calls, such as {"max_tokens": 512} where it takes that.
+        llm: Decides temperature and length by its own settings.
+        options: Passed to each call, such as {"max_tokens": 512} for a model that accepts it.
     """
 
     def __init__(self, llm: LLM, options: Mapping[str, Any] | None = None) -> None:
@@ -26,7 +26,7 @@ class LlamaIndexTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """Names the model by its class and name: LlamaIndex knows nothing of its weights."""
+        """Identifies the model by class and name: LlamaIndex does not know its weights."""
         kind = type(self._llm)
         name = self._llm.metadata.model_name
         return content_id(kind.__module__, kind.__qualname__, name)
@@ -34,7 +34,7 @@ class LlamaIndexTeacher:
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
-        """Reply to each prompt; `max_new_tokens` is left to the LLM, which names it its own way."""
+        """Reply to each prompt; `max_new_tokens` is ignored: LLMs name it differently."""
         return [self._ask(prompt, stop) for prompt in prompts]
 
     def _ask(self, prompt: Prompt, stop: Sequence[str]) -> Reply:
@@ -50,12 +50,12 @@ class LlamaIndexTeacher:
 
 
 def teacher_of(llm: LLM) -> LanguageModel:
-    """What asks an LLM; a local model of Aloft's own is asked without a detour."""
+    """The teacher for an LLM; one of Aloft's own local models is used directly."""
     return llm.loaded if isinstance(llm, AloftLLM) else LlamaIndexTeacher(llm)
 
 
 def _facts(response: Any) -> dict[str, Any]:
-    """What is told about a reply's end: in the raw answer, its first choice, or beside it."""
+    """Metadata that may state why a reply ended: of the raw answer, its first choice, and more."""
     raw = _as_dict(response.raw)
     choices = raw.get("choices")
     first = _as_dict(choices[0]) if isinstance(choices, list) and choices else {}

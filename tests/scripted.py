@@ -13,7 +13,7 @@ import pytest
 
 from aloft.backends.loading import Models
 from aloft.backends.shared import SharedModels
-from aloft.protocols import Embedder, LanguageModel, Prompt, Reply, Reranker
+from aloft.protocols import Embedder, Floats, LanguageModel, Prompt, Reply, Reranker
 from aloft.records import Candidate, Negatives
 from aloft.serving.bundle import Bundle
 from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
@@ -71,15 +71,22 @@ class ScriptedModels(Models):
         super().__init__()
         self.loaded: list[tuple[str, str]] = []
         self.adapters: list[Path | None] = []
+        self.texts: list[str] = []  # that embedders and rerankers read
+        self.embedded = 0  # passages
         self.teacher_model = ScriptedTeacher(reply)
 
     def embedder(self, name: str) -> Embedder:
         self.loaded.append(("embedder", name))
-        return HashingEmbedder()
+        return _RememberingEmbedder(self)
 
     def reranker(self, name: str) -> Reranker:
         self.loaded.append(("reranker", name))
-        return OverlapReranker()
+        return _RememberingReranker(self)
+
+    def read(self) -> list[str]:
+        """All texts that a model was given."""
+        asked = self.teacher_model.asked
+        return [*self.texts, *(turn.content for prompt in asked for turn in prompt.messages)]
 
     def language_model(self, name: str, adapter: Path | None = None) -> LanguageModel:
         self.loaded.append(("language model", name))
@@ -91,6 +98,29 @@ class ScriptedModels(Models):
 
     def fingerprint(self, name: str) -> str:
         return name
+
+
+class _RememberingEmbedder(HashingEmbedder):
+    def __init__(self, models: ScriptedModels) -> None:
+        self._models = models
+
+    def encode_queries(self, texts: Sequence[str]) -> Floats:
+        self._models.texts += texts
+        return super().encode_queries(texts)
+
+    def encode_passages(self, texts: Sequence[str]) -> Floats:
+        self._models.texts += texts
+        self._models.embedded += len(texts)
+        return super().encode_passages(texts)
+
+
+class _RememberingReranker(OverlapReranker):
+    def __init__(self, models: ScriptedModels) -> None:
+        self._models = models
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        self._models.texts += [text for pair in pairs for text in pair]
+        return super().score(pairs)
 
 
 class WordByWord(ScriptedTeacher):

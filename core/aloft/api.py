@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         in_threads as in_threads,
         plain_text as plain_text,
         read_reply as read_reply,
+        reply_limits as reply_limits,
         turns as turns,
     )
     from aloft.backends.loading import Models as Models
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from aloft.corpus.host_chunks import (
         HostChunk as HostChunk,
         MergedDocument as MergedDocument,
+        check_kind as check_kind,
         check_list as check_list,
         merge_chunks as merge_chunks,
+        read_question as read_question,
         share_one_text as share_one_text,
         title_of as title_of,
     )
@@ -94,15 +97,23 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "aloft._extras": ["require"],
-    "aloft.backends.host_models": ["in_threads", "plain_text", "read_reply", "turns"],
+    "aloft.backends.host_models": [
+        "in_threads",
+        "plain_text",
+        "read_reply",
+        "reply_limits",
+        "turns",
+    ],
     "aloft.backends.loading": ["Models"],
     "aloft.backends.packaged": ["resolve_model"],
     "aloft.backends.shared": ["SharedModels"],
     "aloft.corpus.host_chunks": [
         "HostChunk",
         "MergedDocument",
+        "check_kind",
         "check_list",
         "merge_chunks",
+        "read_question",
         "share_one_text",
         "title_of",
     ],

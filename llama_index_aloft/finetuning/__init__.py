@@ -1,8 +1,8 @@
-"""The names of LlamaIndex's retired finetuning package, with what is behind them made anew.
+"""The names of LlamaIndex's retired finetuning package, implemented on Aloft.
 
-A program moves here by another import: `from llama_index_aloft.finetuning import ...`. Datasets are
-the same JSON. Arguments that have nothing to do here any more (evaluation and checkpoint steps, the
-device) are taken and not looked at: a training that was stopped always goes on where it was.
+A program moves here by changing its import to `from llama_index_aloft.finetuning import ...`.
+Datasets are the same JSON. Arguments that have no use here (evaluation and checkpoint steps, the
+device) are accepted and ignored; an interrupted training always resumes.
 """
 
 from llama_index_aloft.finetuning.dataset import (

@@ -1,4 +1,4 @@
-"""Nodes and an LLM to questions with the nodes that answer them, in the retired package's JSON."""
+"""Generates questions about nodes with an LLM, as datasets in the retired package's JSON."""
 
 import logging
 import re
@@ -19,20 +19,21 @@ from aloft.api import (
     QAPair,
     content_id,
     generate_pairs,
+    replace_surrogates,
     write_text,
 )
 from aloft.config import PairsConfig
-from llama_index_aloft.convert import to_passage
+from llama_index_aloft.convert import check_nodes, has_text, to_passage
 from llama_index_aloft.teacher import teacher_of
 
-_MOST = 8  # questions of a node
+_MAX_QUESTIONS = 8  # per node
 _NUMBERING = re.compile(r"^\s*(?:\d+[.):]?|[-*•])\s+")
 _QUESTION_MARKS = ("?", "？", "؟", ";")  # the last is the Greek one
 logger = logging.getLogger(__name__)
 
 
 class EmbeddingQAFinetuneDataset(BaseModel):
-    """Questions, texts, and which texts answer which question, each by its id."""
+    """Questions and texts by id, and the ids of the texts that answer each question."""
 
     queries: dict[str, str]
     corpus: dict[str, str]
@@ -45,15 +46,15 @@ class EmbeddingQAFinetuneDataset(BaseModel):
         return [(query, self.relevant_docs[key]) for key, query in self.queries.items()]
 
     def save_json(self, path: str) -> None:
-        """Write it as JSON in UTF-8, whole or not at all."""
+        """Write the dataset as JSON in UTF-8, in one step."""
         write_text(Path(path), self.model_dump_json(indent=4) + "\n")
 
     @classmethod
     def from_json(cls, path: str) -> Self:
-        """Read what `save_json` wrote, here or in the retired package.
+        """Read a file that `save_json` wrote, here or in the retired package.
 
         Raises:
-            DataError: the file is missing or holds something else.
+            DataError: the file is missing or is no dataset.
         """
         try:
             return cls.model_validate_json(Path(path).read_bytes())
@@ -63,7 +64,7 @@ class EmbeddingQAFinetuneDataset(BaseModel):
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
             raise DataError(
-                f"{path} is no dataset: {place}: {first['msg']}. It holds an object with "
+                f"{path} is no dataset: {place}: {first['msg']}. It must hold an object with "
                 '"queries", "corpus" and "relevant_docs".'
             ) from error
 
@@ -81,34 +82,37 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
     *,
     pairs: PairsConfig | None = None,
 ) -> EmbeddingQAFinetuneDataset:
-    """Let an LLM write questions about nodes; what is in `output_path` already is not asked again.
+    """Generate questions about nodes with an LLM, except about nodes that the file holds.
 
-    A file that also holds questions about other nodes keeps them, and they are not returned: a
-    validation set never holds the training's. A node whose call failed is asked the next time.
+    The file may also hold questions about other nodes. They are kept, but not returned, so that a
+    validation set never contains the training's. A node whose call failed is tried again the next
+    time. Nodes without text are skipped.
 
     Args:
-        nodes: To be asked about.
-        llm: What asks; None: `Settings.llm`.
-        qa_generate_prompt_tmpl: A request of your own, with {context_str} and
-            {num_questions_per_chunk}, whose reply has a question a line; None: Aloft's, which
-            mixes kinds of questions and asks anew where a reply can not be used.
-        num_questions_per_chunk: Of each node, 1 to 8.
-        retry_limit: Times that a node is tried where the LLM raises an error.
-        on_failure: Whether such a node is then left out, or ends the work.
-        save_every: Nodes between two savings.
+        nodes: The nodes to ask about.
+        llm: Writes the questions; None: `Settings.llm`.
+        qa_generate_prompt_tmpl: A prompt with {context_str} and {num_questions_per_chunk}, whose
+            reply holds one question per line; None: Aloft's prompt, which mixes kinds of questions
+            and asks again if a reply cannot be used.
+        num_questions_per_chunk: Questions per node, 1 to 8.
+        retry_limit: Number of attempts at a node if the LLM raises an error.
+        on_failure: "continue" skips a node that failed, "fail" raises an error.
+        save_every: Nodes after which the file is saved; it is also saved at the end and when the
+            work is interrupted.
         output_path: The file.
-        verbose: Whether progress is drawn.
-        pairs: How Aloft's own request is made, such as `PairsConfig(form="examples")` for a model
-            too small to follow instructions; None: as usual.
+        verbose: Whether to draw a progress bar.
+        pairs: Settings of Aloft's prompt, such as `PairsConfig(form="examples")` for a model that
+            is too small to follow instructions; None: the defaults.
 
     Raises:
-        ConfigError: there are too few or too many questions to ask, or `on_failure` is unknown.
-        DataError: the file is there and holds something else.
-        ModelError: with "fail", a node that could not be asked about.
+        ConfigError: `num_questions_per_chunk` or `on_failure` is out of range.
+        DataError: the file exists and is no dataset, or something else than nodes is given.
+        ModelError: a node failed, with "fail".
     """
-    if not 1 <= num_questions_per_chunk <= _MOST:
+    if not 1 <= num_questions_per_chunk <= _MAX_QUESTIONS:
         raise ConfigError(
-            f"num_questions_per_chunk is {num_questions_per_chunk}. It may be 1 to {_MOST}."
+            f"num_questions_per_chunk is {num_questions_per_chunk}, but must be 1 to "
+            f"{_MAX_QUESTIONS}."
         )
     if on_failure not in ("continue", "fail"):
         raise ConfigError(f'on_failure is "{on_failure}". It may be "continue" or "fail".')
@@ -117,24 +121,35 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
     known = EmbeddingQAFinetuneDataset.from_json(output_path) if path.exists() else none
     how = (pairs or PairsConfig()).model_copy(update={"per_passage": num_questions_per_chunk})
     write = _writer(llm or Settings.llm, qa_generate_prompt_tmpl, how)
-    left = [node for node in nodes if node.node_id not in known.corpus]
-    for count, node in enumerate(get_tqdm_iterable(left, verbose, "Writing questions"), start=1):
-        questions = _try(write, node, retry_limit, fails=on_failure == "fail")
-        if questions is None:
-            continue
-        known.corpus[node.node_id] = node.get_content(MetadataMode.NONE)
-        for question in questions:
-            key = content_id(node.node_id, question)
-            known.queries[key] = question
-            known.relevant_docs[key] = [node.node_id]
-        if count % save_every == 0:
-            known.save_json(output_path)
-    known.save_json(output_path)
+    check_nodes(nodes)
+    asked = [node for node in nodes if has_text(node)]
+    left = [node for node in asked if node.node_id not in known.corpus]
+    try:
+        for count, node in enumerate(get_tqdm_iterable(left, verbose, "Writing questions"), 1):
+            questions = _try(write, node, retry_limit, fails=on_failure == "fail")
+            if questions is not None:
+                _add(known, node, questions)
+            if count % save_every == 0:
+                known.save_json(output_path)
+    finally:  # also when it is interrupted
+        known.save_json(output_path)
     return _about(known, {node.node_id for node in nodes})
 
 
+def _add(dataset: EmbeddingQAFinetuneDataset, node: BaseNode, questions: Sequence[str]) -> None:
+    dataset.corpus[node.node_id] = _text_of(node)
+    for question in questions:
+        key = content_id(node.node_id, question)
+        dataset.queries[key] = question
+        dataset.relevant_docs[key] = [node.node_id]
+
+
+def _text_of(node: BaseNode) -> str:
+    return replace_surrogates(node.get_content(MetadataMode.NONE))
+
+
 def _writer(llm: LLM, template: str | None, config: PairsConfig) -> Callable[[BaseNode], list[str]]:
-    """What writes the questions of a node."""
+    """A function from a node to questions about it."""
     if template is None:
         teacher = teacher_of(llm)
 
@@ -145,9 +160,13 @@ def _writer(llm: LLM, template: str | None, config: PairsConfig) -> Callable[[Ba
         return write
 
     def ask(node: BaseNode) -> list[str]:
-        text = node.get_content(MetadataMode.NONE)
-        asked = template.format(context_str=text, num_questions_per_chunk=config.per_passage)
-        lines = [_NUMBERING.sub("", line).strip() for line in llm.complete(asked).text.split("\n")]
+        asked = template.format(
+            context_str=_text_of(node), num_questions_per_chunk=config.per_passage
+        )
+        lines = [
+            _NUMBERING.sub("", line).strip()
+            for line in replace_surrogates(llm.complete(asked).text).split("\n")
+        ]
         return [line for line in lines if line.endswith(_QUESTION_MARKS)][: config.per_passage]
 
     return ask
@@ -156,22 +175,22 @@ def _writer(llm: LLM, template: str | None, config: PairsConfig) -> Callable[[Ba
 def _try(
     write: Callable[[BaseNode], list[str]], node: BaseNode, limit: int, *, fails: bool
 ) -> list[str] | None:
-    """The questions of a node; None where the LLM failed as often as it may."""
+    """The questions about a node; None if the LLM failed `limit` times."""
     fault: Exception | None = None
     for _ in range(max(1, limit)):
         try:
             return list(dict.fromkeys(write(node)))
         except Exception as error:
             fault = error
-    message = f"node {node.node_id} could not be asked about in {limit} tries ({fault})"
+    message = f"The LLM failed {limit} times on node {node.node_id} ({fault})"
     if fails:
-        raise ModelError(f"{message}. Run again to go on, or look at the LLM.") from fault
-    logger.warning("%s: it is left out, and tried the next time.", message)
+        raise ModelError(f"{message}. Check the LLM, and run again to resume.") from fault
+    logger.warning("%s: the node is skipped until the next run.", message)
     return None
 
 
 def _about(dataset: EmbeddingQAFinetuneDataset, wanted: set[str]) -> EmbeddingQAFinetuneDataset:
-    """What is about these nodes alone."""
+    """The part of a dataset that is about these nodes alone."""
     asked = {key for key, some in dataset.relevant_docs.items() if wanted.issuperset(some)}
     return EmbeddingQAFinetuneDataset(
         queries={key: text for key, text in dataset.queries.items() if key in asked},

@@ -1,4 +1,4 @@
-"""Engines that train one part on a dataset, under the retired package's names and arguments."""
+"""Engines that train one model on a dataset, with the retired package's names and arguments."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +29,7 @@ from aloft.api import (
     local_only,
     measure_ranking,
     no_progress,
+    replace_surrogates,
     write_folder,
 )
 from aloft.config import EmbedderTrainingConfig, RerankerTrainingConfig
@@ -57,28 +58,28 @@ class CrossEncoderFinetuningDatasetSample:
 class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
     """Trains an embedder on questions and the texts that answer them.
 
-    Batches hold no text twice, the loss is that of `aloft.config.EmbedderTrainingConfig`, and with
-    a `val_dataset` the model is measured on it before and after.
+    A batch holds no text twice, and the loss is that of `aloft.config.EmbedderTrainingConfig`. With
+    a `val_dataset`, the model is measured on it before and after.
 
     Args:
-        dataset: What to train on.
+        dataset: The training data.
         model_id: A folder, an `embedded:` name, or a Hugging Face id that is on this machine.
-        model_output_path: Folder of what is trained.
+        model_output_path: Folder of the trained model.
         batch_size, epochs: Of the training.
-        val_dataset: What to measure on.
-        loss: "contrastive" or another of Aloft's that needs no graded rows; None: "contrastive".
-        show_progress_bar: Whether progress is drawn.
-        use_all_docs: Whether a question is trained with each of its texts, not its first alone.
-        trust_remote_code: False: code of a model is never run.
-        unused: Arguments of the retired engine that have nothing to do here any more.
+        val_dataset: The data to measure on.
+        loss: "contrastive", or another of Aloft's losses that needs no grades; None: "contrastive".
+        show_progress_bar: Whether to draw progress bars.
+        use_all_docs: Whether to train a question with all its texts, not with the first alone.
+        trust_remote_code: Must be False: a model's own code is never run.
+        unused: Other arguments of the retired engine; ignored.
 
     Attributes:
-        gains: After `finetune`, with a `val_dataset`: each metric before and after, with the 95 %
-            interval of its gain over questions.
+        gains: After `finetune` with a `val_dataset`: each metric before and after, with the 95 %
+            interval of its gain.
 
     Raises:
-        ConfigError: code of a model is to be trusted, or the loss is an object.
-        DataError: the dataset has a question without its text.
+        ConfigError: `trust_remote_code` is set, or the loss is an object.
+        DataError: the dataset is empty, or a question's text is missing.
     """
 
     def __init__(  # noqa: PLR0913 - the retired engine's signature
@@ -97,7 +98,7 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
         **unused: Any,
     ) -> None:
         if trust_remote_code:
-            raise ConfigError("trust_remote_code is true, but code of a model is never run here.")
+            raise ConfigError("trust_remote_code is set, but a model's own code is never run here.")
         self._rows = _rows_of(dataset, all_docs=use_all_docs)
         self._config = EmbedderTrainingConfig(
             loss=_named(loss, "contrastive"),
@@ -111,7 +112,7 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
         self.gains: list[Comparison] = []
 
     def finetune(self, **train_kwargs: Any) -> None:
-        """Train, or go on where a training stopped.
+        """Train, or resume an interrupted training.
 
         Raises:
             ModelError: the model is not on this machine.
@@ -128,7 +129,7 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
                 self.gains = _gains(partial(_measure, self._val), *models, texts)
 
     def get_finetuned_model(self, **model_kwargs: Any) -> AloftEmbedding:
-        """What was trained.
+        """The trained model.
 
         Raises:
             DataError: `finetune` has not finished.
@@ -137,11 +138,11 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
 
 
 class AdapterEmbedding(BaseEmbedding):
-    """An embedding model whose questions go through one linear map; texts stay as they are.
+    """An embedding model with a linear map on questions; texts are embedded as before.
 
     Args:
         base: Any embedding model.
-        folder: What `EmbeddingAdapterFinetuneEngine` wrote.
+        folder: The folder that `EmbeddingAdapterFinetuneEngine` wrote.
     """
 
     folder: str
@@ -156,7 +157,7 @@ class AdapterEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name in LlamaIndex's serialised form."""
+        """The class name in LlamaIndex's serialized form."""
         return "AdapterEmbedding"
 
     def _mapped(self, vector: Embedding) -> Embedding:
@@ -181,23 +182,23 @@ class AdapterEmbedding(BaseEmbedding):
 
 
 class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
-    """Trains one linear map of questions on top of any embedding model; an index stays valid.
+    """Trains a linear map of questions on top of any embedding model; indexes stay valid.
 
     Each text is embedded once, in batches.
 
     Args:
-        dataset: What to train on.
+        dataset: The training data.
         embed_model: Any embedding model.
         batch_size, epochs: Of the training.
-        adapter_model: None: the map is Aloft's own, linear and without a bias.
-        dim: Not needed: it is seen.
-        model_output_path: Folder of what is trained.
-        verbose: Whether progress is drawn.
-        unused: Arguments of the retired engine that have nothing to do here any more.
+        adapter_model: Must be None: the map is linear and has no bias.
+        dim: Ignored: the model's dimension is used.
+        model_output_path: Folder of the trained model.
+        verbose: Whether to draw progress bars.
+        unused: Other arguments of the retired engine; ignored.
 
     Raises:
-        ConfigError: another adapter, or a bias, is asked for.
-        DataError: the dataset has a question without its text.
+        ConfigError: `adapter_model` or `bias` is set.
+        DataError: the dataset is empty, or a question's text is missing.
     """
 
     def __init__(  # noqa: PLR0913 - the retired engine's signature
@@ -216,8 +217,8 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
     ) -> None:
         if adapter_model is not None or bias:
             raise ConfigError(
-                "Only a linear map without a bias is trained here. Leave adapter_model and bias "
-                "out, or train the model itself by SentenceTransformersFinetuneEngine."
+                "Only a linear map without a bias can be trained. Leave out adapter_model and "
+                "bias, or train the model itself with SentenceTransformersFinetuneEngine."
             )
         self._rows = _rows_of(dataset, all_docs=False)
         self._base = embed_model
@@ -238,17 +239,17 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
         model_path: str,
         **fields: Any,
     ) -> Self:
-        """Go on with a map that was trained before.
+        """Continue to train a map.
 
         Raises:
-            DataError: the folder holds none.
+            DataError: the folder holds no map.
         """
         engine = cls(dataset, embed_model, **fields)
         engine._start = _read_map(Path(model_path))
         return engine
 
     def finetune(self, **train_kwargs: Any) -> None:
-        """Embed and train."""
+        """Embed the texts and questions, and train the map."""
         from aloft.api import train_query_map
 
         texts = {row.positive: None for row in self._rows}
@@ -274,7 +275,7 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
         write_folder(self._out, write)
 
     def get_finetuned_model(self, **model_kwargs: Any) -> AdapterEmbedding:
-        """The embedding model with the map.
+        """The embedding model with the trained map.
 
         Raises:
             DataError: `finetune` has not finished.
@@ -283,22 +284,22 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
 
 
 class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
-    """Trains a cross-encoder on questions and texts that answer them or do not.
+    """Trains a cross-encoder on questions with texts that answer them or do not.
 
     Args:
-        dataset: What to train on.
+        dataset: The training data.
         model_id: A folder, an `embedded:` name, or a Hugging Face id that is on this machine; an
-            encoder gets a new head.
-        model_output_path: Folder of what is trained.
+            encoder gets a new classification head.
+        model_output_path: Folder of the trained model.
         batch_size, epochs: Of the training.
-        val_dataset: What to measure on.
+        val_dataset: The data to measure on.
         loss: "binary" or "listwise"; None: "binary".
-        show_progress_bar: Whether progress is drawn.
-        unused: Arguments of the retired engine that have nothing to do here any more.
+        show_progress_bar: Whether to draw progress bars.
+        unused: Other arguments of the retired engine; ignored.
 
     Attributes:
-        gains: After `finetune`, with a `val_dataset`: the share of its samples that are told
-            rightly before and after, with the 95 % interval of the gain.
+        gains: After `finetune` with a `val_dataset`: the accuracy on its samples before and after,
+            with the 95 % interval of the gain.
     """
 
     def __init__(  # noqa: PLR0913 - the retired engine's signature
@@ -313,12 +314,9 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
         show_progress_bar: bool = True,
         **unused: Any,
     ) -> None:
-        self._rows = [
-            RerankerRow(pair_id=s.query, query=s.query, passage=s.context, label=float(s.score))
-            for s in dataset
-        ]
+        self._rows = [_reranker_row(s) for s in dataset]
         if not self._rows:
-            raise DataError("The dataset is empty. Give samples with question, text and score.")
+            raise DataError("The dataset is empty. Pass samples with query, context and score.")
         self._config = RerankerTrainingConfig(
             loss=_named(loss, "binary"),
             num_train_epochs=epochs,
@@ -331,7 +329,7 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
         self.gains: list[Comparison] = []
 
     def finetune(self, **train_kwargs: Any) -> None:
-        """Train, or go on where a training stopped.
+        """Train, or resume an interrupted training.
 
         Raises:
             ModelError: the model is not on this machine.
@@ -344,17 +342,18 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
             train_reranker(*given, seed=_SEED, checkpoints=checkpoints, progress=progress)
             if self._val:
                 queries = [sample.query for sample in self._val]
-                self.gains = _gains(self._tell, self._model_id, self._out, queries)
+                self.gains = _gains(self._accuracy, self._model_id, self._out, queries)
 
-    def _tell(self, model: str) -> Values:
-        """Whether each sample is on the right side of even odds."""
-        pairs = [(sample.query, sample.context) for sample in self._val]
+    def _accuracy(self, model: str) -> Values:
+        """Per sample 1 if its score is on the right side of 0.5, else 0."""
+        rows = [_reranker_row(sample) for sample in self._val]
+        pairs = [(row.query, row.passage) for row in rows]
         scores = Models().reranker(model).score(pairs)
         right = (scores > 0.5) == np.array([sample.score > 0.5 for sample in self._val])
         return {"accuracy": right.astype(float)}
 
     def get_finetuned_model(self, model_name: str | None = None, top_n: int = 3) -> AloftRerank:
-        """What was trained, or a model of another name, as a reranker.
+        """The trained model, or the named one, as a reranker.
 
         Raises:
             DataError: `finetune` has not finished.
@@ -399,11 +398,16 @@ def _rows_of(dataset: EmbeddingQAFinetuneDataset, *, all_docs: bool) -> list[Emb
             what = f'text "{missing[0]}"' if missing else "text"
             raise DataError(f'Question "{key}" has no {what} in the corpus. Correct the dataset.')
         for one in keys if all_docs else keys[:1]:
-            row = EmbedderRow(pair_id=key, anchor=query, positive=dataset.corpus[one], negatives=())
-            rows.append(row)
+            anchor, positive = replace_surrogates(query), replace_surrogates(dataset.corpus[one])
+            rows.append(EmbedderRow(pair_id=key, anchor=anchor, positive=positive, negatives=()))
     if not rows:
         raise DataError("The dataset holds no questions. Generate some, or check its file.")
     return rows
+
+
+def _reranker_row(sample: CrossEncoderFinetuningDatasetSample) -> RerankerRow:
+    query, passage = replace_surrogates(sample.query), replace_surrogates(sample.context)
+    return RerankerRow(pair_id=query, query=query, passage=passage, label=float(sample.score))
 
 
 def _named(loss: Any, usual: str) -> Any:
@@ -413,7 +417,7 @@ def _named(loss: Any, usual: str) -> Any:
 
 
 def _measure(dataset: EmbeddingQAFinetuneDataset, name: str) -> Values:
-    """Retrieval on a dataset; per metric (questions,)."""
+    """Values of each retrieval metric on a dataset; (questions,)."""
     model = AloftEmbedding(name)
     columns = {key: column for column, key in enumerate(dataset.corpus)}
     passages = np.array(model.get_text_embedding_batch(list(dataset.corpus.values())), np.float32)
@@ -427,7 +431,7 @@ def _measure(dataset: EmbeddingQAFinetuneDataset, name: str) -> Values:
 def _gains(
     measure: Callable[[str], Values], model: str, tuned: Path, clusters: Sequence[str]
 ) -> list[Comparison]:
-    """What a model gained by training; questions of one cluster are resampled together."""
+    """Compare a model before and after training; questions of a cluster are resampled together."""
     before, after = measure(model), measure(str(tuned))
     return [
         compare(metric, column, after[metric], clusters, resamples=_RESAMPLES, seed=_SEED)
@@ -441,13 +445,13 @@ def _checkpoints_of(folder: Path) -> Path:
 
 def _finished(folder: Path) -> Path:
     if not folder.is_dir():
-        raise DataError(f"{folder} is not there yet. Call finetune() first.")
+        raise DataError(f"{folder} does not exist yet. Call finetune() first.")
     return folder
 
 
 def _read_map(folder: Path) -> Floats:
     file = _finished(folder) / _MAP
     if not file.exists():
-        raise DataError(f"{folder} holds no {_MAP}. Name what the engine wrote.")
+        raise DataError(f"{folder} holds no {_MAP}. Pass the folder that the engine wrote.")
     matrix: Floats = np.load(file, allow_pickle=False)
     return matrix

@@ -1,4 +1,4 @@
-"""The base classes of fine-tune engines; where LlamaIndex's retired package is there, its own."""
+"""Base classes of fine-tune engines: those of LlamaIndex's retired package if it is installed."""
 
 from abc import ABC, abstractmethod
 from contextlib import suppress
@@ -12,7 +12,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 class _Engine(ABC):
     @abstractmethod
     def finetune(self) -> None:
-        """Train; when it returns, `get_finetuned_model` has what was trained."""
+        """Train; afterwards, `get_finetuned_model` returns the trained model."""
 
 
 class BaseLLMFinetuneEngine(_Engine):
@@ -20,7 +20,7 @@ class BaseLLMFinetuneEngine(_Engine):
 
     @abstractmethod
     def get_finetuned_model(self, **model_kwargs: Any) -> LLM:
-        """What was trained."""
+        """The trained model."""
 
 
 class BaseEmbeddingFinetuneEngine(_Engine):
@@ -28,7 +28,7 @@ class BaseEmbeddingFinetuneEngine(_Engine):
 
     @abstractmethod
     def get_finetuned_model(self, **model_kwargs: Any) -> BaseEmbedding:
-        """What was trained."""
+        """The trained model."""
 
 
 class BaseCrossEncoderFinetuningEngine(_Engine):
@@ -38,7 +38,7 @@ class BaseCrossEncoderFinetuningEngine(_Engine):
     def get_finetuned_model(
         self, model_name: str | None = None, top_n: int = 3
     ) -> BaseNodePostprocessor:
-        """What was trained, as a reranker that keeps `top_n` nodes."""
+        """The trained model, as a reranker that keeps `top_n` nodes."""
 
 
 if not TYPE_CHECKING:

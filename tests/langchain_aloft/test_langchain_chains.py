@@ -107,6 +107,19 @@ def test_no_question_is_told_in_one_line(tmp_path: Path, given: Any) -> None:
         chain(tmp_path, "").invoke(given)
 
 
+def test_half_of_an_emoji_and_documents_without_text_reach_no_model(tmp_path: Path) -> None:
+    source = ScriptedModels(lambda _: "1\n\n### Answer\nYes.")
+    found = RunnableLambda(lambda _: [Document(""), Document("The \ud835 is a field.")])
+    run = write_run(tmp_path / "run")
+    made = create_citation_chain(run, found, models=SharedModels(source))  # type: ignore[arg-type]
+
+    answered = made.invoke("What is it \ud83d")
+
+    assert (answered["question"], len(answered["context"])) == ("What is it \ufffd", 1)
+    for text in source.read():
+        text.encode()
+
+
 def test_many_calls_at_once_leave_the_loop_free_and_the_model_loaded_once(tmp_path: Path) -> None:
     source = ScriptedModels()
     source.teacher_model = SlowWords(lambda _: "1\n\n### Answer\nA whale.")

@@ -11,10 +11,10 @@ from scripted import ScriptedModels, long_words, shared, write_topics
 
 from aloft.backends.shared import SharedModels
 from aloft.config import load_config
-from aloft.errors import DataError
+from aloft.errors import ConfigError, DataError
 from aloft.protocols import LanguageModel
 from aloft.testing import ScriptedTeacher
-from langchain_aloft import AloftEmbeddings, AloftFinetuner
+from langchain_aloft import AloftEmbeddings, AloftFinetuner, AloftLLM
 
 
 def pieces() -> list[Document]:
@@ -59,6 +59,35 @@ def test_an_empty_store_and_an_unfinished_run_are_told(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=r"Finish a run first|holds no report yet"):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"llm": "gpt"}, "llm is of type str, but must be a BaseChatModel"),
+        ({"llm": AloftLLM(model="any")}, "llm is of type AloftLLM, but must be a BaseChatModel"),
+        ({"config": {"parts": ("embedder",)}}, "config is of type dict, but must be a RunConfig"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        AloftFinetuner(pieces(), tmp_path / "run", **fields)
+
+
+def test_pages_in_a_store_stand_whole_and_once(tmp_path: Path) -> None:
+    pages = [f"Page {n} holds " + " ".join(str(n * i) for i in range(60)) for n in (1, 2, 3)]
+    chunks = [
+        Document(page[s : s + 60], metadata={"source": "a.pdf", "page": n, "start_index": s})
+        for n, page in enumerate(pages)
+        for s in range(0, len(page), 40)
+    ]
+    random.Random(5).shuffle(chunks)
+
+    finetuner = AloftFinetuner.from_vectorstore(store_of(chunks), tmp_path / "run")
+
+    assert [document.text for document in finetuner.documents] == ["\n\n".join(pages)]
 
 
 @pytest.mark.model

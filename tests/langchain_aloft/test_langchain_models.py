@@ -1,8 +1,12 @@
 """What a run ships, inside LangChain: embeddings, reranker, retriever and chat over fakes."""
 
 import asyncio
+import copy
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +100,163 @@ def test_the_retriever_returns_copies_with_metadata_and_leaves_the_documents() -
     assert ours.documents == documents()
     assert [one.id for one in asyncio.run(ours.ainvoke("Which whale sings?"))] == ["0"]
     assert len(ours.invoke("red fox", k=2)) == 2
+
+
+def copies() -> list[Callable[[AloftRetriever], AloftRetriever]]:
+    return [
+        copy.copy,
+        copy.deepcopy,
+        lambda ours: ours.model_copy(),
+        lambda ours: ours.model_copy(deep=True),
+    ]
+
+
+@pytest.mark.parametrize("make", copies())
+def test_a_copy_of_the_retriever_shares_models_and_vectors(
+    make: Callable[[AloftRetriever], AloftRetriever],
+) -> None:
+    source = ScriptedModels()
+    ours = AloftRetriever(documents=documents(), contract=CONTRACT, models=SharedModels(source))
+    found = ours.invoke("red fox day")
+    loaded, embedded = list(source.loaded), source.embedded
+
+    copied = make(ours)
+
+    assert copied.models is ours.models
+    assert copied.invoke("red fox day") == found
+    assert (source.loaded[: len(loaded)], source.embedded) == (loaded, embedded)
+
+
+def test_a_copy_with_other_documents_retrieves_these() -> None:
+    ours = retriever()
+    ours.invoke("red fox")
+
+    other = ours.model_copy(update={"documents": [Document("Only this fox.", id="only")]})
+
+    assert [one.id for one in other.invoke("red fox")] == ["only"]
+    assert len(ours.invoke("red fox")) == 3
+    ours.documents.append(Document("A red fox, a red fox.", id="new"))
+    assert "new" in [one.id for one in ours.invoke("red fox")]
+    one = ours.model_copy(update={"contract": replace(CONTRACT, contexts=1)})
+    assert len(one.invoke("red fox")) == 1
+
+
+def test_a_pickled_retriever_has_loaded_nothing() -> None:
+    ours = retriever()
+    expected = ours.invoke("red fox day")
+
+    there = pickle.loads(pickle.dumps(ours))
+
+    assert there.models is not ours.models
+    assert there.documents == ours.documents
+    there.models = shared()
+    assert there.invoke("red fox day") == expected
+
+
+@pytest.mark.model
+def test_a_pickled_retriever_works_in_another_process(tmp_path: Path) -> None:
+    from aloft.testing import tiny_encoder
+
+    contract = replace(CONTRACT, embedder=str(tiny_encoder(tmp_path / "encoder")))
+    ours = AloftRetriever(documents=documents(), contract=contract)
+    expected = [one.id for one in ours.invoke("red fox day")]
+    (tmp_path / "retriever").write_bytes(pickle.dumps(ours))
+    program = (
+        "import pathlib, pickle, sys;"
+        "there = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes());"
+        "print([one.id for one in there.invoke('red fox day')])"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "retriever")]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.stdout.strip() == str(expected), result.stderr
+
+
+def test_documents_without_text_are_not_retrieved() -> None:
+    given = [Document("", id="image"), *documents()]
+    ours = AloftRetriever(documents=given, contract=CONTRACT, models=shared())
+
+    assert {one.id for one in ours.invoke("red fox")} == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize("k", [0, -1, "2"])
+def test_a_number_of_documents_is_at_least_one(k: object) -> None:
+    with pytest.raises(ConfigError, match=r"k is .* at least 1"):
+        retriever().invoke("red fox", k=k)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"page": {"$in": [1, 2]}},
+        {"page": [1, 2]},
+        {"$and": [{"page": 1}]},
+        "page == 1",
+        ["page"],
+    ],
+)
+def test_filters_of_other_stores_are_refused(wanted: object) -> None:
+    with pytest.raises(ConfigError, match=r"The filter .* is not supported"):
+        retriever().invoke("red fox", filter=wanted)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ChatAloft(model="any", max_new_tokens=3),
+        lambda: AloftLLM(model="any", top_p=0.5),
+        lambda: AloftReranker(model="any", top_k=1),
+        lambda: AloftRetriever(documents=[], contract=CONTRACT, top_k=1),
+    ],
+)
+def test_unknown_settings_are_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        make()
+
+
+def test_unknown_options_of_a_call_are_refused() -> None:
+    for model in (ChatAloft(model="any", models=shared()), AloftLLM(model="any", models=shared())):
+        with pytest.raises(ConfigError, match="A call has no max_new_tokens, seed"):
+            model.invoke("Hi.", seed=1, max_new_tokens=1)
+        with pytest.raises(ConfigError, match=r"temperature is 0\.7, but replies are greedy"):
+            model.invoke("Hi.", temperature=0.7)
+        assert str(model.invoke("Hi.", temperature=0.0, max_tokens=9))
+
+
+def test_a_stop_may_be_one_text() -> None:
+    source = ScriptedModels()
+    seen: list[object] = []
+    source.teacher_model = WordByWord(lambda _: "One two.")
+    whole = source.teacher_model.complete
+    source.teacher_model.complete = lambda *a, **k: seen.append(k["stop"]) or whole(*a, **k)  # type: ignore
+
+    ChatAloft(model="any", models=SharedModels(source)).invoke("Hi.", stop="two")  # type: ignore[arg-type]
+
+    assert seen == [["two"]]
+
+
+def test_lone_surrogates_never_reach_a_model() -> None:
+    torn, mended = "What is it \ud83d", "What is it \ufffd"
+    source = ScriptedModels()
+    models = SharedModels(source)
+    embeddings = AloftEmbeddings("any", models=models)
+    assert embeddings.embed_query(torn) == embeddings.embed_query(mended)
+    assert embeddings.embed_documents([torn]) == embeddings.embed_documents([mended])
+    AloftReranker(model="any", models=models).compress_documents([Document(torn)], torn)
+    AloftReranker(model="any", models=models).score([(torn, torn)])
+    AloftRetriever(documents=[Document(torn)], contract=CONTRACT, models=models).invoke(torn)
+    ChatAloft(model="any", models=models).invoke(torn)
+    list(ChatAloft(model="any", models=models).stream(torn))
+    AloftLLM(model="any", models=models).invoke(torn)
+    list(AloftLLM(model="any", models=models).stream(torn))
+    assert len(source.teacher_model.asked) == 4
+    for text in source.read():
+        text.encode()
+
+
+@pytest.mark.parametrize("given", [None, {"question": "Why?"}, 3])
+def test_a_question_that_is_no_text_is_refused(given: object) -> None:
+    with pytest.raises(DataError, match="A question is a text, but"):
+        AloftEmbeddings("any", models=shared()).embed_query(given)  # type: ignore[arg-type]
 
 
 def test_what_is_searched_for_is_set_once_or_by_the_call() -> None:

@@ -20,6 +20,7 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.llms import CustomLLM
 from llama_index.core.schema import Document
+from scripted import write_run
 
 from aloft.config import RunConfig, load_config
 from aloft.errors import ConfigError, DataError
@@ -28,6 +29,7 @@ from aloft.records import Message
 from llama_index_aloft import (
     AloftEmbedding,
     AloftFinetuneEngine,
+    AloftLLM,
     AloftProgressEvent,
     AloftRerank,
     LlamaIndexTeacher,
@@ -111,9 +113,39 @@ def test_models_of_the_settings_are_trained_where_their_weights_are_here(
         load_config("cpu").embedder,
     )
     for elsewhere in (MockEmbedding(embed_dim=3), "text-embedding-of-a-cloud"):
-        with pytest.raises(ConfigError, match="weights are not on this machine") as caught:
+        with pytest.raises(
+            ConfigError, match="are not on this machine, so it cannot be trained"
+        ) as caught:
             AloftFinetuneEngine(documents, tmp_path / "run", embed_model=elsewhere)
         assert "\n" not in str(caught.value)
+
+
+def test_a_part_goes_by_the_names_of_reports_and_of_llama_index(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", embedder="embedder", reranker="reranker")
+    engine = AloftFinetuneEngine([Document(text="Text.")], run)
+
+    for name in ("embedding", "embedder"):
+        assert isinstance(engine.get_finetuned_model(name), AloftEmbedding)
+    for name in ("llm", "generator"):
+        assert isinstance(engine.get_finetuned_model(name), AloftLLM)
+    assert isinstance(engine.get_finetuned_model("reranker"), AloftRerank)
+    for name in ("rerank", "nonsense"):
+        with pytest.raises(ConfigError, match=f'There is no part "{name}". It may be: embedding'):
+            engine.get_finetuned_model(name)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"llm": "gpt"}, "llm is of type str, but must be a LLM"),
+        ({"config": {"parts": ("embedder",)}}, "config is of type dict, but must be a RunConfig"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        AloftFinetuneEngine([Document(text="Text.")], tmp_path / "run", **fields)
 
 
 class Listening(BaseEventHandler):

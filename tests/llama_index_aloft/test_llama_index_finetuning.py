@@ -11,7 +11,7 @@ import pytest
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.types import CompletionResponse
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import TextNode
+from llama_index.core.schema import ImageNode, TextNode
 from test_llama_index_finetune import EchoLLM
 
 from aloft.errors import ConfigError, DataError, ModelError
@@ -146,8 +146,40 @@ def test_what_failed_is_asked_again_and_nothing_else(tmp_path: Path) -> None:
     assert [("Zürich" in prompt) for prompt in asked] == [True]
     assert set(second.corpus) == {"n1", "n2"}
     assert sorted(second.queries.values()) == ["Was?", "Wo?"]
-    with pytest.raises(ModelError, match="could not be asked about in 3 tries"):
+    with pytest.raises(ModelError, match="The LLM failed 3 times on node n1"):
         generate(tmp_path / "other.json", fail_once, on_failure="fail")
+
+
+def test_what_was_written_before_an_interruption_is_saved(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def say(asked: str) -> str:
+        calls.append(asked)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return "What is it?"
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path / "set.json", say)
+    assert generate(tmp_path / "set.json", say).corpus.keys() == {"n1", "n2"}
+    assert len(calls) == 3  # the first node is not asked about again
+
+
+def test_lone_surrogates_reach_neither_the_file_nor_a_training(tmp_path: Path) -> None:
+    torn = [TextNode(id_="n1", text="A torn \ud83d emoji."), ImageNode(id_="image", image="abc")]
+
+    made = generate(tmp_path / "set.json", lambda _: "What is \ud83d?", torn)
+
+    assert made.corpus == {"n1": "A torn \ufffd emoji."}
+    assert list(made.queries.values()) == ["What is \ufffd?"]
+    given = EmbeddingQAFinetuneDataset(
+        queries={"q": "Who \ud83d?"}, corpus={"t": "The \ud835."}, relevant_docs={"q": ["t"]}
+    )
+    (row,) = SentenceTransformersFinetuneEngine(given)._rows
+    assert (row.anchor, row.positive) == ("Who \ufffd?", "The \ufffd.")
+    sample = CrossEncoderFinetuningDatasetSample("Who \ud83d?", "The \ud835.", 1)
+    (pair,) = CrossEncoderFinetuneEngine([sample])._rows
+    assert (pair.query, pair.passage) == ("Who \ufffd?", "The \ufffd.")
 
 
 def test_a_validation_set_in_the_same_file_holds_no_training(tmp_path: Path) -> None:
@@ -162,7 +194,7 @@ def test_a_validation_set_in_the_same_file_holds_no_training(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"num_questions_per_chunk": 9}, "may be 1 to 8"),
+        ({"num_questions_per_chunk": 9}, "must be 1 to 8"),
         ({"on_failure": "stop"}, 'may be "continue" or "fail"'),
     ],
 )

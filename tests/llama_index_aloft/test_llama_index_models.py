@@ -1,30 +1,40 @@
 """What a run ships, inside LlamaIndex: embedding, rerank and LLM over scripted models."""
 
 import asyncio
+import copy
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
-from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
 from llama_index.core.vector_stores.types import (
     FilterOperator,
     MetadataFilter,
     MetadataFilters,
 )
+from pydantic import ValidationError
 from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_run
 
 import llama_index_aloft
 from aloft.backends.shared import SharedModels
-from aloft.errors import DataError
+from aloft.errors import ConfigError, DataError
 from aloft.protocols import Prompt
 from aloft.records import Message, Passage
 from aloft.serving.bundle import Bundle
 from aloft.storage import RunFolder
-from llama_index_aloft import AloftEmbedding, AloftLLM, AloftRerank, AloftRetriever
+from llama_index_aloft import (
+    AloftCitationQueryEngine,
+    AloftEmbedding,
+    AloftLLM,
+    AloftRerank,
+    AloftRetriever,
+)
 
 TEXTS = ["The blue whale sings.", "A red fox runs.", "The red fox sleeps all day."]
 
@@ -87,6 +97,134 @@ def test_the_retriever_returns_the_nodes_that_it_was_given() -> None:
     assert [one.node_id for one in asyncio.run(ours.aretrieve("Which whale sings?"))] == ["0"]
     assert len(AloftRetriever(given, CONTRACT, models=shared()).retrieve("red fox")) == 3
     assert AloftRetriever([], CONTRACT, models=shared()).retrieve("red fox") == []
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+def test_a_copy_of_the_retriever_shares_models_and_vectors(
+    make: Callable[[AloftRetriever], AloftRetriever],
+) -> None:
+    source = ScriptedModels()
+    ours = AloftRetriever(nodes(), CONTRACT, models=SharedModels(source))
+    expected = ours.retrieve("red fox day")
+    embedded = source.embedded
+
+    copied = make(ours)
+
+    assert copied.models is ours.models
+    assert copied.retrieve("red fox day") == expected
+    assert source.embedded == embedded
+
+
+def test_a_retriever_whose_nodes_were_replaced_retrieves_these() -> None:
+    ours = AloftRetriever(nodes(), CONTRACT, models=shared())
+    ours.retrieve("red fox")
+    other = copy.copy(ours)
+    other.nodes = [TextNode(id_="only", text="Only this fox.")]
+
+    assert [one.node_id for one in other.retrieve("red fox")] == ["only"]
+    assert len(ours.retrieve("red fox")) == 3
+    ours.contract = replace(CONTRACT, contexts=1)
+    assert len(ours.retrieve("red fox")) == 1
+
+
+def test_a_pickled_retriever_and_engine_have_loaded_nothing() -> None:
+    ours = AloftRetriever(nodes(), CONTRACT, models=shared())
+    engine = AloftCitationQueryEngine(ours, CONTRACT, models=ours.models)
+    expected = [one.node_id for one in ours.retrieve("red fox day")]
+
+    for there in (
+        pickle.loads(pickle.dumps(ours)),
+        pickle.loads(pickle.dumps(engine)).retriever,
+        copy.deepcopy(engine).retriever,
+    ):
+        there.models = shared()
+        assert [one.node_id for one in there.retrieve("red fox day")] == expected
+
+
+@pytest.mark.model
+def test_a_pickled_retriever_works_in_another_process(tmp_path: Path) -> None:
+    from aloft.testing import tiny_encoder
+
+    contract = replace(CONTRACT, embedder=str(tiny_encoder(tmp_path / "encoder")))
+    ours = AloftRetriever(nodes(), contract)
+    expected = [one.node_id for one in ours.retrieve("red fox day")]
+    (tmp_path / "retriever").write_bytes(pickle.dumps(ours))
+    program = (
+        "import pathlib, pickle, sys;"
+        "there = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes());"
+        "print([one.node_id for one in there.retrieve('red fox day')])"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "retriever")]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.stdout.strip() == str(expected), result.stderr
+
+
+def test_nodes_without_text_are_not_retrieved() -> None:
+    ours = AloftRetriever([ImageNode(image="abc"), *nodes()], CONTRACT, models=shared())
+
+    assert {one.node_id for one in ours.retrieve("red fox")} == {"0", "1", "2"}
+
+
+def test_a_number_of_nodes_is_at_least_one() -> None:
+    with pytest.raises(ConfigError, match="similarity_top_k is 0, but must be at least 1"):
+        AloftRetriever(nodes(), CONTRACT, similarity_top_k=0)
+    ours = AloftRetriever(nodes(), CONTRACT, models=shared())
+    ours.similarity_top_k = -1
+    with pytest.raises(ConfigError, match="similarity_top_k is -1"):
+        ours.retrieve("red fox")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AloftLLM("any", max_new_tokens=3),
+        lambda: AloftLLM("any", temperature=0.7),
+        lambda: AloftEmbedding("any", batch=3),
+        lambda: AloftRerank("any", top_k=1),
+    ],
+)
+def test_unknown_settings_are_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        make()
+
+
+def test_unknown_options_of_a_call_are_refused() -> None:
+    llm = AloftLLM("any", models=shared())
+    with pytest.raises(ConfigError, match="A call has no max_new_tokens, seed"):
+        llm.complete("Hi.", seed=1, max_new_tokens=1)
+    with pytest.raises(ConfigError, match=r"temperature is 0\.7, but replies are greedy"):
+        llm.chat([ChatMessage(content="Hi.")], temperature=0.7)
+    assert llm.complete("Hi.", temperature=0.0, max_tokens=9).text
+
+
+def test_lone_surrogates_never_reach_a_model() -> None:
+    torn, mended = "What is it \ud83d", "What is it \ufffd"
+    source = ScriptedModels(lambda _: "1\n\n### Answer\nYes.")
+    models = SharedModels(source)
+    embedding = AloftEmbedding("any", models=models)
+    assert embedding.get_query_embedding(torn) == embedding.get_query_embedding(mended)
+    assert embedding.get_text_embedding(torn) == embedding.get_text_embedding(mended)
+    given = [TextNode(text=torn, metadata={"title": torn})]
+    AloftRerank("any", models=models).postprocess_nodes(
+        [NodeWithScore(node=node) for node in given], query_str=torn
+    )
+    ours = AloftRetriever(given, CONTRACT, models=models)
+    ours.retrieve(torn)
+    AloftCitationQueryEngine(ours, CONTRACT, models=models).query(torn)
+    llm = AloftLLM("any", models=models)
+    llm.complete(torn)
+    list(llm.stream_complete(torn))
+    llm.chat([ChatMessage(content=torn)])
+    list(llm.stream_chat([ChatMessage(content=torn)]))
+    assert len(source.teacher_model.asked) == 5
+    for text in source.read():
+        text.encode()
+
+
+@pytest.mark.parametrize("given", [None, {"question": "Why?"}, 3])
+def test_a_question_that_is_no_text_is_refused(given: object) -> None:
+    with pytest.raises(DataError, match="A question is a text, but"):
+        AloftEmbedding("any", models=shared()).get_query_embedding(given)  # type: ignore[arg-type]
 
 
 def test_filters_choose_by_metadata() -> None:

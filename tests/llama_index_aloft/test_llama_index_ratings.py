@@ -2,12 +2,12 @@
 
 import pytest
 from llama_index.core.ingestion import IngestionPipeline
-from llama_index.core.schema import MetadataMode, TextNode
+from llama_index.core.schema import ImageNode, MetadataMode, TextNode
 from scripted import ScriptedModels
 from test_llama_index_finetune import EchoLLM
 
 from aloft.backends.shared import SharedModels
-from aloft.errors import ConfigError
+from aloft.errors import ConfigError, DataError
 from aloft.testing import ScriptedTeacher
 from llama_index_aloft import AloftRater
 
@@ -52,8 +52,19 @@ def test_an_llm_of_the_host_may_mark_and_what_can_not_be_read_is_kept() -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"model": "any", "llm": EchoLLM()}])
 def test_one_of_the_two_must_mark(fields: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="model or llm, one of the two"):
+    with pytest.raises(ConfigError, match="either model or llm"):
         AloftRater(**fields)(NODES)
+
+
+def test_nodes_without_text_are_kept_and_not_asked_about() -> None:
+    ours = rater(keep_at_least=5)
+
+    image, facts = ours([ImageNode(id_="image", image="abc"), NODES[1]])
+
+    assert (image.node_id, image.metadata["aloft_rating"]) == ("image", None)
+    assert facts.metadata["aloft_rating"] == pytest.approx(7.5 * 10 / 9, abs=1e-3)
+    with pytest.raises(DataError, match="list of BaseNode objects"):
+        ours(["a text"])  # type: ignore[list-item]
 
 
 def test_it_is_serialised_without_what_it_loads_from() -> None:

@@ -6,7 +6,7 @@ from os import PathLike
 from typing import Any
 from uuid import UUID
 
-from aloft.errors import DataError
+from aloft.errors import ConfigError, DataError
 from aloft.records import Document, Passage, content_id
 from aloft.text.surrogates import replace_surrogates
 
@@ -124,6 +124,29 @@ def check_list(given: Any, kind: type, advice: str) -> None:
             f"A list of {kind.__name__} objects is expected, but {type(wrong[0]).__name__} was "
             f"given. {advice}"
         )
+
+
+def check_kind(name: str, given: Any, kind: type, advice: str) -> None:
+    """Check the class of an argument that a host gave.
+
+    Raises:
+        ConfigError: it has another class; the message ends with the advice, a sentence.
+    """
+    if not isinstance(given, kind):
+        raise ConfigError(
+            f"{name} is of type {type(given).__name__}, but must be a {kind.__name__}. {advice}"
+        )
+
+
+def read_question(given: Any) -> str:
+    """Return a host's question as models can read it, with surrogates replaced.
+
+    Raises:
+        DataError: it is no text.
+    """
+    if not isinstance(given, str):
+        raise DataError(f"A question is a text, but {type(given).__name__} was given.")
+    return replace_surrogates(given)
 
 
 def title_of(metadata: Mapping[str, Any]) -> str:
