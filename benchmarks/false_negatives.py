@@ -25,7 +25,7 @@ from aloft.records import Negatives, Passage, QAPair
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.negatives import mine_negatives
 from aloft.retrieval.searchable import SearchableCorpus
-from aloft.text.overlap import fold
+from aloft.text.normalising import fold
 from aloft.text.tokens import split_words
 
 VARIANTS: dict[str, tuple[tuple[str, ...], bool]] = {

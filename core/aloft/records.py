@@ -14,11 +14,6 @@ def content_id(*parts: str) -> str:
     return sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def fold_question(question: str) -> str:
-    """A question as it is compared with others: case, white space and its end aside."""
-    return " ".join(question.casefold().split()).rstrip(" ?!.？！。؟")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """One text that the user gave, as it was read."""

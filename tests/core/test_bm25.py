@@ -1,6 +1,7 @@
 """BM25: scores small enough to be worked out by hand."""
 
 from math import log
+from unicodedata import normalize
 
 import pytest
 
@@ -36,6 +37,26 @@ def test_a_question_of_unknown_words_finds_nothing_and_fails_nowhere() -> None:
     found = BM25Index(TEXTS).rank(["zzz", "", "!?"], depth=9)
     assert found.columns.tolist() == [[0, 1, 2]] * 3
     assert found.scores.tolist() == [[0, 0, 0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("question", "texts"),
+    [
+        ("Geschäftsführung", ["Die Geschäftsführung stimmt zu.", "Die Geschäfte führen."]),
+        (
+            "환불은 언제까지 하나요?",
+            ["환불은 삼십 일 이내에 신청해야 합니다.", "구내식당은 정오에 문을 엽니다."],
+        ),
+    ],
+)
+def test_composed_and_decomposed_letters_score_alike(question: str, texts: list[str]) -> None:
+    composed, decomposed = (
+        BM25Index([normalize(form, text) for text in texts]).rank([question], depth=2)
+        for form in ("NFC", "NFD")
+    )
+    assert decomposed.columns.tolist() == composed.columns.tolist() == [[0, 1]]
+    assert decomposed.scores.tolist() == composed.scores.tolist()
+    assert composed.scores[0, 0] > 2 * composed.scores[0, 1]
 
 
 def test_texts_without_a_word_can_be_indexed() -> None:

@@ -1,6 +1,7 @@
 """Links: which passage a question goes to, and a confidence that can be worked out by hand."""
 
 from math import exp
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -113,6 +114,23 @@ def test_a_click_on_what_is_not_here_is_told(click: str) -> None:
     assert (outcome.stage, outcome.reason) == ("links", "clicked text is not here")
     assert "¿Quién?" in outcome.detail
     assert click in outcome.detail
+
+
+@pytest.mark.parametrize("known", ["NFC", "NFD"])
+@pytest.mark.parametrize("clicked", ["NFC", "NFD"])
+@pytest.mark.parametrize("click", ["Kündigung.txt", "https://a.example/b/K%C3%BCndigung.txt"])
+def test_a_click_finds_its_document_however_its_letters_are_composed(
+    known: str, clicked: str, click: str
+) -> None:
+    text = normalize(known, "Die Kündigung muss schriftlich erfolgen.")
+    document = Document(id=normalize(known, "Kündigung.txt"), text=text)
+    passage = Passage(document_id=document.id, text=text, start=0)
+    corpus = SearchableCorpus([passage], DenseIndex(QUESTION))
+    locator = PassageLocator([document], [passage], [])
+    for wanted in (click, "kündigung muss schriftlich erfolgen"):
+        entry = LogEntry(question="¿Quién?", clicks=(normalize(clicked, wanted),))
+        (outcome,) = link_log([entry], QUESTION, corpus, locator, LinksConfig(min_confidence=0))
+        assert isinstance(outcome, LinkedQuestion)
 
 
 def test_an_unknown_click_beside_a_known_one_is_passed_over() -> None:

@@ -16,7 +16,8 @@ from aloft.corpus.readers import read_documents
 from aloft.questions.labelled import read_questions
 from aloft.records import Document, Passage
 from aloft.storage import split_rejections
-from aloft.text.overlap import fold, holds
+from aloft.text.normalising import fold
+from aloft.text.overlap import holds
 
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "covidqa_long_en"
 

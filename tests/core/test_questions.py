@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 
@@ -60,6 +61,30 @@ def test_a_question_finds_its_passages(
     tmp_path: Path, fields: dict[str, Any], expected: list[str]
 ) -> None:
     assert gold(tmp_path, **fields) == expected
+
+
+@pytest.mark.parametrize("known", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_composed_and_decomposed_spellings_are_one(tmp_path: Path, known: str, asked: str) -> None:
+    text = normalize(known, "Die Kündigung muss\nschriftlich erfolgen. Bis dahin gilt die Frist.")
+    document = Document(id=normalize(known, "Kündigung.txt"), text=text)
+    end = text.index("Bis")
+    passages = [
+        Passage(document_id=document.id, text=text[:end].strip(), start=0),
+        Passage(document_id=document.id, text=text[end:], start=end),
+    ]
+    fields = [
+        {"document_id": "Kündigung.txt", "answers": ["Kündigung"]},
+        {"passage": "Die Kündigung muss schriftlich"},
+        {"passage": "die kündigung muss schriftlich"},
+    ]
+    lines = [{"question": f"{i}?"} | one for i, one in enumerate(fields)]
+    path = tmp_path / "questions.jsonl"
+    path.write_text(
+        "\n".join(normalize(asked, json.dumps(one, ensure_ascii=False)) for one in lines), "utf-8"
+    )
+    for question in read_questions(path, [document], passages):
+        assert question.passage_ids == (passages[0].id,)
 
 
 def test_an_answer_is_a_whole_word_where_it_stands_as_one(tmp_path: Path) -> None:

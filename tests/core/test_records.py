@@ -26,7 +26,6 @@ from aloft.records import (
     RerankerRow,
     RetrievedRow,
     content_id,
-    fold_question,
     from_json,
     to_json,
 )
@@ -113,16 +112,6 @@ def test_ids_tell_what_a_record_is_of() -> None:
     assert marks[0].id == marks[1].id != Rating(subject_id="p", criterion="answer", value=1.0).id
     rows = [RerankerRow(pair_id="q", query="Q?", passage=text, label=0.0) for text in ("x", "y")]
     assert rows[0].id != rows[1].id
-
-
-@pytest.mark.parametrize("same", ["who signs", "Who  signs ?", "WHO\nSIGNS?!", " Who signs。"])
-def test_questions_are_compared_by_their_words(same: str) -> None:
-    assert fold_question(same) == "who signs"
-
-
-def test_other_questions_stay_others() -> None:
-    folded = {fold_question(one) for one in ("What is C?", "What is C++?", "What is C#?")}
-    assert len(folded) == 3
 
 
 def test_a_passage_ends_where_its_text_ends() -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from aloft.corpus.hashing import HashTable, hash64
 from aloft.corpus.passages import STAGE, describe_place
 from aloft.records import Passage, Rejection
+from aloft.text.normalising import fold
 
 _SHINGLE = 5
 _PERMUTATIONS = 128
@@ -73,7 +74,7 @@ class _KeptPassages:
 
     def add(self, passage: Passage) -> Passage | Rejection:
         """Return why the passage is a copy of an earlier one, or keep and return it."""
-        normal = _normalise(passage.text)
+        normal = fold(passage.text)
         encoded = normal.encode("utf-8", "surrogatepass")
         exact = hash64(encoded)
         for row in self._by_text.rows(exact):
@@ -132,10 +133,6 @@ def _reject_copy(passage: Passage, reason: str, kept_id: str) -> Rejection:
         reason=reason,
         detail=f"of passage {kept_id}, {describe_place(passage)}",
     )
-
-
-def _normalise(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _shingles(normal: str) -> frozenset[bytes]:

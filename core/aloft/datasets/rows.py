@@ -22,10 +22,10 @@ from aloft.records import (
     Rejection,
     RerankerRow,
     RetrievedRow,
-    fold_question,
 )
 from aloft.retrieval.ranking import Ranking
 from aloft.text.language import language_of
+from aloft.text.normalising import fold_question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from math import comb
 from aloft.prompts import answering
 from aloft.prompts.citation import CitedAnswer
 from aloft.protocols import Reader
+from aloft.text.normalising import fold
 from aloft.text.tokens import split_words
 
 ABSTENTION = "abstention when missing"  # the right passages are left out, and it says so
@@ -112,10 +113,10 @@ def normalize(text: str) -> str:
 
     Source: the SQuAD evaluation script, with Unicode's punctuation besides ASCII's.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold().translate(_PUNCTUATION)
+    folded = fold(text).translate(_PUNCTUATION)
     folded = "".join(c for c in folded if not unicodedata.category(c).startswith("P"))
     words = " ".join(_ARTICLES.sub(" ", folded).split())
-    return words or " ".join(text.casefold().split())  # of an answer such as "A" or "+" all stays
+    return words or fold(text)  # of an answer such as "A" or "+" all stays
 
 
 def _by_guessing(cited: int, right: int, shown: int) -> float:

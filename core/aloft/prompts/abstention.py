@@ -1,5 +1,7 @@
 """What a generator says, by language, where none of its passages holds the answer."""
 
+from aloft.text.normalising import fold
+
 NONE = "none"  # stands where passages would be named
 SENTENCES = {  # by ISO 639-1 code
     "en": "The documents do not hold the answer.",
@@ -25,7 +27,7 @@ SENTENCES = {  # by ISO 639-1 code
     "vi": "Các tài liệu không có câu trả lời.",
     "zh": "文档中没有答案。",
 }
-_SAID = frozenset(sentence.casefold().rstrip(".。।") for sentence in SENTENCES.values())
+_SAID = frozenset(fold(sentence).rstrip(".。।") for sentence in SENTENCES.values())
 
 
 def abstain_in(language: str | None) -> str:
@@ -35,9 +37,9 @@ def abstain_in(language: str | None) -> str:
 
 def is_abstention(answer: str) -> bool:
     """Whether an answer is one of the sentences."""
-    return answer.strip().casefold().rstrip(".。।") in _SAID
+    return fold(answer).rstrip(".。।") in _SAID
 
 
 def names_none(reply: str) -> bool:
     """Whether a reply's first line says that no passage holds the answer."""
-    return reply.strip().split("\n")[0].strip(" .").casefold() == NONE
+    return fold(reply.strip().split("\n")[0]).strip(" .") == NONE

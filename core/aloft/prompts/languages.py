@@ -6,6 +6,8 @@ stands word for word in its text, so that what they teach is to answer by a span
 
 from dataclasses import dataclass
 
+from aloft.text.normalising import fold
+
 
 @dataclass(frozen=True, slots=True)
 class Language:
@@ -518,5 +520,5 @@ LANGUAGES: dict[str, Language] = {  # by ISO 639-1 code
 
 def code_of(name: str) -> str | None:
     """The code of a language by its English name; None where it is not among these."""
-    wanted = name.casefold()
-    return next((code for code, one in LANGUAGES.items() if one.name.casefold() == wanted), None)
+    wanted = fold(name)
+    return next((code for code, one in LANGUAGES.items() if fold(one.name) == wanted), None)

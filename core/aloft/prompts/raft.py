@@ -24,6 +24,7 @@ from aloft.prompts.citation import (
     read_cited,
 )
 from aloft.protocols import Prompt
+from aloft.text.normalising import find_normalized
 from aloft.text.overlap import holds
 
 SYSTEM = (
@@ -92,12 +93,10 @@ def sentence_with(answer: str, text: str) -> str | None:
 
 
 def _located(given: Sequence[tuple[str, str]], contents: Sequence[str]) -> Iterator[Quote]:
-    """Those that stand in their passage, white space aside."""
+    """Yield the quotes that their passage contains, normalised, with their place in it."""
     for number, said in given:
         ordinal = int(number)
-        pattern = r"\s+".join(map(re.escape, said.split()))
-        if pattern and 1 <= ordinal <= len(contents):
-            place = re.search(pattern, contents[ordinal - 1])
-            if place:
-                start, end = place.span()
-                yield Quote(ordinal=ordinal, start=start, end=end, text=place.group())
+        if 1 <= ordinal <= len(contents):
+            content = contents[ordinal - 1]
+            for start, end in find_normalized(said, content)[:1]:
+                yield Quote(ordinal=ordinal, start=start, end=end, text=content[start:end])

@@ -20,12 +20,13 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aloft.corpus.locating import PassageLocator, find_text
+from aloft.corpus.locating import PassageLocator
 from aloft.errors import DataError
 from aloft.records import Document, LabelledQuestion, Passage, Rejection, content_id
+from aloft.text.normalising import find_normalized, unify_forms
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -206,16 +207,15 @@ class _Corpus:
     ) -> None:
         self._places = PassageLocator(documents, passages, rejections)
         self._left_out = {
-            rejection.subject_id: rejection.reason
+            unify_forms(rejection.subject_id): rejection.reason
             for rejection in rejections
             if rejection.stage == "documents"
         }
 
     def gold(self, asked: _Asked) -> tuple[str, ...]:
         """Ids of the passages that answer a question, in the order of documents and text."""
-        for document_id in asked.document_ids:
-            if document_id not in self._places.texts:
-                raise _FaultError(self._unknown(document_id))
+        resolved = dict.fromkeys(map(self._resolve, asked.document_ids))
+        asked = replace(asked, document_ids=tuple(resolved))
         places = self._quoted(asked) if asked.quote else {}
         gold: list[str] = []
         for document_id in asked.document_ids or places:
@@ -231,9 +231,15 @@ class _Corpus:
             )
         return tuple(dict.fromkeys(gold))
 
+    def _resolve(self, name: str) -> str:
+        document_id = self._places.resolve(name)
+        if document_id is None:
+            raise _FaultError(self._unknown(name))
+        return document_id
+
     def _unknown(self, document_id: str) -> str:
-        if document_id in self._left_out:
-            reason = self._left_out[document_id]
+        reason = self._left_out.get(unify_forms(document_id))
+        if reason is not None:
             return f'document "{document_id}" was left out ({reason}). Mend it first.'
         close = difflib.get_close_matches(document_id, self._places.texts, n=3)
         known = " or ".join(f'"{name}"' for name in close) or "an id of a document that was read"
@@ -290,7 +296,7 @@ class _Corpus:
     def _found(self, asked: _Asked, document_id: str) -> list[tuple[int, int]]:
         """Where the answers stand in a document."""
         text = self._places.texts[document_id]
-        return [place for answer in asked.answers for place in find_text(answer, text)]
+        return [place for answer in asked.answers for place in find_normalized(answer, text)]
 
     def _answer_places(self, asked: _Asked, document_id: str) -> list[tuple[int, int]]:
         """Spans of the answer; `answer_start` counts in the first document alone."""

@@ -2,8 +2,8 @@
 
 The confidence is the passage's share in a softmax over the scores of all passages that may hold the
 answer: those of the clicked documents, or else the best of the corpus. The score is the hybrid one,
-for which BM25 reads the accepted answer too. Both constants were fitted on human questions; the
-README, "Past questions", shows how often a link of a given confidence is right.
+for which BM25 reads the accepted answer too. Both constants were fitted on human questions;
+docs/results/links.md shows how often a link of a given confidence is right.
 """
 
 import math
@@ -17,6 +17,7 @@ from aloft.protocols import Floats
 from aloft.records import LinkedQuestion, LogEntry, Rejection
 from aloft.retrieval.fusion import fuse
 from aloft.retrieval.searchable import SearchableCorpus
+from aloft.text.normalising import normalize
 from aloft.text.tokens import split_words
 
 _DEPTH = 100  # ranks of the corpus in which a question's passage is looked for
@@ -119,8 +120,9 @@ class _ClickResolver:
 
     def _document(self, click: str) -> str | None:
         """Return the document of that id, or the only one whose path ends most like the click's."""
-        if click in self._locator.texts:
-            return click
+        named = self._locator.resolve(click)
+        if named is not None:
+            return named
         wanted = _segments(unquote(urlsplit(click).path) if "://" in click else click)
         found: dict[int, list[str]] = {}
         for document_id in self._by_name.get(wanted[-1], ()):
@@ -133,4 +135,4 @@ class _ClickResolver:
 
 
 def _segments(path: str) -> list[str]:
-    return path.replace("\\", "/").casefold().strip("/").split("/")
+    return normalize(path).replace("\\", "/").strip("/").split("/")

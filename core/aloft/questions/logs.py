@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aloft.errors import DataError
-from aloft.records import LogEntry, Rejection, fold_question
+from aloft.records import LogEntry, Rejection
+from aloft.text.normalising import fold_question
 from aloft.text.tokens import split_words
 
 _CLICKS = ("clicked", "document_id", "doc_id", "passage")

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aloft.errors import DataError
-from aloft.records import LinkedQuestion, Negatives, Passage, QAPair, fold_question
+from aloft.records import LinkedQuestion, Negatives, Passage, QAPair
 from aloft.storage import RunFolder
+from aloft.text.normalising import fold_question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,8 @@ from aloft.retrieval.dense import read_rows
 from aloft.retrieval.fusion import fuse
 from aloft.retrieval.ranking import Ranking
 from aloft.retrieval.searchable import SearchableCorpus
-from aloft.text.overlap import fold, shared_share
+from aloft.text.normalising import fold
+from aloft.text.overlap import shared_share
 
 COPY = "a copy of the positive"
 _SHORTEST_TELLING_ANSWER = 4  # "3" or "yes" stands in passages that answer nothing

@@ -20,7 +20,7 @@ from aloft.records import Passage, QAPair, Rejection
 from aloft.retrieval.searchable import SearchableCorpus
 from aloft.synthesis.question_copies import KeptQuestions
 from aloft.text.language import can_be_in, language_of
-from aloft.text.overlap import leaks
+from aloft.text.overlap import holds, leaks
 from aloft.text.self_contained import points_at_text
 from aloft.text.tokens import split_words
 
@@ -179,7 +179,7 @@ def _is_in_its_language(evidence: _Evidence, _config: FiltersConfig) -> bool:
     """Whether question and answer may be in the language of their passage, where it has one."""
     pair, language = evidence.pair, evidence.language
     is_telling = len(pair.answer) >= _TELLING_ANSWER
-    is_copied = pair.answer in evidence.sources[0].content
+    is_copied = holds(evidence.sources[0].content, pair.answer)
     texts = [pair.question, pair.answer] if is_telling and not is_copied else [pair.question]
     return language is None or all(can_be_in(text, language) for text in texts)
 

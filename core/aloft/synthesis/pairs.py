@@ -16,7 +16,8 @@ from aloft.randomness import rng_for
 from aloft.records import Passage, QAPair, Rejection
 from aloft.retrieval.dense import DenseIndex
 from aloft.text.language import language_of
-from aloft.text.overlap import copies, fold, holds, leaks, truncate_repetition
+from aloft.text.normalising import fold
+from aloft.text.overlap import copies, holds, leaks, truncate_repetition
 
 _STAGE = "pairs"
 _FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can still ask about

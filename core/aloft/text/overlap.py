@@ -1,49 +1,46 @@
-"""Tells by letters and words alone whether one text stands in another."""
+"""Measures by characters and words alone how much of one text another contains."""
 
 import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 
+from aloft.text.normalising import fold
 from aloft.text.tokens import split_words
 
 # of 15,486 human questions in 16 languages 33 are such copies, 31 of them Japanese
 _COPIED_SHARE = 0.95
 # 35 of 25,381 human questions in 18 languages have such answers, 29 of them Thai
 _LEAKED_SHARE = 0.8
-_TELLING_WORDS = 8  # an answer of fewer may well be made of the question's
+_TELLING_WORDS = 8  # a shorter answer may well consist of the question's words
 _RUN = 4  # words
-_ENDS = ".!?。！？।؟…"  # a round may be told from the end of a sentence on
+_ENDS = ".!?。！？।؟…"  # a repetition may begin behind the end of a sentence
 _LOOP = re.compile(r"(.{6,400}?)\1{2,}", re.DOTALL)
 
 
-def fold(text: str) -> str:
-    """A text as it is compared: letter case and white space aside."""
-    return " ".join(text.casefold().split())
-
-
 def holds(text: str, answer: str) -> bool:
-    """Whether the answer stands in the text, letter case and white space aside."""
+    """Whether the text contains the answer; both are normalised, without regard to white space."""
     wanted = fold(answer).strip(" .")
     return bool(wanted) and wanted in fold(text)
 
 
 def shared_share(first: str, second: str) -> float:
-    """Share of the shorter text's runs of four words that the other one holds too, in [0, 1]."""
+    """Return the share of the shorter text's word 4-grams that the other contains, in [0, 1]."""
     runs = [_runs(split_words(text)) for text in (first, second)]
     fewer, more = sorted(runs, key=len)
     return len(fewer & more) / len(fewer)
 
 
 def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:
-    """Runs of four words, or all words where there are fewer."""
+    """Return the word 4-grams, or all words as a single gram where there are fewer."""
     return {tuple(words[i : i + _RUN]) for i in range(max(1, len(words) - _RUN + 1))}
 
 
 def truncate_repetition(text: str) -> str | None:
-    """A text that runs in circles up to where its second round begins; None where it does not.
+    """Return a repetitive text up to where its first repetition begins; None if it has none.
 
-    What comes three times in a row and then only begins again, as a cut reply may, is such a round.
+    A stretch counts as repeated where it occurs three times in a row up to the end of the text; the
+    last occurrence may be truncated, as the end of a reply may be.
     """
     for loop in _LOOP.finditer(text):
         if loop[1].startswith(text[loop.end() :]):
@@ -54,7 +51,7 @@ def truncate_repetition(text: str) -> str | None:
 
 
 def leaks(question: str, answer: str) -> bool:
-    """Whether the question holds the answer, word for word, or a longer one but for a few words."""
+    """Whether the question contains the answer, or most of the words of a long answer."""
     asked, wanted = split_words(question), split_words(answer)
     if len(wanted) >= _TELLING_WORDS:
         shared = Counter(asked) & Counter(wanted)
@@ -64,7 +61,7 @@ def leaks(question: str, answer: str) -> bool:
 
 
 def copies(question: str, text: str) -> bool:
-    """Whether a question is a sentence of the text, word for word but for one word in twenty."""
+    """Whether a question is copied from the text, except for at most one word in twenty."""
     asked, there = split_words(question), f" {' '.join(split_words(text))} "
     count = math.ceil(_COPIED_SHARE * len(asked))
     runs = (" ".join(asked[i : i + count]) for i in range(len(asked) - count + 1))
