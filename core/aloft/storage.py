@@ -34,6 +34,14 @@ RecordT = TypeVar("RecordT", bound=_Record)
 ValueT = TypeVar("ValueT")
 
 
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def cache_key(*parts: Any) -> str:
     """Name what a result depends on; parts are JSON types, pydantic models or strings."""
     return content_id(*(_canonical(part) for part in parts))
@@ -127,6 +135,11 @@ class RunFolder:
 
     def __enter__(self) -> Self:
         with friendly_io_errors(self.path):
+            if not _is_utf8(self.path):
+                raise RunFolderError(
+                    f"The path {self.path!a} is not UTF-8, and models cannot be saved in it. "
+                    "Choose another --out."
+                )
             if self.path.exists() and not self.path.is_dir():
                 raise RunFolderError(f"{self.path} is a file. Choose a folder for --out.")
             self.path.mkdir(parents=True, exist_ok=True)

@@ -107,8 +107,9 @@ def test_pages_without_text_are_named(tmp_path: Path) -> None:
     texts[3] = "The only page with text"
     documents, rejections = read(tmp_path, a__pdf=raw_of(pages_with(*texts)))
     assert documents["a.pdf"].text == "The only page with text"
-    assert rejections["a.pdf"].reason == "pages without text"
-    assert rejections["a.pdf"].detail.startswith("pages 1-3, 5-10 of 10; ")
+    rejection = rejections["a.pdf#pages 1-3, 5-10"]
+    assert rejection.reason == "page without text"
+    assert rejection.detail.startswith("9 of 10 pages; ")
 
 
 def test_a_malformed_page_costs_itself_alone(tmp_path: Path) -> None:
@@ -119,9 +120,9 @@ def test_a_malformed_page_costs_itself_alone(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(raw_of(writer))
     (document,), rejections = read_all(tmp_path)
     assert document.text == "page one\n\npage four"
-    assert [(one.reason, one.detail[:11]) for one in rejections] == [
-        ("unreadable pages", "page 2 of 4"),
-        ("pages without text", "page 3 of 4"),
+    assert [(one.subject_id, one.reason) for one in rejections] == [
+        ("a.pdf#page 2", "unreadable page"),
+        ("a.pdf#page 3", "page without text"),
     ]
 
 

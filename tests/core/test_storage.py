@@ -95,6 +95,22 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     assert names(path.parent) == ["report.md"]
 
 
+def test_what_is_not_utf8_is_written_as_json_reads_it_back(tmp_path: Path) -> None:
+    command = json.dumps({"command": "aloft run d\udce9p\udcf4t"}, ensure_ascii=False)
+    write_text(tmp_path / "report.json", command)
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert "\\udce9" in text
+    assert json.loads(text) == json.loads(command)
+
+
+def test_a_run_folder_whose_path_is_not_utf8_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "r\udce9sultat"
+    with pytest.raises(RunFolderError, match=r"r\\udce9sultat.* Choose another --out") as caught:
+        RunFolder(path).__enter__()
+    assert str(caught.value).isascii()
+    assert not path.exists()
+
+
 def test_the_old_file_stays_where_writing_fails(tmp_path: Path) -> None:
     path = tmp_path / "report.md"
     write_text(path, "old")

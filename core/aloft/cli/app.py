@@ -3,7 +3,6 @@
 Exit codes: 0, done; 2, something that the user can put right, in one line; 130, interrupted.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -76,7 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     forbid_telemetry()
     replace_unprintable_characters()
-    logging.getLogger("pypdf").setLevel(logging.ERROR)  # its warnings are in the rejections
     arguments = None if argv is None else list(argv)
     try:
         with printed_warnings():

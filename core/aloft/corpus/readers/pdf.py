@@ -27,11 +27,12 @@ def read(source: Source) -> Iterator[Found]:
     damaged = [number for number, page in enumerate(pages, start=1) if page is None]
     empty = [number for number, page in enumerate(pages, start=1) if page == ""]
     if damaged:
-        detail = f"{_ranges(damaged)} of {len(pages)}; export the PDF again"
-        yield source.reject("unreadable pages", detail)
+        place = f"{source.name}#{_ranges(damaged)}"
+        yield source.reject("unreadable page", "export the PDF again", place=place)
     if empty:
-        detail = f"{_ranges(empty)} of {len(pages)}; if they are images, run OCR on them"
-        yield source.reject("pages without text", detail)
+        place = f"{source.name}#{_ranges(empty)}"
+        detail = f"{len(empty)} of {len(pages)} pages; if they are images, run OCR on them"
+        yield source.reject("page without text", detail, place=place)
 
 
 def _read_pages(raw: bytes) -> list[str | None]:
