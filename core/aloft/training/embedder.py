@@ -1,4 +1,4 @@
-"""Turns contrastive rows into a tuned embedder on sentence-transformers' trainer."""
+"""Trains an embedder with sentence-transformers' trainer."""
 
 import time
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from aloft.training import losses, tuning
 from aloft.training import trainer as shared
 from aloft.training.collapse_guard import WATCHED, CollapseGuard
 
-AT_ONCE = 16  # texts whose way back is held; a batch may be of any size
+AT_ONCE = 16  # texts in memory for the backward pass; a batch may have any size
 
 
 def train_embedder(  # noqa: PLR0913 - two folders, and what every training takes
@@ -71,7 +71,7 @@ def train_embedder(  # noqa: PLR0913 - two folders, and what every training take
         datasets = losses.datasets_for(rows, config)
         if not datasets:
             raise DataError(
-                f'The loss "{config.loss}" compares right with wrong passages, but none of '
+                f'The loss "{config.loss}" compares positives with negatives, but none of '
                 f"{len(rows)} rows has a negative. Lower negatives.margin or choose another loss."
             )
         count = sum(map(len, datasets.values()))
@@ -92,7 +92,7 @@ def train_embedder(  # noqa: PLR0913 - two folders, and what every training take
             loss=losses.loss_for(encoder, rows, source, config, at_once),
         )
         watch = _watch(encoder, rows, config, steps)
-        told = shared.run_trainer(trainer, checkpoints, "training the embedder", progress, watch)
+        logged = shared.run_trainer(trainer, checkpoints, "training the embedder", progress, watch)
 
         def save(path: Path) -> None:
             whole = tuning.finish(encoder, source, config)
@@ -104,7 +104,7 @@ def train_embedder(  # noqa: PLR0913 - two folders, and what every training take
         done = shared.Trained(
             kind="embedder",
             base_model=model,
-            losses=told,
+            losses=logged,
             seconds=time.monotonic() - started,
             probes=tuple(watch.probes),
             event=watch.event,
@@ -118,7 +118,7 @@ def _watch(
     config: EmbedderTrainingConfig,
     steps: int,
 ) -> CollapseGuard:
-    """Each of a few questions against all of their passages, right and wrong."""
+    """Watch the scores of a few questions for all of their passages, positive and negative."""
     some = rows[:: max(1, len(rows) // WATCHED)][:WATCHED]
     texts = list({text: None for row in some for text in (row.positive, *row.negatives)})
     places = {text: place for place, text in enumerate(texts)}
@@ -137,13 +137,13 @@ def _watch(
 
 
 def _sampler(config: EmbedderTrainingConfig) -> BatchSamplers:
-    """No text twice in a batch, where each stands against all of it."""
+    """Batches without duplicates where every text serves as a negative for the others."""
     is_apart = config.loss in ("contrastive", "guided") and not config.keeps_index
     return BatchSamplers.NO_DUPLICATES if is_apart else BatchSamplers.BATCH_SAMPLER
 
 
 def _prompts(encoder: SentenceTransformer, datasets: dict[str, Dataset]) -> dict[str, Any]:
-    """What stands before each column's texts, as `encode_query` and `encode_document` have it."""
+    """Prompt of each column, the same as `encode_query` and `encode_document` use."""
     names = {name for dataset in datasets.values() for name in dataset.column_names}
     query = encoder.prompts.get("query")
     passage = passage_prompt(encoder)

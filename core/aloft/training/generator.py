@@ -1,4 +1,4 @@
-"""Turns conversations into a tuned generator on trl's trainer; the loss is the last turn's."""
+"""Trains a generator with trl's trainer, with the loss on the last turn of each conversation."""
 
 import json
 import logging
@@ -35,16 +35,16 @@ from aloft.training import trainer as shared
 from aloft.training.memory import Load, Plan, plan_training, read_body
 from aloft.training.merging import save_whole
 
-IGNORED = -100  # label of what is not trained on
+IGNORED = -100  # label of tokens without a loss
 logger = logging.getLogger(__name__)
 
 
 class _ReplyTrainer(SFTTrainer):
-    """Computes the vocabulary's logits from the first target on: trl's own, without Triton, does
-    so for the whole prompt, a third of a step on a processor.
+    """Computes logits only from the first target on.
 
-    The tokens that name passages count `citation_weight` times. A batch's rows come one by one and
-    their gradients are summed: nothing is padded, and what is kept for the way back is one row's.
+    Without Triton trl computes them for the whole prompt, a third of a step on a CPU. Tokens that
+    name passages are weighted by `citation_weight`. Rows of a batch are processed one by one with
+    their gradients summed, so nothing is padded and only one row is in memory.
     """
 
     citation_weight = 1.0
@@ -56,8 +56,8 @@ class _ReplyTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Cross-entropy of the target tokens, summed by weight, by their number."""
-        labels = inputs.pop("labels")[:, 1:]  # each is predicted one place before it
+        """Weighted sum of the target tokens' cross-entropy, divided by their number."""
+        labels = inputs.pop("labels")[:, 1:]  # each is predicted one position earlier
         named = inputs.pop("named")[:, 1:]
         kept = labels.shape[1] - int((labels != IGNORED).any(0).nonzero()[0])
         outputs = model(**inputs, use_cache=False, logits_to_keep=kept + 1)
@@ -122,7 +122,7 @@ def train_generator(  # noqa: PLR0913 - two folders, and what every training tak
             args=SFTConfig(
                 **shared.shared_arguments(checkpoints, steps, seed),
                 num_train_epochs=config.num_train_epochs,
-                per_device_train_batch_size=1,  # measured: quicker, in the memory of one row
+                per_device_train_batch_size=1,  # measured: faster, with the memory of one row
                 gradient_accumulation_steps=size,
                 learning_rate=config.learning_rate,
                 lr_scheduler_type="cosine",
@@ -150,8 +150,8 @@ def _as_batch(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
 
 
 def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
-    """The model to be trained, with the adapter to go on with where there is one."""
-    is_whole = config.method == "full"  # half precision would lose its small steps
+    """Load the model to train, with the adapter to continue from where one is configured."""
+    is_whole = config.method == "full"  # half precision would lose small updates
     dtype = torch.bfloat16 if has_bf16(best_device()) and not is_whole else torch.float32
     held: dict[str, Any] = {}
     if config.method == "qlora":
@@ -174,14 +174,15 @@ def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
 
 
 def without_casts(model: Any) -> AbstractContextManager[None]:
-    """Train without what peft does to inputs of adapters: it makes them 32 bits, and autocast,
-    under which all training here is, makes them 16 again; a seventh of a step, on a processor.
+    """Disable peft's casts of adapter inputs to 32 bits, which autocast reverts to 16 bits.
+
+    All training here runs under autocast; the casts take a seventh of a step on a CPU.
     """
     return disable_input_dtype_casting(model) if isinstance(model, PeftModel) else nullcontext()
 
 
 def save_generator(model: Any, base: Path, path: Path) -> None:
-    """An adapter's weights and settings alone, or the whole model."""
+    """Save an adapter alone, or the whole model."""
     if not isinstance(model, PeftModel):
         save_whole(model, base, path)
         return
@@ -192,7 +193,7 @@ def save_generator(model: Any, base: Path, path: Path) -> None:
 def plan_generator(
     rows: Sequence[GeneratorRow], model: str, config: GeneratorTrainingConfig
 ) -> Plan | None:
-    """The memory that training on such rows takes here; None: the model's make is not known.
+    """Estimate the memory of a training on this machine; None for unknown architectures.
 
     Raises:
         ModelError: the model is not on this machine or has no chat template.
@@ -219,9 +220,9 @@ def _plan(
 
 
 def new_adapter(config: GeneratorTrainingConfig) -> LoraConfig | None:
-    """A new one (arXiv:2106.09685; rsLoRA 2312.03732, DoRA 2402.09353, QLoRA 2305.14314).
+    """Configuration of a new adapter; None where one is continued or all weights are trained.
 
-    None where one is gone on with, or all weights are trained.
+    Source: LoRA (arXiv:2106.09685), rsLoRA (2312.03732), DoRA (2402.09353), QLoRA (2305.14314).
     """
     if config.init_adapter or config.method == "full":
         return None
@@ -239,9 +240,9 @@ def new_adapter(config: GeneratorTrainingConfig) -> LoraConfig | None:
 def encode_rows(
     rows: Sequence[GeneratorRow], tokenizer: Any, max_length: int
 ) -> list[dict[str, list[int]]]:
-    """Token ids, labels, -100 on the prompt, and which tokens name passages (1, others 0).
+    """Token ids, labels (-100 on the prompt), and a mask of the tokens that name passages.
 
-    Rows that do not fit are left out and told.
+    Rows that exceed `max_length` are left out with a warning.
 
     Raises:
         DataError: no row fits.
@@ -250,7 +251,7 @@ def encode_rows(
     for row in rows:
         prompt = encode_prompt(tokenizer, Prompt(messages=row.prompt))
         target = row.completion.removeprefix(row.prefix)
-        # the prefix is encoded apart, as it is when a reply is asked for
+        # the prefix is encoded separately, as it is for a reply
         before = encode_text(tokenizer, row.prefix)
         behind, places = encode_located(tokenizer, target)
         completion = [*before, *behind, tokenizer.eos_token_id]

@@ -1,4 +1,4 @@
-"""Turns an embedder's settings into the rows that its loss reads, and the loss itself.
+"""Losses of embedders, and the rows that each of them reads.
 
 Sources: contrastive, MultipleNegativesRankingLoss (arXiv:1705.00652) at scale 20 with cached
 gradients (GradCache, arXiv:2101.06983); guided, GISTEmbed (arXiv:2402.16829); triplet, FaceNet
@@ -23,12 +23,12 @@ from aloft.config import EmbedderTrainingConfig
 from aloft.records import EmbedderRow
 from aloft.training.tuning import cut_texts
 
-SCALE = 20.0  # of cosines, before their softmax
-_MARGIN = 0.2  # of cosine distances, between a right and a wrong passage
+SCALE = 20.0  # of cosines before the softmax
+_MARGIN = 0.2  # between cosine distances of positive and negative
 
 
 def datasets_for(rows: Sequence[EmbedderRow], config: EmbedderTrainingConfig) -> dict[str, Dataset]:
-    """One dataset per number of hard negatives: a short list is never padded."""
+    """One dataset per number of hard negatives, as short lists are never padded."""
     lay_out = _laid_out_index if config.keeps_index else _LAID_OUT[config.loss]
     by_columns: dict[str, list[dict[str, Any]]] = {}
     for number, row in enumerate(rows):
@@ -82,14 +82,14 @@ def loss_for(
     config: EmbedderTrainingConfig,
     at_once: int,
 ) -> nn.Module:
-    """The loss that the settings name.
+    """Create the configured loss.
 
     Args:
-        encoder: What is trained.
-        rows: What it is trained on.
-        source: Folder of the untuned model, which guides, or whose passages stay.
+        encoder: The model to train.
+        rows: The training rows.
+        source: Folder of the untuned model, which guides or embeds fixed passages.
         config: The settings.
-        at_once: Texts held at a time, where gradients are cached.
+        at_once: Texts per forward pass where gradients are cached.
     """
     if config.keeps_index:
         return IndexLoss(encoder, load_encoder(source), rows)
@@ -119,10 +119,10 @@ def loss_for(
 
 
 class IndexLoss(nn.Module):
-    """The contrastive loss of questions against passages whose vectors stay as they are.
+    """Contrastive loss of questions against passages with fixed vectors.
 
-    They are worked out once, so that a step reads its questions alone. All passages of a batch's
-    rows, right and wrong, stand against each question; one that several rows have stands once.
+    The vectors are computed once, so a step encodes only its questions. All passages of a batch,
+    positive and negative, are candidates for each question; duplicates count once.
     """
 
     def __init__(
@@ -136,14 +136,14 @@ class IndexLoss(nn.Module):
         vectors = base.encode_document(
             list(texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
         )
-        self._vectors = vectors.float().clone()  # those of `encode` are for inference alone
+        self._vectors = vectors.float().clone()  # tensors from `encode` allow no autograd
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
-        """The loss of a batch.
+        """Loss of a batch.
 
         Args:
-            sentence_features: Of the questions, as the encoder takes them.
-            labels: The row of each question; (questions,).
+            sentence_features: Tokenized questions.
+            labels: Row number of each question; (questions,).
         """
         (features,) = sentence_features
         questions = nn.functional.normalize(self.encoder(features)["sentence_embedding"], dim=1)

@@ -1,15 +1,15 @@
-"""Turns scores of passages and log-probabilities of answers into the losses of RAG systems.
+"""Losses of RAG systems from scores of passages and log-probabilities of answers.
 
-Scores are before their softmax over the k passages of a question, p(passage | question). A
-log-probability is that of an answer's token behind question, passage and the tokens before it; it
-is 0 where there is no token, which then counts for nothing.
+The softmax of scores over the k passages of a question is p(passage | question). A log-probability
+is that of an answer's token given question, passage and the preceding tokens; it is 0 where there
+is no token, which adds nothing.
 """
 
 from torch import Tensor
 
 
 def rag_sequence_loss(scores: Tensor, logs: Tensor) -> Tensor:
-    """How unlikely the whole answer is, over the passages that it may come from, in nats.
+    """Negative log-likelihood of the whole answer, marginalized over passages, in nats.
 
     Args:
         scores: (questions, k).
@@ -25,7 +25,7 @@ def rag_sequence_loss(scores: Tensor, logs: Tensor) -> Tensor:
 
 
 def rag_token_loss(scores: Tensor, logs: Tensor) -> Tensor:
-    """How unlikely the answer is where each of its tokens may come from another passage, in nats.
+    """Negative log-likelihood of the answer, marginalized over passages per token, in nats.
 
     Args:
         scores: (questions, k).
@@ -41,20 +41,20 @@ def rag_token_loss(scores: Tensor, logs: Tensor) -> Tensor:
 
 
 def lsr_loss(scores: Tensor, likelihoods: Tensor, temperature: float) -> Tensor:
-    """How far the retriever is from preferring what makes the answer likely, in nats.
+    """Divergence of the retriever from preferring passages that make the answer likely, in nats.
 
     Args:
         scores: (questions, k).
-        likelihoods: Mean log-probability of the answer's tokens behind each passage, from which no
-            gradient flows; (questions, k).
-        temperature: Of the likelihoods' softmax: the lower, the more the best passage counts.
+        likelihoods: Mean log-probability of the answer's tokens given each passage, without
+            gradient; (questions, k).
+        temperature: Of the likelihoods' softmax; the lower, the more the best passage counts.
 
     Returns:
         KL(p(passage | question) || softmax of likelihoods / temperature); (questions,).
 
     Source: LM-supervised retrieval in REPLUG (arXiv:2301.12652, section 4) and RA-DIT
-    (arXiv:2310.01352), in the direction that both have. The likelihood of a long answer is a very
-    small number, so the mean over its tokens stands for it, and in log.
+    (arXiv:2310.01352), with the same direction of the divergence. As the likelihood of a long
+    answer is vanishingly small, the mean log-probability of its tokens is used instead.
     """
     retrieved = scores.log_softmax(-1)
     wanted = (likelihoods.detach() / temperature).log_softmax(-1)

@@ -1,9 +1,9 @@
-"""Turns a language model's config.json and a training's settings into the memory it will take.
+"""Estimates the memory of a training from the model's config.json and the settings.
 
-The count is that of a decoder with gated feed-forward layers (Llama, Qwen, Mistral, Gemma, SmolLM)
-under peft's adapters on all linear layers, or trained whole. Of training an adapter of SmolLM2-135M
-on a processor it is right within 15 %, measured with rows of 700 and of 2,000 tokens, with gradient
-checkpointing and without; on one with AMX the same took 1.1 to 1.4 GB more than planned.
+The estimate is for decoders with gated feed-forward layers (Llama, Qwen, Mistral, Gemma, SmolLM)
+with adapters on all linear layers, or trained whole. For an adapter of SmolLM2-135M on a CPU it is
+within 15 % of measurements with rows of 700 and 2,000 tokens, with and without gradient
+checkpointing; a CPU with AMX took 1.1 to 1.4 GB more than estimated.
 """
 
 from collections.abc import Mapping
@@ -12,27 +12,27 @@ from typing import Any
 
 from aloft.config import GeneratorTrainingConfig
 
-_FLOAT = 4  # bytes of a number in which sums, marks of length and the optimizer are kept
-_LOGIT = 14  # bytes of one: as it comes, in 32 bits, as a probability, and their two gradients
-_QUANTIZED = 0.53  # bytes of a weight in 4 bits, with its share of the scales (arXiv:2305.14314)
-_LIBRARIES = 100 << 20  # bytes that libraries take for themselves, as measured
-_WORKED_ON = 2  # layers whose numbers are there at once, on the way back
-_LEFT_OVER = 14  # more layers' worth that the C library keeps of what was freed, as measured
-_SHARE = 0.75  # of the memory there is: a plan errs, and others are at work
+_FLOAT = 4  # bytes of sums, norms and optimizer states
+_LOGIT = 14  # bytes per logit: original, 32-bit copy, probability and two gradients
+_QUANTIZED = 0.53  # bytes of a 4-bit weight with its share of the scales (arXiv:2305.14314)
+_LIBRARIES = 100 << 20  # bytes used by the libraries themselves, measured
+_WORKED_ON = 2  # layers whose activations coexist during the backward pass
+_LEFT_OVER = 14  # further layers' worth of freed memory that the C library keeps, measured
+_SHARE = 0.75  # of all memory; estimates err, and other programs run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """What a language model is made of.
+    """Dimensions of a language model.
 
     Attributes:
-        layers: How many there are.
-        hidden: Numbers that stand for a token between layers.
-        intermediate: Numbers inside a feed-forward layer; of all experts where there are several.
-        queries: Numbers of a token's query, of all heads.
-        keys: Numbers of its key, and of its value.
-        vocabulary: Tokens that are told apart.
-        is_tied: Whether tokens are read and written by the same weights.
+        layers: Number of layers.
+        hidden: Hidden size.
+        intermediate: Feed-forward size, of all experts together.
+        queries: Size of a token's query over all heads.
+        keys: Size of a token's key over all heads, and of its value.
+        vocabulary: Size of the vocabulary.
+        is_tied: Whether input and output embeddings share weights.
     """
 
     layers: int
@@ -45,23 +45,23 @@ class Body:
 
     @property
     def linear(self) -> tuple[tuple[int, int], ...]:
-        """Inputs and outputs of each linear map of a layer."""
+        """Inputs and outputs of each linear map in a layer."""
         h, q, k, f = self.hidden, self.queries, self.keys, self.intermediate
         return ((h, q), (h, k), (h, k), (q, h), (h, f), (h, f), (f, h))
 
     @property
     def linear_weights(self) -> int:
-        """Weights that an adapter stands beside."""
+        """Weights of the linear maps, which adapters extend."""
         return self.layers * sum(inputs * outputs for inputs, outputs in self.linear)
 
     @property
     def token_weights(self) -> int:
-        """Weights that tokens are read and written by."""
+        """Weights of the input and output embeddings."""
         return self.vocabulary * self.hidden * (1 if self.is_tied else 2)
 
 
 def read_body(facts: Mapping[str, Any]) -> Body | None:
-    """A model's measures as its config.json tells them; None: it is of another make."""
+    """Dimensions from a model's config.json; None for another architecture."""
     facts = facts.get("text_config", facts)
     try:
         hidden, heads = facts["hidden_size"], facts["num_attention_heads"]
@@ -83,13 +83,13 @@ def read_body(facts: Mapping[str, Any]) -> Body | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a training computes with.
+    """Rows and device of a training.
 
     Attributes:
-        tokens: Of the longest row.
-        targets: Most tokens of a row that are learnt.
-        number_bytes: Of a number the model computes in: 2 in half precision, otherwise 4.
-        is_on_processor: Whether there is no GPU.
+        tokens: Tokens of the longest row.
+        targets: Maximum number of target tokens in a row.
+        number_bytes: Bytes of a number in computation: 2 in half precision, otherwise 4.
+        is_on_processor: Whether training runs on the CPU.
     """
 
     tokens: int
@@ -100,15 +100,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Bytes that a training will hold at its peak, and whether it recomputes to hold no more.
+    """Peak memory of a training in bytes, and whether it uses gradient checkpointing.
 
     Attributes:
-        weights: The model's own.
-        trained: Gradients of what is trained and the optimizer's two numbers for each; weights that
-            are new, too.
-        activations: What one row leaves for the way back.
-        logits: Of the tokens that are learnt.
-        has_checkpoints: Whether layers keep their input alone and are computed once more.
+        weights: Weights of the model.
+        trained: New weights, gradients and optimizer states.
+        activations: Activations of one row kept for the backward pass.
+        logits: Logits of the target tokens.
+        has_checkpoints: Whether layers keep only their input and are computed again.
     """
 
     weights: int
@@ -119,18 +118,18 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """All of it, with what the libraries take."""
+        """Total, including the libraries."""
         return self.weights + self.trained + self.activations + self.logits + _LIBRARIES
 
 
 def plan_training(body: Body, load: Load, config: GeneratorTrainingConfig, memory: float) -> Plan:
-    """What a training takes; where nothing is set, it recomputes only if it must.
+    """Estimate a training's memory; use gradient checkpointing only if necessary or configured.
 
     Args:
-        body: The model.
-        load: The rows.
-        config: How it is trained; `gradient_checkpointing` is kept to where it is set.
-        memory: Bytes that there are, of which a quarter is left alone.
+        body: Dimensions of the model.
+        load: Rows and device.
+        config: Settings; a configured `gradient_checkpointing` is respected.
+        memory: Total memory in bytes, of which a quarter is left free.
     """
     checkpoints = config.gradient_checkpointing
     plan = _count(body, load, config, has_checkpoints=bool(checkpoints))
@@ -157,24 +156,26 @@ def _count(
 
 
 def _count_weights(body: Body, number: int, config: GeneratorTrainingConfig) -> tuple[int, int]:
-    """Bytes of the model's own weights, and of what training holds beside them."""
+    """Bytes of the model's weights, and of what training adds to them."""
     if config.method == "full":
         every = body.linear_weights + body.token_weights
-        copied = number if number < _FLOAT else 0  # as computed with
+        copied = number if number < _FLOAT else 0  # copy for computation
         return _FLOAT * every, every * (3 * _FLOAT + copied)  # gradient, two moments
     new = body.layers * config.r * sum(inputs + outputs for inputs, outputs in body.linear)
     each = _QUANTIZED if config.method == "qlora" else number
     weights = round(each * body.linear_weights + number * body.token_weights)
-    return weights, new * (4 * _FLOAT + number)  # itself, its gradient, two moments; as computed
+    return weights, new * (
+        4 * _FLOAT + number
+    )  # weight, gradient, two moments; copy for computation
 
 
 def _left_by_a_layer(body: Body, number: int, config: GeneratorTrainingConfig) -> int:
-    """Bytes that a layer leaves of each token for the way back."""
+    """Bytes per token that a layer keeps for the backward pass."""
     inputs, outputs = (sum(side) for side in zip(*body.linear, strict=True))
     numbers: int = inputs + 2 * (body.queries + body.keys) + 3 * body.intermediate
     if config.method != "full":
         numbers += len(body.linear) * config.r
     if config.method == "dora":
-        numbers += 2 * outputs  # lengths are learnt from what base and adapter give
-    dropped = inputs if config.lora_dropout else 0  # by what each is multiplied
+        numbers += 2 * outputs  # norms are learnt from the outputs of base and adapter
+    dropped = inputs if config.lora_dropout else 0  # the mask
     return number * numbers + _FLOAT * (2 * body.hidden + dropped)

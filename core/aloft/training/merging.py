@@ -1,4 +1,4 @@
-"""Turns a language model and its adapter into one whole model, and proves that it replies alike."""
+"""Merges a language model with its adapter, and verifies that the merged model replies alike."""
 
 import json
 import shutil
@@ -20,37 +20,37 @@ from aloft.files import write_folder
 from aloft.protocols import Prompt
 from aloft.records import GeneratorRow
 
-_ALIKE = 0.05  # nats a token; half precision rounds merged weights by less
+_ALIKE = 0.05  # nats per token; rounding merged weights to half precision changes less
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".index.json")
 
 
 def merge_adapter(model: str, adapter: Path, folder: Path, rows: Sequence[GeneratorRow]) -> float:
-    """Write a model with its adapter's weights added to `folder`, and compare the two.
+    """Save a model with its adapter merged to `folder`, and compare the two.
 
     Args:
-        model: What the adapter was trained on.
-        adapter: Its folder.
-        folder: Where the whole model goes: safetensors, tokenizer and chat template.
-        rows: Prompts with replies; both models read them, the whole one from its folder.
+        model: Base model of the adapter.
+        adapter: Folder of the adapter.
+        folder: Where the merged model is saved: safetensors, tokenizer and chat template.
+        rows: Prompts with replies that both models score.
 
     Returns:
-        By how much the log-probability of a reply changed at the most, in nats a token.
+        Largest change of a reply's log-probability, in nats per token.
 
     Raises:
-        ModelError: the model is not on this machine, or the two do not reply alike, as where its
-            numbers are too coarse for the change; nothing is written then.
+        ModelError: the model is not on this machine, or the merged model scores replies
+            differently, for example because its number format is too coarse; nothing is written.
     """
     base = Path(resolve_model(model))
     change = 0.0
 
     def write(path: Path) -> None:
         nonlocal change
-        _merge(base, adapter, path)  # and let it go before two more are loaded
+        _merge(base, adapter, path)  # released before the two models are loaded
         change = _compare(model, adapter, path, rows)
         if not change <= _ALIKE:
             raise ModelError(
-                f"The merged model does not reply as {model} with its adapter: log-probabilities "
-                f"are {change:.2f} nats a token apart. Use the adapter as it is: {adapter}"
+                f"The merged model does not reply like {model} with its adapter: log-probabilities "
+                f"differ by {change:.2f} nats per token. Use the adapter as it is: {adapter}"
             )
 
     with quiet_libraries():
@@ -66,7 +66,7 @@ def _merge(base: Path, adapter: Path, path: Path) -> None:
 
 
 def save_whole(model: Any, base: Path, path: Path) -> None:
-    """All weights, in the number format of the model they came from, and the files beside them."""
+    """Save all weights in the base model's number format, with its other files."""
     facts = json.loads((base / "config.json").read_bytes())
     dtype = getattr(torch, str(facts.get("dtype") or facts.get("torch_dtype") or "float32"))
     model.to(dtype).save_pretrained(str(path), safe_serialization=True)

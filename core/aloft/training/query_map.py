@@ -1,6 +1,6 @@
-"""Turns vectors of questions and passages into one linear map of questions, on any embedder.
+"""Trains a linear map of question vectors for any embedder.
 
-It is what `method = "query_adapter"` trains, for embedders whose vectors alone are known.
+It is what `method = "query_adapter"` trains, for embedders of which only vectors are known.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from aloft.training.trainer import seeded_training, steps_of
 _WARM_UP = 0.1
 
 
-def train_query_map(  # noqa: PLR0913 - what trainers are told
+def train_query_map(  # noqa: PLR0913 - a trainer's hyperparameters
     queries: Floats,
     passages: Floats,
     right: Sequence[int],
@@ -28,24 +28,24 @@ def train_query_map(  # noqa: PLR0913 - what trainers are told
     seed: int,
     progress: Progress = no_progress,
 ) -> tuple[Floats, list[float]]:
-    """Train a square matrix by which questions come nearer to what answers them.
+    """Train a square matrix that moves questions nearer to the passages that answer them.
 
-    Each question stands against all passages of its batch, of which one that several questions have
-    stands once; passages stay as they are.
+    All passages of a batch are candidates for each of its questions; duplicates count once. Passage
+    vectors do not change.
 
     Args:
         queries: Vectors of questions; (rows, dimensions).
         passages: Vectors of passages; (passages, dimensions).
-        right: The passage of each row.
-        start: What to go on with; None: the identity. (dimensions, dimensions).
-        epochs: How often all rows are seen.
-        batch_size: Rows of a step.
-        learning_rate: The highest, after a tenth of the steps.
-        seed: Draws the order of rows.
-        progress: Told each step.
+        right: Index of the passage of each row.
+        start: Matrix to continue from, (dimensions, dimensions); None: the identity.
+        epochs: Passes over all rows.
+        batch_size: Rows per step.
+        learning_rate: Peak, reached after a tenth of the steps.
+        seed: Seed of the order of rows.
+        progress: Called after each step.
 
     Returns:
-        The matrix, which a question's vector is multiplied by from the left, and each step's loss.
+        The matrix, to multiply a question's vector from the left, and the loss of each step.
 
     Source: the contrastive loss of arXiv:1705.00652 at scale 20.
     """

@@ -1,8 +1,8 @@
-"""Turns questions and what was retrieved for them into a query encoder and a generator.
+"""Trains a query encoder, a generator, or both, on questions and their retrieved passages.
 
-Neither is told which passage is right: one loss goes through both. What is not trained is not even
-loaded: the scores of an encoder that stays were told when it retrieved, and what a generator that
-stays makes of the answers has been read before.
+Neither gets to know which passage is correct; one loss is backpropagated through both. What is not
+trained is not loaded: the scores of a fixed encoder are those of the retrieval, and the
+log-probabilities of a fixed generator have been computed before.
 """
 
 import logging
@@ -46,23 +46,23 @@ def train_rag(  # noqa: PLR0913 - two folders, and what every training takes
     checkpoints: Path | None = None,
     progress: Progress = no_progress,
 ) -> list[Artifact]:
-    """Train what a phase trains by its loss, and save each part to its folder in `folder`.
+    """Train the parts of a phase with its loss, and save each to its own folder in `folder`.
 
-    A killed training resumes from its last checkpoint. Where the generator is trained, one question
-    and its k prompts are held at a time, whatever the batch.
+    Where the generator is trained, only one question with its k prompts is in memory at a time,
+    whatever the batch size.
 
     Args:
-        rows: With `logs` where the generator is not trained.
-        vectors: Of the corpus, by the untuned embedder; (windows, dimensions), of length one.
-        phase: Of a strategy.
-        config: Of the run.
+        rows: Questions with retrieved passages, and with `logs` where the generator is fixed.
+        vectors: Unit vectors of the corpus by the untuned embedder; (windows, dimensions).
+        phase: The strategy's phase.
+        config: The run's configuration.
         folder: Where the parts' folders go: `embedder`, `generator`.
         checkpoints: Where a killed training resumes from; deleted once the parts are saved.
             None: it cannot be resumed.
         progress: Called after each step.
 
     Returns:
-        An artifact per part; of two that are trained at once the first tells of the seconds.
+        An artifact per part; of two trained together, the first has the seconds.
 
     Raises:
         ModelError: a model is not on this machine.
@@ -92,15 +92,15 @@ def train_rag(  # noqa: PLR0913 - two folders, and what every training takes
 
 
 class Rag(nn.Module):
-    """A query encoder, a generator, or both, behind one loss.
+    """A query encoder, a generator, or both, under one loss.
 
     Args:
-        encoder: Prepared for training; None: it is not trained.
-        generator: Prepared for training; None: it is not trained.
-        loss: Of scores, log-probabilities and the answers' numbers of tokens; (questions,).
+        encoder: Prepared for training; None: fixed.
+        generator: Prepared for training; None: fixed.
+        loss: From scores, log-probabilities and lengths of answers to losses; (questions,).
     """
 
-    _keys_to_ignore_on_save = None  # the trainer asks for it when it goes on
+    _keys_to_ignore_on_save = None  # read by the trainer when it resumes
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Rag(nn.Module):
         self._loss = loss
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
-        """The mean loss of a batch's questions, as `_Collator` lays them out."""
+        """Mean loss of a batch from `_Collator`."""
         scores = batch["scores"] if self.encoder is None else self._score(self.encoder, batch)
         logs = batch["logs"] if self.generator is None else self._read(self.generator, batch)
         return self._loss(scores, logs, batch["lengths"]).mean()
@@ -127,7 +127,7 @@ class Rag(nn.Module):
         return SCALE * (asked[:, None] * passages).sum(-1)
 
     def _read(self, generator: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Log-probabilities of the answers' tokens, which stand last; (questions, k, tokens)."""
+        """Log-probabilities of the answers' tokens, which come last; (questions, k, tokens)."""
         ids: Tensor = batch["input_ids"]
         mask: Tensor = batch["attention_mask"]
         lengths: Tensor = batch["lengths"]
@@ -139,10 +139,10 @@ class Rag(nn.Module):
             use_cache=False,
             logits_to_keep=longest + 1,
         ).logits[:, :-1]
-        told = logits.float().log_softmax(-1).gather(2, ids[:, -longest:, None])[..., 0]
-        told = told.reshape(len(lengths), -1, longest)
+        logs = logits.float().log_softmax(-1).gather(2, ids[:, -longest:, None])[..., 0]
+        logs = logs.reshape(len(lengths), -1, longest)
         before = torch.arange(longest, 0, -1, device=ids.device) > lengths[:, None]
-        return told.masked_fill(before[:, None], 0.0)
+        return logs.masked_fill(before[:, None], 0.0)
 
 
 def _load(phase: Phase, config: RunConfig) -> Rag:
@@ -173,11 +173,11 @@ def _loss(phase: Phase, config: RagTrainingConfig) -> Callable[[Tensor, Tensor, 
 
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """A row as it is trained on.
+    """A tokenized row.
 
     Attributes:
-        ids: Each prompt with the answer and its end behind it; none where answers have been read.
-        length: The answer's tokens.
+        ids: Each prompt followed by the answer and the end token; empty for a fixed generator.
+        length: Number of tokens of the answer.
     """
 
     row: RetrievedRow
@@ -188,7 +188,7 @@ class _Example:
 def _lay_out(
     rows: Sequence[RetrievedRow], rag: Rag, config: RunConfig
 ) -> tuple[list[_Example], int]:
-    """The rows that fit, and the token that fills up prompts."""
+    """Tokenize the rows that fit, and return the pad token."""
     if rag.generator is None:
         return [_Example(row, (), len(row.logs[0])) for row in rows], 0
     tokenizer = load_tokenizer(Path(resolve_model(plain_name(config.generator_model))))
@@ -214,7 +214,7 @@ def _lay_out(
 
 @dataclass(frozen=True, slots=True)
 class _Collator:
-    """Lays examples out as a batch: what is trained gets its texts, what is not its figures."""
+    """Builds a batch: texts for what is trained, precomputed numbers for what is fixed."""
 
     vectors: Floats
     encoder: SentenceTransformer | None
@@ -234,7 +234,7 @@ class _Collator:
             )
         ids = [one for example in examples for one in example.ids]
         width = max(map(len, ids), default=0)
-        if ids:  # filled up on the left, so that all answers end in the last column
+        if ids:  # padded on the left, so that all answers end in the last column
             filled = [[self.pad] * (width - len(one)) + list(one) for one in ids]
             shown = [[0] * (width - len(one)) + [1] * len(one) for one in ids]
             return batch | {
@@ -247,7 +247,7 @@ class _Collator:
 
 
 class _RagTrainer(Trainer):
-    """Keeps in a checkpoint what is trained, and no base weights."""
+    """Saves only trained weights in checkpoints."""
 
     def compute_loss(
         self,
@@ -256,7 +256,7 @@ class _RagTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The mean loss of the questions."""
+        """Mean loss of the questions."""
         loss = model(inputs)
         return (loss, None) if return_outputs else loss
 
@@ -285,7 +285,7 @@ def _arguments(
 
 
 def _optimizer(rag: Rag, config: RunConfig) -> torch.optim.Optimizer:
-    """Each part with its own learning rate."""
+    """AdamW with each part's own learning rate."""
     rates = (
         (rag.encoder, config.embedder_training.learning_rate),
         (rag.generator, config.generator_training.learning_rate),
@@ -301,7 +301,7 @@ def _optimizer(rag: Rag, config: RunConfig) -> torch.optim.Optimizer:
 
 
 def _parts(rag: Rag, config: RunConfig) -> Sequence[tuple[Any, str, Callable[[Path], None]]]:
-    """Per part that was trained its name, what it was trained from, and how it is saved."""
+    """Name, base model and save function of each trained part."""
     encoder, generator = rag.encoder, rag.generator
     parts: list[tuple[Any, str, Callable[[Path], None]]] = []
     if encoder is not None:

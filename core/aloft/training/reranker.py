@@ -1,4 +1,4 @@
-"""Turns labelled rows into a tuned cross-encoder on sentence-transformers' trainer."""
+"""Trains a cross-encoder with sentence-transformers' trainer."""
 
 import time
 from collections.abc import Sequence
@@ -35,22 +35,22 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
     checkpoints: Path | None = None,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Train a cross-encoder by the loss that is asked for; save the model to `folder`.
+    """Train a cross-encoder with the configured loss and save it to `folder`.
 
     Args:
         rows: One positive and its negatives per question.
         model: A cross-encoder, or an encoder body, which gets a new head.
-        folder: Where the trained model goes.
-        config: Epochs, learning rate, lengths.
-        seed: The run's seed; it draws the head's first weights and the order of rows.
+        folder: Where the trained model is saved.
+        config: Loss, method, epochs, learning rate, lengths.
+        seed: The run's seed, for the weights of a new head and the order of rows.
         checkpoints: Where a killed training resumes from; deleted once the model is saved.
             None: it cannot be resumed.
-        progress: Told each step.
+        progress: Called after each step.
 
     Raises:
         ModelError: the model is not on this machine.
 
-    Source: binary cross-entropy with the positives weighted by their rarity, as in
+    Source: binary cross-entropy with positives weighted by their rarity, as in
     sentence-transformers' guide to rerankers; LambdaLoss (Wang et al., 2018, NDCG-Loss2++).
     """
     started = time.monotonic()
@@ -94,21 +94,21 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
 
 
 def _watch(encoder: CrossEncoder, rows: Sequence[RerankerRow], steps: int) -> CollapseGuard:
-    """Each of a few questions against its own passages, of which one at least is right."""
+    """Watch the scores of a few questions for their own passages."""
     lists = list(_by_question(rows).values())
-    some = lists[:: max(1, len(lists) // WATCHED)][:WATCHED]
-    width = max(len(one) for one in some)
-    pairs = [(row.query, row.passage) for one in some for row in one]
-    held = np.array([[place < len(one) for place in range(width)] for one in some])
+    watched = lists[:: max(1, len(lists) // WATCHED)][:WATCHED]
+    width = max(map(len, watched))
+    pairs = [(row.query, row.passage) for question in watched for row in question]
+    held = np.array([[place < len(question) for place in range(width)] for question in watched])
 
     def score() -> Floats:
         table = np.full(held.shape, np.nan, np.float32)
         table[held] = encoder.predict(pairs, show_progress_bar=False)
-        # a place that a short list leaves empty gets its question's mean: it tells nothing
+        # empty places of short lists get their question's mean, which changes no statistic
         scores: Floats = np.where(held, table, np.nanmean(table, axis=1, keepdims=True))
         return scores
 
-    right = [max(range(len(one)), key=lambda place: one[place].label) for one in some]
+    right = [max(range(len(q)), key=lambda place: q[place].label) for q in watched]
     return CollapseGuard(encoder, score, right, steps)
 
 
@@ -120,7 +120,7 @@ def _by_question(rows: Sequence[RerankerRow]) -> dict[tuple[str, str], list[Rera
 
 
 def _lay_out(rows: Sequence[RerankerRow], config: RerankerTrainingConfig) -> tuple[Dataset, int]:
-    """The rows as the loss reads them, and how many of these make a batch of passages."""
+    """The dataset that the loss reads, and its batch size for the configured passages."""
     size = config.per_device_train_batch_size
     if config.loss == "binary":
         columns = [{"query": r.query, "passage": r.passage, "label": r.label} for r in rows]

