@@ -32,7 +32,7 @@ from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, UNANSWERABLE
 from aloft.evaluation.bootstrap import compare
 from aloft.evaluation.evaluator import Measured
 from aloft.evaluation.pages.figures import interval, percent
-from aloft.run.pipeline import open_run
+from aloft.run.job import open_run
 
 COSTS = ("answer f1", "answer contained", "citation accuracy")
 
@@ -43,7 +43,7 @@ def measure(folder: Path, source: Path, config: RunConfig) -> tuple[list[Measure
         run.give(source / "corpus", source / "questions.jsonl")
         run.check()
         run.do("train")
-        seconds = run.artifacts["generator"].seconds
+        seconds = run.train()["generator"].seconds
         answered = run.evaluator.measure_answers("human", "tuned")["all"]
         unanswerable = run.evaluator.measure_unanswerable("tuned")
     return [answered, *([unanswerable] if unanswerable else [])], round(seconds / 60, 1)

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from aloft.cli.progress import shown_progress
 from aloft.config import FILTERS, FiltersConfig, RunConfig, check_config, load_config
+from aloft.config import read_run_config as read_config
 from aloft.errors import DataError
 from aloft.evaluation.bootstrap import compare
 from aloft.evaluation.evaluator import System
 from aloft.evaluation.pages.figures import interval, points
 from aloft.evaluation.report import FunnelRow
 from aloft.records import to_json
-from aloft.run.pipeline import open_run, read_config, read_funnel
+from aloft.run.job import open_run, read_funnel
 
 _PILOT = 48  # passages that tell what a pair costs
 _DENSE = System("dense", "tuned", "none")
@@ -74,7 +75,7 @@ def measure_ablation(folder: Path, config: RunConfig) -> dict[str, Any]:
         filtered = check_config(changed)
         with open_run(folder / "ours", filtered) as run:
             run.give(folder / "corpus", folder / "questions.jsonl")
-            left = frozenset(pair.id for pair in run.filtered)
+            left = frozenset(pair.id for pair in run.records("filtered"))
         if left not in measured:
             measured[left], _ = _measure(folder, "ours", filtered)
         compared = _compare(next(iter(measured.values())), measured[left], config)
@@ -111,7 +112,7 @@ def _measure(folder: Path, name: str, config: RunConfig) -> tuple[Values, dict[s
             answered = run.evaluator.measure_answers("human", "tuned")["all"]
             for metric in ("citation accuracy", "answer f1"):
                 values[metric] = answered.values[metric], answered.documents
-        passages = len(run.passages)
+        passages = len(run.records("passages"))
     funnel = {row.stage: row for row in read_funnel(folder / name)}
     return values, {
         "passages": passages,
@@ -137,7 +138,7 @@ def _cost_of_pair(folder: Path, config: RunConfig) -> float:
     with open_run(pilot, config.model_copy(update={"pairs": pairs})) as run:
         run.give(folder / "corpus")
         run.do("pairs")
-        asked = len(run.ratings)
+        asked = len(run.records("ratings"))
     return _tokens({row.stage: row for row in read_funnel(pilot)}) / asked
 
 

@@ -34,7 +34,7 @@ from aloft.config import RatingsConfig, RunConfig, load_config, plain_name
 from aloft.errors import AloftError
 from aloft.protocols import LanguageModel, Prompt, Reply
 from aloft.records import Passage, QAPair
-from aloft.run.pipeline import open_run, read_funnel
+from aloft.run.job import open_run, read_funnel
 from aloft.synthesis import rating as ratings
 from aloft.synthesis.pairs import generate_pairs
 
@@ -47,7 +47,7 @@ def measure_quality(
     with shown_progress() as progress, open_run(out / "run", config, progress=progress) as run:
         run.give(out / "corpus")
         run.do("filters")
-        written = [to_dict(pair) for pair in run.pairs]
+        written = [to_dict(pair) for pair in run.records("pairs")]
     stages = {row.stage: row for row in read_funnel(out / "run")}
     lost, dropped = stages["pairs"].dropped, stages["filters"].dropped
     unusable = sum(lost.get(reason, 0) for reason in UNUSABLE)

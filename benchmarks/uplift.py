@@ -82,7 +82,7 @@ def run_set(
     name: str, source: Path, folder: Path, config: RunConfig, limits: Sequence[Any]
 ) -> dict[str, Any]:
     """The whole job on one set; returns its figures."""
-    from aloft.run.pipeline import Aloft
+    from aloft.run.whole import Aloft
 
     started = time.monotonic()
     sizes = cut_set(source, folder, *limits)

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from scripted import split_rejections
+
 from aloft.config import DocumentsConfig
 from aloft.corpus.readers import read_documents
 from aloft.protocols import Progress, no_progress
 from aloft.records import Document, Rejection
-from aloft.storage import split_rejections
 
 CONFIG = DocumentsConfig()
 
@@ -15,7 +16,7 @@ def read_all(
     path: Path, config: DocumentsConfig = CONFIG, progress: Progress = no_progress
 ) -> tuple[list[Document], list[Rejection]]:
     """All documents and rejections of a folder or file."""
-    return split_rejections(list(read_documents(path, config, progress)), Document)
+    return split_rejections(read_documents(path, config, progress))
 
 
 def read(folder: Path, **files: bytes | str) -> tuple[dict[str, Document], dict[str, Rejection]]:

@@ -3,23 +3,37 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from aloft.backends.loading import Models
 from aloft.backends.shared import SharedModels
+from aloft.jsonl import encode_record
 from aloft.protocols import Embedder, Floats, LanguageModel, Prompt, Reply, Reranker
-from aloft.records import Candidate, Negatives
+from aloft.records import Candidate, Negatives, Rejection
 from aloft.serving.bundle import Bundle
 from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
 
 T = TypeVar("T")
 TOPICS = ("assert", "break", "del", "global", "lambda", "pass", "raise", "return", "power", "yield")
+
+
+def write_records(path: Path, records: Iterable[Any]) -> None:
+    """Write a file of records, as stages do."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(map(encode_record, records)))
+
+
+def split_rejections(outcomes: Iterable[Any]) -> tuple[list[Any], list[Rejection]]:
+    """Part what a stage kept from what it dropped."""
+    found = list(outcomes)
+    dropped = [outcome for outcome in found if isinstance(outcome, Rejection)]
+    return [outcome for outcome in found if not isinstance(outcome, Rejection)], dropped
 
 
 def long_words(prompt: Prompt) -> str:

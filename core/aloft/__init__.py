@@ -14,7 +14,7 @@ from aloft.records import Document, Passage, QAPair
 
 if TYPE_CHECKING:
     from aloft.retrieval.retriever import Retriever, ScoredPassage
-    from aloft.run.pipeline import Aloft, Result
+    from aloft.run.whole import Aloft, Result
     from aloft.serving.answering import Answer, ask, ask_streaming
     from aloft.serving.bundle import Bundle, open_retriever, read_bundle
 
@@ -44,10 +44,10 @@ __all__ = [
 ]
 
 _LATER = {
-    "Aloft": "aloft.run.pipeline",
+    "Aloft": "aloft.run.whole",
     "Answer": "aloft.serving.answering",
     "Bundle": "aloft.serving.bundle",
-    "Result": "aloft.run.pipeline",
+    "Result": "aloft.run.whole",
     "Retriever": "aloft.retrieval.retriever",
     "ScoredPassage": "aloft.retrieval.retriever",
     "ask": "aloft.serving.answering",

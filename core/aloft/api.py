@@ -73,7 +73,20 @@ if TYPE_CHECKING:
     from aloft.retrieval.dense import DenseIndex as DenseIndex
     from aloft.retrieval.ranking import best_first as best_first
     from aloft.retrieval.retriever import Retriever as Retriever, ScoredPassage as ScoredPassage
-    from aloft.run.pipeline import HostedRun as HostedRun
+    from aloft.run.comparison import compare_strategies as compare_strategies
+    from aloft.run.estimate import estimate_run as estimate_run
+    from aloft.run.job import (
+        merge_run as merge_run,
+        open_run as open_run,
+        read_funnel as read_funnel,
+        read_skipped as read_skipped,
+    )
+    from aloft.run.whole import (
+        Aloft as Aloft,
+        HostedRun as HostedRun,
+        Result as Result,
+        ask_run as ask_run,
+    )
     from aloft.serving.answering import (
         Answer as Answer,
         answer_streaming as answer_streaming,
@@ -157,7 +170,10 @@ _NAMES = {
     "aloft.retrieval.dense": ["DenseIndex"],
     "aloft.retrieval.ranking": ["best_first"],
     "aloft.retrieval.retriever": ["Retriever", "ScoredPassage"],
-    "aloft.run.pipeline": ["HostedRun"],
+    "aloft.run.comparison": ["compare_strategies"],
+    "aloft.run.estimate": ["estimate_run"],
+    "aloft.run.job": ["merge_run", "open_run", "read_funnel", "read_skipped"],
+    "aloft.run.whole": ["Aloft", "HostedRun", "Result", "ask_run"],
     "aloft.serving.answering": ["Answer", "answer_streaming", "ask", "ask_streaming", "place_of"],
     "aloft.serving.bundle": [
         "Bundle",

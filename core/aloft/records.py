@@ -1,5 +1,6 @@
 """What flows between the stages: frozen records that point back by id and are JSON-shaped."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -12,6 +13,17 @@ Role = Literal["system", "user", "assistant"]
 def content_id(*parts: str) -> str:
     """Hash fields to an id that is the same on every machine; the separator keeps them apart."""
     return sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def cache_key(*parts: Any) -> str:
+    """Name all that a result depends on; parts are JSON types, pydantic models or strings."""
+    return content_id(*map(_canonical, parts))
+
+
+def _canonical(part: Any) -> str:
+    if hasattr(part, "model_dump"):
+        part = part.model_dump(mode="json")
+    return json.dumps(part, sort_keys=True, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

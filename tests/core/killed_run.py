@@ -14,10 +14,10 @@ import numpy as np
 
 from aloft.config import check_config
 from aloft.protocols import Floats, Prompt, Reply
-from aloft.run import pipeline, work
+from aloft.run.stages import drafts, marks
+from aloft.run.whole import Aloft
 
-work.TEACHER_BATCH = 5  # several batches of a small corpus
-work._ANSWER_BATCH = 4
+marks.AT_ONCE = drafts.AT_ONCE = 5  # several batches of a small corpus
 
 
 class LoggingTeacher:
@@ -104,7 +104,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     config = check_config(settings(encoder, language_model))
-    job = pipeline.Aloft(config, teacher=LoggingTeacher(Path(log)))
+    job = Aloft(config, teacher=LoggingTeacher(Path(log)))
     job.run(Path(corpus), Path(out), progress=die)
 
 

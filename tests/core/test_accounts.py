@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from aloft.cli import show_funnel
+from aloft.cli.views import show_funnel
 from aloft.config import RunConfig, check_config
-from aloft.protocols import Floats, LanguageModel, Prompt, Reply, ScoringModel
+from aloft.protocols import Floats, LanguageModel, Prompt, Reply
 from aloft.records import Document, Message
-from aloft.run.pipeline import open_run, read_funnel
-from aloft.run.usage import Meter, Usage, as_account, describe_teacher, metered
+from aloft.run.funnel import merge
+from aloft.run.job import open_run, read_funnel
+from aloft.run.usage import Meter, Usage, as_account
 from aloft.testing import ScriptedTeacher
 
 DOCUMENTS = [
@@ -79,54 +80,21 @@ def work(out: Path, config: RunConfig, teacher: LanguageModel) -> dict[str, dict
     accounts = {}
     for row in read_funnel(out):
         for name, usage in row.teacher.items():
-            accounts[name] = asdict(usage)
-            assert accounts[name].pop("seconds") >= 0
+            account = asdict(usage)
+            assert account.pop("seconds") >= 0
+            accounts[name] = account
     return accounts
 
 
-def test_each_call_counts_its_prompts_and_tokens() -> None:
+def test_usage_is_added_up_by_role() -> None:
     meter = Meter()
-    teacher = metered(CountingTeacher(lambda _: "three words here"), meter)
-    teacher.complete([ask("one"), ask("two")], max_new_tokens=8)
-    teacher.complete([ask("three")], max_new_tokens=8)
-    spent = meter.read()
-    assert (spent.calls, spent.tokens_in, spent.tokens_out) == (3, 300, 9)
-    assert meter.read() == Usage()  # nothing is counted a second time
-
-
-def test_work_within_other_work_has_an_account_of_its_own() -> None:
-    meter = Meter()
-    meter.count(Usage(calls=1, tokens_in=10))
-    with meter.apart():
-        meter.count(Usage(calls=2, tokens_in=20))
-        assert meter.read() == Usage(calls=2, tokens_in=20)
-    meter.count(Usage(calls=4, tokens_in=40))
-    assert meter.read() == Usage(calls=5, tokens_in=50)
-
-
-def test_scores_are_counted_by_what_the_teacher_read_for_them() -> None:
-    meter = Meter()
-    teacher = metered(CountingTeacher(lambda _: None), meter)
-    assert isinstance(teacher, ScoringModel)
-    assert (
-        teacher.choice_probabilities([ask("one"), ask("two")], ("1", "2")).tolist()
-        == [[0.5] * 2] * 2
-    )
-    spent = meter.read()
-    assert (spent.calls, spent.tokens_in, spent.tokens_out) == (2, 180, 0)
-
-
-def test_a_teacher_that_can_not_score_still_can_not() -> None:
-    class Writer:
-        fingerprint = "writer"
-
-        def complete(self, prompts: Any, *, max_new_tokens: int, stop: Any = ()) -> list[Reply]:
-            return [Reply(text="", is_finished=True) for _ in prompts]
-
-    teacher = metered(Writer(), Meter())
-    assert isinstance(teacher, LanguageModel)
-    assert not isinstance(teacher, ScoringModel)
-    assert teacher.fingerprint == "writer"
+    meter.count("teacher", Usage(calls=1, tokens_in=10))
+    meter.count("teacher", Usage(calls=2, tokens_in=20, seconds=0.5))
+    meter.count("generator", Usage(calls=4))
+    assert meter.by_role == {
+        "teacher": Usage(calls=3, tokens_in=30, seconds=0.5),
+        "generator": Usage(calls=4),
+    }
 
 
 def test_tokens_that_are_not_told_are_not_nought() -> None:
@@ -136,12 +104,35 @@ def test_tokens_that_are_not_told_are_not_nought() -> None:
     assert as_account(Usage(calls=2)) == untold
 
 
+def manifest(stage: str, kept: int, usage: Usage | None = None, **facts: Any) -> dict[str, Any]:
+    own = {} if usage is None else {"usage": {"teacher": asdict(usage)}}
+    return {"stage": stage, "kept": kept, "dropped": {}, "seconds": 1.0, **own, **facts}
+
+
 def test_pairs_an_hour_are_those_kept_in_the_teachers_seconds() -> None:
-    spent = {"pairs": Usage(calls=60, seconds=80), "pair_ratings": Usage(calls=9, seconds=10)}
-    facts = describe_teacher(spent, kept=45)  # 45 in 90 s
-    assert facts["pairs_an_hour"] == 1800
-    assert [account["calls"] for account in facts["teacher"].values()] == [60, 9]
-    assert describe_teacher({"ratings": Usage()}) == {}
+    drafts = manifest("drafts", 60, Usage(calls=60, seconds=80))
+    pairs = manifest("pairs", 45, Usage(calls=9, seconds=10))
+    line = merge([drafts, pairs], {})  # 45 in 90 s
+    assert line["pairs_an_hour"] == 1800
+    assert {name: account["calls"] for name, account in line["teacher"].items()} == {
+        "pairs": 60,
+        "pair_ratings": 9,
+    }
+    assert "teacher" not in merge([manifest("passages", 3)], {})
+
+
+def test_a_line_tells_what_its_last_stage_kept_and_what_all_dropped_and_took() -> None:
+    first = manifest("screened", 8) | {"dropped": {"leak": 2, "support": 1}}
+    last = manifest("filters", 7, rows=3) | {"dropped": {"support": 4}}
+    assert merge([first, last], {}) == {
+        "kept": 7, "dropped": {"support": 5, "leak": 2}, "seconds": 2.0, "rows": 3,
+    }  # fmt: skip
+
+
+def test_what_was_asked_in_advance_and_in_vain_counts() -> None:
+    drafts = manifest("drafts", 5, Usage(calls=5, tokens_in=50))
+    line = merge([drafts], {"drafts": Usage(calls=7, tokens_in=70)})
+    assert (line["teacher"]["pairs"]["calls"], line["teacher"]["pairs"]["tokens_in"]) == (7, 70)
 
 
 def test_a_run_states_what_its_teacher_was_asked(tmp_path: Path, encoder: Path) -> None:

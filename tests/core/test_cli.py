@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import ScriptedModels, WordByWord, write_run
+from scripted import ScriptedModels, WordByWord, write_records, write_run
 
 from aloft.cli import main
 from aloft.config import load_config
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
-from aloft.storage import RunFolder
+from aloft.run.store import RunStore
 
 PROSE = "The harbour master keeps the tide tables in the tower and renews them every spring. " * 3
 
@@ -167,8 +167,8 @@ def test_a_run_folder_that_another_process_holds(
 ) -> None:
     hold = textwrap.dedent("""
         import sys, pathlib
-        from aloft.storage import RunFolder
-        with RunFolder(pathlib.Path(sys.argv[1])):
+        from aloft.run.store import RunStore
+        with RunStore(pathlib.Path(sys.argv[1])):
             print("held", flush=True)
             sys.stdin.read()
     """)
@@ -234,7 +234,7 @@ def test_a_log_is_taken_in_and_its_bad_lines_are_shown(
 
 
 def test_a_report_that_is_not_there_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with RunFolder(tmp_path / "run"):
+    with RunStore(tmp_path / "run"):
         pass
     assert main(["report", str(tmp_path / "run")]) == 2
     assert "aloft evaluate" in one_line(capsys)
@@ -346,11 +346,11 @@ def test_an_answer_is_shown_while_it_is_written_and_then_its_source(
 
     models = ScriptedModels()
     models.teacher_model = Watched(lambda _: reply)
-    monkeypatch.setattr("aloft.run.pipeline.Models", lambda **_: models)
+    monkeypatch.setattr("aloft.run.whole.Models", lambda **_: models)
     run = write_run(tmp_path / "run")
     (run / "config.json").write_text(load_config("cpu").model_dump_json())
     passage = Passage(document_id="a.txt", text="The blue whale sings.", start=7)
-    RunFolder(run).write_records("passages.jsonl", [passage])
+    write_records(run / "passages.jsonl", [passage])
 
     assert main(["ask", str(run), "Which whale?"]) == 0
     told = capfd.readouterr().out

@@ -11,12 +11,13 @@ from scripted import long_words, write_topics
 from aloft.backends.loading import Models
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 from aloft.config import RunConfig, check_config
+from aloft.config import read_run_config as read_config
 from aloft.config.strategies import STRATEGIES
+from aloft.jsonl import RecordFile
 from aloft.protocols import LanguageModel
 from aloft.records import Passage
 from aloft.run.comparison import METRICS, compare_strategies
-from aloft.run.pipeline import open_run, read_config, read_funnel
-from aloft.storage import RunFolder
+from aloft.run.job import open_run, read_funnel
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
 
 pytestmark = pytest.mark.model
@@ -74,7 +75,7 @@ def test_all_strategies_run_to_the_end_on_the_same_pairs(
     sets = {(out / name / "sets" / "train.jsonl").read_bytes() for name in ("base", *STRATEGIES)}
     assert asked == 16 and len(sets) == 1
 
-    texts = [p.content for p in RunFolder(out / "base").read_records("passages.jsonl", Passage)][:4]
+    texts = [p.content for p in RecordFile(out / "base" / "passages.jsonl", Passage)[:4]]
     before = SentenceTransformersEmbedder(config.embedder).encode_passages(texts)
     for name in STRATEGIES:
         trained = SentenceTransformersEmbedder(str(out / name / "embedder"))
@@ -108,7 +109,7 @@ def test_it_goes_on_where_it_stopped_and_each_can_be_shipped(
     assert again["rows"] == first["rows"]
 
     with open_run(out / "joint") as run:
-        report = run.report
+        report = run.report()
     assert [verdict.part for verdict in report.verdicts] == ["embedder", "generator"]
     assert report.parts["generator"].seconds == 0  # told once, of both
     assert {"embedder", "generator"} < {row.stage for row in read_funnel(out / "joint")}

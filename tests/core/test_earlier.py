@@ -2,6 +2,7 @@
 
 import json
 from ast import literal_eval
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +11,34 @@ import pytest
 
 from aloft.config import check_config, load_config
 from aloft.errors import ConfigError, DataError
+from aloft.evaluation.report import Report
+from aloft.jsonl import RecordFile, encode_record
 from aloft.records import LabelledQuestion, Passage, QAPair, content_id
+from aloft.run.cache import CallCache
+from aloft.run.store import RunStore
 from aloft.run.warm_start import PreviousRun, known_vectors, read_previous_run, take_over
-from aloft.storage import RunFolder
 
 PASSAGES = [Passage(document_id=f"d{i}", text=f"text {i}", start=0) for i in range(4)]
 PAIRS = [QAPair(passage_id=p.id, question=f"{p.text}?", answer="yes") for p in PASSAGES]
-REPLY = '["p1", [["QAPair", {}]]]'
+
+
+def write(path: Path, records: Sequence[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(map(encode_record, records)))
 
 
 def finished_run(folder: Path, **models: str | None) -> Path:
     """Three documents trained on, the last held out; the contract's models as given."""
-    with RunFolder(folder) as run:
-        run.write_records("passages.jsonl", PASSAGES)
-        run.write_records("sets/train.jsonl", PAIRS[:3])
-        held_out = LabelledQuestion(
-            id=PAIRS[3].id,
-            question=PAIRS[3].question,
-            answers=("yes",),
-            passage_ids=(PAIRS[3].passage_id,),
-            origin="synthetic",
-        )
-        run.write_records("sets/held_out.jsonl", [held_out])
+    held_out = LabelledQuestion(
+        id=PAIRS[3].id,
+        question=PAIRS[3].question,
+        answers=("yes",),
+        passage_ids=(PAIRS[3].passage_id,),
+        origin="synthetic",
+    )
+    write(folder / "passages.jsonl", PASSAGES)
+    write(folder / "sets" / "train.jsonl", PAIRS[:3])
+    write(folder / "sets" / "held_out.jsonl", [held_out])
     contract = {"embedder": "embedder", "generator": "a teacher", "reranker": None, "adapter": None}
     contract |= models
     rest = {"retriever": "dense", "dense_weight": 1, "contexts": 3, "rerank_depth": 5}
@@ -44,17 +51,15 @@ def finished_run(folder: Path, **models: str | None) -> Path:
     (folder / "models" / "aloft.json").write_text(text)
     config = check_config({"teacher": "a teacher", "embedder": "an embedder", "seed": 7})
     (folder / "config.json").write_text(config.model_dump_json())
-    (folder / "work").mkdir()
-    (folder / "work" / "pairs-abc.jsonl").write_text(f'[null, {{"calls": 5}}]\n{REPLY}\n')
-    (folder / "work" / "answers-abc.jsonl").write_text(f"{REPLY}\n")
+    CallCache(folder / "work" / "calls.sqlite").add({"a call": ("a reply", {"calls": 5})})
     return folder
 
 
 def test_its_parts_take_the_place_of_untuned_ones(tmp_path: Path) -> None:
     finished_run(tmp_path / "one", adapter="generator")
     settings = load_config(after=tmp_path / "one")
-    with RunFolder(tmp_path / "two") as folder:
-        config = take_over(settings, folder)
+    with RunStore(tmp_path / "two") as store:
+        config = take_over(settings, store)
 
     models = tmp_path / "two" / "earlier" / "models"
     assert config.embedder == str(models / "embedder")
@@ -67,42 +72,42 @@ def test_its_parts_take_the_place_of_untuned_ones(tmp_path: Path) -> None:
 def test_the_earlier_folder_is_needed_once(tmp_path: Path) -> None:
     one = finished_run(tmp_path / "one")
     settings = load_config(after=one)
-    with RunFolder(tmp_path / "two") as folder:
-        first = take_over(settings, folder)
+    with RunStore(tmp_path / "two") as store:
+        first = take_over(settings, store)
         one.rename(tmp_path / "gone")
-        assert take_over(first, folder) == first
-        assert read_previous_run(first, folder).trained == {"d0", "d1", "d2"}
+        assert take_over(first, store) == first
+        assert read_previous_run(tmp_path / "two").trained == {"d0", "d1", "d2"}
 
 
 def test_what_was_split_and_asked_is_known(tmp_path: Path) -> None:
     settings = load_config(after=finished_run(tmp_path / "one"))
-    with RunFolder(tmp_path / "two") as folder:
-        earlier = read_previous_run(take_over(settings, folder), folder)
+    with RunStore(tmp_path / "two") as store:
+        take_over(settings, store)
+    earlier = read_previous_run(tmp_path / "two")
     assert earlier.split == {"d0": False, "d1": False, "d2": False, "d3": True}
     assert earlier.passages == {passage.id for passage in PASSAGES}
     assert earlier.pairs == {pair.id for pair in PAIRS[:3]}
 
 
-def test_what_the_teacher_said_counts_and_what_it_took_does_not(tmp_path: Path) -> None:
+def test_what_models_returned_counts_and_what_it_took_does_not(tmp_path: Path) -> None:
     settings = load_config(after=finished_run(tmp_path / "one"))
-    with RunFolder(tmp_path / "two") as folder:
-        take_over(settings, folder)
-    work = tmp_path / "two" / "work"
-    assert (work / "pairs-abc.jsonl").read_text() == f"{REPLY}\n"
-    assert not (work / "answers-abc.jsonl").exists()  # those are of other models
+    with RunStore(tmp_path / "two") as store:
+        take_over(settings, store)
+    cache = CallCache(tmp_path / "two" / "work" / "calls.sqlite")
+    assert cache.get(["a call", "another"]) == {"a call": ("a reply", None)}
 
 
 def test_a_third_run_knows_what_the_first_trained_on(tmp_path: Path) -> None:
     finished_run(tmp_path / "one")
-    with RunFolder(tmp_path / "two") as folder:
-        config = take_over(load_config(after=tmp_path / "one"), folder)
+    with RunStore(tmp_path / "two") as store:
+        config = take_over(load_config(after=tmp_path / "one"), store)
     later = finished_run(tmp_path / "later")
     (later / "earlier").symlink_to(tmp_path / "two" / "earlier")
     (later / "config.json").write_text(config.model_dump_json())
-    with RunFolder(later) as run:
-        run.write_records("sets/train.jsonl", PAIRS[:1])  # one replayed
-    with RunFolder(tmp_path / "three") as folder:
-        earlier = read_previous_run(take_over(load_config(after=later), folder), folder)
+    write(later / "sets" / "train.jsonl", PAIRS[:1])  # one replayed
+    with RunStore(tmp_path / "three") as store:
+        take_over(load_config(after=later), store)
+    earlier = read_previous_run(tmp_path / "three")
     assert earlier.trained == {"d0", "d1", "d2"}
     assert earlier.pairs == {pair.id for pair in PAIRS[:3]}
 
@@ -134,10 +139,12 @@ def test_passages_keep_their_vectors(tmp_path: Path) -> None:
         kept = one / "work" / f"passages-{name}.npy"
         np.save(kept, np.arange(8, dtype=np.float32).reshape(4, 2) + (name == "untuned"))
         kept.with_suffix(".json").write_text(json.dumps({"model": model, "texts": texts}))
-    with RunFolder(tmp_path / "two") as folder:
-        config = take_over(load_config(after=one), folder)
-        found = known_vectors(config, folder, config.embedder, ["new", "text 2", "text 0"])
-        assert known_vectors(config, folder, "another embedder", ["text 2"]) is None
+    with RunStore(tmp_path / "two") as store:
+        config = take_over(load_config(after=one), store)
+        found = known_vectors(
+            config, tmp_path / "two", config.embedder, ["new", "text 2", "text 0"]
+        )
+        assert known_vectors(config, tmp_path / "two", "another embedder", ["text 2"]) is None
     assert found is not None
     vectors, rows = found
     assert rows.tolist() == [-1, 2, 0]
@@ -148,15 +155,15 @@ def test_an_unfinished_run_can_not_be_gone_on_from(tmp_path: Path) -> None:
     one = finished_run(tmp_path / "one")
     settings = load_config(after=one)
     (one / "models" / "aloft.json").unlink()
-    with RunFolder(tmp_path / "two") as folder, pytest.raises(DataError, match="Finish a run"):
-        take_over(settings, folder)
+    with RunStore(tmp_path / "two") as store, pytest.raises(DataError, match="Finish a run"):
+        take_over(settings, store)
     assert not (tmp_path / "two" / "earlier").exists()
 
 
 def test_a_run_can_not_go_on_from_itself(tmp_path: Path) -> None:
     one = finished_run(tmp_path / "one")
-    with RunFolder(one) as folder, pytest.raises(DataError, match="from itself"):
-        take_over(load_config(after=one), folder)
+    with RunStore(one) as store, pytest.raises(DataError, match="from itself"):
+        take_over(load_config(after=one), store)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +186,7 @@ def test_after_documents_change_only_new_passages_are_asked_about(tmp_path: Path
 
     from killed_run import LoggingTeacher, settings
 
-    from aloft.run.pipeline import Aloft
+    from aloft.run.whole import Aloft
     from aloft.testing import tiny_encoder, tiny_language_model
 
     names = ("assert", "pass", "del", "return", "raise", "break", "global", "lambda", "yield",
@@ -194,7 +201,7 @@ def test_after_documents_change_only_new_passages_are_asked_about(tmp_path: Path
     chosen["pairs"] |= {"kinds": {"fact": 1, "why": 1}, "max_passages": None}
     chosen["filters"] = {"use": ["support", "duplicate"]}
 
-    def run(name: str, config: Any) -> tuple[list[str], dict[str, Any]]:
+    def run(name: str, config: Any) -> tuple[list[str], Report]:
         log = tmp_path / f"{name}.log"
         teacher = LoggingTeacher(log)
         report = Aloft(config, teacher=teacher).run(corpus, tmp_path / name).report
@@ -207,27 +214,27 @@ def test_after_documents_change_only_new_passages_are_asked_about(tmp_path: Path
 
     assert second
     assert set(first).isdisjoint(second)
-    new = RunFolder(tmp_path / "two").read_records("passages.jsonl", Passage)
+    new = RecordFile(tmp_path / "two" / "passages.jsonl", Passage)
     texts = [passage.text for passage in new if passage.document_id == "new.txt"]
     assert all(any(text in literal_eval(asked) for text in texts) for asked in second)
-    facts = report.previous_run
-    assert 0 < facts.new_passages < facts.passages
-    assert facts.new_pairs > 0
+    told = report.previous_run
+    assert told is not None
+    assert 0 < told.new_passages < told.passages
+    assert told.new_pairs > 0
     split = [split_of(tmp_path / name) for name in ("one", "two")]
     assert {i: split[1][i] for i in split[0].keys() & split[1].keys()} == {
         i: side for i, side in split[0].items() if i in split[1]
     }
     went_on = (tmp_path / "two" / "report.md").read_text(encoding="utf-8")
-    assert f"{facts.new_passages} of {facts.passages} passages are new" in went_on
+    assert f"{told.new_passages} of {told.passages} passages are new" in went_on
     assert before.previous_run is None
 
 
 def split_of(run: Path) -> dict[str, bool]:
     """By document whether it was held out."""
-    folder = RunFolder(run)
-    place = {p.id: p.document_id for p in folder.read_records("passages.jsonl", Passage)}
-    trained = folder.read_records("sets/train.jsonl", QAPair)
-    held_out = folder.read_records("sets/held_out.jsonl", LabelledQuestion)
+    place = {p.id: p.document_id for p in RecordFile(run / "passages.jsonl", Passage)}
+    trained = RecordFile(run / "sets" / "train.jsonl", QAPair)
+    held_out = RecordFile(run / "sets" / "held_out.jsonl", LabelledQuestion)
     return {place[pair.passage_id]: False for pair in trained} | {
         place[i]: True for question in held_out for i in question.passage_ids
     }

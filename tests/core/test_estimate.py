@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from scripted import ScriptedModels
 
-from aloft.cli import main, show_estimate
+from aloft.cli import main
+from aloft.cli.views import show_estimate
 from aloft.config import FiltersConfig, RunConfig, load_config
 from aloft.evaluation.report import read_report
+from aloft.network_guard import NetworkGuard
 from aloft.protocols import Prompt
 from aloft.records import Document
+from aloft.run.context import Shared
 from aloft.run.estimate import (
     Estimate,
     Line,
@@ -27,10 +30,10 @@ from aloft.run.estimate import (
     share_of,
     weight_of,
 )
-from aloft.run.pipeline import Run, open_run
-from aloft.run.sampling import Asked, Pace
+from aloft.run.job import OpenRun, open_run
+from aloft.run.pilot import Asked, Pace
+from aloft.run.store import RunStore
 from aloft.run.usage import Usage
-from aloft.storage import RunFolder
 from aloft.testing import ScriptedTeacher
 from aloft.training.memory import Plan
 
@@ -183,20 +186,20 @@ def config(encoder: Path) -> RunConfig:
 
 
 def open_folder(
-    folder: RunFolder, config: RunConfig, read: Callable[[Prompt, str], float] | None = None
-) -> tuple[Run, ScriptedTeacher]:
+    store: RunStore, config: RunConfig, read: Callable[[Prompt, str], float] | None = None
+) -> tuple[OpenRun, ScriptedTeacher]:
     models = Teaching(read)
-    run = Run(folder, config, models)
+    run = OpenRun(config, Shared(store, models), NetworkGuard())
     run.give(DOCUMENTS)
     return run, models.teacher_model
 
 
 def test_what_a_dry_run_asks_is_not_asked_again(tmp_path: Path, config: RunConfig) -> None:
-    with RunFolder(tmp_path / "whole") as folder:
+    with RunStore(tmp_path / "whole") as folder:
         whole, teacher = open_folder(folder, config)
         whole.do("pairs")
         wanted = [(prompt.messages, prompt.seed) for prompt in teacher.asked]
-    with RunFolder(tmp_path / "dry") as folder:
+    with RunStore(tmp_path / "dry") as folder:
         dry, first = open_folder(folder, config)
         estimate = estimate_run(dry)
         left = {line.stage: line for line in estimate.lines}
@@ -212,14 +215,14 @@ def test_what_a_dry_run_asks_is_not_asked_again(tmp_path: Path, config: RunConfi
         run.do("pairs")
         both = [(prompt.messages, prompt.seed) for prompt in (*first.asked, *second.asked)]
         assert sorted(map(str, both)) == sorted(map(str, wanted))
-        assert run.pairs == whole.pairs
+        assert list(run.records("pairs")) == list(whole.records("pairs"))
 
 
 def test_a_dry_run_of_a_started_folder_tells_what_is_left(
     tmp_path: Path, config: RunConfig
 ) -> None:
     config = config.model_copy(update={"ratings": load_config().ratings})  # none
-    with RunFolder(tmp_path / "run") as folder:
+    with RunStore(tmp_path / "run") as folder:
         for left in (58, 50):  # of 66, and of the 58
             run, _ = open_folder(folder, config)
             lines = {line.stage: line for line in estimate_run(run).lines}
@@ -234,12 +237,12 @@ def test_a_dry_run_of_a_started_folder_tells_what_is_left(
         again.do("sets")
         lines = {line.stage: line for line in estimate_run(open_folder(folder, config)[0]).lines}
         assert list(lines) == ["evaluate"]
-        assert lines["evaluate"].left == exactly(len(again.training_sets["held_out"]))
+        assert lines["evaluate"].left == exactly(len(again.records("held_out")))
 
 
 def test_what_filters_read_is_counted_and_not_read_again(tmp_path: Path, config: RunConfig) -> None:
     usual = {"ratings": load_config().ratings}
-    with RunFolder(tmp_path / "without") as folder:
+    with RunStore(tmp_path / "without") as folder:
         run, _ = open_folder(folder, config.model_copy(update=usual))
         assert "readings" not in {line.stage for line in estimate_run(run).lines}
     config = config.model_copy(update={**usual, "filters": FiltersConfig(use=("dependency",))})
@@ -249,7 +252,7 @@ def test_what_filters_read_is_counted_and_not_read_again(tmp_path: Path, config:
         read.append((prompt.messages[-1].content, reply))
         return 1.0 if "Berth" in prompt.messages[-1].content else 0.0
 
-    with RunFolder(tmp_path / "with") as folder:
+    with RunStore(tmp_path / "with") as folder:
         run, _ = open_folder(folder, config, find)
         line = next(one for one in estimate_run(run).lines if one.stage == "readings")
         sampled = len(read) // 2  # with the passage and without it
@@ -258,8 +261,8 @@ def test_what_filters_read_is_counted_and_not_read_again(tmp_path: Path, config:
         assert line.left.low < 2 * (66 - sampled) * 0.95 < line.left.high <= 2 * 66 - 2 * sampled
         run, _ = open_folder(folder, config, find)
         run.do("filters")
-        assert len(read) == len(set(read)) == 2 * len(run.pairs)
-        assert len(run.filtered) == len(run.pairs)
+        assert len(read) == len(set(read)) == 2 * len(run.records("pairs"))
+        assert len(run.records("filtered")) == len(run.records("pairs"))
 
 
 def test_an_estimate_is_shown_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -295,14 +298,14 @@ def test_an_estimate_is_shown_line_by_line(capsys: pytest.CaptureFixture[str]) -
         ["generator", "400–500 rows", "–", "–", "–", "1.0–2.0 h"],
     ]
     assert "2,000 passages, 1,500 of them asked about" in said
-    assert "Measured here: pairs: 8 passages in 0.5 s; generator: 8 rows in 12.0 s" in said
-    assert "In all: 1.0–2.0 h; at the peak 0.6 GB of disk, 6.3 GB of memory" in said
-    assert "Planned for training the generator: 3.1 GB, with gradient checkpointing." in said
+    assert "Measured: pairs: 8 passages in 0.5 s; generator: 8 rows in 12.0 s" in said
+    assert "Total: 1.0–2.0 h; 0.6 GB of disk, 6.3 GB of memory at the peak." in said
+    assert "Memory planned for training the generator: 3.1 GB, with gradient checkpointing." in said
 
 
 def test_nothing_is_left_of_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
     show_estimate(Estimate(passages=9, asked_about=9, lines=(), disk=2e9, memory=1e9))
-    assert "Nothing is left to do." in capsys.readouterr().out
+    assert "Nothing remains to be done." in capsys.readouterr().out
 
 
 def answer_of(body: dict[str, Any]) -> tuple[int, Any]:
@@ -348,7 +351,7 @@ def test_the_command_measures_and_the_run_goes_on_from_there(
         sampled = len(server.calls)
         assert main(command) == 0
         assert main([*command, "--dry-run"]) == 0
-        assert "Nothing is left to do." in capsys.readouterr().out
+        assert "Nothing remains to be done." in capsys.readouterr().out
     finally:
         server.http.shutdown()
         server.http.server_close()

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
+from scripted import write_records
 
 from aloft.cli import main
 from aloft.errors import DataError
 from aloft.records import Candidate, LinkedQuestion, Negatives, Passage, QAPair
 from aloft.retrieval.explaining import read_mined
-from aloft.storage import RunFolder
 
 PASSAGES = [
     Passage(document_id=f"{i}.txt", text=text, start=0)
@@ -28,17 +28,18 @@ LOOKED_AT = (
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    with RunFolder(tmp_path / "run") as folder:
-        folder.write_records("passages.jsonl", PASSAGES)
-        folder.write_records("filtered.jsonl", [PAIR])
-        folder.write_records("links.jsonl", [LOGGED])
-        mined = [
-            Negatives(pair_id=PAIR.id, score=0.8, candidates=LOOKED_AT),
-            Negatives(pair_id=LOGGED.id, score=0.0, candidates=()),
-        ]
-        folder.write_records("negatives.jsonl", mined)
-        folder.finish("negatives", "recipe", kept=2, dropped={})
-    return tmp_path / "run"
+    run = tmp_path / "run"
+    mined = [
+        Negatives(pair_id=PAIR.id, score=0.8, candidates=LOOKED_AT),
+        Negatives(pair_id=LOGGED.id, score=0.0, candidates=()),
+    ]
+    write_records(run / "passages.jsonl", PASSAGES)
+    write_records(run / "filtered.jsonl", [PAIR])
+    write_records(run / "links.jsonl", [LOGGED])
+    write_records(run / "negatives.jsonl", mined)
+    (run / "manifests").mkdir()
+    (run / "manifests" / "negatives.json").write_text("{}")
+    return run
 
 
 @pytest.mark.parametrize("question", ["Who pilots?", "who  PILOTS", "Who pilots"])
@@ -82,7 +83,7 @@ def test_candidates_are_shown_with_their_reasons(
     said = capsys.readouterr().out
     rows = [[c.strip() for c in r.split("│")[1:-1]] for r in said.splitlines() if "│" in r]
     assert rows == [
-        ["", "0.800", "", "the right one", "", "0.txt: Mary [pilots]."],
+        ["", "0.800", "", "positive", "", "0.txt: Mary [pilots]."],
         ["1", "0.900", "-12 %", "dropped", "holds the answer", "1.txt: Mary pilots the tug."],
         ["3", "0.600", "25 %", "negative", "", "2.txt: A quay."],
     ]

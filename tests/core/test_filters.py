@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scripted import split_rejections
 
 from aloft.config import FILTERS, Filter, FiltersConfig
 from aloft.prompts import answering
@@ -12,7 +13,6 @@ from aloft.protocols import Floats, Prompt
 from aloft.records import Passage, QAPair, Rejection
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.searchable import SearchableCorpus
-from aloft.storage import split_rejections
 from aloft.synthesis.filters import drop_near_duplicates, screen_pairs, verify_pairs
 from aloft.testing import HashingEmbedder, ScriptedTeacher
 
@@ -48,11 +48,11 @@ def filtered(
         embedder.encode_passages([one.content for one in corpus]),
     )
     searchable = SearchableCorpus(corpus, DenseIndex(passages))
-    passed, dropped = split_rejections(screen_pairs(pairs, queries, searchable, config), QAPair)
-    passed, copies = split_rejections(list(drop_near_duplicates(passed, config)), QAPair)
+    passed, dropped = split_rejections(screen_pairs(pairs, queries, searchable, config))
+    passed, copies = split_rejections(list(drop_near_duplicates(passed, config)))
     read = TOLD.score_replies
     verified = verify_pairs(passed, searchable.by_id, read, config)
-    passed, unverified = split_rejections(verified, QAPair)
+    passed, unverified = split_rejections(verified)
     return passed, [*dropped, *copies, *unverified]
 
 

@@ -12,10 +12,12 @@ from scripted import TOPICS, long_words, write_topics
 
 from aloft.backends.loading import Models
 from aloft.config import RunConfig, check_config
+from aloft.network_guard import NetworkGuard
 from aloft.protocols import Embedder
 from aloft.records import LinkedQuestion, Negatives, Rejection, from_json
-from aloft.run.pipeline import Run, read_funnel
-from aloft.storage import RunFolder
+from aloft.run.context import Shared
+from aloft.run.job import OpenRun, read_funnel
+from aloft.run.store import RunStore
 from aloft.testing import HashingEmbedder, ScriptedTeacher
 
 QUESTION = "What does the text on {} say first of all?"
@@ -59,10 +61,12 @@ class Folder:
         self.path, self._corpus, self._config = path, corpus, config
 
     @contextmanager
-    def opened(self, models: Models | None = None, **changes: Any) -> Iterator[Run]:
+    def opened(self, models: Models | None = None, **changes: Any) -> Iterator[OpenRun]:
         settings = check_config({**self._config.model_dump(), **changes})
-        with RunFolder(self.path) as folder:
-            yield Run(folder, settings, models or Wordy())
+        with RunStore(self.path) as store:
+            shared = Shared(store, models or Wordy())
+            yield OpenRun(settings, shared, NetworkGuard())
+            shared.cache.close()
 
     def start(self, questions: Path | None = None, **changes: Any) -> None:
         with self.opened(**changes) as run:
@@ -114,7 +118,7 @@ def first_words(folder: Folder) -> list[dict[str, Any]]:
 
 def held_out(folder: Folder) -> set[str]:
     with folder.opened() as run:
-        places = {passage.id: passage.document_id for passage in run.passages}
+        places = {passage.id: passage.document_id for passage in run.records("passages")}
     rows = folder.rows("sets/held_out.jsonl")
     return {places[i] for row in rows for i in row["passage_ids"]}
 
@@ -243,7 +247,7 @@ def test_links_follow_the_documents(folder: Folder, corpus: Path) -> None:
     )
     known = {row["passage_id"] for row in folder.rows("links.jsonl")}
     with folder.opened() as run:
-        assert known <= run.passages_by_id.keys()
+        assert known <= run.records("passages").by_id.keys()
     assert len(known) == len(TOPICS) - 1
 
 
@@ -278,7 +282,7 @@ def test_past_questions_are_trained_on_after_a_finished_training(
     def train() -> str:
         with folder.opened(**settings) as run:
             run.do("train")
-            return run.artifacts["embedder"].fingerprint
+            return run.train()["embedder"].fingerprint
 
     first = train()
     assert train() == first

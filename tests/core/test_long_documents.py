@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from scripted import split_rejections
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -15,7 +16,6 @@ from aloft.corpus.passages import DocumentSplitter
 from aloft.corpus.readers import read_documents
 from aloft.questions.labelled import read_questions
 from aloft.records import Document, Passage
-from aloft.storage import split_rejections
 from aloft.text.normalising import fold
 from aloft.text.overlap import holds
 
@@ -31,13 +31,13 @@ def test_a_question_is_linked_to_where_its_answer_stands(tmp_path: Path, words: 
         gzip.decompress((SOURCE / "corpus.jsonl.gz").read_bytes())
     )
     read = list(read_documents(corpus, DocumentsConfig()))
-    documents, _ = split_rejections(read, Document)
+    documents, _ = split_rejections(read)
     tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     splitter = DocumentSplitter(tokenizer, PassagesConfig(max_tokens=words))
     outcomes = [outcome for document in documents for outcome in splitter.split(document)]
-    passages, short = split_rejections(outcomes, Passage)
-    passages, copies = split_rejections(list(drop_copies(passages, similarity=0.9)), Passage)
+    passages, short = split_rejections(outcomes)
+    passages, copies = split_rejections(list(drop_copies(passages, similarity=0.9)))
     dropped = [*short, *copies]
     file = SOURCE / "qa.jsonl.gz"
     questions = read_questions(file, documents, passages, dropped)

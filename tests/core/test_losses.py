@@ -15,7 +15,7 @@ from aloft.config import EmbedderTrainingConfig, load_config
 from aloft.errors import DataError
 from aloft.protocols import Floats, Prompt
 from aloft.records import Document, EmbedderRow
-from aloft.run.pipeline import open_run
+from aloft.run.job import open_run
 from aloft.testing import ScriptedTeacher
 from aloft.training import losses, train_embedder, tuning
 
@@ -297,7 +297,7 @@ def test_passages_of_a_kept_index_are_embedded_once(tmp_path: Path, trains: str)
     )
     with open_run(tmp_path / "run", config, ScriptedTeacher(ask)) as run:
         run.give(documents)
-        indexing = run.report.indexing
+        indexing = run.report().indexing
     assert (indexing.texts, indexing.is_kept) == (30, trains != "all")
     kept = list((tmp_path / "run" / "work").glob("passages-*.npy"))
     assert len(kept) == (2 if trains == "all" else 1)

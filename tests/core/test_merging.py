@@ -11,7 +11,7 @@ from aloft.backends.transformers import TransformersLanguageModel
 from aloft.cli import main
 from aloft.config import RunConfig, load_config
 from aloft.evaluation.evaluator import System, SystemVariant
-from aloft.run.pipeline import open_run
+from aloft.run.job import open_run
 from aloft.serving.answering import ask
 from aloft.serving.bundle import Bundle, open_run_retriever, read_bundle, write_bundle
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model

@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from scripted import split_rejections
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -11,7 +12,6 @@ from aloft.config import PassagesConfig
 from aloft.corpus.duplicates import drop_copies
 from aloft.corpus.passages import DocumentSplitter
 from aloft.records import Document, Passage, Rejection
-from aloft.storage import split_rejections
 
 
 def word_tokenizer() -> Tokenizer:
@@ -32,8 +32,8 @@ def split(
     )
     splitter = DocumentSplitter(word_tokenizer(), config)
     outcomes = [outcome for document in documents for outcome in splitter.split(document)]
-    passages, short = split_rejections(outcomes, Passage)
-    kept, copies = split_rejections(list(drop_copies(passages, similarity)), Passage)
+    passages, short = split_rejections(outcomes)
+    kept, copies = split_rejections(list(drop_copies(passages, similarity)))
     return kept, [*short, *copies]
 
 

@@ -13,6 +13,7 @@ from scripted import CONTRACT, ScriptedModels
 from aloft.backends.shared import SharedModels
 from aloft.config import EvaluationConfig, TrainingSetsConfig
 from aloft.evaluation.evaluator import Evaluator, System
+from aloft.evaluation.splits import split_questions
 from aloft.protocols import Floats
 from aloft.records import LabelledQuestion, Passage
 from aloft.retrieval.ranking import Ranking
@@ -156,6 +157,7 @@ def measured(system: System, rerank_depth: int, weight: float) -> Ranking:
     evaluator = Evaluator(
         passages=CORPUS,
         questions={"synthetic": QUESTIONS},
+        splits=split_questions({"synthetic": QUESTIONS}, CORPUS, seed=0),
         config=EvaluationConfig(rerank_depth=rerank_depth),
         sets=TrainingSetsConfig(),
         seed=0,
@@ -224,6 +226,7 @@ def test_systems_with_one_first_stage_rank_it_once() -> None:
     evaluator = Evaluator(
         passages=CORPUS,
         questions={"synthetic": QUESTIONS},
+        splits=split_questions({"synthetic": QUESTIONS}, CORPUS, seed=0),
         config=EvaluationConfig(),
         sets=TrainingSetsConfig(),
         seed=0,

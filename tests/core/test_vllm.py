@@ -24,8 +24,8 @@ from aloft.network_guard import local_only
 from aloft.prompts.formats import format_of
 from aloft.protocols import Prompt
 from aloft.records import Message
-from aloft.run.pipeline import Run
-from aloft.storage import RunFolder
+from aloft.run.graph import Graph
+from aloft.run.stage import Setup
 
 PYTHON = "ALOFT_VLLM_PYTHON"
 FAKE = '''
@@ -89,10 +89,10 @@ def test_the_generator_is_the_teacher_without_its_engine() -> None:
     assert named.generator_model == "vllm:some/model"
 
 
-def test_a_generator_that_answers_in_vllm_is_trained_by_its_own_name(tmp_path: Path) -> None:
+def test_a_generator_that_answers_in_vllm_is_trained_by_its_own_name() -> None:
     config = load_config("cpu", overrides={"generator": "vllm:some/model"})
-    base, _ = Run(RunFolder(tmp_path), config, Models())._base_of("generator", {})
-    assert base == "some/model"
+    stage = Graph(Setup(config)).stages["generator"]
+    assert stage.models["base"].name == "some/model"
 
 
 @pytest.mark.parametrize("part", ["embedder", "reranker"])

@@ -8,12 +8,19 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
-from scripted import CONTRACT, ScriptedModels, SlowWords, WordByWord, count_beats, write_run
+from scripted import (
+    CONTRACT,
+    ScriptedModels,
+    SlowWords,
+    WordByWord,
+    count_beats,
+    write_records,
+    write_run,
+)
 
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
 from aloft.records import Passage
-from aloft.storage import RunFolder
 from langchain_aloft import AloftLLM, AloftRetriever, create_citation_chain
 
 DOCUMENTS = [
@@ -96,7 +103,7 @@ def test_a_run_answers_from_its_own_passages(tmp_path: Path) -> None:
     source.teacher_model = WordByWord(lambda _: "1\n\n### Answer\nGreen.")
     run = write_run(tmp_path / "run")
     passage = Passage(document_id="a.txt", text="A green newt.", start=7, title="Newts")
-    RunFolder(run).write_records("passages.jsonl", [passage])
+    write_records(run / "passages.jsonl", [passage])
     (cited,) = create_citation_chain(run, models=SharedModels(source)).invoke("newt")["citations"]
     assert (cited.page_content, cited.metadata["source"]) == ("A green newt.", "a.txt")
 

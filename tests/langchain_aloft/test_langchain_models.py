@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import ValidationError
-from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_run
+from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_records, write_run
 
 import langchain_aloft
 from aloft.backends.shared import SharedModels
@@ -23,7 +23,6 @@ from aloft.errors import ConfigError, DataError
 from aloft.protocols import LanguageModel, Prompt
 from aloft.records import Message
 from aloft.serving.bundle import Bundle
-from aloft.storage import RunFolder
 from langchain_aloft import (
     AloftEmbeddings,
     AloftLLM,
@@ -288,7 +287,7 @@ def test_the_retriever_reranks_where_the_contract_says_so() -> None:
 def test_from_run_retrieves_the_runs_passages_or_the_documents_given(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     passages = to_passages([Document("A green newt.", metadata={"title": "Newts"})])
-    RunFolder(run).write_records("passages.jsonl", passages)
+    write_records(run / "passages.jsonl", passages)
 
     (own,) = AloftRetriever.from_run(run, models=shared()).invoke("newt")
     assert own.id == passages[0].id

@@ -19,7 +19,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 from pydantic import ValidationError
-from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_run
+from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_records, write_run
 
 import llama_index_aloft
 from aloft.backends.shared import SharedModels
@@ -27,7 +27,6 @@ from aloft.errors import ConfigError, DataError
 from aloft.protocols import Prompt
 from aloft.records import Message, Passage
 from aloft.serving.bundle import Bundle
-from aloft.storage import RunFolder
 from llama_index_aloft import (
     AloftCitationQueryEngine,
     AloftEmbedding,
@@ -254,7 +253,7 @@ def test_the_retriever_fuses_and_reranks_where_the_contract_says_so() -> None:
 def test_the_retriever_of_a_run_knows_its_passages(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     passage = Passage(document_id="a.txt", text="A green newt.", start=7, title="Newts")
-    RunFolder(run).write_records("passages.jsonl", [passage])
+    write_records(run / "passages.jsonl", [passage])
 
     (own,) = AloftRetriever.from_run(run, models=shared()).retrieve("newt")
     assert (own.node_id, own.node.metadata) == (passage.id, {"title": "Newts"})

@@ -10,13 +10,20 @@ from llama_index.core.base.response.schema import AsyncStreamingResponse, Stream
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
-from scripted import CONTRACT, ScriptedModels, SlowWords, WordByWord, count_beats, write_run
+from scripted import (
+    CONTRACT,
+    ScriptedModels,
+    SlowWords,
+    WordByWord,
+    count_beats,
+    write_records,
+    write_run,
+)
 
 from aloft.backends.shared import SharedModels
 from aloft.prompts.formats import format_of
 from aloft.protocols import Prompt
 from aloft.records import Passage
-from aloft.storage import RunFolder
 from llama_index_aloft import AloftCitationQueryEngine, AloftRerank, AloftRetriever
 
 NODES = [
@@ -121,7 +128,7 @@ def test_nodes_are_shown_in_the_order_of_the_postprocessors_and_no_more_than_the
 def test_what_a_run_ships_answers_from_its_passages_or_from_other_nodes(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     passage = Passage(document_id="a.txt", text="A green newt.", start=7, title="Newts")
-    RunFolder(run).write_records("passages.jsonl", [passage])
+    write_records(run / "passages.jsonl", [passage])
     asked: list[Prompt] = []
     source = ScriptedModels(lambda prompt: asked.append(prompt) or "1\n\n### Answer\nIt is green.")  # type: ignore[func-returns-value]
     models = SharedModels(source)

@@ -3,11 +3,12 @@
 import gc
 import json
 from pathlib import Path
+from typing import Any
 
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.packaged import resolve_model
 from aloft.config import SERVER, VLLM, in_place, plain_name
-from aloft.errors import ModelError
+from aloft.errors import DataError, ModelError
 from aloft.protocols import Embedder, LanguageModel, Progress, Reranker, no_progress
 
 _UNKNOWN_WINDOW = 2048
@@ -120,3 +121,21 @@ def _load(name: str, adapter: Path | None) -> LanguageModel:
     from aloft.backends.transformers import TransformersLanguageModel
 
     return TransformersLanguageModel(name, adapter)
+
+
+def tokenizer_of(name: str) -> Any:
+    """A model's own tokenizer, for counting; truncation and padding are switched off.
+
+    Raises:
+        DataError: the model has no fast tokenizer.
+    """
+    from tokenizers import Tokenizer
+
+    folder = resolve_model(name)
+    path = Path(folder) / "tokenizer.json"
+    if not path.exists():
+        raise DataError(f"{folder} holds no tokenizer.json. Choose a model with a fast tokenizer.")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

@@ -31,7 +31,7 @@ def compare(
     seed: options.Seed = None,
 ) -> None:
     """Train embedder and generator by several strategies, and print a table of their results."""
-    from aloft.run.comparison import compare_strategies
+    from aloft.api import compare_strategies
 
     named = {"teacher": teacher, "generator": generator, "embedder": embedder, "seed": seed}
     settings = load_config(preset, config, options.given(named))

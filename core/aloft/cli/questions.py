@@ -24,12 +24,12 @@ def import_questions(
     ],
 ) -> None:
     """Import past questions with clicks, thumbs or accepted answers, to train on."""
-    from aloft.run.pipeline import open_run
+    from aloft.api import open_run
 
     with shown_progress() as progress, open_run(out, progress=progress) as opened:
         opened.import_log(log)
         opened.do("links")
-        linked = opened.links
+        linked = opened.records("links")
     show_skipped(out, "log", "bad line")
     show_funnel(out)
     if linked:

@@ -55,9 +55,8 @@ def run(
 
     Run the same command again to resume: finished work is never repeated.
     """
+    from aloft.api import estimate_run, open_run
     from aloft.evaluation.report import Report
-    from aloft.run.estimate import estimate_run
-    from aloft.run.pipeline import open_run
 
     named = {"teacher": teacher, "generator": generator, "embedder": embedder}
     chosen = options.given({**named, "reranker": reranker, "seed": seed})
@@ -65,7 +64,7 @@ def run(
     settings = load_config(preset, config, chosen, after=earlier)
     with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
         opened.give(docs, questions)
-        done = estimate_run(opened, progress) if dry_run else opened.report
+        done = estimate_run(opened, progress) if dry_run else opened.report()
     if isinstance(done, Report):
         show_report(out, done)
     else:

@@ -18,7 +18,7 @@ def ask(
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="Your question, in quotes.")],
 ) -> None:
     """Answer a question from a finished run's documents, and show the source."""
-    from aloft.run.pipeline import ask_run
+    from aloft.api import ask_run
 
     if not question.strip():
         raise ConfigError("The question is empty. Write it in quotes after the run folder.")
@@ -45,7 +45,7 @@ def merge(
     ],
 ) -> None:
     """Write the shipped generator as one model, for engines that take no adapter."""
-    from aloft.run.pipeline import merge_run
+    from aloft.api import merge_run
 
     change = merge_run(run, out)
     screen.print(

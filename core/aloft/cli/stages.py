@@ -20,7 +20,7 @@ def passages(
     only: options.Only = None,
 ) -> None:
     """Create a run folder: read the documents and split them into passages."""
-    from aloft.run.pipeline import open_run
+    from aloft.api import open_run
 
     settings = load_config(preset, config, options.parse_parts(only))
     with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
@@ -31,7 +31,7 @@ def passages(
 
 
 def _run_stage(stage: str, path: Path) -> None:
-    from aloft.run.pipeline import open_run
+    from aloft.api import open_run
 
     with shown_progress() as progress, open_run(path, progress=progress) as opened:
         opened.do(stage)
@@ -92,14 +92,15 @@ def evaluate(
     ] = False,
 ) -> None:
     """Compare before and after, decide what is kept, and write the report."""
-    from aloft.run.pipeline import open_run, read_config
+    from aloft.api import open_run
+    from aloft.config import read_run_config
 
-    config = read_config(run)
+    config = read_run_config(run)
     if probes:
         chosen = config.evaluation.model_copy(update={"probes": True})
         config = config.model_copy(update={"evaluation": chosen})
     with shown_progress() as progress, open_run(run, config, progress=progress) as opened:
-        content = opened.report
+        content = opened.report()
     show_report(run, content)
 
 

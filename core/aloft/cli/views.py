@@ -21,7 +21,7 @@ _EXCERPT = 80  # characters of a passage
 
 def show_skipped(path: Path, stage: str, reason: str = "") -> None:
     """Print the files or lines that a stage skipped, for one reason or for any."""
-    from aloft.run.pipeline import read_skipped
+    from aloft.api import read_skipped
 
     skipped = [found for found in read_skipped(path, stage) if reason in ("", found.reason)]
     for rejection in skipped[:_SHOWN]:
@@ -34,8 +34,8 @@ def show_skipped(path: Path, stage: str, reason: str = "") -> None:
 
 def show_funnel(path: Path) -> None:
     """Print skipped files, what each stage kept and dropped, and the teacher's calls."""
+    from aloft.api import read_funnel
     from aloft.evaluation.pages.rows import TEACHER_HEADER, teacher_rows
-    from aloft.run.pipeline import read_funnel
 
     show_skipped(path, "documents")
     table = Table("stage", "kept", "dropped", "seconds", title="Funnel")

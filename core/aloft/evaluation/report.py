@@ -376,3 +376,17 @@ def _parted_answer(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _by_question(comparison: Mapping[str, Any]) -> dict[str, Any]:
     return {**comparison, "clusters": comparison["n"]}
+
+
+_MEASUREMENTS = TypeAdapter(Measurements)
+
+
+def measurements_to_json(measured: Measurements) -> dict[str, Any]:
+    """What was measured, as JSON types."""
+    values: dict[str, Any] = _spell_non_finite(_MEASUREMENTS.dump_python(measured, mode="json"))
+    return values
+
+
+def measurements_from_json(values: Mapping[str, Any]) -> Measurements:
+    """What was measured, from the values that `measurements_to_json` returns."""
+    return _MEASUREMENTS.validate_python(values)

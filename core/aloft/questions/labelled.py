@@ -96,17 +96,25 @@ def _label(asked: _Asked, corpus: "_Corpus") -> LabelledQuestion:
     )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def unpack(path: Path) -> bytes:
+    """A file's bytes, decompressed where its name says so.
+
+    Raises:
+        DataError: the file cannot be read or decompressed.
+    """
     try:
         raw = path.read_bytes()
-        if path.name.lower().endswith(".gz"):
-            raw = gzip.decompress(raw)
+        return gzip.decompress(raw) if path.name.lower().endswith(".gz") else raw
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist. Check the path of the questions.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} can not be unpacked ({error}). Pack it again.") from error
     except OSError as error:
         raise DataError(f"{path} can not be read ({error.strerror}). Give a file.") from error
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    raw = unpack(path)
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if line.strip():
             try:

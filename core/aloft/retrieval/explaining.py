@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aloft.errors import DataError
+from aloft.jsonl import RecordFile
 from aloft.records import LinkedQuestion, Negatives, Passage, QAPair
-from aloft.storage import RunFolder
 from aloft.text.normalising import fold_question
 
 
@@ -36,12 +36,11 @@ def read_mined(out: Path, question: str) -> Mined:
     """
     if not (out / "manifests" / "negatives.json").exists():
         raise DataError(f"{out} holds no negatives yet. Mine them: aloft negatives {out}")
-    with RunFolder(out) as folder:
-        asked = [*folder.read_records("filtered.jsonl", QAPair)]
-        if (out / "links.jsonl").exists():
-            asked += [one.pair for one in folder.read_records("links.jsonl", LinkedQuestion)]
-        mined = {one.pair_id: one for one in folder.read_records("negatives.jsonl", Negatives)}
-        passages = {one.id: one for one in folder.read_records("passages.jsonl", Passage)}
+    asked = list(RecordFile(out / "filtered.jsonl", QAPair))
+    if (out / "links.jsonl").exists():
+        asked += [link.pair for link in RecordFile(out / "links.jsonl", LinkedQuestion)]
+    mined = RecordFile(out / "negatives.jsonl", Negatives).by_id
+    passages = RecordFile(out / "passages.jsonl", Passage).by_id
     wanted = fold_question(question)
     found = [pair for pair in asked if wanted in fold_question(pair.question) and pair.id in mined]
     exact = [pair for pair in found if fold_question(pair.question) == wanted]

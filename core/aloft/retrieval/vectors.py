@@ -11,9 +11,14 @@ from uuid import uuid4
 import numpy as np
 
 from aloft.protocols import Floats
-from aloft.storage import vectors_recipe
+from aloft.records import cache_key, content_id
 
 logger = logging.getLogger(__name__)
+
+
+def vectors_key(kind: str, fingerprint: str, texts: Sequence[str]) -> str:
+    """Name the vectors that a model gives texts."""
+    return cache_key("vectors", kind, fingerprint, content_id(*texts))
 
 
 class VectorStore:
@@ -44,7 +49,7 @@ class VectorStore:
             texts: What is embedded.
             encode: Computes the vectors; (texts, dimensions).
         """
-        name = f"{kind}-{vectors_recipe(kind, fingerprint, texts)}.npy"
+        name = f"{kind}-{vectors_key(kind, fingerprint, texts)}.npy"
         if name in self._in_memory:
             return self._in_memory[name]
         known = self._read(name, len(texts))

@@ -16,10 +16,11 @@ from aloft.config import Part, RunConfig, check_config
 from aloft.config.strategies import Strategy, needed_by
 from aloft.evaluation.evaluator import Measured, System, means_of
 from aloft.evaluation.pages.figures import interval, points
-from aloft.files import link, write_folder, write_text
+from aloft.files import link, write_atomically, write_folder, write_text
 from aloft.machine import describe_machine
 from aloft.protocols import Progress, no_progress
-from aloft.run.pipeline import Run, open_run, read_funnel
+from aloft.run.job import OpenRun, open_run, read_funnel
+from aloft.run.stages.questions import FILE as QUESTIONS
 
 METRICS = {
     "EM": "answer exact match",
@@ -68,14 +69,14 @@ def compare_strategies(
         run.check()
         run.do("sets")
         before = _measure(run, trained=())
-        facts = {"questions": run.evaluator.deciding, "pairs": len(run.training_sets["train"])}
+        facts = {"questions": run.evaluator.deciding, "pairs": len(run.records("train"))}
     rows: list[dict[str, Any]] = [{"strategy": _BASE, "metrics": _means(before)}]
     settings = {"config": config.model_dump(mode="json"), "machine": describe_machine()}
     compared = {**facts, "rows": rows, **settings}
     for name, own in configs.items():
         _share(out / _BASE, out / name, own)
         with open_run(out / name, own, progress=progress) as run:
-            after = _measure(run, trained=tuple(run.artifacts))
+            after = _measure(run, trained=tuple(run.train()))
             pairs = zip(before, after, strict=True)
             gains = [gain for pair in pairs for gain in run.evaluator.compare(*pair)]
         rows.append(
@@ -120,23 +121,27 @@ def _share(base: Path, folder: Path, config: RunConfig) -> None:
     if not known[1].exists() or known[0].read_bytes() != known[1].read_bytes():
         write_folder(folder, partial(_copy_run, base))
     write_text(folder / "config.json", config.model_dump_json(indent=2) + "\n")
-    asked = base / "human.jsonl"
+    asked = base / QUESTIONS
     if asked.exists():
-        write_text(folder / asked.name, asked.read_text(encoding="utf-8"))
+        write_atomically(folder / QUESTIONS, lambda temporary: _copy_file(asked, temporary))
     else:
-        (folder / asked.name).unlink(missing_ok=True)
+        (folder / QUESTIONS).unlink(missing_ok=True)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
 
 
 def _copy_run(source: Path, target: Path) -> None:
     def copy(one: str, other: str) -> None:
-        # a journal grows in place; everything else is replaced whole, and may be shared
-        (shutil.copy2 if Path(one).suffix == ".jsonl" else link)(one, other)
+        # the cache grows in place; everything else is replaced whole, and may be shared
+        (shutil.copy2 if ".sqlite" in Path(one).name else link)(one, other)
 
     ignored = shutil.ignore_patterns(".lock")
     shutil.copytree(source, target, ignore=ignored, copy_function=copy, dirs_exist_ok=True)
 
 
-def _measure(run: Run, trained: Collection[Part]) -> tuple[Measured, Measured]:
+def _measure(run: OpenRun, trained: Collection[Part]) -> tuple[Measured, Measured]:
     """Retrieval and answers, on the test questions of the set that decides."""
     name = run.evaluator.deciding
     embedder, generator = (
@@ -184,8 +189,7 @@ def describe_comparison(compared: Mapping[str, Any]) -> str:
     asked, answered = (counts.get(METRICS[name], 0) for name in ("recall@5", "F1"))
     return (
         f"{asked} {compared['questions']} questions, {answered} of them answered; percent, and in "
-        "brackets the gain over base with its 95 % interval (paired bootstrap by document). "
-        "recall@5: the "
+        "brackets the gain over base with its 95 % interval (paired bootstrap). recall@5: the "
         "share of the right passages that is among the first five. nDCG@10: how high they stand, "
         "by which an embedder is judged before it ships. EM, F1: answers to what was "
         f"retrieved. Minutes are those of training, on {compared['pairs']} pairs."

@@ -12,15 +12,16 @@ from pathlib import Path
 from statistics import fmean
 
 from aloft.backends.packaged import resolve_model
-from aloft.config import PARTS, Part, RunConfig, plain_name
+from aloft.config import Part, RunConfig, plain_name
 from aloft.config.strategies import Phase, phases_of
 from aloft.evaluation.forgetting import INSTRUCTIONS
 from aloft.evaluation.probes import COUNTS, QUESTIONS
 from aloft.machine import peak_memory_megabytes
 from aloft.protocols import Progress, no_progress
-from aloft.run.pipeline import Run
-from aloft.run.sampling import Asked, Pace, Pilot
-from aloft.synthesis.pairs import select_passages
+from aloft.run.job import OpenRun
+from aloft.run.pilot import Asked, Pace, Pilot
+from aloft.run.plan import Plan as RunPlan
+from aloft.run.stages.evaluate import trained_parts
 from aloft.training.memory import Plan
 
 _CHECKPOINT = 3  # times the weights: they and the optimizer's two; the next is written beside it
@@ -117,36 +118,37 @@ class Estimate:
         return sum((line.seconds for line in self.lines), exactly(0))
 
 
-def estimate_run(run: Run, progress: Progress = no_progress) -> Estimate:
-    """Cut the passages, ask about a few of them, time a few steps, and reckon what is left.
+def estimate_run(run: OpenRun, progress: Progress = no_progress) -> Estimate:
+    """Cut the passages, try a little of each missing stage, and reckon what is left.
 
     Raises:
         AloftError: something that the user can put right; the run itself would meet it too.
     """
-    run.do("passages")
-    run.do("questions")
-    done = run.finished()
-    sample = Pilot(run, progress)
-    sample.do("pairs")
-    if "filters" not in done:
-        sample.time_reading()
-    about = len(select_passages(run.passages, run.config.pairs, seed=run.config.seed))
-    expected = expect_pairs(sample.asked, len(sample.ratings), about, run.config)
-    kept = expected.kept or exactly(len(sample.pairs))
-    readings = kept * sample.readings_each
-    lines = list(_teacher_lines(sample.asked, expected, readings))
-    parts: list[Part] = [part for part in PARTS if part in run.config.parts and part not in done]
-    if parts or not (run.folder.path / "report.json").exists():
-        amounts = _known_amounts(run, done) or expect_amounts(kept, run.config)
-        lines += _lines_of_parts(sample, amounts, {"negatives", *parts} - done)
-        lines.append(_evaluation_line(sample, amounts))
+    run.do("passages", "questions", "selection")
+    plan = run.runner.plan({"bundle"})
+    pilot = Pilot(run, progress)
+    pilot.ask(plan)
+    if plan.has_left("verified"):
+        pilot.time_reading()
+    selection = run.records("selection")
+    expected = expect_pairs(pilot.asked, pilot.rated_well, len(selection), run.config)
+    kept = expected.kept or exactly(len(pilot.pairs))
+    readings = kept * pilot.readings_each
+    lines = list(_teacher_lines(pilot.asked, expected, readings))
+    trained = trained_parts(run.runner.setup)
+    makers = {part: run.runner.graph.maker(part).name for part in trained}
+    parts: list[Part] = [part for part in trained if plan.has_left(makers[part])]
+    if plan.has_left("evaluate"):
+        amounts = _known_amounts(run, plan) or expect_amounts(kept, run.config)
+        lines += _lines_of_parts(pilot, amounts, parts, mines=plan.has_left("negatives"))
+        lines.append(_evaluation_line(pilot, amounts))
     return Estimate(
-        passages=len(run.passages),
-        asked_about=about,
+        passages=len(run.records("passages")),
+        asked_about=len(selection),
         lines=tuple(lines),
         disk=_disk(run, parts),
         memory=float(peak_memory_megabytes() << 20),
-        plan=sample.plan_generator() if _has_rows("generator", parts, run.config) else None,
+        plan=pilot.plan_generator() if _has_rows("generator", parts, run.config) else None,
     )
 
 
@@ -248,19 +250,21 @@ def expect_amounts(pairs: Range, config: RunConfig) -> Amounts:
     return Amounts(pairs=pairs, rows=rows, held_out=pairs * sets.held_out_share)
 
 
-def _known_amounts(run: Run, done: Collection[str]) -> Amounts | None:
+def _known_amounts(run: OpenRun, plan: RunPlan) -> Amounts | None:
     """What the finished training sets hold."""
-    if "sets" not in done:
+    if plan.has_left("sets"):
         return None
-    facts = run.folder.facts("sets")
+    facts = run.runner.store.facts("sets")
     rows = {name: exactly(count) for name, count in facts["rows"].items()}
     return Amounts(pairs=exactly(facts["kept"]), rows=rows, held_out=rows["held_out"])
 
 
-def _lines_of_parts(sample: Pilot, amounts: Amounts, left: Collection[str]) -> Iterator[Line]:
-    if "negatives" in left:
-        pace = sample.time_encoding()
-        texts = exactly(len(sample.passages)) + amounts.pairs * _worth(sample)
+def _lines_of_parts(
+    pilot: Pilot, amounts: Amounts, left: Collection[str], *, mines: bool
+) -> Iterator[Line]:
+    if mines:
+        pace = pilot.time_encoding()
+        texts = exactly(pilot.passages_in_all) + amounts.pairs * _worth(pilot)
         yield Line(
             stage="negatives",
             left=texts,
@@ -268,29 +272,29 @@ def _lines_of_parts(sample: Pilot, amounts: Amounts, left: Collection[str]) -> I
             seconds=texts.at(pace),
             measured=str(pace),
         )
-    for phase in phases_of(sample.config.strategy, sample.config.parts):
+    for phase in phases_of(pilot.config.strategy, pilot.config.parts):
         parts = [part for part in phase.trains if part in left]
         if phase.by == "rows":
-            yield from (_line_of_part(sample, amounts, part) for part in parts)
+            yield from (_line_of_part(pilot, amounts, part) for part in parts)
         elif parts:
-            yield _line_of_phase(sample, amounts, phase)
+            yield _line_of_phase(pilot, amounts, phase)
 
 
-def _line_of_part(sample: Pilot, amounts: Amounts, part: Part) -> Line:
-    pace = sample.time_training(part)
-    epochs = getattr(sample.config, f"{part}_training").num_train_epochs
+def _line_of_part(pilot: Pilot, amounts: Amounts, part: Part) -> Line:
+    pace = pilot.time_training(part)
+    epochs = getattr(pilot.config, f"{part}_training").num_train_epochs
     rows = amounts.rows[part] * epochs
     return Line(stage=part, left=rows, unit="rows", seconds=rows.at(pace), measured=str(pace))
 
 
-def _line_of_phase(sample: Pilot, amounts: Amounts, phase: Phase) -> Line:
+def _line_of_phase(pilot: Pilot, amounts: Amounts, phase: Phase) -> Line:
     """Of a training by what is retrieved for the questions that the generator has rows of."""
     asked = amounts.rows["generator"]
-    rows = asked * getattr(sample.config, f"{phase.paced_by}_training").num_train_epochs
-    paces = [(rows, sample.time_phase(phase))]
+    rows = asked * getattr(pilot.config, f"{phase.paced_by}_training").num_train_epochs
+    paces = [(rows, pilot.time_phase(phase))]
     if "generator" not in phase.trains:  # what it makes of the answers is read before
-        readings = asked * sample.config.rag_training.k
-        paces.append((readings, sample.time_answer_readings()))
+        readings = asked * pilot.config.rag_training.k
+        paces.append((readings, pilot.time_answer_readings()))
     return Line(
         stage=phase.name,
         left=rows,
@@ -306,28 +310,29 @@ def _has_rows(part: Part, left: Collection[str], config: RunConfig) -> bool:
     return part in left and any(part in one.trains and one.by == "rows" for one in phases)
 
 
-def _worth(sample: Pilot) -> float:
+def _worth(pilot: Pilot) -> float:
     """A question's length, in passages."""
-    questions = fmean(len(pair.question) for pair in sample.pairs)
-    return questions / fmean(len(passage.content) for passage in sample.passages)
+    questions = fmean(len(pair.question) for pair in pilot.pairs)
+    return questions / pilot.passage_length
 
 
-def _evaluation_line(sample: Pilot, amounts: Amounts) -> Line:
-    config = sample.config
-    human = sum(bool(question.passage_ids) for question in sample.human_questions)
-    unanswerable = len(sample.human_questions) - human
+def _evaluation_line(pilot: Pilot, amounts: Amounts) -> Line:
+    config = pilot.config
+    asked = pilot.run.records("questions")
+    human = sum(bool(question.passage_ids) for question in asked)
+    unanswerable = len(asked) - human
     sets = {"synthetic": amounts.held_out, **({"human": exactly(human)} if human else {})}
     questions = sum(sets.values(), exactly(0))
     paces: list[tuple[Range, Pace]] = []
     if "embedder" in config.parts:
-        texts = exactly(len(sample.passages)) + questions * _worth(sample)
-        paces.append((texts, sample.time_encoding()))
+        texts = exactly(pilot.passages_in_all) + questions * _worth(pilot)
+        paces.append((texts, pilot.time_encoding()))
     scores = questions * scores_per_question(config)
     if scores.high:
-        paces.append((scores, sample.time_scoring()))
+        paces.append((scores, pilot.time_scoring()))
     if "generator" in config.parts:
-        answers = answers_of(sets, config, unanswerable).less(len(sample.replies))
-        paces.append((answers, sample.time_replies()))
+        answers = answers_of(sets, config, unanswerable)
+        paces.append((answers, pilot.time_replies()))
     return Line(
         stage="evaluate",
         left=questions,
@@ -374,15 +379,16 @@ def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: 
 # ---- gigabytes
 
 
-def _disk(run: Run, parts: Sequence[Part]) -> float:
+def _disk(run: OpenRun, parts: Sequence[Part]) -> float:
     """What lies in the folder, what will, and the checkpoints of the largest training."""
-    files = [path.stat() for path in run.folder.path.rglob("*") if path.is_file()]
+    files = [path.stat() for path in run.folder.rglob("*") if path.is_file()]
     held = sum({file.st_ino: file.st_size for file in files}.values())
     if not parts:
         return float(held)
     weights = [weight_of(part, run.config) for part in parts]
-    embedder = run.models.embedder(run.config.embedder)
-    vectors = 2 * len(run.windows.texts) * embedder.encode_passages(["a"]).nbytes
+    embedder = run.shared.models.embedder(run.config.embedder)
+    passages = run.records("passages")
+    vectors = 2 * len(passages) * embedder.encode_passages(["a"]).nbytes
     return float(held + vectors + sum(weights) + 2 * _CHECKPOINT * max(weights))
 
 

@@ -13,10 +13,10 @@ from aloft.config import PARTS, FormatName, RunConfig, in_place, plain_name
 from aloft.errors import DataError
 from aloft.evaluation.evaluator import SystemVariant
 from aloft.files import link, write_folder
+from aloft.jsonl import RecordFile
 from aloft.records import Passage
 from aloft.retrieval.retriever import DenseRanker, RetrievalSettings, Retriever, RetrieverName
 from aloft.retrieval.vectors import VectorStore
-from aloft.storage import RunFolder
 
 _FILE = "aloft.json"
 CARRIED = "earlier"  # where a run folder holds what it went on from
@@ -189,5 +189,5 @@ def open_run_retriever(run: Path, models: Models | None = None) -> Retriever:
         DataError: the folder holds no finished run.
     """
     bundle = read_bundle(run / "models")
-    passages = RunFolder(run).read_records("passages.jsonl", Passage)
+    passages = RecordFile(run / "passages.jsonl", Passage)
     return open_retriever(bundle, passages, models, VectorStore(run / "work"))

@@ -175,13 +175,20 @@ def _letters_a_character(text: str) -> float:
 
 
 def select_passages(
-    passages: Sequence[Passage], config: PairsConfig, *, seed: int
-) -> list[Passage]:
-    """Draw the passages that are asked about, in corpus order."""
-    if config.max_passages is None or config.max_passages >= len(passages):
-        return list(passages)
-    chosen = rng_for(seed, "passages asked about").sample(range(len(passages)), config.max_passages)
-    return [passages[i] for i in sorted(chosen)]
+    passages: Sequence[Passage], max_passages: int | None, *, seed: int
+) -> Iterator[Passage]:
+    """Draw the passages that are asked about, in corpus order.
+
+    Args:
+        passages: The corpus; of records on disk only those drawn are read.
+        max_passages: How many are drawn; None: all.
+        seed: The run's seed.
+    """
+    if max_passages is None or max_passages >= len(passages):
+        yield from passages
+        return
+    chosen = rng_for(seed, "passages asked about").sample(range(len(passages)), max_passages)
+    yield from (passages[row] for row in sorted(chosen))
 
 
 def drop_repeated_questions(pairs: Sequence[QAPair]) -> tuple[list[QAPair], list[Rejection]]:

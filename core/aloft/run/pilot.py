@@ -1,7 +1,6 @@
-"""Turns a run that is not done yet into paces: a little of each kind of its work, timed here.
+"""Turns a small part of what a run has left into paces: how long some work takes on this machine.
 
-What the teacher is asked stands in the run folder's journals, so that the run does not ask it
-again. Trainings are the real ones on rows like the real ones, left after a few steps.
+Trainings are timed on rows like the real ones, which are left after a few steps.
 """
 
 import time
@@ -10,34 +9,41 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from aloft.backends.loading import Models
 from aloft.config import Part, plain_name
 from aloft.config.strategies import Phase
 from aloft.corpus.windows import cut_windows
 from aloft.datasets.rows import retrieved_rows
+from aloft.errors import DataError
+from aloft.jsonl import RecordFile
 from aloft.prompts.formats import format_of
-from aloft.protocols import Progress, Prompt
+from aloft.protocols import Progress, Prompt, no_progress
 from aloft.randomness import rng_for
 from aloft.records import (
     EmbedderRow,
     GeneratorRow,
     Passage,
     QAPair,
+    Rating,
     Rejection,
     RerankerRow,
     RetrievedRow,
-    from_json,
 )
 from aloft.retrieval.ranking import Ranking
-from aloft.run.pipeline import Run
+from aloft.run.calls import NotCachedError
+from aloft.run.context import Context, Inputs
+from aloft.run.job import OpenRun
+from aloft.run.plan import Plan
 from aloft.run.usage import Usage, total
-from aloft.storage import cache_key, split_rejections
-from aloft.synthesis import filters
-from aloft.training.memory import Plan
+from aloft.synthesis.pairs import drop_repeated_questions
+from aloft.synthesis.rating import select_rated
+from aloft.training.memory import Plan as MemoryPlan
 
 _SUBJECTS = 8  # asked about, of each stage of the teacher's
 _ENCODED = 64
@@ -94,87 +100,150 @@ class Asked:
     kept: int
 
 
-class Pilot(Run):
-    """A run that asks its teacher about a few passages and finishes no stage.
+class Pilot:
+    """Works a little of each missing stage out, to see what the whole will take.
+
+    What models are asked is kept: the run finds it in its cache and does not ask again. Nothing
+    else is: no stage is finished, and the few steps of a training are thrown away.
 
     Attributes:
-        asked: By what the teacher did; nothing where the journal lacks nothing.
+        asked: By the teacher's task; nothing where none of it is left.
+        pairs: Of the pilot, or all where they are written.
         readings_each: How often the teacher reads an answer of a pair for the filters.
+        rated_well: Passages of the pilot that were rated high enough.
     """
 
-    def __init__(self, run: Run, progress: Progress) -> None:
-        super().__init__(run.folder, run.config, run.models, progress)
+    def __init__(self, run: OpenRun, progress: Progress) -> None:
+        self.run = run
+        self.config = run.config
         self.asked: dict[str, Asked] = {}
+        self.pairs: Sequence[QAPair] = ()
         self.readings_each = 0.0
+        self.rated_well = 0
+        self._graph = run.runner.graph
+        self._progress = progress
+        self._passages: RecordFile[Passage] = run.records("passages")
 
-    def _journalled(
-        self, stage: str, recipe: list[Any], subjects: Sequence[Any], *how: Any
-    ) -> list[Any]:
-        journal = self.folder.journal(stage, cache_key(stage, *recipe))
-        known = len(journal.notes)
-        missing = [subject for subject in subjects if subject.id not in journal]
-        if not missing:
-            return super()._journalled(stage, recipe, subjects, *how)
-        some = _drawn(missing, _SUBJECTS, self.config.seed)
+    def ask(self, plan: Plan) -> None:
+        """Have the teacher do a little of each of its tasks that is left."""
+        if not plan.has_left("pairs"):
+            self.pairs = self.run.records("pairs")
+            self.rated_well = self.run.runner.store.facts("ratings")["kept"]
+            return
+        rated = self._rate(plan)
+        self.rated_well = len(rated)
+        drafts = self._draft(rated)
+        kept, _ = drop_repeated_questions([one for one in drafts if isinstance(one, QAPair)])
+        if self.config.pairs.rating:
+            outcomes = self._try("pairs", "pair_ratings", kept)
+            kept = [one for one in outcomes if isinstance(one, QAPair)]
+        if not kept:
+            raise DataError(
+                f"The teacher wrote no usable pair for {len(rated)} passages. Try pairs.form = "
+                '"examples" or a larger teacher.'
+            )
+        self.pairs = kept
+
+    def _rate(self, plan: Plan) -> Sequence[Passage]:
+        """The passages that are rated high enough: of the pilot, or all."""
+        if not plan.has_left("ratings"):
+            return self.run.records("rated")
+        if self.config.ratings.method == "none":
+            return self.run.records("rated")  # costs no model call
+        selection = self.run.records("selection")
+        marks = [one for one in self._try("marks", "ratings", selection) if isinstance(one, Rating)]
+        kept, _ = select_rated(marks, self.config.ratings)
+        return [selection.by_id[rating.subject_id] for rating in kept]
+
+    def _draft(self, rated: Sequence[Passage]) -> list[Any]:
+        needed = [name for name in self._graph.stages["drafts"].inputs if name != "rated"]
+        if needed:
+            self.run.do(*needed)
+        return self._try("drafts", "pairs", rated)
+
+    def _try(self, name: str, task: str, records: Sequence[Any]) -> list[Any]:
+        """The outcomes of what is known of a stage's records, and of a few that are not."""
+        known, unknown = self._part(name, records)
+        some = _drawn(unknown, _SUBJECTS, self.config.seed)
+        outcomes, usage, seconds = self._work(name, some)
+        if unknown:
+            self.asked[task] = Asked(
+                subjects=len(records),
+                left=len(unknown) - len(some),
+                spent=usage,
+                pace=Pace(
+                    amount=len(some),
+                    unit="passages" if isinstance(some[0], Passage) else "pairs",
+                    seconds=usage.seconds,
+                    startup=max(0.0, seconds - usage.seconds),
+                ),
+                replies=len(outcomes),
+                kept=sum(not isinstance(outcome, Rejection) for outcome in outcomes),
+            )
+        return [*self._work(name, known)[0], *outcomes]
+
+    def _part(self, name: str, records: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Records whose every model call is in the cache, and the others."""
+        known: list[Any] = []
+        unknown: list[Any] = []
+        for record in records:
+            (known if self._is_known(name, record) else unknown).append(record)
+        return known, unknown
+
+    def _is_known(self, name: str, record: Any) -> bool:
+        if not self.run.shared.cache.has_entries:
+            return False
+        try:
+            self._work(name, [record], offline=True)
+        except NotCachedError:
+            return False
+        return True
+
+    def _work(
+        self, name: str, records: Sequence[Any], *, offline: bool = False
+    ) -> tuple[list[Any], Usage, float]:
+        """A stage's outcomes for some records, what models were asked, and seconds."""
+        if not records:
+            return [], Usage(), 0.0
         started = time.monotonic()
-        outcomes: list[Any] = super()._journalled(stage, recipe, some, *how)
-        took = time.monotonic() - started
-        spent = total(from_json(Usage, note) for note in journal.notes[known:])
-        self.asked[stage] = Asked(
-            subjects=len(subjects),
-            left=len(missing) - len(some),
-            spent=spent,
-            pace=Pace(
-                amount=len(some),
-                unit="passages" if isinstance(some[0], Passage) else "pairs",
-                seconds=spent.seconds,
-                startup=max(0.0, took - spent.seconds),
-            ),
-            replies=len(outcomes),
-            kept=sum(not isinstance(outcome, Rejection) for outcome in outcomes),
-        )
-        return outcomes
-
-    @property
-    def _writes_along(self) -> bool:
-        """Each is timed by itself; what the teacher has just rated it knows all the same."""
-        return False
-
-    def _finish(self, stage: str, recipe: str, *_: Any, **_facts: Any) -> None:
-        self._recipes[stage] = recipe
+        stage = self._graph.stages[name]
+        store = self.run.runner.store
+        context = Context(stage, self.run.shared, progress=no_progress, offline=offline)
+        outcomes = list(stage.work(context, Inputs(stage, self._graph, store, records)))
+        usage = total(context.meter.by_role.values())
+        if not offline:
+            self._progress(f"trying: {stage.doing}", 1, 1)
+        return outcomes, usage, time.monotonic() - started
 
     def time_reading(self) -> None:
-        """Have the teacher read for the filters, of a few pairs; nothing where none needs it."""
-        use = tuple(name for name in filters.READING if name in self.config.filters.use)
-        known, read = len(self.readings.notes), len(self.readings)
-        some = _drawn(self.pairs, _SUBJECTS, self.config.seed + read)
-        started = time.monotonic()
-        config = self.config.filters.model_copy(update={"use": use})
-        outcomes = filters.verify_pairs(some, self.passages_by_id, self._read, config)
-        kept, _ = split_rejections(outcomes, QAPair)
-        took = time.monotonic() - started
-        spent = total(from_json(Usage, note) for note in self.readings.notes[known:])
-        if not spent.calls:
+        """Have the teacher read answers of a few pairs for the filters, where filters need it."""
+        if not self._graph.stages["verified"].models:
             return
-        self.readings_each = spent.calls / len(some)
+        _, unknown = self._part("verified", self.pairs)
+        some = _drawn(unknown, _SUBJECTS, self.config.seed)
+        outcomes, usage, seconds = self._work("verified", some)
+        if not usage.calls:
+            return
+        self.readings_each = usage.calls / len(some)
+        subjects = round(self.readings_each * len(self.pairs))
         self.asked["readings"] = Asked(
-            subjects=round(self.readings_each * len(self.pairs)),
-            left=round(self.readings_each * len(self.pairs)) - len(self.readings),
-            spent=spent,
+            subjects=subjects,
+            left=round(self.readings_each * (len(unknown) - len(some))),
+            spent=usage,
             pace=Pace(
-                amount=spent.calls,
+                amount=usage.calls,
                 unit="readings",
-                seconds=spent.seconds,
-                startup=max(0.0, took - spent.seconds),
+                seconds=usage.seconds,
+                startup=max(0.0, seconds - usage.seconds),
             ),
             replies=len(some),
-            kept=len(kept),
+            kept=sum(not isinstance(outcome, Rejection) for outcome in outcomes),
         )
 
     def time_encoding(self) -> Pace:
         """Embed a few passages with the embedder as it is."""
         started = time.monotonic()
-        embedder = self.models.embedder(self.config.embedder)
+        embedder = self._models.embedder(self.config.embedder)
         some = self._some(_ENCODED)
         texts = cut_windows(some, embedder, self.config.passages.window_tokens).texts
         embedder.encode_passages(texts[:_WARMING])
@@ -188,7 +257,7 @@ class Pilot(Run):
         texts = [passage.content for passage in self._some(_ENCODED)]
         asked = [(pair.question, text) for pair, text in zip(cycle(self.pairs), texts)]
         started = time.monotonic()
-        reranker = self.models.reranker(self.config.reranker or self.config.embedder)
+        reranker = self._models.reranker(self.config.reranker or self.config.embedder)
         reranker.score(asked[:_WARMING])
         begun = time.monotonic()
         reranker.score(asked)
@@ -198,7 +267,7 @@ class Pilot(Run):
     def time_replies(self) -> Pace:
         """Let the generator, as it is, answer a few prompts of the size that evaluation has."""
         started = time.monotonic()
-        model = self.models.language_model(self.config.generator_model)
+        model = self._models.language_model(self.config.generator_model)
         begun = time.monotonic()
         rows = self._rows("generator", _ANSWERED)
         asked = [Prompt(messages=row.prompt, prefix=row.prefix) for row in rows]
@@ -214,7 +283,7 @@ class Pilot(Run):
         """
         from aloft import training
 
-        base, settings = self._base_of(part, {})
+        base, settings = self._base_of(part)
         size = _batch_size(part, settings.per_device_train_batch_size)
         short = settings.model_copy(
             update={"num_train_epochs": 1.0, "per_device_train_batch_size": size}
@@ -223,7 +292,15 @@ class Pilot(Run):
         train: Callable[..., Any] = getattr(training, f"train_{part}")
 
         def start(folder: Path, tick: Progress) -> None:
-            train(rows, base, folder / part, short, seed=self.config.seed, progress=tick)
+            train(
+                rows,
+                base,
+                folder / part,
+                short,
+                seed=self.config.seed,
+                checkpoints=folder / "checkpoints",
+                progress=tick,
+            )
 
         return self._time_steps(start, part, size)
 
@@ -234,18 +311,26 @@ class Pilot(Run):
         size = getattr(self.config, f"{phase.paced_by}_training").per_device_train_batch_size
         rows = self._retrieved(_STEPS * size)
         some = self._some(_VARIED)
-        embedder = self.models.embedder(self.config.embedder)
+        embedder = self._models.embedder(self.config.embedder)
         vectors = embedder.encode_passages([some[0].content]).repeat(len(some), 0)  # any will do
 
         def start(folder: Path, tick: Progress) -> None:
-            training.train_rag(rows, vectors, phase, self.config, folder, progress=tick)
+            training.train_rag(
+                rows,
+                vectors,
+                phase,
+                self.config,
+                folder,
+                checkpoints=folder / "checkpoints",
+                progress=tick,
+            )
 
         return self._time_steps(start, phase.name, size)
 
     def time_answer_readings(self) -> Pace:
         """Let the generator, as it is, read a few answers passage by passage."""
         started = time.monotonic()
-        model: Any = self.models.language_model(plain_name(self.config.generator_model))
+        model: Any = self._models.language_model(plain_name(self.config.generator_model))
         begun = time.monotonic()
         rows = self._retrieved(_ANSWERED)
         asked = [Prompt(messages=one, prefix=row.prefix) for row in rows for one in row.prompts]
@@ -255,7 +340,7 @@ class Pilot(Run):
 
     def _time_steps(self, start: Callable[[Path, Progress], None], name: str, size: int) -> Pace:
         """Start a training and leave it once a few steps were done."""
-        self.models.release()
+        self._models.release()
         ticks = [time.monotonic()]
 
         def tick(_stage: str, _done: int, _total: int) -> None:
@@ -269,11 +354,11 @@ class Pilot(Run):
             start(Path(folder), tick)
         return _pace_of(ticks, size)
 
-    def plan_generator(self) -> Plan | None:
+    def plan_generator(self) -> MemoryPlan | None:
         """The memory that training the generator takes here; None: the model's make is unknown."""
         from aloft import training
 
-        base, settings = self._base_of("generator", {})
+        base, settings = self._base_of("generator")
         return training.plan_generator(list(self._rows("generator", _PLANNED)), base, settings)
 
     def _rows(self, part: Part, count: int) -> Iterator[Any]:
@@ -319,7 +404,31 @@ class Pilot(Run):
         return [replace(row, logs=((-1.0,) * len(row.answer.split()),) * width) for row in rows]
 
     def _some(self, most: int) -> list[Passage]:
-        return _drawn(self.passages, most, self.config.seed)
+        return _drawn(self._passages, most, self.config.seed)
+
+    @property
+    def passages_in_all(self) -> int:
+        """Passages of the corpus."""
+        return len(self._passages)
+
+    @property
+    def passage_length(self) -> float:
+        """Characters of a passage, on the mean of a sample."""
+        return fmean(len(passage.content) for passage in self._some(_VARIED))
+
+    @property
+    def _models(self) -> Models:
+        return self.run.shared.models
+
+    def _base_of(self, part: Part) -> tuple[str, Any]:
+        """A model as large as the one that a part is trained from, and the part's settings."""
+        config = self.config
+        bases = {
+            "embedder": config.embedder,
+            "reranker": config.reranker or config.embedder,
+            "generator": plain_name(config.generator_model),
+        }
+        return bases[part], getattr(config, f"{part}_training")
 
 
 class _EnoughError(Exception):
@@ -346,4 +455,5 @@ def _pace_of(ticks: Sequence[float], size: int) -> Pace:
 
 def _drawn(subjects: Sequence[Any], most: int, seed: int) -> list[Any]:
     """Some of them, drawn by the run's seed."""
-    return rng_for(seed, "sample").sample(list(subjects), min(most, len(subjects)))
+    rows = rng_for(seed, "sample").sample(range(len(subjects)), min(most, len(subjects)))
+    return [subjects[row] for row in rows]

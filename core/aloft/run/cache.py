@@ -1,0 +1,125 @@
+"""Keeps what models returned, by all that it depends on, so that no call is made twice.
+
+One SQLite file in WAL mode serves several processes at once; nothing of it is held in memory but
+the rows asked for. Where the folder cannot be written the cache is read, and what is new is kept
+for this process alone.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from aloft.files import friendly_io_errors
+
+_AT_ONCE = 500  # keys of one query
+_WAIT = 60.0  # seconds that a process waits for another one's write
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS calls "
+    "(key TEXT PRIMARY KEY, value TEXT NOT NULL, cost TEXT) WITHOUT ROWID"
+)
+
+
+class CallCache:
+    """Results of model calls by key, each with what it cost.
+
+    Args:
+        path: The SQLite file; created with the first result.
+        read_only: Whether nothing is written to disk.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._lock = RLock()
+        self._own: dict[str, tuple[Any, Any]] = {}
+        self._file: sqlite3.Connection | None = None
+        self._read_only = read_only
+
+    def _connection(self, *, create: bool) -> sqlite3.Connection | None:
+        if self._file is None and (create or self.path.exists()):
+            if self._read_only:
+                self._file = _open_read_only(self.path)
+                return self._file
+            with friendly_io_errors(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = sqlite3.connect(self.path, timeout=_WAIT, check_same_thread=False)
+                self._file.execute("PRAGMA journal_mode=WAL")
+                self._file.execute("PRAGMA synchronous=NORMAL")
+                self._file.execute(_SCHEMA)
+                self._file.commit()
+        return self._file
+
+    def get(self, keys: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+        """Value and cost of each key that is known."""
+        with self._lock:
+            found = {key: self._own[key] for key in keys if key in self._own}
+            file = self._connection(create=False)
+            if file is None:
+                return found
+            for start in range(0, len(keys), _AT_ONCE):
+                some = list(keys[start : start + _AT_ONCE])
+                marks = ",".join("?" * len(some))
+                query = f"SELECT key, value, cost FROM calls WHERE key IN ({marks})"  # noqa: S608
+                for key, value, cost in file.execute(query, some):
+                    found[key] = (json.loads(value), json.loads(cost) if cost else None)
+            return found
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether anything is known."""
+        with self._lock:
+            file = self._connection(create=False)
+            if self._own or file is None:
+                return bool(self._own)
+            return file.execute("SELECT 1 FROM calls LIMIT 1").fetchone() is not None
+
+    def add(self, entries: Mapping[str, tuple[Any, Any]]) -> None:
+        """Keep values with their costs; they are on disk when this returns."""
+        with self._lock:
+            if self._read_only:
+                self._own.update(entries)
+                return
+            rows = [
+                (key, json.dumps(value), json.dumps(cost) if cost else None)
+                for key, (value, cost) in entries.items()
+            ]
+            with friendly_io_errors(self.path):
+                file = self._connection(create=True)
+                assert file is not None  # noqa: S101 - it was just created
+                with file:
+                    file.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", rows)
+
+    def take_over(self, other: Path) -> None:
+        """Copy another cache's values without their costs: this run did not spend them."""
+        if not other.exists():
+            return
+        with self._lock, friendly_io_errors(self.path):
+            file = self._connection(create=True)
+            assert file is not None  # noqa: S101 - it was just created
+            file.execute("ATTACH ? AS other", (str(other),))
+            with file:
+                file.execute("INSERT OR IGNORE INTO calls SELECT key, value, NULL FROM other.calls")
+            file.execute("DETACH other")
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection | None:
+    """Open a cache without writing; None where it holds nothing that can be read."""
+    for options in ("mode=ro", "mode=ro&immutable=1"):  # the second where not even a lock fits
+        address = f"{path.resolve().as_uri()}?{options}"
+        file = sqlite3.connect(address, uri=True, check_same_thread=False)
+        try:
+            file.execute("SELECT 1 FROM calls LIMIT 1").fetchone()
+        except sqlite3.Error:
+            file.close()
+        else:
+            return file
+    return None

@@ -1,0 +1,328 @@
+"""What a stage's function can reach: the settings, models and inputs that it declared."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloft.backends.fingerprint import fingerprint_folder
+from aloft.backends.loading import Models
+from aloft.files import write_text
+from aloft.jsonl import RecordFile
+from aloft.protocols import Embedder, Floats, LanguageModel, Progress, Reranker, no_progress
+from aloft.records import Rejection, content_id
+from aloft.retrieval.vectors import VectorStore, vectors_key
+from aloft.run.cache import CallCache
+from aloft.run.calls import CachedLanguageModel, CachedReranker, Caller
+from aloft.run.graph import Graph
+from aloft.run.stage import Model, Stage
+from aloft.run.store import RunStore
+from aloft.run.usage import Meter
+
+ValueT = TypeVar("ValueT")
+EarlierVectors = Callable[[str, Sequence[str]], tuple[Floats, NDArray[np.intp]] | None]
+
+
+class UndeclaredError(Exception):
+    """A stage asked for what it did not declare: a fault of the stage."""
+
+
+class Inputs:
+    """The inputs of a stage, or of one of its partitions.
+
+    Attributes:
+        records: Of a partition, in order; empty for a barrier.
+        over: The input that they are from.
+        start: The first one's row in that input.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        graph: Graph,
+        store: RunStore,
+        records: Sequence[Any] = (),
+        place: tuple[str, int] = ("", 0),
+    ) -> None:
+        self.records = records
+        self.over, self.start = place
+        self._stage = stage
+        self._graph = graph
+        self._store = store
+        self._open: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """An input: a `RecordFile`, a folder's path or a JSON document.
+
+        Raises:
+            UndeclaredError: the stage does not declare it.
+        """
+        if name not in self._stage.inputs:
+            raise UndeclaredError(f'Stage "{self._stage.name}" does not declare input "{name}".')
+        if name not in self._open:
+            self._open[name] = self._store.read(self._graph.maker(name).outputs[name])
+        return self._open[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._stage.inputs
+
+    def rejections(self, name: str) -> RecordFile[Rejection]:
+        """What the stage that wrote an input dropped.
+
+        Raises:
+            UndeclaredError: the stage does not declare the input.
+        """
+        if name not in self._stage.inputs:
+            raise UndeclaredError(f'Stage "{self._stage.name}" does not declare input "{name}".')
+        return self._store.rejections(self._graph.maker(name).name)
+
+
+class Context:
+    """Hands a stage its settings and models; a context serves one stage of one run.
+
+    Attributes:
+        settings: As the stage declares them.
+        meter: What models were asked.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        shared: "Shared",
+        *,
+        key: str = "",
+        progress: Progress | None = None,
+        offline: bool = False,
+    ) -> None:
+        self.settings = stage.settings
+        self.meter = Meter()
+        self._stage = stage
+        self._shared = shared
+        self._key = key
+        self._progress = progress or shared.progress
+        self._offline = offline
+
+    def progress(self, doing: str, done: int, total: int) -> None:
+        """Report how much of some work is done."""
+        self._progress(doing, done, total)
+
+    def source(self) -> Any:
+        """What the user gave for the stage to read."""
+        if self._stage.source is None:
+            raise UndeclaredError(f'Stage "{self._stage.name}" does not declare a source.')
+        return self._shared.given[self._stage.source]
+
+    def has(self, role: str) -> bool:
+        """Whether the stage declares a model for a role."""
+        return role in self._stage.models
+
+    def _declared(self, role: str) -> Model:
+        if role not in self._stage.models:
+            raise UndeclaredError(f'Stage "{self._stage.name}" does not declare model "{role}".')
+        return self._stage.models[role]
+
+    def name(self, role: str) -> str:
+        """The name of a declared model, for what loads it by itself, such as a training."""
+        return self._declared(role).name
+
+    def adapter(self, role: str) -> Path | None:
+        """The adapter of a declared model."""
+        return self._declared(role).adapter
+
+    def teacher(self, role: str = "teacher", *, label: str = "") -> CachedLanguageModel:
+        """The teacher; what it is asked at once is asked at once, and kept."""
+        model = self._declared(role)
+        models = self._shared.models
+        caller = self._caller(role, models.teacher_fingerprint(model.name), label, at_once=1 << 30)
+        return CachedLanguageModel(lambda: models.teacher(model.name), caller)
+
+    def generator(
+        self, role: str, *, label: str = "", trained: tuple[str, Path | None] | None = None
+    ) -> CachedLanguageModel:
+        """A language model that answers.
+
+        Args:
+            role: As declared; its usage is counted under it.
+            label: What is being done, for a person.
+            trained: Weights and adapter of an input that are used in its place.
+        """
+        declared = self._declared(role)
+        name, adapter = trained or (declared.name, declared.adapter)
+        models = self._shared.models
+        weights = self._shared.fingerprint(name, adapter)
+
+        def load() -> LanguageModel:
+            return models.language_model(name, adapter)
+
+        return CachedLanguageModel(load, self._caller(role, weights, label))
+
+    def reranker(
+        self, role: str = "reranker", *, label: str = "", trained: Path | None = None
+    ) -> CachedReranker:
+        """A reranker: the declared one, or a trained input in its place."""
+        name = str(trained) if trained else self._declared(role).name
+        models = self._shared.models
+
+        def load() -> Reranker:
+            return models.reranker(name)
+
+        return CachedReranker(load, self._caller(role, models.fingerprint(name), label))
+
+    def _caller(
+        self, role: str, fingerprint: str, label: str, at_once: int | None = None
+    ) -> Caller:
+        return Caller(
+            role=role,
+            fingerprint=fingerprint,
+            cache=self._shared.cache,
+            meter=self.meter,
+            progress=self._progress,
+            label=label,
+            at_once=at_once,
+            offline=self._offline,
+        )
+
+    def embedder(self, role: str = "embedder", *, trained: Path | None = None) -> Embedder:
+        """An embedder: the declared one, or a trained input in its place."""
+        return self._shared.models.embedder(str(trained) if trained else self._declared(role).name)
+
+    def encode(
+        self,
+        kind: str,
+        texts: Sequence[str],
+        *,
+        role: str = "embedder",
+        trained: Path | None = None,
+    ) -> Floats:
+        """Vectors of "queries" or "passages", worked out once for a model and texts."""
+        name = str(trained) if trained else self._declared(role).name
+        return self._shared.encode(name, kind, texts)
+
+    def indexing(
+        self, texts: Sequence[str], *, role: str = "embedder", trained: Path | None = None
+    ) -> dict[str, Any] | None:
+        """How many of a corpus' texts were encoded in this folder, and the seconds that took."""
+        name = str(trained) if trained else self._declared(role).name
+        return self._shared.indexing(name, texts)
+
+    def shared(self, name: str, build: Callable[[], ValueT]) -> ValueT:
+        """What all partitions of the stage share in this process, such as an index."""
+        memo = self._shared.memo
+        if (self._stage.name, self._key, name) not in memo:
+            memo.clear()  # of one stage at a time
+            memo[self._stage.name, self._key, name] = build()
+        found: ValueT = memo[self._stage.name, self._key, name]
+        return found
+
+    def release(self) -> None:
+        """Let language models go, so that a training has the memory."""
+        self._shared.models.release()
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for what the stage needs to resume; it is deleted once the stage ends."""
+        return self._shared.store.scratch(self._stage.name, self._key)
+
+    @property
+    def run(self) -> Path:
+        """The run folder, for what the stage writes beside records."""
+        return self._shared.store.path
+
+
+class Shared:
+    """What all stages of a run share in this process.
+
+    Args:
+        store: The run folder.
+        models: Where models are loaded from.
+        progress: Called with what is done.
+        earlier_vectors: Vectors of some texts by a model that a previous run had embedded, with the
+            row of each text there or -1; None where it had not.
+        read_only: Whether nothing is written to disk.
+
+    Attributes:
+        given: What the user gave, by source.
+        memo: What the partitions of one stage share.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        models: Models,
+        progress: Progress = no_progress,
+        *,
+        earlier_vectors: EarlierVectors = lambda _name, _texts: None,
+        read_only: bool = False,
+    ) -> None:
+        self.store = store
+        self.models = models
+        self.progress = progress
+        self.cache = CallCache(store.path / "work" / "calls.sqlite", read_only=read_only)
+        self.vectors = VectorStore(store.path / "work", read_only=read_only)
+        self.given: dict[str, Any] = {}
+        self.memo: dict[tuple[str, str, str], Any] = {}
+        self._earlier_vectors = earlier_vectors
+        self._read_only = read_only
+
+    def fingerprint(self, name: str, adapter: Path | None = None) -> str:
+        """Names a model's weights, those of an adapter among them."""
+        whole = self.models.fingerprint(name)
+        return f"{whole}+{fingerprint_folder(adapter)}" if adapter else whole
+
+    def encode(self, name: str, kind: str, texts: Sequence[str]) -> Floats:
+        """Vectors of texts, worked out once for a model and texts and kept in the run folder."""
+        weights = self.models.fingerprint(name)
+
+        def encode() -> Floats:
+            started = time.monotonic()
+            known = self._earlier_vectors(name, texts) if kind == "passages" else None
+            vectors, count = self._encode_missing(name, kind, texts, known)
+            if kind == "passages" and not self._read_only:
+                self._describe(weights, texts, {"encoded": count, "seconds": since(started)})
+            return vectors
+
+        return self.vectors.get(kind, weights, texts, encode)
+
+    def _encode_missing(
+        self,
+        name: str,
+        kind: str,
+        texts: Sequence[str],
+        known: tuple[Floats, NDArray[np.intp]] | None,
+    ) -> tuple[Floats, int]:
+        """Vectors of all texts, and how many had to be encoded."""
+        embedder = self.models.embedder(name)
+        encode = embedder.encode_queries if kind == "queries" else embedder.encode_passages
+        if known is None:
+            return encode(texts), len(texts)
+        vectors, rows = known
+        whole = np.empty((len(texts), vectors.shape[1]), np.float32)
+        is_new = rows < 0
+        whole[~is_new] = vectors[rows[~is_new]]
+        if is_new.any():
+            whole[is_new] = encode([texts[row] for row in np.flatnonzero(is_new).tolist()])
+        return whole, int(is_new.sum())
+
+    def _describe(self, weights: str, texts: Sequence[str], facts: Mapping[str, Any]) -> None:
+        """Say whose vectors of which texts they are, for a run that continues from this one."""
+        name = vectors_key("passages", weights, texts)
+        values = {"model": weights, "texts": [content_id(text) for text in texts], **facts}
+        write_text(self.store.path / "work" / f"passages-{name}.json", json.dumps(values))
+
+    def indexing(self, name: str, texts: Sequence[str]) -> dict[str, Any] | None:
+        """How many passages' texts a model had to encode here, and the seconds that took."""
+        recipe = vectors_key("passages", self.models.fingerprint(name), texts)
+        path = self.store.path / "work" / f"passages-{recipe}.json"
+        if not path.exists():
+            return None
+        values = json.loads(path.read_bytes())
+        return {"texts": values["encoded"], "seconds": values["seconds"]}
+
+
+def since(started: float) -> float:
+    """Seconds since a time of the monotonic clock, to a tenth."""
+    return round(time.monotonic() - started, 1)

@@ -1,0 +1,1 @@
+"""Where partitions are worked out: here, or wherever an executor takes them."""

@@ -1,0 +1,293 @@
+"""One run from the outside: open its folder, give it documents, ask for what it comes to."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from aloft import __version__
+from aloft.backends.checking import check_models
+from aloft.backends.loading import Models
+from aloft.config import PARTS, SERVER, Part, RunConfig, plain_name
+from aloft.config import read_run_config as read_config
+from aloft.errors import DataError
+from aloft.evaluation import report as reports
+from aloft.evaluation.evaluator import Evaluator
+from aloft.evaluation.pages import write_report
+from aloft.evaluation.report import FunnelRow, Report
+from aloft.files import write_atomically, write_text
+from aloft.jsonl import RecordFile
+from aloft.machine import describe_machine, peak_memory_megabytes
+from aloft.network_guard import NetworkGuard, hosts_of, local_only
+from aloft.protocols import LanguageModel, Progress, no_progress
+from aloft.questions.labelled import unpack
+from aloft.records import Artifact, Document, GeneratorRow, Rejection, cache_key
+from aloft.run import funnel
+from aloft.run.context import Context, Inputs, Shared
+from aloft.run.executors.local import Executor
+from aloft.run.runner import Runner
+from aloft.run.stage import Setup
+from aloft.run.stages.evaluate import Sources, build_evaluator, trained_parts
+from aloft.run.stages.questions import FILE as QUESTIONS
+from aloft.run.store import RunStore
+from aloft.run.warm_start import known_vectors, read_previous_run, take_over
+from aloft.serving.bundle import read_bundle
+
+_COMPARED = 16  # replies that a merged model is compared by
+_REPORT = "report"  # its manifest's name
+
+
+@contextmanager
+def open_run(
+    out: Path,
+    config: RunConfig | None = None,
+    teacher: LanguageModel | None = None,
+    progress: Progress = no_progress,
+    executor: Executor | None = None,
+) -> Iterator["OpenRun"]:
+    """Hold a run folder, with the network shut, while stages work in it.
+
+    Args:
+        out: The run folder.
+        config: What to do; None: as the folder was made with.
+        teacher: A language model of the host's; None: the configured one.
+        progress: Called with what is done.
+        executor: Works out partitions; None: this process.
+
+    Raises:
+        DataError: no configuration is given, and the folder holds none.
+        RunFolderError: another process holds the folder, or it cannot be written.
+    """
+    config = config or read_config(out)
+    with RunStore(out) as store, local_only(servers_of(config)) as guard:
+        whole = take_over(config, store)
+        shared = Shared(
+            store,
+            Models(teacher, progress),
+            progress,
+            earlier_vectors=lambda name, texts: known_vectors(whole, out, name, texts),
+        )
+        try:
+            yield OpenRun(whole, shared, guard, executor)
+        finally:
+            shared.cache.close()
+
+
+def servers_of(config: RunConfig) -> set[str]:
+    """Hosts other than this machine that the configuration names as servers."""
+    urls = [name.removeprefix(SERVER) for name in config.servers]
+    return {host for url in urls for host in hosts_of(url, allow_remote=config.allow_remote)}
+
+
+def sources_in(out: Path) -> frozenset[str]:
+    """What the user gave a run, of that which not every run has."""
+    return frozenset({"log"} if (out / "manifests" / "log.json").exists() else ())
+
+
+class OpenRun:
+    """A run whose folder is held.
+
+    Attributes:
+        config: Of the run, with a previous run's parts in place of untuned ones.
+        runner: Works out its stages.
+        shared: What stages share, such as models.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        shared: Shared,
+        guard: NetworkGuard,
+        executor: Executor | None = None,
+    ) -> None:
+        self.config = config
+        self.shared = shared
+        self._guard = guard
+        self._questions: Path | None = None
+        setup = Setup(config, sources_in(shared.store.path))
+        self.runner = Runner(setup, shared, executor)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.shared.store.path
+
+    def give(self, documents: Path | Sequence[Document], questions: Path | None = None) -> None:
+        """Take in documents and, where there are any, the user's own labelled questions.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        text = self.config.model_dump_json(indent=2)
+        write_text(self.folder / "config.json", text + "\n")
+        self.runner.take_in("documents", documents)
+        self._questions = questions
+        copy = self.folder / QUESTIONS
+        if questions is None:
+            copy.unlink(missing_ok=True)
+        else:
+            content = unpack(questions)
+            write_atomically(copy, lambda temporary: _write_bytes(temporary, content))
+        self.runner.keys.forget()
+
+    def import_log(self, path: Path) -> None:
+        """Take in past questions, in place of those that were taken in before.
+
+        Raises:
+            DataError: the file holds no question that can be used.
+        """
+        self.runner.arrange(Setup(self.config, frozenset({"log"})))
+        self.runner.take_in("log", path)
+
+    def do(self, *wanted: str) -> None:
+        """Work out stages, groups or outputs, with all that they need."""
+        self.runner.do(*wanted)
+
+    def records(self, output: str) -> RecordFile[Any]:
+        """An output of records, worked out where it is missing."""
+        return self.runner.records(output)
+
+    def check(self) -> None:
+        """Find a fault in what the user gave before hours of work, not after.
+
+        Raises:
+            AloftError: a model is missing, the machine cannot do what is asked, or the questions
+                do not fit the documents.
+        """
+        check_models(self.config, has_teacher=self.shared.models.given is not None)
+        if "generator" in self.config.parts and self.config.generator_training.method == "qlora":
+            from aloft.backends.device import check_four_bits
+
+            check_four_bits()
+        copy = str(self.folder / QUESTIONS)
+        try:
+            self.do("questions")
+        except DataError as error:  # name the file that the user gave, not the run's copy of it
+            raise DataError(str(error).replace(copy, str(self._questions or copy))) from error
+
+    def train(self) -> dict[Part, Artifact]:
+        """Train the parts, and return what came of each."""
+        parts = trained_parts(self.runner.setup)
+        self.do(*parts)
+        return self._artifacts()
+
+    def _artifacts(self) -> dict[Part, Artifact]:
+        parts = trained_parts(self.runner.setup)
+        found = {part: self.runner.store.path / f"{part}.jsonl" for part in PARTS if part in parts}
+        return {part: RecordFile(path, Artifact)[0] for part, path in found.items()}
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """What measures the run's parts; a tuned part must have been trained."""
+        self.do("held_out", "questions")
+        runner = self.runner
+        one = runner.graph.stages["evaluate"]
+        context = Context(one, self.shared, key=runner.keys.of(one))
+        part = Inputs(one, runner.graph, runner.store)
+        return build_evaluator(context, part, Sources(context, part))
+
+    def report(self) -> Report:
+        """The evidence: figures, comparisons, verdicts and what ships; written as files too."""
+        self.check()
+        self.do("measured", "bundle")
+        runner = self.runner
+        key = cache_key(_REPORT, *(runner.keys.of(runner.graph.stages[n]) for n in _REPORTED))
+        known = runner.store.manifest(_REPORT)
+        if known is not None and known["key"] == key and (self.folder / reports.FILE).exists():
+            return reports.read_report(self.folder)
+        written = self._describe()
+        write_report(written, self.folder)
+        text = json.dumps({"stage": _REPORT, "key": key})
+        write_text(self.folder / "manifests" / f"{_REPORT}.json", text + "\n")
+        return written
+
+    def _describe(self) -> Report:
+        runner = self.runner
+        rows = funnel.read_rows(runner.store, runner.graph, (*funnel.ORDER, "evaluate"))
+        return Report(
+            aloft=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            machine=describe_machine(),
+            config=self.config.model_dump(mode="json"),
+            funnel=tuple(reports.funnel_row(row.pop("stage"), row) for row in rows),
+            parts=self._artifacts(),
+            measured=reports.measurements_from_json(runner.read("measured")),
+            indexing=self._indexing(),
+            previous_run=self._previous(),
+            connections_refused=tuple(self._guard.refused),
+            text_sent_to=tuple(sorted(self._guard.reached)),
+            peak_memory_megabytes=peak_memory_megabytes(),
+        )
+
+    def _indexing(self) -> reports.Indexing | None:
+        """What embedding the corpus takes, and whether the tuned embedder needs it."""
+        if "embedder" not in self.config.parts:
+            return None
+        keeps = self.config.embedder_training.keeps_index
+        known = self.runner.store.facts("evaluate").get("indexing")
+        return reports.Indexing(**known, is_kept=keeps) if known else None
+
+    def _previous(self) -> reports.PreviousRunFacts | None:
+        """How much is new since the run that this one continues from."""
+        if self.config.earlier is None:
+            return None
+        before = read_previous_run(self.folder)
+        passages = self.records("passages")
+        asked = {pair.id for pair in self.records("train")}
+        return reports.PreviousRunFacts(
+            run=self.config.earlier,
+            passages=len(passages),
+            new_passages=sum(passage.id not in before.passages for passage in passages),
+            new_pairs=len(asked - before.pairs),
+            replayed_pairs=len(asked & before.pairs),
+        )
+
+
+_REPORTED = ("evaluate", "bundle")
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def read_funnel(out: Path) -> list[FunnelRow]:
+    """What each finished group of stages of a run folder kept and dropped."""
+    setup = Setup(read_config(out), sources_in(out))
+    runner = Runner(setup, Shared(RunStore(out), Models(), read_only=True))
+    rows = funnel.read_rows(runner.store, runner.graph)
+    return [reports.funnel_row(row.pop("stage"), row) for row in rows]
+
+
+def read_skipped(out: Path, stage: str = "documents") -> list[Rejection]:
+    """What a stage dropped, with reasons: files that cannot be read, lines of a log."""
+    path = out / "rejections" / f"{stage}.jsonl"
+    return list(RecordFile(path, Rejection)) if path.exists() else []
+
+
+def merge_run(out: Path, folder: Path) -> float:
+    """Write the generator that a finished run ships, with its adapter merged, to a new folder.
+
+    Returns:
+        By how much the log-probability of a training reply changed at the most, in nats a token.
+
+    Raises:
+        DataError: the run is not finished or ships no adapter, or the folder holds something.
+        ModelError: the merged model does not reply as the adapter does.
+    """
+    bundle = read_bundle(out / "models")
+    if bundle.adapter is None:
+        raise DataError(
+            f"{out} ships no adapter: its generator is {bundle.generator}, whole as it is. "
+            f"{out / 'report.md'} says why."
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder} is not empty. Choose another --out.")
+    rows = RecordFile(out / "sets" / "generator.jsonl", GeneratorRow)[:_COMPARED]
+    from aloft.training.merging import merge_adapter
+
+    return merge_adapter(plain_name(bundle.generator), Path(bundle.adapter), folder, rows)

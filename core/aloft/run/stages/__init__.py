@@ -1,0 +1,1 @@
+"""One file a stage; `aloft.run.graph` finds them."""

@@ -1,0 +1,153 @@
+"""The whole job behind one call, and what a finished run folder answers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aloft.backends.loading import Models
+from aloft.config import RunConfig
+from aloft.evaluation.gate import Verdict
+from aloft.evaluation.report import Report, read_report
+from aloft.network_guard import guarded_steps
+from aloft.protocols import LanguageModel, Progress, no_progress
+from aloft.records import Document
+from aloft.run.executors.local import Executor
+from aloft.run.job import open_run, read_config, servers_of
+from aloft.serving.answering import Answer, ask_streaming
+from aloft.serving.bundle import open_run_retriever, read_bundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a run comes to.
+
+    Attributes:
+        report: What was measured, and on what.
+        folder: The run folder; `models/` in it holds what ships.
+    """
+
+    report: Report
+    folder: Path
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Per trained part whether it is kept and why."""
+        return self.report.verdicts
+
+
+class Aloft:
+    """Reads, synthesises, trains, evaluates and reports.
+
+    Args:
+        config: What to do; see `aloft.load_config` for presets.
+        teacher: A language model of the host's; None: `config.teacher` is loaded.
+        executor: Works out the partitions of stages; None: this process.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        teacher: LanguageModel | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        self.config = config
+        self._teacher = teacher
+        self._executor = executor
+
+    def run(
+        self,
+        documents: Path | Sequence[Document],
+        out: Path,
+        *,
+        questions: Path | None = None,
+        progress: Progress = no_progress,
+    ) -> Result:
+        """Do the whole run, or what is missing of it.
+
+        Args:
+            documents: A folder or file, or documents that are read already.
+            out: The run folder; created, or resumed.
+            questions: The user's own labelled questions, reported apart.
+            progress: Called with what is being done, how much of it is done, and of how much.
+
+        Raises:
+            AloftError: something that the user can put right, in one line.
+        """
+        with open_run(out, self.config, self._teacher, progress, self._executor) as run:
+            run.give(documents, questions)
+            return Result(report=run.report(), folder=out)
+
+
+class HostedRun:
+    """A run on documents that a host holds, with the methods that fine-tuning engines have.
+
+    Args:
+        documents: What to tune on.
+        out: The run folder; a second instance on the same folder resumes.
+        config: What to do.
+        teacher: A language model of the host's; None: the configured one.
+        questions: A file of the user's own labelled questions, which then decide what is kept.
+    """
+
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        out: str | Path,
+        config: RunConfig,
+        teacher: LanguageModel | None,
+        questions: str | Path | None,
+    ) -> None:
+        self.documents = documents
+        self.out = Path(out)
+        self.config = config
+        self._teacher = teacher
+        self._questions = Path(questions) if questions else None
+
+    def finetune(self, progress: Progress = no_progress) -> None:
+        """Do the whole run, or what is missing of it.
+
+        Args:
+            progress: Called with what is being done, how much of it is done, and of how much.
+
+        Raises:
+            AloftError: something that the user can put right, in one line.
+        """
+        job = Aloft(self.config, teacher=self._teacher)
+        job.run(self.documents, self.out, questions=self._questions, progress=progress)
+
+    @property
+    def report(self) -> Report:
+        """The finished run's figures.
+
+        Raises:
+            DataError: `finetune` has not finished.
+        """
+        return read_report(self.out)
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Per trained part whether it is kept and why.
+
+        Raises:
+            DataError: `finetune` has not finished.
+        """
+        return self.report.verdicts
+
+
+def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Iterator[Answer]:
+    """Answer a question from a finished run's documents with what it ships: answers that grow.
+
+    The folder is read alone: any number of processes may ask at once.
+
+    Raises:
+        DataError: the run is not finished.
+    """
+    bundle = read_bundle(out / "models")
+    models = Models(progress=progress)
+
+    def answers() -> Iterator[Answer]:
+        retriever = open_run_retriever(out, models)
+        yield from ask_streaming(bundle, retriever, question, models)
+
+    yield from guarded_steps(answers(), servers_of(read_config(out)))

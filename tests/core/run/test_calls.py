@@ -1,0 +1,196 @@
+"""What models return is kept under all that it depends on, and no call is made twice."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aloft.errors import ModelError
+from aloft.protocols import Floats, Prompt, Reply
+from aloft.records import Message
+from aloft.run.cache import CallCache
+from aloft.run.calls import CachedLanguageModel, CachedReranker, Caller, NotCachedError
+from aloft.run.usage import Meter, Usage
+from aloft.testing import OverlapReranker, ScriptedTeacher
+
+PROMPT = Prompt(messages=(Message(role="user", content="Why?"),))
+
+
+class Counting(ScriptedTeacher):
+    """Reports 100 tokens for every prompt, and a token for every word that it writes."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda prompt: f"You said: {prompt.messages[-1].content}")
+        self.tokens_scored = 0
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        replies = super().complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
+        return [replace(r, prompt_tokens=100, new_tokens=len(r.text.split())) for r in replies]
+
+    def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+        self.tokens_scored += 90 * len(prompts)
+        return super().choice_probabilities(prompts, choices)
+
+
+class Desk:
+    """A cached model over one cache file, opened anew for each question."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model = Counting()
+
+    def ask(self, weights: str = "w", **how: Any) -> tuple[CachedLanguageModel, Meter]:
+        meter = Meter()
+        caller = Caller(
+            role="teacher",
+            fingerprint=weights,
+            cache=CallCache(self.path),
+            meter=meter,
+            **how,
+        )
+        return CachedLanguageModel(lambda: self.model, caller), meter
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path / "work" / "calls.sqlite")
+
+
+def test_a_reply_is_kept_under_all_that_it_depends_on(desk: Desk) -> None:
+    held = replace(PROMPT, pattern="[0-9]")
+    others = [replace(PROMPT, prefix="So"), replace(PROMPT, is_plain=True), replace(PROMPT, seed=1)]
+
+    def reply(prompts: Sequence[Prompt], weights: str = "w", limit: int = 8, *stop: str) -> int:
+        before = len(desk.model.asked)
+        model, _ = desk.ask(weights)
+        said = model.complete(prompts, max_new_tokens=limit, stop=stop)
+        assert [one.text for one in said] == ["You said: Why?"] * len(prompts)
+        return len(desk.model.asked) - before
+
+    assert reply([PROMPT, held]) == 2
+    assert reply([held, PROMPT, PROMPT]) == 0
+    assert reply(others) == 3
+    assert reply([PROMPT], "other weights") == 1
+    assert reply([PROMPT], "w", 9) == 1
+    assert reply([PROMPT], "w", 8, "\n") == 1
+    assert reply([PROMPT, held, *others]) == 0
+    assert reply([replace(PROMPT, temperature=0.1)]) == 0  # of a greedy reply it is nothing
+
+
+def test_equal_prompts_are_asked_once(desk: Desk) -> None:
+    model, meter = desk.ask()
+    assert len(model.complete([PROMPT] * 5, max_new_tokens=8)) == 5
+    assert len(desk.model.asked) == 1
+    assert meter.by_role["teacher"].calls == 1
+
+
+def test_what_is_found_counts_as_what_it_took(desk: Desk) -> None:
+    first, spent = desk.ask()
+    first.complete([PROMPT], max_new_tokens=8)
+    first.choice_probabilities([PROMPT, replace(PROMPT, prefix="a")], ("1", "2"))
+    usage = spent.by_role["teacher"]
+    assert (usage.calls, usage.tokens_in, usage.tokens_out) == (3, 100 + 180, 3)
+    again, found = desk.ask()
+    again.complete([PROMPT], max_new_tokens=8)
+    again.choice_probabilities([PROMPT, replace(PROMPT, prefix="a")], ("1", "2"))
+    assert found.by_role["teacher"].calls == 3
+    assert found.by_role["teacher"].seconds == pytest.approx(usage.seconds)
+    assert len(desk.model.asked) == 3
+
+
+def test_batches_are_kept_one_by_one(desk: Desk) -> None:
+    prompts = [replace(PROMPT, prefix=str(i)) for i in range(10)]
+    told: list[tuple[str, int, int]] = []
+    model, _ = desk.ask(at_once=4, label="writing", progress=lambda *what: told.append(what))
+    model.complete(prompts, max_new_tokens=8)
+    assert told == [("writing", 4, 10), ("writing", 8, 10), ("writing", 10, 10)]
+
+
+def test_probabilities_come_back_as_they_were(desk: Desk) -> None:
+    values = np.array([[0.1, 0.9], [1 / 3, 2 / 3]], np.float32)
+    desk.model.choice_probabilities = lambda prompts, choices: values  # type: ignore[method-assign]
+    prompts = [PROMPT, replace(PROMPT, prefix="a")]
+    for _ in range(2):
+        model, _ = desk.ask()
+        found = model.choice_probabilities(prompts, ("1", "2"))
+        assert found.dtype == np.float32 and (found == values).all()
+
+
+def test_a_missing_result_is_an_error_offline(desk: Desk) -> None:
+    model, _ = desk.ask(offline=True)
+    with pytest.raises(NotCachedError):
+        model.complete([PROMPT], max_new_tokens=8)
+    desk.ask()[0].complete([PROMPT], max_new_tokens=8)
+    assert model.complete([PROMPT], max_new_tokens=8)[0].text == "You said: Why?"
+
+
+def test_a_model_that_returns_no_probabilities_is_told_in_one_line(tmp_path: Path) -> None:
+    class Writer:
+        fingerprint = "writer"
+
+        def complete(self, prompts: Any, *, max_new_tokens: int, stop: Any = ()) -> list[Reply]:
+            return []
+
+    cache = CallCache(tmp_path / "calls.sqlite")
+    caller = Caller(role="teacher", fingerprint="w", cache=cache, meter=Meter())
+    model = CachedLanguageModel(Writer, caller)
+    with pytest.raises(ModelError, match="The teacher does not return token probabilities"):
+        model.choice_probabilities([PROMPT], ("1", "2"))
+    with pytest.raises(ModelError, match="likelihood of a given answer"):
+        model.score_replies([PROMPT], ["yes"])
+
+
+def test_scores_of_a_reranker_are_kept(tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Noting(OverlapReranker):
+        def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+            asked.extend(pairs)
+            return super().score(pairs)
+
+    def score(pairs: Sequence[tuple[str, str]]) -> Floats:
+        cache = CallCache(tmp_path / "calls.sqlite")
+        caller = Caller(role="reranker", fingerprint="r", cache=cache, meter=Meter())
+        return CachedReranker(Noting, caller).score(pairs)
+
+    first = score([("a b", "a"), ("a b", "c")])
+    again = score([("a b", "c"), ("new", "c"), ("a b", "a")])
+    assert [again[2], again[0]] == first.tolist()
+    assert asked == [("a b", "a"), ("a b", "c"), ("new", "c")]
+
+
+def test_a_cache_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    CallCache(path).add({"known": ("value", None)})
+    size = path.stat().st_size
+    reader = CallCache(path, read_only=True)
+    reader.add({"new": ("own", None)})
+    assert reader.get(["known", "new", "other"]) == {
+        "known": ("value", None),
+        "new": ("own", None),
+    }
+    assert path.stat().st_size == size
+    assert CallCache(path).get(["new"]) == {}
+
+
+def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
+    one, other = CallCache(tmp_path / "c.sqlite"), CallCache(tmp_path / "c.sqlite")
+    for i in range(20):
+        (one if i % 2 else other).add({str(i): (i, {"calls": i})})
+    keys = [str(i) for i in range(20)]
+    assert one.get(keys) == other.get(keys) == {str(i): (i, {"calls": i}) for i in range(20)}
+
+
+def test_another_runs_results_come_without_their_costs(tmp_path: Path) -> None:
+    CallCache(tmp_path / "one.sqlite").add({"a": (1, {"calls": 1}), "b": (2, None)})
+    two = CallCache(tmp_path / "two.sqlite")
+    two.add({"a": (9, {"calls": 9})})
+    two.take_over(tmp_path / "one.sqlite")
+    two.take_over(tmp_path / "missing.sqlite")
+    assert two.get(["a", "b"]) == {"a": (9, {"calls": 9}), "b": (2, None)}
+    assert Usage(calls=9) == Usage(calls=9)
