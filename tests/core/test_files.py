@@ -1,6 +1,7 @@
 """Files are written in one step, and a full disk is one line."""
 
 import errno
+import json
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,11 @@ def test_any_other_error_passes_as_it_is(tmp_path: Path, error: Exception) -> No
     with pytest.raises(type(error)) as caught, friendly_io_errors(tmp_path / "not" / "there"):
         raise error
     assert caught.value is error
+
+
+def test_what_is_not_utf8_is_written_as_json_reads_it_back(tmp_path: Path) -> None:
+    command = json.dumps({"command": "aloft run d\udce9p\udcf4t"}, ensure_ascii=False)
+    write_text(tmp_path / "report.json", command)
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert "\\udce9" in text
+    assert json.loads(text) == json.loads(command)

@@ -15,7 +15,6 @@ from aloft.corpus.duplicates import drop_copies
 from aloft.corpus.passages import DocumentSplitter
 from aloft.corpus.readers import read_documents
 from aloft.questions.labelled import read_questions
-from aloft.records import Document, Passage
 from aloft.text.normalising import fold
 from aloft.text.overlap import holds
 

@@ -166,3 +166,11 @@ def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("notes")
     with pytest.raises(RunFolderError, match="is a file"), RunStore(tmp_path / "run"):
         pass
+
+
+def test_a_run_folder_whose_path_is_not_utf8_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "r\udce9sultat"
+    with pytest.raises(RunFolderError, match=r"r\\udce9sultat.* Choose another --out") as caught:
+        RunStore(path).__enter__()
+    assert str(caught.value).isascii()
+    assert not path.exists()
