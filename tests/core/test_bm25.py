@@ -1,11 +1,16 @@
 """BM25: scores small enough to be worked out by hand."""
 
+import math
 from math import log
+from random import Random
 from unicodedata import normalize
 
+import bm25s
+import numpy as np
 import pytest
 
 from aloft.retrieval.bm25 import BM25Index
+from aloft.text.tokens import split_terms
 
 # Three texts of two words each: no length correction, so tf / (tf + 1.2) times
 # idf = ln(1 + (3 - n + 0.5) / (n + 0.5)), with n texts that hold the word; a word of one letter
@@ -74,3 +79,32 @@ def test_words_that_stand_together_beat_the_same_words_apart() -> None:
     first = log(1 + 6.5 / 2.5) / (1 + 1.2 * (0.25 + 0.75 * 152 / 151.75))
     expected = [0.7 * whole + 0.3 * 7 * last, 0.7 * whole + 0.3 * 4 * first]
     assert found.scores[0].tolist() == pytest.approx(expected)
+
+
+def test_scores_are_the_librarys_to_the_last_bit() -> None:
+    """Against bm25s, which indexes lists of terms, on passages and on windows of them."""
+    random = Random(0)
+    words = [f"w{int(random.paretovariate(0.7)) % 500}" for _ in range(20_000)]
+    lengths = [random.randrange(1, 150) for _ in range(120)]
+    texts = ["", "!?", *(" ".join(random.sample(words, length)) for length in lengths)]
+    terms = [split_terms(text) or ["\x00"] for text in texts]
+    sizes = [math.ceil(len(one) / math.ceil(len(one) / 192)) for one in terms]
+    windows = [
+        [one[start : start + size] for start in range(0, len(one), size)]
+        for one, size in zip(terms, sizes, strict=True)
+    ]
+    starts = np.cumsum([0, *map(len, windows)])[:-1]
+    assert len(starts) < len([window for some in windows for window in some])
+    by_library = bm25s.BM25(k1=1.2, b=0.75), bm25s.BM25(k1=1.2, b=0.75)
+    by_library[0].index(terms, show_progress=False)
+    by_library[1].index([window for some in windows for window in some], show_progress=False)
+    index = BM25Index(iter(texts))
+    for _ in range(20):
+        question = " ".join([*random.sample(words, 6), "unknownword"])
+        known = [term for term in split_terms(question) if term in by_library[0].vocab_dict]
+        expected = np.maximum.reduceat(by_library[1].get_scores(known), starts)
+        expected *= 0.3
+        expected += 0.7 * by_library[0].get_scores(known)
+        ranking = index.rank([question], depth=len(texts))
+        assert ranking.scores[0].tolist() == expected[ranking.columns[0]].tolist()
+        assert ranking.scores[0].tolist() == sorted(expected.tolist(), reverse=True)

@@ -298,3 +298,28 @@ def test_a_multi_hop_question_finds_all_its_passages(
 def test_all_passages_of_a_multi_hop_question_support_its_answer() -> None:
     assert reasons([hop("Which?", "eleven ships")], "support", support=1) == [None]
     assert reasons([pair("Which?", "eleven ships")], "support", support=1) == [SUPPORT]
+
+
+def test_any_partition_of_the_pairs_is_screened_and_verified_alike() -> None:
+    pairs = [
+        pair("How many berths has Aberley?"),
+        pair("What is this text about?"),
+        hop("Which pilot guides ships to the port of Aberley?", "Mary Dunn"),
+        pair("Who guides ships?", "Mary Dunn", PILOT),
+        pair("Xyzzy plugh?", "nine", TIDE),
+    ]
+    embedder = HashingEmbedder()
+    queries = embedder.encode_queries([one.question for one in pairs])
+    passages = embedder.encode_passages([one.content for one in CORPUS])
+    corpus = SearchableCorpus(CORPUS, DenseIndex(passages))
+    config = FiltersConfig(use=FILTERS, round_trip_depth=1, gain=0.05)
+    read = TOLD.score_replies
+    together = screen_pairs(pairs, queries, corpus, config)
+    verified = verify_pairs(pairs, corpus.by_id, read, config)
+    assert len({type(one) for one in together}) == len({type(one) for one in verified}) == 2
+    for size in (1, 2, 3):
+        parts = [slice(start, start + size) for start in range(0, len(pairs), size)]
+        screened = [screen_pairs(pairs[part], queries[part], corpus, config) for part in parts]
+        assert [one for some in screened for one in some] == together
+        again = [verify_pairs(pairs[part], corpus.by_id, read, config) for part in parts]
+        assert [one for some in again for one in some] == verified

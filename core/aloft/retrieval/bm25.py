@@ -1,45 +1,67 @@
 """BM25 over whole passages and over windows of them."""
 
-import logging
 import math
-from collections.abc import Iterable, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO
 
-import bm25s
 import numpy as np
+from numpy.typing import NDArray
 
 from aloft.protocols import Floats
 from aloft.retrieval.ranking import Ranking, best_columns
 from aloft.text.tokens import split_terms
 
-logging.getLogger("bm25s").setLevel(logging.WARNING)
-# lengths from 96 to 384 terms and shares from 0.3 to 1 were tried on five sets (results/bm25.md)
-_WINDOW = 192  # terms: about 35 English words, or 100 signs
+# lengths from 96 to 384 terms and shares from 0.3 to 1 were tried on five sets (docs/results)
+_WINDOW = 192  # terms: about 35 English words, or 100 characters of Han or kana
 _SHARE = 0.3  # of the best window in a passage's score
+_K1, _B = 1.2, 0.75  # Lucene's constants
+_NO_TERM = "\x00"  # stands for the terms of a text without any
+_CHUNK = 1 << 20  # postings that are sorted at once
+_POSTING = np.dtype([("term", np.int32), ("row", np.int32), ("count", np.int32)])
 
 
 class BM25Index:
     """BM25 over passages and over windows of them, with the constants of Lucene (k1 1.2, b 0.75).
 
-    A passage's score is its own and, for a share, that of its best window: words that stand
-    together say more than the same words apart, the more so the longer a passage is.
+    A passage's score is a weighted sum of its own and of its best window's: terms that stand
+    together say more than the same terms apart, the more so the longer the passage is.
 
-    Source: bm25s (arXiv:2407.03618); windows, Callan, Passage-Level Evidence in Document Retrieval
-    (SIGIR 1994).
+    The index holds 8 bytes per passage and distinct term of it, the same for windows, and the
+    vocabulary. It is built from a stream: postings are collected in temporary files.
+
+    Source: eager scoring as in BM25S (arXiv:2407.03618), by the formula of Lucene (Kamphuis et al.,
+    ECIR 2020); windows, Callan, Passage-Level Evidence in Document Retrieval (SIGIR 1994).
+
+    Args:
+        texts: Passages in corpus order; they are read once.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
-        # a term that no text holds keeps the index from being empty
-        terms = [split_terms(text) or ["\x00"] for text in texts]
-        self._size = len(terms)
-        windows = [_windows(some) for some in terms]
-        self._starts = np.cumsum([0, *map(len, windows)])[:-1]
-        self._whole = _index(terms)
-        parts = [window for some in windows for window in some]
-        self._parts = self._whole if len(parts) == len(terms) else _index(parts)
+        self._terms: dict[str, int] = {}
+        starts = array("q")
+        with TemporaryFile() as passages_file, TemporaryFile() as windows_file:
+            passages, windows = _Collector(passages_file), _Collector(windows_file)
+            for text in texts:
+                terms = [
+                    self._terms.setdefault(term, len(self._terms))
+                    for term in split_terms(text) or [_NO_TERM]
+                ]
+                starts.append(windows.rows)
+                passages.add(terms)
+                for window in _windows(terms):
+                    windows.add(window)
+            self._passages = passages.score(len(self._terms))
+            has_windows = windows.rows > passages.rows
+            self._windows = windows.score(len(self._terms)) if has_windows else self._passages
+        self._starts = np.frombuffer(starts, np.int64)
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
-        """Rank passages for each question; terms that no passage holds count for nothing."""
-        depth = min(depth, self._size)
+        """Rank passages for each question; terms that no passage contains do not count."""
+        depth = min(depth, len(self._starts))
         columns = np.empty((len(questions), depth), np.intp)
         scores = np.zeros((len(questions), depth), np.float32)
         for i, question in enumerate(questions):
@@ -48,24 +70,111 @@ class BM25Index:
             scores[i] = all_scores[columns[i]]
         return Ranking(columns=columns, scores=scores)
 
+    @property
+    def megabytes(self) -> float:
+        """The memory of its postings, without the vocabulary."""
+        parts = {id(part): part for part in (self._passages, self._windows)}.values()
+        return sum(part.rows.nbytes + part.scores.nbytes for part in parts) / 1e6
+
     def _score(self, question: str) -> Floats:
-        """Of each passage; (passages,)."""
-        known = [term for term in split_terms(question) if term in self._whole.vocab_dict]
-        if not known:
-            return np.zeros(self._size, np.float32)
-        best: Floats = np.maximum.reduceat(self._parts.get_scores(known), self._starts)
+        """Return the score of each passage; (passages,)."""
+        terms = [self._terms[term] for term in split_terms(question) if term in self._terms]
+        if not terms:
+            return np.zeros(len(self._starts), np.float32)
+        best: Floats = np.maximum.reduceat(self._windows.sum(terms), self._starts)
         best *= _SHARE
-        best += (1 - _SHARE) * self._whole.get_scores(known)
+        best += (1 - _SHARE) * self._passages.sum(terms)
         return best
 
 
-def _index(terms: Sequence[Sequence[str]]) -> bm25s.BM25:
-    index = bm25s.BM25(k1=1.2, b=0.75)
-    index.index(terms, show_progress=False)
-    return index
+@dataclass(frozen=True, slots=True)
+class _Postings:
+    """What each term contributes to the score of each row that contains it.
+
+    Attributes:
+        rows: Rows in ascending order, term by term; (postings,).
+        scores: The term's BM25 scores in these rows; (postings,).
+        ends: Where each term's postings begin, and the last one's end; (terms + 1,).
+        size: Rows altogether.
+    """
+
+    rows: NDArray[np.int32]
+    scores: Floats
+    ends: NDArray[np.int64]
+    size: int
+
+    def sum(self, terms: Iterable[int]) -> Floats:
+        """Return the score of each row for some terms, of which one may occur twice; (rows,)."""
+        total = np.zeros(self.size, np.float32)
+        for term in terms:
+            postings = slice(self.ends[term], self.ends[term + 1])
+            total[self.rows[postings]] += self.scores[postings]
+        return total
 
 
-def _windows(terms: list[str]) -> list[list[str]]:
-    """Stretches of like length, none longer than a window."""
+class _Collector:
+    """Collects the terms of rows in a file, and sorts them into postings."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lengths = array("i")
+        self._buffer = array("i")
+        self._size = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows collected so far."""
+        return len(self._lengths)
+
+    def add(self, terms: Sequence[int]) -> None:
+        """Add a row, which has these terms."""
+        for term, count in Counter(terms).items():
+            self._buffer.extend((term, self.rows, count))
+        self._lengths.append(len(terms))
+        if len(self._buffer) >= _CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._size += len(self._buffer) // 3
+        self._buffer.tofile(self._file)
+        self._buffer = array("i")
+
+    def score(self, vocabulary: int) -> _Postings:
+        """Return the postings of all terms with their scores."""
+        self._flush()
+        frequencies = np.zeros(vocabulary, np.int64)
+        for chunk in self._chunks():
+            frequencies += np.bincount(chunk["term"], minlength=vocabulary)
+        idf = _inverse_frequencies(frequencies, self.rows)
+        lengths = np.frombuffer(self._lengths, np.int32)
+        norms = _K1 * ((1 - _B) + _B * lengths / lengths.mean())
+        ends = np.concatenate([[0], np.cumsum(frequencies)])
+        filled = ends[:-1].copy()
+        rows, scores = np.empty(self._size, np.int32), np.empty(self._size, np.float32)
+        for chunk in self._chunks():
+            chunk = chunk[np.argsort(chunk["term"], kind="stable")]
+            terms, firsts, counts = np.unique(chunk["term"], return_index=True, return_counts=True)
+            places = np.arange(len(chunk)) + np.repeat(filled[terms] - firsts, counts)
+            filled[terms] += counts
+            rows[places] = chunk["row"]
+            frequency = chunk["count"] / (norms[chunk["row"]] + chunk["count"])
+            scores[places] = idf[chunk["term"]] * frequency
+        return _Postings(rows=rows, scores=scores, ends=ends, size=self.rows)
+
+    def _chunks(self) -> Iterator[NDArray[np.void]]:
+        self._file.seek(0)
+        while data := self._file.read(_CHUNK * _POSTING.itemsize):
+            yield np.frombuffer(data, _POSTING)
+
+
+def _inverse_frequencies(frequencies: NDArray[np.int64], rows: int) -> Floats:
+    """Return the inverse document frequency of each term; (terms,)."""
+    values, inverse = np.unique(frequencies, return_inverse=True)
+    logs = [math.log(1 + (rows - value + 0.5) / (value + 0.5)) for value in values.tolist()]
+    return np.array(logs, np.float32)[inverse]
+
+
+def _windows(terms: list[int]) -> list[list[int]]:
+    """Return stretches of equal length, up to rounding, none longer than a window."""
     size = math.ceil(len(terms) / math.ceil(len(terms) / _WINDOW))
     return [terms[start : start + size] for start in range(0, len(terms), size)]

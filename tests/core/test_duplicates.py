@@ -1,0 +1,86 @@
+"""Near copies: the decisions are those of the library's index, and memory stays flat."""
+
+import tracemalloc
+from collections.abc import Iterator
+from random import Random
+
+from datasketch import MinHash, MinHashLSH
+
+from aloft.corpus.duplicates import drop_copies
+from aloft.records import Passage, Rejection
+from aloft.text.normalising import fold
+
+
+def passage(number: int, text: str) -> Passage:
+    return Passage(document_id=f"{number}.txt", text=text, start=0)
+
+
+def made(count: int, seed: int) -> Iterator[Passage]:
+    """Texts of which many are alike to different degrees: forms with some fields filled in."""
+    random = Random(seed)
+    forms = [[f"f{form}w{i}" for i in range(60)] for form in range(4)]
+    for number in range(count):
+        words = list(random.choice(forms))
+        for _ in range(random.choice([0, 0, 1, 1, 2, 5, 60])):
+            words[random.randrange(60)] = f"n{random.randrange(10_000)}"
+        yield passage(number, " ".join(words) if number % 40 else "THE SAME  form\nagain and again")
+
+
+def by_library(passages: Iterator[Passage], similarity: float) -> Iterator[tuple[str, str]]:
+    """Reason and kept passage of each, with every text and a table of the library in memory."""
+    index = MinHashLSH(threshold=similarity, num_perm=128, weights=(0.02, 0.98))
+    kept: list[tuple[Passage, frozenset[bytes], MinHash]] = []
+    exact: dict[str, Passage] = {}
+    for one in passages:
+        words = fold(one.text).split()
+        runs = frozenset(" ".join(words[i : i + 5]).encode() for i in range(len(words) - 4))
+        sketch = MinHash(num_perm=128)
+        sketch.update_batch(runs)
+        if fold(one.text) in exact:
+            yield "exact duplicate", exact[fold(one.text)].id
+            continue
+        found = sorted(index.query(sketch))
+        agreement = [-int((kept[i][2].hashvalues == sketch.hashvalues).sum()) for i in found]
+        best = sorted(sorted(zip(agreement, found, strict=True))[:8], key=lambda pair: pair[1])
+        for _, i in best:
+            if len(kept[i][1] & runs) / len(kept[i][1] | runs) >= similarity:
+                yield "near duplicate", kept[i][0].id
+                break
+        else:
+            index.insert(len(kept), sketch)
+            kept.append((one, runs, sketch))
+            exact[fold(one.text)] = one
+            yield "", one.id
+
+
+def test_decisions_are_those_of_the_librarys_index() -> None:
+    for seed, similarity in enumerate((0.7, 0.9)):
+        passages = list(made(400, seed))
+        expected = list(by_library(iter(passages), similarity))
+        outcomes = list(drop_copies(iter(passages), similarity))
+        found = [
+            (one.reason, one.detail.split()[2].rstrip(","))
+            if isinstance(one, Rejection)
+            else ("", one.id)
+            for one in outcomes
+        ]
+        assert found == expected
+        assert len({reason for reason, _ in found}) == 3  # all of them occur
+
+
+def test_a_text_that_cannot_be_encoded_is_compared_too() -> None:
+    outcomes = list(drop_copies([passage(0, "a \ud800 b"), passage(1, "A  \ud800 b")], 0.9))
+    assert [type(one).__name__ for one in outcomes] == ["Passage", "Rejection"]
+
+
+def test_texts_are_not_held_in_memory() -> None:
+    def long() -> Iterator[Passage]:
+        for number in range(300):
+            yield passage(number, f"a text of one very long word {number}" + "x" * 20_000)
+
+    tracemalloc.start()
+    kept = sum(isinstance(one, Passage) for one in drop_copies(long(), 1.0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept == 300
+    assert peak < 3_000_000  # the texts have 6 MB
