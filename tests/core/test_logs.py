@@ -1,5 +1,7 @@
 """A log of past questions: what of a line counts, and that no faulty line costs another."""
 
+import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -97,14 +99,14 @@ def test_a_question_asked_again_adds_what_it_knows(tmp_path: Path) -> None:
         (b'{"answer": "Mary"}', '"question" is missing'),
         (b'{"question": " ?! "}', '"question" is missing'),
         (b'{"question": 5}', '"question" must be a string'),
-        (b'{"question": "Who?", "answer": {"text": "Mary"}}', '"answer" must be a string'),
+        (b'{"question": "Who?", "answer": 1.5}', '"answer" must be a string'),
         (b'{"question": "Who?", "clicked": [true]}', '"clicked" must be a string'),
-        (b'{"question": "Who?", "thumbs": "maybe"}', "up, down, true, false, 1, -1, 0"),
+        (b'{"question": "Who?", "thumbs": "maybe"}', "up, down, yes, no, true, false"),
         (b'{"question": "Who?", "rating": 7}', "1, 2, 3, 4, 5"),
         (b'{"question": "caf\xe9?"}', "not UTF-8"),
     ],
 )
-def test_a_bad_line_is_told_and_costs_no_other(tmp_path: Path, line: bytes, said: str) -> None:
+def test_a_bad_line_is_reported_and_costs_no_other(tmp_path: Path, line: bytes, said: str) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"question": "Where?"}\n' + line + b'\n{"question": "When?"}\n')
     entries, (bad,) = read_log(path)
@@ -124,7 +126,7 @@ def test_a_bad_line_is_told_and_costs_no_other(tmp_path: Path, line: bytes, said
         (b"caf\xe9?,Mary", "not UTF-8"),
     ],
 )
-def test_a_bad_row_is_told_and_costs_no_other(tmp_path: Path, line: bytes, said: str) -> None:
+def test_a_bad_row_is_reported_and_costs_no_other(tmp_path: Path, line: bytes, said: str) -> None:
     path = tmp_path / "log.csv"
     good = b'Where?,here\n"When,\nand why?",never\n'
     path.write_bytes(b"question,answer\n" + good + line + b"\n" + b'"Whose ""it""?",hers\nHow?\n')
@@ -143,12 +145,14 @@ def test_a_bad_row_is_told_and_costs_no_other(tmp_path: Path, line: bytes, said:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no columns"),
+        (b"", "Is it empty?"),
+        (b"\n \n", "Is it empty?"),
+        (b"[]", "Is it empty?"),
+        (b"PK\x03\x04...", "Save it as CSV or JSON Lines"),
         (b"text,answer\nWho?,Mary\n", 'no column "question", but text, answer'),
-        (b'[{"question": "Who?"}]', 'no column "question"'),
+        (b'[{"quesion": "Who?"}]', 'line 1: "question" is missing'),
         (b"question,answer\n", "Is it empty?"),
         (b"question,answer\n,Mary\n", 'line 2: "question" is missing'),
-        ("question\nWho?\n".encode("utf-16"), "Save it as UTF-8"),
         (b"\x00\x01\x02", 'no column "question"'),
     ],
 )
@@ -162,10 +166,167 @@ def test_a_file_without_a_question_is_refused(tmp_path: Path, content: bytes, sa
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="does not exist"):
         read_log(tmp_path / "log.csv")
 
 
 def test_lone_surrogates_reach_no_tokenizer(tmp_path: Path) -> None:
     ((entry,), _) = read(tmp_path, '{"question": "Who \\ud800?"}')
     assert entry.question == "Who \ufffd?"
+
+
+RESET = LogEntry(question="How do I reset it?", answer="By the link")
+ORDER = LogEntry(question="Where is my order?", answer="Under Orders")
+LIFT = ("line 4", "thumbs down")
+
+
+@pytest.mark.parametrize(
+    ("name", "up", "down"),
+    [
+        ("rating", "5.0", "1.0"),  # pandas, where one value is missing
+        ("rating", "5,0", "1,0"),
+        ("rating", "4/5", "2/5"),
+        ("stars", "5 stars", "1 star"),
+        ("Rating", "★★★★★", "★"),
+        ("thumbs", "1.0", "-1.0"),
+        ("thumbs", "👍", "👎"),
+        ("thumbs", "👍🏽", "👎🏿"),  # skin tones
+        ("vote", "thumbs_up", "thumbs-down"),
+        ("Was helpful?", "Yes", "No"),
+        ("helpful", "TRUE", "FALSE"),
+        ("sentiment", "positive", "negative"),
+        ("feedback", "good", "bad"),
+        ("userFeedback", "👍", "👎"),
+        ("feedback.value", ":+1:", ":thumbsdown:"),
+        ("score", "1", "0"),
+        ("score", "1.0", "0.0"),
+        ("score", "5", "1"),
+    ],
+)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_opinions_are_read_as_tools_write_them(
+    tmp_path: Path, name: str, up: str, down: str, delimiter: str, encoding: str
+) -> None:
+    rows = [
+        ("user_query", "response", name),
+        ("How do I reset it?", "By the link", up),
+        ("Where is my order?", "Under Orders", up),
+        ("Who repairs the lift?", "Nobody", down),
+        ("When is it open?", "At nine", ""),  # no opinion: the question counts alone
+    ]
+    quoted = [[f'"{cell}"' if delimiter in cell else cell for cell in row] for row in rows]
+    text = "\r\n".join(delimiter.join(row) for row in quoted)
+    entries, dropped = read(tmp_path, text.encode(encoding))
+    assert entries == [RESET, ORDER, LogEntry(question="When is it open?")]
+    assert dropped == [LIFT]
+
+
+def test_a_comment_in_the_users_words_is_no_opinion(tmp_path: Path) -> None:
+    text = "question,answer,feedback\nWho?,Mary,I would rather have a table\n"
+    assert read(tmp_path, text) == ([LogEntry(question="Who?")], [])
+
+
+@pytest.mark.parametrize("separator", [";", ",", "\t"])
+def test_a_first_line_may_name_the_delimiter(tmp_path: Path, separator: str) -> None:
+    text = f"\ufeffsep={separator}\r\nquestion{separator}answer\r\nWho?{separator}Mary\r\n"
+    assert read(tmp_path, text) == ([LogEntry(question="Who?", answer="Mary")], [])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"question": "Who?", "answer": "Mary"}],
+        {"data": [{"input": "Who?", "output": "Mary"}], "meta": {"page": 1}},
+        {"hits": {"hits": [{"_source": {"query": "Who?", "response": "Mary"}}]}},
+        {"inputs": {"question": "Who?"}, "outputs": {"answer": "Mary"}, "id": "7"},
+        {"input": {"text": "Who?"}, "output": {"content": "Mary"}},
+        {"userQuery": "Who?", "botResponse": "Mary", "rating": None, "thumbs": 1},
+        {
+            "messages": [
+                {"role": "user", "content": "Who?"},
+                {"role": "assistant", "content": "Mary"},
+            ]
+        },
+        {"prompt": "Who?", "completion": "Mary", "scores": [{"name": "user", "value": 1}]},
+        {
+            "input": [{"role": "user", "content": [{"type": "text", "text": "Who?"}]}],
+            "output": {"role": "assistant", "content": "Mary"},
+        },
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 1, 4])
+def test_objects_are_read_as_tools_nest_them(tmp_path: Path, value: object, indent: int) -> None:
+    text = json.dumps(value, indent=indent)
+    assert read(tmp_path, text) == ([LogEntry(question="Who?", answer="Mary")], [])
+
+
+def test_a_table_of_traces_holds_objects_in_its_cells(tmp_path: Path) -> None:
+    text = 'id,inputs,outputs\n1,"{""question"": ""Who?""}","{""output"": ""Mary""}"\n'
+    assert read(tmp_path, text) == ([LogEntry(question="Who?", answer="Mary")], [])
+    text = "id,inputs.question,outputs.answer\n1,Who?,Mary\n"
+    assert read(tmp_path, text) == ([LogEntry(question="Who?", answer="Mary")], [])
+
+
+def test_clicks_may_be_objects(tmp_path: Path) -> None:
+    value = {"question": "Who?", "clicked": [{"url": "a.md", "rank": 1}, {"url": "b.md"}]}
+    ((entry,), _) = read(tmp_path, json.dumps(value))
+    assert entry.clicks == ("a.md", "b.md")
+
+
+@pytest.mark.parametrize("opened", ['"Who signs,Mary', 'Who signs,"Mary', 'Who "signs,"Mary'])
+@pytest.mark.parametrize("closer", ['size 5",x', 'a "word", here', '"fine, so",x', "none"])
+def test_an_unclosed_quote_takes_no_row_with_it(tmp_path: Path, opened: str, closer: str) -> None:
+    rows = [f"Question {i}?,answer {i}" for i in range(50)]
+    lines = ["question,answer", *rows[:10], opened, *rows[10:], closer, "Last?,yes"]
+    entries, dropped = read(tmp_path, "\n".join(lines))
+    found = {entry.question for entry in entries}
+    assert {f"Question {i}?" for i in range(50)} | {"Last?"} <= found
+    assert ("line 12", "bad line") in dropped
+
+
+def test_a_cell_of_several_lines_with_commas_is_one_cell(tmp_path: Path) -> None:
+    letter = "Dear all,\n\nthe office opens at nine, on Friday at ten, and\nso on.\nYours, Mary"
+    text = f'question,answer,thumbs\nWhen?,"{letter}",up\n"A, b,\nc, d,\ne?",so,\n'
+    entries, dropped = read(tmp_path, text)
+    assert [entry.answer for entry in entries] == [letter, ""]
+    assert dropped == []
+
+
+def test_quotes_escaped_by_a_backslash_are_read(tmp_path: Path) -> None:
+    entries, dropped = read(tmp_path, 'question,answer\n"Who \\"signs\\"?",Mary\nWhen?,now\n')
+    assert [entry.question for entry in entries] == ['Who "signs"?', "When?"]
+    assert dropped == []
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_faulty_element_of_an_array_costs_no_other(tmp_path: Path, indent: int | None) -> None:
+    objects = [{"question": f"Q {i}?", "tags": [{"a": 1}, {"b": 2}]} for i in range(5)]
+    text = json.dumps(objects, indent=indent).replace('"Q 2?"', "Q 2?")
+    entries, dropped = read(tmp_path, text)
+    assert [entry.question for entry in entries] == ["Q 0?", "Q 1?", "Q 3?", "Q 4?"]
+    assert ("line 1" if indent is None else "line 24", "bad line") in dropped
+
+
+def test_an_array_that_breaks_off_keeps_what_came_before(tmp_path: Path) -> None:
+    entries, dropped = read(tmp_path, '[{"question": "Who?"},\n {"question": "Wh')
+    assert [entry.question for entry in entries] == ["Who?"]
+    assert dropped == [("line 2", "bad line")]
+
+
+def test_garbage_between_lines_is_named_line_by_line(tmp_path: Path) -> None:
+    text = '{"question": "Who?"}\nhello\nthere\n{"question": "When?"}\n'
+    entries, dropped = read(tmp_path, text)
+    assert [entry.question for entry in entries] == ["Who?", "When?"]
+    assert dropped == [("line 2", "bad line"), ("line 3", "bad line")]
+
+
+def test_many_faulty_lines_take_no_longer_than_their_number(tmp_path: Path) -> None:
+    lines = ["question,answer", *(f'"Question {i},answer' for i in range(3000)), "Last?,yes"]
+    entries, dropped = read(tmp_path, "\n".join(lines))
+    assert len(entries) + len(dropped) >= 1500
+
+
+def test_a_packed_log_is_read(tmp_path: Path) -> None:
+    packed = gzip.compress(b"question,answer\nWho?,Mary\n")
+    assert read(tmp_path, packed) == ([LogEntry(question="Who?", answer="Mary")], [])

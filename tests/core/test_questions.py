@@ -166,7 +166,7 @@ GOOD = {"question": "Q?", "document_id": "port.md"}
             {"question": "Why?", "document_id": "prt.md"},
             ['there is no document "prt.md"', 'Write "port.md"'],
         ),
-        ({"question": "Why?", "document_id": "lost.pdf"}, ["left out (encrypted PDF)"]),
+        ({"question": "Why?", "document_id": "lost.pdf"}, ["skipped (encrypted PDF)"]),
         ({**GOOD, "question": "Why?", "also_ok": ["qqq"]}, ['there is no document "qqq"']),
         (
             {"question": "Why?", "passage": "no such words"},
@@ -201,7 +201,7 @@ def test_a_bad_line_is_named_with_what_to_do(tmp_path: Path, line: Any, words: l
     assert "\n" not in message
 
 
-def test_text_that_no_passage_holds_is_told(tmp_path: Path) -> None:
+def test_text_that_no_passage_holds_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, {"question": "Q?", "passage": "leaves at nine"})
     with pytest.raises(DataError, match="line 1: no passage holds the text"):
         read_questions(path, DOCUMENTS, [P1])
@@ -215,7 +215,7 @@ def test_text_that_no_passage_holds_is_told(tmp_path: Path) -> None:
         (b'{"question": "\xff"}', "line 1: not UTF-8"),
     ],
 )
-def test_a_file_without_questions_is_told(tmp_path: Path, raw: bytes | None, words: str) -> None:
+def test_a_file_without_questions_is_refused(tmp_path: Path, raw: bytes | None, words: str) -> None:
     path = tmp_path / "q.jsonl"
     if raw is not None:
         path.write_bytes(raw)
@@ -224,5 +224,30 @@ def test_a_file_without_questions_is_told(tmp_path: Path, raw: bytes | None, wor
 
 
 def test_a_folder_is_not_a_file_of_questions(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="can not be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_questions(tmp_path, DOCUMENTS, PASSAGES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([{"question": "Who?", "document_id": "port.md", "answers": ["Mary", "M."]}]),
+        "\ufeffQuestion;Document ID;Answers\r\nWho?;port.md;Mary|M.\r\n",
+        "sep=,\nquestion,doc_id,answers,unanswerable,answer_start\nWho?,port.md,Mary|M.,false,46\n",
+        '{"question": "Who?", "document": {"id": "port.md"}, "answers": {"text": ["Mary", "M."]}}',
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_questions_are_read_in_every_form(tmp_path: Path, text: str, encoding: str) -> None:
+    path = tmp_path / "questions"
+    path.write_bytes(text.encode(encoding))
+    (question,) = read_questions(path, DOCUMENTS, PASSAGES)
+    assert (question.question, question.answers) == ("Who?", ("Mary", "M."))
+    assert question.passage_ids == (P2.id,)
+
+
+def test_a_bad_element_of_an_array_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "questions.json"
+    path.write_text('[\n {"question": "Who?", "document_id": "port.md"},\n {"question": oops}\n]')
+    with pytest.raises(DataError, match="line 3: not JSON"):
+        read_questions(path, DOCUMENTS, PASSAGES)

@@ -28,7 +28,7 @@ Questions = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Your own labelled questions, JSON Lines: question, answers, and document_id "
+        help="Your own labelled questions (JSON Lines or CSV): question, answers, and document_id "
         "or passage.",
     ),
 ]

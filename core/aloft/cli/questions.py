@@ -16,7 +16,7 @@ def import_questions(
         Path,
         typer.Argument(
             metavar="LOG",
-            help="CSV or JSON Lines: question, answer, clicked, thumbs, rating.",
+            help="CSV, JSON Lines or a JSON array: question, answer, clicked, thumbs, rating.",
         ),
     ],
     out: Annotated[

@@ -1,51 +1,51 @@
-"""Turns the user's own questions into labelled ones, each with the passages that answer it.
+"""Reads the user's own questions and finds the passages that answer them.
 
 A question points at text (a document, a quote of it, an answer in it); this module finds the
-passages that hold that text now, so that one file of questions serves however documents are cut.
+passages that hold that text now, so that one file of questions serves however documents are split.
 
-A line needs `question`, and `document_id` (or `doc_id`) or `passage`, a verbatim quote; `answers`,
-`answer_start` (character offset in the document), `id` and `also_ok` (or `doc_ids`: further
-documents that answer it) may be added. With `unanswerable` true nothing answers it, whatever
-document stands beside it, and it has no passages. Those of others are, in each document:
+The file is JSON Lines, a JSON array or CSV. A row needs `question`, and `document_id` (or `doc_id`)
+or `passage`, a verbatim quote. It may have `answers`, `answer_start` (character offset in the
+document), `id` and `also_ok` (or `doc_ids`: further documents that answer it). With `unanswerable`
+true nothing answers it, whatever document is named, and it has no passages. The passages of other
+questions are, in each document:
 
-1. with a quote, one for each place where it stands, white space aside: where the quote spans
-   several, that which holds the answer or else most of the quote;
-2. otherwise those that hold the answer at `answer_start` or wherever it stands;
+1. with a quote, one for each place where it occurs, white space aside: where the quote spans
+   several passages, the one that holds the answer or else most of the quote;
+2. otherwise those that hold the answer at `answer_start` or wherever it occurs;
 3. otherwise all of the document.
 """
 
 import difflib
-import gzip
-import json
-import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aloft.corpus.locating import PassageLocator
 from aloft.errors import DataError
+from aloft.questions.rows import ANSWER, Fault, Row, clean, columns, read_rows
 from aloft.records import Document, LabelledQuestion, Passage, Rejection, content_id
 from aloft.text.normalising import find_normalized, unify_forms
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
+_COLUMNS = columns(
+    {"answers": ANSWER, "passage": ("passage", "quote")}, lists=("answers", "also_ok", "doc_ids")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """One line of the file, checked for form alone."""
+    """A row of the file, checked for form alone."""
 
     id: str
     question: str
     answers: tuple[str, ...]
-    document_ids: tuple[str, ...]  # none: wherever the quote stands
+    document_ids: tuple[str, ...]  # none: wherever the quote occurs
     quote: str
     answer_start: int | None
     is_unanswerable: bool
 
 
 class _FaultError(Exception):
-    """What is wrong with one line; becomes a `DataError` that also names the file and line."""
+    """What is wrong with a row; becomes a `DataError` that also names the file and line."""
 
 
 def read_questions(
@@ -54,33 +54,35 @@ def read_questions(
     passages: Sequence[Passage],
     rejections: Sequence[Rejection] = (),
 ) -> list[LabelledQuestion]:
-    """Read questions from JSON Lines and find the passages that answer them.
+    """Read questions and find the passages that answer them.
 
     Args:
-        path: A `.jsonl` or `.jsonl.gz` file; the module's docstring tells the form of a line.
-        documents: All that were read.
-        passages: All that were kept.
-        rejections: Of reading and cutting; a passage dropped as a copy stands for the kept one.
+        path: The file, plain or packed by gzip; see the docstring of this module.
+        documents: All documents that were read.
+        passages: All passages that were kept.
+        rejections: Of reading and splitting; a passage dropped as a copy stands for the kept one.
 
     Raises:
-        DataError: the file is missing or has no questions, or a line can not be used; the first
-            such line is named with what to do.
+        DataError: the file is missing or has no questions, or a row cannot be used; the first such
+            row is named with what to do.
     """
     corpus = _Corpus(documents, passages, rejections)
     questions: list[LabelledQuestion] = []
-    lines: dict[str, int] = {}
-    for number, line in _lines(path):
+    places: dict[str, str] = {}
+    for place, row in read_rows(path, _COLUMNS):
         try:
-            asked = _parse(line)
-            if asked.id in lines:
+            if isinstance(row, Fault):
+                raise _FaultError(row.what)
+            asked = _parse(row)
+            if asked.id in places:
                 raise _FaultError(
-                    f'id "{asked.id}" was already used on line {lines[asked.id]}. '
+                    f'id "{asked.id}" was already used on {places[asked.id]}. '
                     "Remove one of the two or give each an id of its own."
                 )
             questions.append(_label(asked, corpus))
         except _FaultError as fault:
-            raise DataError(f"{path} line {number}: {fault}") from fault
-        lines[asked.id] = number
+            raise DataError(f"{path} {place}: {fault}") from fault
+        places[asked.id] = place
     if not questions:
         raise DataError(f'{path} holds no questions. Write one {{"question": ...}} object a line.')
     return questions
@@ -96,42 +98,7 @@ def _label(asked: _Asked, corpus: "_Corpus") -> LabelledQuestion:
     )
 
 
-def unpack(path: Path) -> bytes:
-    """A file's bytes, decompressed where its name says so.
-
-    Raises:
-        DataError: the file cannot be read or decompressed.
-    """
-    try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.name.lower().endswith(".gz") else raw
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist. Check the path of the questions.") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} can not be unpacked ({error}). Pack it again.") from error
-    except OSError as error:
-        raise DataError(f"{path} can not be read ({error.strerror}). Give a file.") from error
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    raw = unpack(path)
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if line.strip():
-            try:
-                yield number, line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                found = f"byte {error.start} of the line is 0x{line[error.start]:02x}"
-                message = f"{path} line {number}: not UTF-8 ({found}). Save the file as UTF-8."
-                raise DataError(message) from error
-
-
-def _parse(line: str) -> _Asked:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise _FaultError(f"not JSON ({error}). Write one object a line.") from error
-    if not isinstance(values, dict):
-        raise _FaultError('not a JSON object. Write {"question": ..., "document_id": ...}.')
+def _parse(values: Row) -> _Asked:
     question = _string(values, "question")
     if not question:
         raise _FaultError('"question" is missing. Add it.')
@@ -139,7 +106,7 @@ def _parse(line: str) -> _Asked:
     others = (*_strings(values, "also_ok"), *_strings(values, "doc_ids"))
     document_ids = tuple(dict.fromkeys([main, *others] if main else others))
     quote = _string(values, "passage")
-    answers = _strings(values, "answers") or _strings(values, "answer")
+    answers = _strings(values, "answers")
     is_unanswerable = _flag(values, "unanswerable")
     if is_unanswerable and answers:
         raise _FaultError('it has an answer, but "unanswerable" is true. Remove one of the two.')
@@ -168,7 +135,7 @@ def _string(values: Mapping[str, object], *names: str) -> str:
         if not isinstance(value, str | None):
             raise _FaultError(f'"{name}" must be a string. Put it in quotes.')
         if value and value.strip():
-            return _bare(value)
+            return clean(value)
     return ""
 
 
@@ -180,24 +147,25 @@ def _strings(values: Mapping[str, object], name: str) -> tuple[str, ...]:
     strings = [element for element in elements if isinstance(element, str)]
     if len(strings) < len(elements):
         raise _FaultError(f'"{name}" must be a string or a list of strings. Put it in quotes.')
-    return tuple(_bare(string) for string in strings if string.strip())
-
-
-def _bare(string: str) -> str:
-    """Trimmed, without the lone surrogates that no tokenizer takes."""
-    return _SURROGATES.sub("\ufffd", string).strip()
+    return tuple(clean(string) for string in strings if string.strip())
 
 
 def _flag(values: Mapping[str, object], name: str) -> bool:
-    value = values.get(name, False)
-    if not isinstance(value, bool):
+    value = values.get(name)
+    known = {None: False, "": False, True: True, False: False, "true": True, "false": False}
+    folded = value.strip().lower() if isinstance(value, str) else value
+    if not isinstance(folded, str | bool | None) or folded not in known:
         raise _FaultError(f'"{name}" must be true or false. Correct or remove it.')
-    return value
+    return known[folded]
 
 
 def _offset(values: Mapping[str, object]) -> int | None:
     value = values.get("answer_start")
-    if value is None:
+    if isinstance(value, list) and value:
+        value = value[0]  # of several answers that of the first
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        value = int(value[:20])
+    if value is None or value == "":
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise _FaultError('"answer_start" must be a whole number from 0. Correct or remove it.')
@@ -205,7 +173,7 @@ def _offset(values: Mapping[str, object]) -> int | None:
 
 
 class _Corpus:
-    """What questions point into: documents, and where their passages stand."""
+    """What questions point into: documents, and the places of their passages."""
 
     def __init__(
         self,
@@ -248,13 +216,13 @@ class _Corpus:
     def _unknown(self, document_id: str) -> str:
         reason = self._left_out.get(unify_forms(document_id))
         if reason is not None:
-            return f'document "{document_id}" was left out ({reason}). Mend it first.'
+            return f'document "{document_id}" was skipped ({reason}). Repair it first.'
         close = difflib.get_close_matches(document_id, self._places.texts, n=3)
         known = " or ".join(f'"{name}"' for name in close) or "an id of a document that was read"
         return f'there is no document "{document_id}". Write {known}.'
 
     def _quoted(self, asked: _Asked) -> dict[str, list[tuple[int, int]]]:
-        """Where the quote stands in each document that may hold it."""
+        """Where the quote occurs in each document that may hold it."""
         places = self._places.find(asked.quote, asked.document_ids)
         main = asked.document_ids[0] if asked.document_ids else None
         if not places or (main and main not in places):
@@ -287,7 +255,7 @@ class _Corpus:
     def _answering(self, asked: _Asked, document_id: str) -> list[str]:
         """The passages with most of each place of the answer; without one, all passages.
 
-        Where what stands at `answer_start` was dropped as too short, its other places count.
+        Where the text at `answer_start` was dropped as too short, the answer's other places count.
         """
         return (
             self._most_of(self._answer_places(asked, document_id), document_id)
@@ -296,18 +264,18 @@ class _Corpus:
         )
 
     def _most_of(self, places: Iterable[tuple[int, int]], document_id: str) -> list[str]:
-        """For each place that a passage holds some of, the one that holds most."""
+        """For each place that passages share characters with, the passage that shares most."""
         held = [(place, self._places.overlapping(document_id, *place)) for place in places]
         best = [max(spans, key=lambda span: span.overlap(*place)) for place, spans in held if spans]
         return [span.passage_id for span in best]
 
     def _found(self, asked: _Asked, document_id: str) -> list[tuple[int, int]]:
-        """Where the answers stand in a document."""
+        """Where the answers occur in a document."""
         text = self._places.texts[document_id]
         return [place for answer in asked.answers for place in find_normalized(answer, text)]
 
     def _answer_places(self, asked: _Asked, document_id: str) -> list[tuple[int, int]]:
-        """Spans of the answer; `answer_start` counts in the first document alone."""
+        """Spans of the answer; `answer_start` counts in the first document only."""
         text = self._places.texts[document_id]
         places = self._found(asked, document_id)
         start = asked.answer_start

@@ -1,47 +1,65 @@
-"""Turns a log of what people asked, with clicks, thumbs and accepted answers, into entries.
+"""Reads a log of past questions, with clicks, thumbs and accepted answers, into entries.
 
-A log is CSV with a header line, or JSON Lines. `question` is needed; what else counts:
+`question` is needed; what else counts, with the names that other tools give it:
 
-- `answer` (or `answers`, of which the first is taken): the answer that was accepted;
-- `clicked` (or `document_id`, `doc_id`, `passage`): ids or paths of the documents that were
-  opened, or quotes of them; several as a list, or in a CSV cell with | between them;
-- `thumbs`: up or down, true or false, 1 or -1 (0 and nothing: no opinion); `rating`: 1 to 5 stars,
-  of which 4 and 5 are up, 1 and 2 down. Where one of them stands, an answer counts only if it is
-  up; a line that is down is dropped.
+- `answer` (`response`, `output`, ...): the answer that was accepted, of several the first;
+- `clicked` (`document_id`, `doc_id`, `passage`): ids or paths of the documents that were opened,
+  or quotes of them; several as a list, or in a CSV cell with | between them;
+- `thumbs` (`feedback`, `helpful`, `vote`, ...): up or down, yes or no, true or false, an emoji, 1
+  or -1 (0 and nothing: no opinion);
+- `rating` (`stars`): 1 to 5, of which 4 and 5 are up, 1 and 2 down;
+- `score`: as `thumbs` if no value of the file is above 1 (0: down), or else as `rating`.
+
+Where there is an opinion, an answer counts only if it is up; a line that is down is dropped.
 """
 
-import csv
-import io
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aloft.errors import DataError
+from aloft.questions.rows import Fault, Row, clean, columns, read_rows
 from aloft.records import LogEntry, Rejection
 from aloft.text.normalising import fold_question
 from aloft.text.tokens import split_words
 
 _CLICKS = ("clicked", "document_id", "doc_id", "passage")
-_SPLIT = ("clicked", "document_id", "doc_id")
-_OPINIONS: dict[str, dict[str, bool | None]] = {
-    "thumbs": {
-        "": None,
-        "up": True,
-        "down": False,
-        "true": True,
-        "false": False,
-        "1": True,
-        "-1": False,
-        "0": None,
+_LISTS = ("clicked", "document_id", "doc_id")
+_COLUMNS = columns(
+    {
+        "clicked": (
+            *("clicked", "clicks", "clicked_documents", "clicked_document", "clicked_ids"),
+            *("clicked_id", "clicked_url", "clicked_urls", "opened"),
+        ),
+        "thumbs": (
+            *("thumbs", "thumb", "vote", "reaction", "helpful", "was_helpful", "is_helpful"),
+            *("useful", "liked", "like", "sentiment", "user_vote"),
+        ),
+        "feedback": ("feedback", "user_feedback", "feedback_value"),
+        "rating": ("rating", "ratings", "stars", "star_rating", "user_rating"),
+        "score": ("score", "scores", "user_score", "feedback_score"),
     },
-    "rating": {"": None, "1": False, "2": False, "3": None, "4": True, "5": True},
+    _LISTS,
+)
+_UP = """
+    up thumbsup thumbup upvote upvoted true yes y positive pos good great like liked helpful useful
+    correct accepted happy 👍 ✅ ✔ ❤ 😀 😃 🙂 😊
+"""
+_DOWN = """
+    down thumbsdown thumbdown downvote downvoted false no n negative neg bad poor dislike disliked
+    unhelpful nothelpful useless notuseful incorrect wrong rejected unhappy 👎 ❌ ✖ ☹ 🙁 😞
+"""
+_NO_OPINION = "none null nan na neutral unknown skipped unrated"
+_WORDS: dict[str, bool | None] = {
+    "": None,
+    **dict.fromkeys(_UP.split(), True),
+    **dict.fromkeys(_DOWN.split(), False),
+    **dict.fromkeys(_NO_OPINION.split()),
 }
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of such bytes
-_SAVE_AS_UTF8 = "not UTF-8. Save the file as UTF-8."
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-_Row = Mapping[str, object]
+_LOOKS = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")  # variants of an emoji, skin tones
+_NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)(?:\s*/\s*5|\s*stars?)?")
+_STAR = re.compile("[★⭐🌟]+")
+_NOTHING = ("nan", "null", "\\N")  # how tools write that there is no answer
 
 
 class _DroppedError(Exception):
@@ -67,21 +85,23 @@ def read_log(path: Path) -> tuple[list[LogEntry], list[Rejection]]:
     Raises:
         DataError: the file is missing, has no column `question`, or no line that can be used.
     """
+    rows = list(read_rows(path, _COLUMNS))
+    scores_are_stars = _are_stars([row for _, row in rows if not isinstance(row, Fault)])
     entries: dict[str, LogEntry] = {}
     dropped: list[Rejection] = []
-    for number, values in _rows(path):
+    for place, row in rows:
         try:
-            if isinstance(values, str):
-                raise _BadLineError(values)
-            entry = _entry(values)
-            earlier = entries.setdefault(fold_question(entry.question), entry)
-            if earlier is not entry:
-                entries[fold_question(entry.question)] = _merge(earlier, entry)
+            if isinstance(row, Fault):
+                raise _BadLineError(row.what)
+            entry = _entry(row, scores_are_stars=scores_are_stars)
+            key = fold_question(entry.question)
+            if key in entries:
+                entries[key] = _merge(entries[key], entry)
                 raise _DroppedError("asked before", entry.question)
+            entries[key] = entry
         except _DroppedError as fault:
-            line = f"line {number}"
             dropped.append(
-                Rejection(subject_id=line, stage="log", reason=fault.reason, detail=fault.detail)
+                Rejection(subject_id=place, stage="log", reason=fault.reason, detail=fault.detail)
             )
     if not entries:
         first = f" {dropped[0].subject_id}: {dropped[0].detail}" if dropped else " Is it empty?"
@@ -89,94 +109,14 @@ def read_log(path: Path) -> tuple[list[LogEntry], list[Rejection]]:
     return list(entries.values()), dropped
 
 
-def _rows(path: Path) -> Iterator[tuple[int, _Row | str]]:
-    """Each line's number, and its values by name or what is wrong with it."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} can not be read ({error.strerror}). Give a file.") from error
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path} is UTF-16. Save it as UTF-8.")
-    text = raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    yield from _json_rows(text) if text.lstrip().startswith("{") else _csv_rows(text, path)
-
-
-def _json_rows(text: str) -> Iterator[tuple[int, _Row | str]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if _NOT_UTF8.search(line):
-            yield number, _SAVE_AS_UTF8
-        elif line.strip():
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield number, f"not JSON ({error}). Write one object a line."
-                continue
-            if isinstance(values, dict):
-                yield number, {_name(name): value for name, value in values.items()}
-            else:
-                yield number, 'not a JSON object. Write {"question": ...}.'
-
-
-def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, _Row | str]]:
-    lines = list(io.StringIO(text, newline=""))
-    try:
-        dialect = csv.Sniffer().sniff(lines[0] if lines else "", ",;\t|")
-    except csv.Error:
-        dialect = csv.excel  # one column has no delimiter to be found
-    rows = _cells(lines, dialect)
-    _, header = next(rows, (1, ""))
-    names = [] if isinstance(header, str) else [_name(cell) for cell in header]
-    if "question" not in names:
-        raise DataError(
-            f'{path} has no column "question", but {", ".join(names[:8]) or "no columns"}. '
-            "Give CSV with a header line, or JSON Lines."
-        )
-    for number, cells in rows:
-        if isinstance(cells, str):
-            yield number, cells
-        elif any(_NOT_UTF8.search(cell) for cell in cells):
-            yield number, _SAVE_AS_UTF8
-        elif len(cells) > len(names):
-            found = f"{len(cells)} cells in {len(names)} columns"
-            yield number, f"{found}. Put quotes around text that holds the delimiter."
-        elif any(cell.strip() for cell in cells):
-            row = zip(names, cells, strict=False)  # empty cells at the end may be left out
-            yield number, {n: cell.split("|") if n in _SPLIT else cell for n, cell in row}
-
-
-def _cells(
-    lines: Sequence[str], dialect: type[csv.Dialect]
-) -> Iterator[tuple[int, list[str] | str]]:
-    """Rows with the number of their first line; behind a faulty line reading starts anew.
-
-    A quote that is never closed would otherwise swallow the rest of the file.
-    """
-    start = 0
-    while start < len(lines):
-        reader = csv.reader(lines[start:], dialect, strict=True, doublequote=True)
-        number = start
-        try:
-            for cells in reader:
-                yield number + 1, cells
-                number = start + reader.line_num
-            return
-        except csv.Error as error:
-            yield number + 1, f"not CSV ({error}). Check its quotes."
-            start = number + 1
-
-
-def _name(column: str) -> str:
-    return column.strip().lower().replace(" ", "_")
-
-
-def _entry(values: Mapping[str, object]) -> LogEntry:
+def _entry(values: Row, *, scores_are_stars: bool) -> LogEntry:
     question = "".join(_texts(values, "question")[:1])
     if not split_words(question):
         raise _BadLineError('"question" is missing. Add it.')
-    opinions = [_opinion(name, values[name]) for name in _OPINIONS if name in values]
+    opinions = _opinions(values, scores_are_stars=scores_are_stars)
     if False in opinions:
         raise _DroppedError("thumbs down", question)
-    answers = [*_texts(values, "answer"), *_texts(values, "answers")]
+    answers = [text for text in _texts(values, "answer") if text not in _NOTHING]
     is_accepted = not opinions or True in opinions
     clicks = [click for name in _CLICKS for click in _texts(values, name)]
     return LogEntry(
@@ -186,25 +126,105 @@ def _entry(values: Mapping[str, object]) -> LogEntry:
     )
 
 
-def _opinion(name: str, value: object) -> bool | None:
-    known = _OPINIONS[name]
-    word = "" if value is None else str(value).strip().lower()
-    if word not in known:
-        raise _BadLineError(
-            f'"{name}" is "{word}", but may be: {", ".join(filter(None, known))}. Correct it.'
-        )
-    return known[word]
+# ---- opinions
+
+
+def _opinions(values: Row, *, scores_are_stars: bool) -> list[bool | None]:
+    """What each column of the row that holds an opinion says; None: nothing."""
+    found: list[bool | None] = []
+    for value in _elements(values, "thumbs"):
+        found.append(_thumbs("thumbs", value))
+    for value in _elements(values, "rating"):
+        found.append(_stars("rating", value))
+    for value in _elements(values, "score"):
+        found.append(_stars("score", value) if scores_are_stars else _unit(value))
+    for value in _elements(values, "feedback"):
+        number = _number(value)
+        if number is None:
+            found.append(_word(value))  # a comment is no opinion
+        else:
+            read = _stars if number > 1 else _thumbs
+            found.append(read("feedback", value))
+    return found
+
+
+def _elements(values: Row, name: str) -> list[object]:
+    value = values.get(name)
+    if name not in values or value is None:
+        return [None] if name in values else []
+    return value if isinstance(value, list) else [value]
+
+
+def _fold(value: object) -> str:
+    """A word without case, emoji variants and marks between its parts."""
+    text = _LOOKS.sub("", "" if value is None else str(value)).strip().lower()
+    return text if text in _WORDS else re.sub(r"[\W_]+", "", text) or text
+
+
+def _word(value: object) -> bool | None:
+    return _WORDS.get(_fold(value))
+
+
+def _number(value: object) -> float | None:
+    """The number that a cell holds: 5, "5.0", "5,0", "4/5", "4 stars" or ★★★★."""
+    text = "" if value is None or isinstance(value, bool) else str(value).lower().strip(": ")
+    stars = _STAR.match(_LOOKS.sub("", text))
+    if stars:
+        return float(len(stars[0]))
+    number = _NUMBER.fullmatch(text)
+    return float(number[1].replace(",", ".")) if number else None
+
+
+def _thumbs(name: str, value: object) -> bool | None:
+    number = _number(value)
+    if number in (1.0, -1.0, 0.0):
+        return {1.0: True, -1.0: False, 0.0: None}[number]
+    if number is None and _fold(value) in _WORDS:
+        return _word(value)
+    raise _bad_opinion(name, value, "up, down, yes, no, true, false, 👍, 👎, 1, -1, 0")
+
+
+def _stars(name: str, value: object) -> bool | None:
+    number = _number(value)
+    if number is not None and 1 <= number <= 5:
+        return True if number >= 4 else False if number <= 2 else None
+    if number is None and _fold(value) in _WORDS:
+        return _word(value)
+    raise _bad_opinion(name, value, "1, 2, 3, 4, 5")
+
+
+def _unit(value: object) -> bool | None:
+    number = _number(value)
+    if number is not None and -1 <= number <= 1:
+        return True if number == 1 else False if number <= 0 else None
+    if number is None and _fold(value) in _WORDS:
+        return _word(value)
+    raise _bad_opinion("score", value, "0, 1")
+
+
+def _bad_opinion(name: str, value: object, known: str) -> _BadLineError:
+    shown = " ".join(str(value).split())[:40]
+    return _BadLineError(f'"{name}" is "{shown}", but may be: {known}. Correct it.')
+
+
+def _are_stars(rows: Sequence[Row]) -> bool:
+    """Whether the scores of a file count stars: one of them is above 1."""
+    scores = [_number(value) for row in rows for value in _elements(row, "score")]
+    return any(score is not None and score > 1 for score in scores)
+
+
+# ---- texts
 
 
 def _texts(values: Mapping[str, object], name: str) -> list[str]:
     value = values.get(name)
     given = value if isinstance(value, list) else [] if value is None else [value]
-    if name in _SPLIT:  # an id may be a whole number
+    if name != "question":  # an id or an answer may be a whole number
         given = [str(one) if type(one) is int else one for one in given]
     texts = [one for one in given if isinstance(one, str)]
     if len(texts) < len(given):
         raise _BadLineError(f'"{name}" must be a string or a list of strings. Put it in quotes.')
-    return [_SURROGATES.sub("\ufffd", text).strip() for text in texts if text.strip()]
+    return [clean(text) for text in texts if text.strip()]
 
 
 def _merge(first: LogEntry, second: LogEntry) -> LogEntry:

@@ -24,7 +24,7 @@ from aloft.jsonl import RecordFile
 from aloft.machine import describe_machine, peak_memory_megabytes
 from aloft.network_guard import NetworkGuard, hosts_of, local_only
 from aloft.protocols import LanguageModel, Progress, no_progress
-from aloft.questions.labelled import unpack
+from aloft.questions.rows import unpack
 from aloft.records import Artifact, Document, GeneratorRow, Rejection, cache_key
 from aloft.run import funnel
 from aloft.run.context import Context, Inputs, Shared
