@@ -82,7 +82,7 @@ class QAPair:
     question: str
     answer: str
     kind: str = ""  # of question, where one was asked for
-    tries: int = 1  # replies that it took
+    attempts: int = 1  # replies that it took
     additional_passage_ids: tuple[
         str, ...
     ] = ()  # the other passages that a multi-hop question needs
@@ -346,7 +346,13 @@ def to_json(record: Any) -> dict[str, Any]:
 
 def from_json(cls: type[RecordT], values: Mapping[str, Any]) -> RecordT:
     """A record from JSON types: lists become tuples, records inside it become records."""
-    return cls(**{name: _thaw(value) for name, value in values.items()})
+    return cls(**{_RENAMED.get(name, name): _thaw(value) for name, value in values.items()})
+
+
+_RENAMED = {  # fields of records that were written by version 0.1
+    "further_ids": "additional_passage_ids",
+    "tries": "attempts",
+}
 
 
 def _thaw(value: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aloft.config import PairsConfig
+from aloft.corpus.lookup import PassageLookup
 from aloft.prompts.languages import LANGUAGES
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage, QAPair, Rejection
@@ -20,7 +21,6 @@ from aloft.synthesis.pairs import (
     choose_partners,
     count_pairs,
     drop_repeated_questions,
-    drop_stale,
     generate_pairs,
     select_passages,
 )
@@ -236,7 +236,7 @@ def test_a_copied_sentence_is_asked_about_twice_more_and_then_dropped() -> None:
     good = " Who is the pilot?\nAnswer: Mary Dunn"
     teacher = ScriptedTeacher(lambda p: copied if p.seed is None else good)
     (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)
-    assert isinstance(outcome, QAPair) and outcome.tries == 2
+    assert isinstance(outcome, QAPair) and outcome.attempts == 2
     paper = f"{SPAN}\n### Answer\nMary Dunn"  # whose form keeps what it gets
     (outcome,) = generate_pairs([PORT], ScriptedTeacher(lambda _: paper), PAPER, seed=0)
     assert isinstance(outcome, QAPair)
@@ -257,7 +257,7 @@ def test_what_can_not_be_used_is_asked_again_by_a_seed(first: str | None) -> Non
     teacher = ScriptedTeacher(lambda prompt: first if prompt.seed is None else good)
     (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0)
     assert outcome == QAPair(
-        passage_id=PORT.id, question="Who is the pilot?", answer="Mary Dunn", tries=2
+        passage_id=PORT.id, question="Who is the pilot?", answer="Mary Dunn", attempts=2
     )
     greedy, drawn = teacher.asked
     assert replace(drawn, seed=None) == greedy
@@ -276,7 +276,7 @@ def test_a_question_without_an_answer_is_gone_on_with(
     teacher = ScriptedTeacher(lambda p: answered if p.prefix == prefix else " Who is it? ")
     (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
     assert isinstance(outcome, QAPair)
-    assert (outcome.question, outcome.answer, outcome.tries) == ("Who is it?", "Mary Dunn", 2)
+    assert (outcome.question, outcome.answer, outcome.attempts) == ("Who is it?", "Mary Dunn", 2)
     plain, forced = teacher.asked
     assert replace(forced, prefix=plain.prefix, pattern=plain.pattern) == plain
     assert plain.pattern and not forced.pattern
@@ -319,7 +319,7 @@ def test_a_reply_that_was_cut_is_gone_on_with(config: PairsConfig, parts: list[s
     (outcome,) = generate_pairs([PORT], teacher, config, seed=0)
     assert isinstance(outcome, QAPair)
     assert (outcome.question, outcome.answer) == ("Who is it?", "Mary Dunn")
-    assert outcome.tries == len(parts)
+    assert outcome.attempts == len(parts)
     written = "".join(parts[:-1]).rstrip("\ufffd")
     assert teacher.asked[-1].prefix == teacher.asked[0].prefix + written
 
@@ -539,21 +539,12 @@ def test_partners_are_drawn_from_the_nearest_passages() -> None:
     passages = [replace(TUG, start=i) for i in range(20)]
     turns = np.arange(20) * np.pi / 40  # the nearest of each are its neighbours in the row
     vectors = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
-    drawn = set()
+    corpus, drawn = PassageLookup(passages), set()
     for seed in range(30):
-        partners = choose_partners(passages[9:11], passages, DenseIndex(vectors), seed=seed)
-        assert partners == choose_partners(passages[9:11], passages, DenseIndex(vectors), seed=seed)
+        partners = choose_partners(passages[9:11], corpus, DenseIndex(vectors), seed=seed)
+        assert partners == choose_partners(passages[9:11], corpus, DenseIndex(vectors), seed=seed)
         assert set(partners) == {passages[9].id, passages[10].id}
-        drawn.add(partners[passages[9].id].start)
+        drawn.add(corpus.row(partners[passages[9].id]))
     assert drawn <= {6, 7, 8, 10, 11, 12} and {8, 10} < drawn
-    assert choose_partners(passages[:1], passages[:1], DenseIndex(vectors[:1]), seed=0) == {}
-
-
-def test_a_pair_that_needs_a_passage_that_is_gone_is_dropped() -> None:
-    asked = QAPair(
-        passage_id=PORT.id, question="Who?", answer="Ann", additional_passage_ids=(TUG.id,)
-    )
-    assert drop_stale([asked], {PORT.id: PORT, TUG.id: TUG}) == ([asked], [])
-    kept, (dropped,) = drop_stale([asked], {PORT.id: PORT})
-    assert kept == []
-    assert (dropped.subject_id, dropped.reason) == (asked.id, "needs a passage that is gone")
+    alone = PassageLookup(passages[:1])
+    assert choose_partners(passages[:1], alone, DenseIndex(vectors[:1]), seed=0) == {}

@@ -16,7 +16,7 @@ GENERATE = RatingsConfig(method="generate")
 
 
 class Writer:
-    """A teacher that writes and can not tell probabilities."""
+    """A teacher that writes and returns no token probabilities."""
 
     fingerprint = "writer"
 

@@ -141,3 +141,9 @@ def test_what_follows_from_the_rest_is_not_stored() -> None:
 def test_a_record_can_not_be_changed() -> None:
     with pytest.raises(AttributeError):
         PASSAGE.start = 4  # type: ignore[misc]
+
+
+def test_records_of_version_0_1_are_read_under_their_new_names() -> None:
+    old = {"passage_id": "p", "question": "q", "answer": "a", "tries": 2, "further_ids": ["r"]}
+    pair = from_json(QAPair, old)
+    assert (pair.attempts, pair.additional_passage_ids) == (2, ("r",))

@@ -1,4 +1,4 @@
-"""What goes out to a language model and how its reply is read: one pure pair a module."""
+"""Prompts for language models and parsers of their replies, one pure pair per module."""
 
 from aloft.protocols import Prompt
 from aloft.records import Message
@@ -7,10 +7,10 @@ from aloft.records import Message
 def ask_about(
     content: str, task: str, prefix: str, *, further: str = "", pattern: str = ""
 ) -> Prompt:
-    """The passage first and the task behind it: all tasks about a passage begin alike.
+    """Put the passage before the task, so that all tasks about a passage share a prefix.
 
-    What has read the passage for one of them (a prefix cache, kept keys and values) has read it
-    for the others. A further passage stands between.
+    A prefix cache that has read the passage for one task need not read it for the others. A second
+    passage comes between the two.
     """
     second = f"\n\n### Second text\n{further}" if further else ""
     user = f"### Text\n{content}{second}\n\n### Task\n{task}"

@@ -1,9 +1,9 @@
-"""Passage to a request for one question and its answer, and the reply to the two.
+"""Requests one question and its answer about a passage, and parses the two from the reply.
 
-Three forms. "paper" is the paper's: instructions, then the whole passage. "instruct" turns them
-round, so that all that is asked about a passage begins alike and is read once. "examples" is for
-models too small to follow instructions: worked examples, then one focus span of the passage under
-its title; the model goes on in the same form.
+There are three forms. "paper" is the paper's: instructions, then the whole passage. "instruct" has
+the passage first, so that all requests about it share a prefix, which is read once. "examples" is
+for models too small to follow instructions: worked examples, then one focus span of the passage
+under its title; the model continues in the same form.
 """
 
 import re
@@ -51,8 +51,8 @@ _ANSWER_HEADING = re.compile(
 )
 _HEADING = re.compile(r"\n\s*(?:#{1,4}\s|\**Question\b)")
 
-# what a reply may be, for engines that can hold a model to it: a line each, none without end; the
-# empty line is how models end, and where it is forbidden they write on
+# the form of a reply, for engines with guided decoding: one line each, of limited length; models
+# end with an empty line, and continue where it is forbidden
 _PATTERN = r"[^\n]{4,400}\n\n### Answer\n[^\n]{1,600}(\n\n)?"
 _EXAMPLES_PATTERN = r" [^\n]{{4,400}}\n{answer}: [^\n]{{1,400}}(\n\n)?"
 
@@ -60,19 +60,19 @@ EXAMPLE_QUESTIONS = frozenset(
     question for language in LANGUAGES.values() for _, _, question, _ in language.examples
 )
 ANSWER_HEADING = "\n\n### Answer\n"
-STOP_INSTRUCT = ("### Question",)  # a second pair is not asked for
+STOP_INSTRUCT = ("### Question",)  # a second pair is not wanted
 STOP_EXAMPLES = ("\n\n", *(f"\n{label}:" for label in LANGUAGES["en"].labels[:3]))
 _LABELS = sorted({language.labels[3] for language in LANGUAGES.values()})
 _LABEL, _LABEL_CUT = ("|".join(re.escape(label[:end]) for label in _LABELS) for end in (None, 3))
-# small models put the answer's label behind the question's end, and the colon of their script; on a
-# line of its own they misspell what follows its first three letters
+# small models put the answer's label at the end of the question, with the colon of their script; on
+# a line of its own they misspell the label after its first three letters
 _ANSWER_LABEL = re.compile(
     rf"(?:\n\s*(?:{_LABEL_CUT})[^\s:：]{{0,12}}|(?:\n\s*|(?<=[?？؟.。।!])\s*)(?:{_LABEL}))\s*[:：]"
 )
 
 
 def render_paper(content: str, *, language: str) -> Prompt:
-    """The paper's request, in a language by its English name."""
+    """The paper's prompt; the language is given by its English name."""
     system = _PAPER.format(language=language)
     return Prompt(
         messages=(Message(role="system", content=system), Message(role="user", content=content)),
@@ -83,13 +83,13 @@ def render_paper(content: str, *, language: str) -> Prompt:
 def render_instruct(
     content: str, kind: Kind, *, language: str, style: Sequence[str] = (), further: str = ""
 ) -> Prompt:
-    """The passage, then what is wanted of it; all that is asked about it begins alike.
+    """The passage, then the task; all requests about a passage share this prefix.
 
     Args:
         content: The passage.
-        kind: Of question; "multi_hop" asks about the further passage too.
-        language: To write in, in English.
-        style: Questions to be taken as a model.
+        kind: Kind of question; "multi_hop" asks about the second passage too.
+        language: English name of the language to write in.
+        style: Questions whose form and tone are imitated.
         further: The second passage of a multi-hop question.
     """
     if kind == "multi_hop":
@@ -105,7 +105,7 @@ def render_instruct(
 def render_examples(title: str, focus: str, *, language: str) -> Prompt:
     """Worked examples, then the focus span; the model writes the question and the answer.
 
-    Examples and labels are in the language of the code, or in English where there are none in it.
+    Examples and labels are in the language with this code, or in English where it has none.
     """
     known = LANGUAGES.get(language, LANGUAGES["en"])
     topic, text, question, answer = known.labels
@@ -126,7 +126,7 @@ def render_examples(title: str, focus: str, *, language: str) -> Prompt:
 
 
 def parse_headings(reply: str) -> tuple[str, str] | None:
-    """(question, answer), or None where the reply does not keep the form."""
+    """(question, answer), or None where the reply does not follow the form."""
     parts = _ANSWER_HEADING.split("\n" + reply, maxsplit=1)
     if len(parts) != 2:
         return None
@@ -134,13 +134,13 @@ def parse_headings(reply: str) -> tuple[str, str] | None:
 
 
 def parse_examples(reply: str) -> tuple[str, str] | None:
-    """(question, answer), or None where the reply does not keep the form."""
+    """(question, answer), or None where the reply does not follow the form."""
     question, *rest = _ANSWER_LABEL.split(reply, maxsplit=1)
     return _both(question, rest[0].strip().split("\n")[0]) if rest else None
 
 
 def answer_line(language: str) -> str:
-    """What stands between question and answer in worked examples of a language."""
+    """The text between question and answer in the worked examples of a language."""
     return f"\n{LANGUAGES.get(language, LANGUAGES['en']).labels[3]}:"
 
 

@@ -1,4 +1,4 @@
-"""Passage, question or answer to a request for a mark, and the reply to a number."""
+"""Requests a rating of a passage, question or answer, and parses the number from the reply."""
 
 import re
 from typing import Literal
@@ -45,7 +45,7 @@ def render(
     question: str = "",
     answer: str = "",
 ) -> Prompt:
-    """Ask for a mark from 0 to 10, to be written."""
+    """Ask for a rating from 0 to 10, which the model writes."""
     sections = [("Context", content), ("Question", question), ("Answer", answer)]
     body = "\n\n".join(f"### {name}\n{text}" for name, text in sections if text)
     return Prompt(
@@ -58,12 +58,12 @@ def render(
 
 
 def render_digit(content: str, *, passage_first: bool) -> Prompt:
-    """Ask for a passage's mark from 0 to 9, to be read off the digits' probabilities.
+    """Ask for a passage's rating from 0 to 9, which is read from the probabilities of the digits.
 
     Args:
-        content: Of the passage.
-        passage_first: Whether it stands before the task, where later prompts begin with it too; or
-            behind it, where it is not asked about again and all prompts share the task.
+        content: The passage with its title.
+        passage_first: Whether the passage comes before the task, because later prompts begin with
+            it too; otherwise it comes after the task, which all prompts then share.
     """
     if passage_first:
         return ask_about(content, _DIGIT, PREFIX["passage"])
@@ -77,7 +77,7 @@ def render_digit(content: str, *, passage_first: bool) -> Prompt:
 
 
 def parse(reply: str) -> float | None:
-    """The mark at the start of the reply, or None where there is none from 0 to 10."""
+    """The rating at the start of the reply; None where there is no number from 0 to 10."""
     match = _NUMBER.match(reply)
     value = float(match[1]) if match else -1.0
     return value if 0 <= value <= 10 else None

@@ -1,4 +1,4 @@
-"""Turns passages into question-answer pairs by the teacher."""
+"""Lets the teacher write question-answer pairs about passages."""
 
 import re
 from collections import Counter
@@ -9,6 +9,7 @@ from types import MappingProxyType
 from semantic_text_splitter import TextSplitter
 
 from aloft.config import Kind, PairsConfig
+from aloft.corpus.lookup import PassageLookup
 from aloft.prompts import pair as prompts
 from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.protocols import LanguageModel, Prompt, Reply
@@ -22,14 +23,14 @@ from aloft.text.overlap import copies, holds, leaks, truncate_repetition
 _STAGE = "pairs"
 _FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can still ask about
 _SHORTEST_FOCUS = 40
-_GOES_ON = re.compile(r"[\w,;:(–-][^\S\n]*(?=\S)")  # a sentence, beyond a span's last character
-_DENSE = re.compile("[぀-ヿ㐀-鿿豈-﫿가-힯]")  # a character says what three letters say
+_CONTINUES = re.compile(r"[\w,;:(–-][^\S\n]*(?=\S)")  # a sentence, beyond a span's last character
+_DENSE = re.compile("[぀-ヿ㐀-鿿豈-﫿가-힯]")  # a character carries as much as three letters
 _TITLE_CHARACTERS = 80
 _CHARACTERS_A_PAIR = 400
-_PARTNERS = 5  # nearest passages, of which the partner of a multi-hop question is drawn
+_PARTNERS = 5  # nearest passages, from which the partner of a multi-hop question is drawn
 _DIGIT = re.compile(r"\d")
 _NO_PARTNERS: Mapping[str, Passage] = MappingProxyType({})
-_HALF_A_CHARACTER = "\ufffd"  # where the limit cut one that is several tokens long
+_HALF_A_CHARACTER = "\ufffd"  # where the limit split a character of several tokens
 _LONE_QUESTION = re.compile(r"\s*[^\n]+[?？؟;]\s*")  # the last is the Greek mark
 
 
@@ -43,25 +44,29 @@ def generate_pairs(
 ) -> Iterator[QAPair | Rejection]:
     """Yield the pairs of each passage, or the reason why one is missing.
 
-    A reply that was cut, does not keep the form or copies a sentence for its question is never
-    used. One that was cut is gone on with where it ended, and a question without an answer behind
-    the answer's heading, where the model can be made to; whatever still can not be used is asked up
-    to twice more, with replies drawn by seeds of the request's own instead of the greedy one. With
-    "examples" an answer that its focus span does not hold, or that the question holds already, is
-    replaced by the span itself: small models ask better than they answer, and the span does hold
-    the answer.
+    A reply that was truncated, does not follow the form or copies a sentence as its question is
+    never used. A truncated reply is continued where it ended, and a question without an answer
+    after the heading of the answer, where the model can continue a text. A request whose reply
+    still cannot be used is repeated up to twice, sampling with seeds of its own instead of greedy
+    decoding. With "examples", an answer that its focus span does not contain, or that the question
+    contains already, is replaced by the span itself: small models ask better than they answer, and
+    the span does contain the answer.
 
     Args:
-        passages: To be asked about.
-        teacher: Writes.
-        config: How.
+        passages: The passages that are asked about.
+        teacher: The model that writes.
+        config: Form, kinds and number of the pairs.
         seed: The run's seed.
-        partners: By a passage's id the one that a multi-hop question about it also needs; where
-            there is none, none is asked for.
+        partners: For a passage's id, the second passage of its multi-hop questions; a passage
+            without a partner gets no such question.
 
     Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "paper", which asks once.
     """
-    requests = [one for p in passages for one in _requests(p, config, seed, partners.get(p.id))]
+    requests = [
+        request
+        for passage in passages
+        for request in _requests(passage, config, seed, partners.get(passage.id))
+    ]
     form = _FORMS[config.form]
     attempts = _ask(teacher, requests, form, config.max_new_tokens, seed)
     for request, attempt in zip(requests, attempts, strict=True):
@@ -82,13 +87,13 @@ def generate_pairs(
             question=question,
             answer=answer,
             kind=request.kind,
-            tries=attempt.tries,
+            attempts=attempt.number,
             additional_passage_ids=request.additional_passage_ids,
         )
 
 
 def count_pairs(passage: Passage, config: PairsConfig) -> int:
-    """How many pairs a passage is asked for: as said, or by its length."""
+    """How many pairs are requested of a passage: as configured, or by its length."""
     letters = len(passage.text) * _letters_a_character(passage.text)
     return config.per_passage or max(1, min(8, round(letters / _CHARACTERS_A_PAIR)))
 
@@ -122,14 +127,14 @@ def choose_kinds(
 def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
     """Draw spans of one or two sentences from a passage, in reading order.
 
-    Pieces of a sentence that is longer than a span are drawn where there is nothing else: their
+    Parts of a sentence that is longer than a span are drawn only where there is nothing else: their
     answers would break off.
     """
     letters = _letters_a_character(passage.text)
     low, high = (round(limit / letters) for limit in _FOCUS_CHARACTERS)
     spans, is_cut = [], False
     for start, chunk in TextSplitter((low, high)).chunk_indices(passage.text):
-        began, is_cut = is_cut, bool(_GOES_ON.match(passage.text, start + len(chunk) - 1))
+        began, is_cut = is_cut, bool(_CONTINUES.match(passage.text, start + len(chunk) - 1))
         if len(chunk) * letters >= _SHORTEST_FOCUS:
             spans.append((" ".join(chunk.split()), not (began or is_cut)))
     drawn = [span for span, is_whole in spans if is_whole] or [span for span, _ in spans]
@@ -141,36 +146,36 @@ def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
 
 def choose_partners(
     asked: Sequence[Passage],
-    passages: Sequence[Passage],
+    passages: PassageLookup,
     index: DenseIndex,
     *,
     seed: int,
-) -> dict[str, Passage]:
-    """Draw for each passage one of those nearest to it, to ask about both at once.
+) -> dict[str, str]:
+    """Draw for each passage one of its nearest neighbours, to ask about both at once.
 
     Args:
         asked: Passages that are asked about.
-        passages: The whole corpus.
+        passages: The whole corpus; none of it is read.
         index: Vectors of the corpus.
         seed: The run's seed.
 
     Returns:
-        The partners by the passages' ids; none where there is no other passage.
+        For a passage's id the id of its partner; nothing where there is no other passage.
     """
-    row_of = {passage.id: row for row, passage in enumerate(passages)}
-    rows = [row_of[passage.id] for passage in asked]
+    ids = [passage.id for passage in asked]
+    rows = passages.rows(ids)
     nearest = index.rank(index.first_windows(rows), _PARTNERS + 1).columns.tolist()
     partners = {}
-    for passage, row, columns in zip(asked, rows, nearest, strict=True):
+    for passage_id, row, columns in zip(ids, rows, nearest, strict=True):
         others = [column for column in columns if column != row][:_PARTNERS]
         if others:
-            drawn = rng_for(seed, "partner", passage.id).choice(others)
-            partners[passage.id] = passages[drawn]
+            drawn = rng_for(seed, "partner", passage_id).choice(others)
+            partners[passage_id] = passages.id(drawn)
     return partners
 
 
 def _letters_a_character(text: str) -> float:
-    """How many letters of an alphabet say as much as one of the text's characters; from 1 to 3."""
+    """How many letters of an alphabet carry as much as one character of the text; from 1 to 3."""
     return 1 + 2 * len(_DENSE.findall(text)) / max(1, len(text))
 
 
@@ -192,7 +197,7 @@ def select_passages(
 
 
 def drop_repeated_questions(pairs: Sequence[QAPair]) -> tuple[list[QAPair], list[Rejection]]:
-    """Drop every question that was asked of more than one passage: it names nothing of its own."""
+    """Drop every question that was asked about several passages: it is specific to none."""
     sources = {(fold(pair.question), pair.passage_id) for pair in pairs}
     asked = Counter(question for question, _ in sources)
     seen: set[tuple[str, str]] = set()
@@ -211,20 +216,6 @@ def drop_repeated_questions(pairs: Sequence[QAPair]) -> tuple[list[QAPair], list
     return kept, dropped
 
 
-def drop_stale(
-    pairs: Sequence[QAPair], passages: Mapping[str, Passage]
-) -> tuple[list[QAPair], list[Rejection]]:
-    """Drop the pairs that need a passage which is no longer in the corpus."""
-    kept, dropped = [], []
-    for pair in pairs:
-        if all(i in passages for i in pair.passage_ids):
-            kept.append(pair)
-        else:
-            reason = "needs a passage that is gone"
-            dropped.append(Rejection(subject_id=pair.id, stage=_STAGE, reason=reason))
-    return kept, dropped
-
-
 @dataclass(frozen=True, slots=True)
 class _Request:
     passage: Passage
@@ -239,30 +230,30 @@ class _Request:
 class _Form:
     parse: Callable[[str], tuple[str, str] | None]
     stop: tuple[str, ...]
-    is_mended: bool  # whether what can not be used is asked again
+    is_repaired: bool  # whether replies that cannot be used are continued and repeated
 
     @property
     def rounds(self) -> tuple["_Round", ...]:
-        return _MENDED if self.is_mended else (_plainly,)
+        return _REPAIRED if self.is_repaired else (_as_requested,)
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     prompt: Prompt
     reply: Reply
-    tries: int
-    fault: str | None  # why the reply can not be used; None where it can
+    number: int  # of the reply, from 1
+    fault: str | None  # why the reply cannot be used; None where it can
 
 
 _Round = Callable[["_Request", "_Attempt", int], Prompt | None]
 
 
-def _plainly(request: _Request, _last: _Attempt, _seed: int) -> Prompt:
+def _as_requested(request: _Request, _last: _Attempt, _seed: int) -> Prompt:
     return request.prompt
 
 
-def _behind_what_it_wrote(request: _Request, last: _Attempt, _seed: int) -> Prompt | None:
-    """Go on where a reply was cut, or behind the answer's heading where only that is missing."""
+def _continued(request: _Request, last: _Attempt, _seed: int) -> Prompt | None:
+    """Continue a truncated reply, or after the heading of an answer that is missing."""
     text = last.reply.text.rstrip(_HALF_A_CHARACTER)
     if last.reply.is_anew or not text:
         return None
@@ -272,27 +263,27 @@ def _behind_what_it_wrote(request: _Request, last: _Attempt, _seed: int) -> Prom
         start = f"{text.rstrip()}{request.answer_heading}"
     else:
         return None
-    # what is left of a pattern is not known
+    # the part of the pattern that remains is not known
     return replace(last.prompt, prefix=request.prompt.prefix + start, pattern="")
 
 
-def _by_a_seed(request: _Request, last: _Attempt, seed: int) -> Prompt:
-    # the prompt itself tells two requests about a passage apart, whatever batch they are in
+def _sampled(request: _Request, last: _Attempt, seed: int) -> Prompt:
+    # two requests about one passage differ by their prompts, whatever batch they are in
     asked = request.prompt.messages[-1].content
     which = "second try" if last.prompt.seed is None else "third try"
     rng = rng_for(seed, which, request.passage.id, asked)
     return replace(request.prompt, seed=rng.getrandbits(31))
 
 
-# scripts that a tokenizer cuts small take several times the tokens of English: the few replies that
-# a limit cuts are gone on with, instead of a limit for all that is the longest's
-_FURTHER: tuple[_Round, ...] = (_behind_what_it_wrote,) * 3
-_AGAIN: tuple[_Round, ...] = (_by_a_seed, *_FURTHER)
-_MENDED: tuple[_Round, ...] = (_plainly, *_FURTHER, *_AGAIN, *_AGAIN)
+# scripts that a tokenizer splits finely take several times the tokens of English: the few truncated
+# replies are continued, so that the limit need not be that of the longest
+_CONTINUED: tuple[_Round, ...] = (_continued,) * 3
+_REPEATED: tuple[_Round, ...] = (_sampled, *_CONTINUED)
+_REPAIRED: tuple[_Round, ...] = (_as_requested, *_CONTINUED, *_REPEATED, *_REPEATED)
 _FORMS = {
-    "paper": _Form(prompts.parse_headings, (), is_mended=False),
-    "instruct": _Form(prompts.parse_headings, prompts.STOP_INSTRUCT, is_mended=True),
-    "examples": _Form(prompts.parse_examples, prompts.STOP_EXAMPLES, is_mended=True),
+    "paper": _Form(prompts.parse_headings, (), is_repaired=False),
+    "instruct": _Form(prompts.parse_headings, prompts.STOP_INSTRUCT, is_repaired=True),
+    "examples": _Form(prompts.parse_examples, prompts.STOP_EXAMPLES, is_repaired=True),
 }
 
 
@@ -343,7 +334,7 @@ def _ask(
     max_new_tokens: int,
     seed: int,
 ) -> list[_Attempt]:
-    """The last attempt of each request: a form's rounds go on with what can not be used yet."""
+    """The last attempt of each request; each round of a form treats those not usable yet."""
     unasked = Reply(text="", is_finished=False)
     attempts = [_Attempt(request.prompt, unasked, 0, "not asked") for request in requests]
     for prepare in form.rounds:
@@ -359,19 +350,17 @@ def _ask(
             if not reply.is_anew:
                 forced = prompt.prefix.removeprefix(requests[i].prompt.prefix)
                 reply = replace(reply, text=forced + reply.text)
-            if form.is_mended and not reply.is_finished:
-                round_about = truncate_repetition(
-                    reply.text
-                )  # to go on would only be another round
-                if round_about is not None:
-                    reply = replace(reply, text=round_about, is_finished=True)
+            if form.is_repaired and not reply.is_finished:
+                without_loop = truncate_repetition(reply.text)  # to continue would only repeat it
+                if without_loop is not None:
+                    reply = replace(reply, text=without_loop, is_finished=True)
             fault = _fault_of(reply, requests[i], form)
-            attempts[i] = _Attempt(prompt, reply, attempts[i].tries + 1, fault)
+            attempts[i] = _Attempt(prompt, reply, attempts[i].number + 1, fault)
     return attempts
 
 
 def _fault_of(reply: Reply, request: _Request, form: _Form) -> str | None:
-    """Why a reply can not be used; None where it can."""
+    """Why a reply cannot be used; None where it can."""
     if not reply.is_finished:
         return "reply was cut"
     parsed = form.parse(reply.text)
@@ -379,7 +368,7 @@ def _fault_of(reply: Reply, request: _Request, form: _Form) -> str | None:
         return "unreadable reply"
     if parsed[0] in prompts.EXAMPLE_QUESTIONS:
         return "repeats an example"
-    is_copy = form.is_mended and copies(parsed[0], request.passage.text)
+    is_copy = form.is_repaired and copies(parsed[0], request.passage.text)
     return "question copies the text" if is_copy else None
 
 

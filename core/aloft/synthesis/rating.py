@@ -22,15 +22,15 @@ def rate_passages(
     *,
     passage_first: bool = False,
 ) -> Iterator[Rating | Rejection]:
-    """Yield one mark per passage, or the reason there is none.
+    """Yield one rating per passage, or the reason there is none.
 
-    With "expect" the mark is the expected value over the digits 0 to 9, stretched to 0 to 10:
-    single digits are single tokens in every tokenizer, and one pass reads what a whole
-    generation would write. `passage_first` says whether pairs will be asked for by prompts that
-    begin with the passage, so that both read it once.
+    With "expect" the rating is the expected value over the digits 0 to 9, scaled to 0 to 10: single
+    digits are single tokens in every tokenizer, and one forward pass replaces a generation. With
+    `passage_first` the prompt begins with the passage, as the prompts of the pairs will, so that
+    both read it once.
 
     Raises:
-        ModelError: "expect" was asked of a teacher that can not tell probabilities.
+        ModelError: "expect" needs token probabilities, which this teacher does not return.
 
     Source: step 1 of ALoFTRAG (arXiv:2501.11929); the expected mark follows G-Eval
     (arXiv:2303.16634).
@@ -38,7 +38,8 @@ def rate_passages(
     if config.method == "expect":
         if not isinstance(teacher, ScoringModel):
             raise ModelError(
-                'This teacher can not tell probabilities. Set ratings.method to "generate".'
+                "This teacher does not return token probabilities. Set ratings.method to "
+                '"generate".'
             )
         asked = [prompts.render_digit(p.content, passage_first=passage_first) for p in passages]
         values = teacher.choice_probabilities(asked, _DIGITS) @ np.arange(10) * (10 / 9)
@@ -46,7 +47,7 @@ def rate_passages(
             yield Rating(subject_id=passage.id, criterion="passage", value=round(float(value), 4))
         return
     asked = [prompts.render("passage", p.content) for p in passages]
-    for passage, mark in zip(passages, _marks(asked, teacher), strict=True):
+    for passage, mark in zip(passages, _read_ratings(asked, teacher), strict=True):
         if mark is None:
             yield Rejection(subject_id=passage.id, stage="ratings", reason="unreadable rating")
         else:
@@ -56,7 +57,7 @@ def rate_passages(
 def rate_pairs(
     pairs: Sequence[tuple[QAPair, Passage]], teacher: LanguageModel, config: PairsConfig
 ) -> Iterator[QAPair | Rejection]:
-    """Yield the pairs whose question and answer both get at least `config.min_rating`.
+    """Yield the pairs whose question and answer are both rated `config.min_rating` or higher.
 
     Source: step 3 of ALoFTRAG, which its own paper finds harmful; off by default.
     """
@@ -64,7 +65,7 @@ def rate_pairs(
     answers = [
         prompts.render("answer", p.content, question=q.question, answer=q.answer) for q, p in pairs
     ]
-    marks = zip(_marks(questions, teacher), _marks(answers, teacher), strict=True)
+    marks = zip(_read_ratings(questions, teacher), _read_ratings(answers, teacher), strict=True)
     for (pair, _), (question, answer) in zip(pairs, marks, strict=True):
         if question is None or answer is None:
             yield Rejection(subject_id=pair.id, stage="pair_ratings", reason="unreadable rating")
@@ -80,18 +81,18 @@ def rate_pairs(
 
 
 def may_be_kept(outcome: Rating | Rejection, config: RatingsConfig) -> bool:
-    """Whether a passage can still be kept before the marks of all others are known."""
+    """Whether a passage may be kept, before the ratings of all others are known."""
     return isinstance(outcome, Rating) and outcome.value >= (config.min_rating or 0)
 
 
 def select_rated(
     ratings: Sequence[Rating], config: RatingsConfig
 ) -> tuple[list[Rating], list[Rejection]]:
-    """Part the marks that are kept from those that are too low.
+    """Separate the ratings that are kept from those that are too low.
 
     Returns:
-        Kept ratings in order, and a rejection for each other. Of equal marks at the edge of
-        `drop_share` all are kept: no passage is dropped for its place in the corpus.
+        Kept ratings in order, and a rejection for each other one. Equal ratings at the threshold of
+        `drop_share` are all kept: no passage is dropped for its position in the corpus.
     """
     floor = -math.inf if config.min_rating is None else config.min_rating
     if config.drop_share and ratings:
@@ -111,6 +112,6 @@ def select_rated(
     return kept, dropped
 
 
-def _marks(asked: Sequence[Prompt], teacher: LanguageModel) -> list[float | None]:
+def _read_ratings(asked: Sequence[Prompt], teacher: LanguageModel) -> list[float | None]:
     replies = teacher.complete(asked, max_new_tokens=_MAX_NEW_TOKENS, stop=("\n",))
     return [prompts.parse(reply.text) for reply in replies]

@@ -24,7 +24,7 @@ def unrated_pairs(context: Context, part: Inputs) -> Iterator[QAPair | Rejection
     kept, repeated = drop_repeated_questions(list(part["drafts"]))
     yield from kept
     yield from repeated
-    yield Fact("repaired", sum(pair.tries > 1 for pair in kept))
+    yield Fact("repaired", sum(pair.attempts > 1 for pair in kept))
     if not kept:
         raise DataError(
             f"The teacher wrote no usable pair for {len(part['rated'])} passages. See "

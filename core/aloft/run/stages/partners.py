@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from aloft.corpus.lookup import PassageLookup
 from aloft.records import Passage
 from aloft.run.context import Context, Inputs
 from aloft.run.stage import Records, Setup, stage
@@ -41,12 +42,12 @@ def wants_partners(setup: Setup) -> bool:
 )
 def partners(context: Context, part: Inputs) -> Iterator[Partner]:
     """The partners of all passages that may be asked about."""
-    corpus = part["passages"]
+    corpus = PassageLookup(part["passages"])
     found = choose_partners(
         part["selection"], corpus, open_index(part), seed=context.settings["seed"]
     )
-    for passage_id, passage in found.items():
-        yield Partner(passage_id=passage_id, partner_id=passage.id)
+    for passage_id, partner_id in found.items():
+        yield Partner(passage_id=passage_id, partner_id=partner_id)
 
 
 def partners_of(part: Inputs, passages: list[Passage]) -> dict[str, Passage]:
