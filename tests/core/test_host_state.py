@@ -247,17 +247,37 @@ def test_the_last_of_overlapping_trainings_puts_the_process_back(folder: Path) -
     assert changed(before) == []
 
 
+def run_alone(program: str, folder: Path) -> str:
+    """The last line that a program prints in a process without our tests' environment."""
+    start = f"import os, sys, pathlib\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "DO_NOT_", "TOKENIZ"))}
+    call = [sys.executable, "-c", start + program, str(folder)]
+    done = subprocess.run(call, capture_output=True, text=True, env=own)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
 def test_a_first_training_sets_no_environment_variable(folder: Path) -> None:
     """In a process that has imported no model library yet."""
     program = (
-        "import os, sys, pathlib\n"
         "before = dict(os.environ)\n"
-        "sys.path.insert(0, sys.argv[2])\n"
         "import test_host_state\n"
         "test_host_state.embed(pathlib.Path(sys.argv[1]))\n"
         "print({k: os.environ.get(k) for k in before.keys() | os.environ.keys()"
         " if before.get(k) != os.environ.get(k)})\n"
     )
-    call = [sys.executable, "-c", program, str(folder), str(Path(__file__).parent)]
-    done = subprocess.run(call, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "{}"
+    assert run_alone(program, folder) == "{}"
+
+
+def test_models_try_no_connection_although_the_hub_is_online(folder: Path) -> None:
+    """A run sets no variable that keeps libraries offline: they need no network by themselves."""
+    program = (
+        "from aloft.network_guard import local_only\n"
+        "import test_host_state as here\n"
+        "with local_only() as guard:\n"
+        "    for work in (*here.TRAININGS, here.load_new_head, here.reply):\n"
+        "        work(pathlib.Path(sys.argv[1]))\n"
+        "    from huggingface_hub import constants\n"
+        "print(guard.refused, constants.HF_HUB_OFFLINE)\n"
+    )
+    assert run_alone(program, folder) == "[] False"

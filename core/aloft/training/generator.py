@@ -72,6 +72,9 @@ class _ReplyTrainer(SFTTrainer):
         count = (targets != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         return (loss / count, outputs) if return_outputs else loss / count
 
+    def _send_telemetry(self) -> None:
+        """Send no usage counts, which trl does by way of a thread that the host may share."""
+
 
 def train_generator(  # noqa: PLR0913 - two folders, and what every training takes
     rows: Sequence[GeneratorRow],
