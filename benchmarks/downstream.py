@@ -18,8 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloft.cli.progress import shown_progress
-from aloft.config import FILTERS, FiltersConfig, RunConfig, check_config, load_config
-from aloft.config import read_run_config as read_config
+from aloft.config import (
+    FILTERS,
+    FiltersConfig,
+    RunConfig,
+    check_config,
+    load_config,
+    read_run_config,
+)
 from aloft.errors import DataError
 from aloft.evaluation.bootstrap import compare
 from aloft.evaluation.evaluator import System
@@ -63,7 +69,7 @@ def measure_ablation(folder: Path, config: RunConfig) -> dict[str, Any]:
     pairs is not trained twice.
     """
     with suppress(DataError):
-        config = read_config(folder / "ours")
+        config = read_run_config(folder / "ours")
     usual = FiltersConfig().use
     variants: dict[str, tuple[str, ...]] = {"the usual": usual, "none": ()}
     variants |= {f"without {n}": tuple(f for f in usual if f != n) for n in usual}

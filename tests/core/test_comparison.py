@@ -10,8 +10,7 @@ from scripted import long_words, write_topics
 
 from aloft.backends.loading import Models
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
-from aloft.config import RunConfig, check_config
-from aloft.config import read_run_config as read_config
+from aloft.config import RunConfig, check_config, read_run_config
 from aloft.config.strategies import STRATEGIES
 from aloft.jsonl import RecordFile
 from aloft.protocols import LanguageModel
@@ -81,7 +80,7 @@ def test_all_strategies_run_to_the_end_on_the_same_pairs(
         trained = SentenceTransformersEmbedder(str(out / name / "embedder"))
         assert (trained.encode_passages(texts) == before).all(), name
         assert (out / name / "generator").is_dir() == (name != "lsr")
-        assert read_config(out / name).strategy == name
+        assert read_run_config(out / name).strategy == name
 
 
 def test_it_goes_on_where_it_stopped_and_each_can_be_shipped(

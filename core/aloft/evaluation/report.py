@@ -20,6 +20,7 @@ from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.evaluation.gate import Verdict
 from aloft.records import Artifact
+from aloft.retrieval.retriever import RetrieverName
 
 FORMAT = 1
 FILE = "report.json"
@@ -83,7 +84,7 @@ class RetrievalRow:
     """
 
     question_set: str
-    retriever: str
+    retriever: RetrieverName
     embedder: str
     reranker: str
     weight: float | None

@@ -12,8 +12,7 @@ from typing import Any
 from aloft import __version__
 from aloft.backends.checking import check_models
 from aloft.backends.loading import Models
-from aloft.config import PARTS, SERVER, Part, RunConfig, plain_name
-from aloft.config import read_run_config as read_config
+from aloft.config import PARTS, SERVER, Part, RunConfig, plain_name, read_run_config
 from aloft.errors import DataError
 from aloft.evaluation import report as reports
 from aloft.evaluation.evaluator import Evaluator
@@ -62,7 +61,7 @@ def open_run(
         DataError: no configuration is given, and the folder holds none.
         RunFolderError: another process holds the folder, or it cannot be written.
     """
-    config = config or read_config(out)
+    config = config or read_run_config(out)
     with RunStore(out) as store, local_only(servers_of(config)) as guard:
         whole = take_over(config, store)
         shared = Shared(
@@ -257,7 +256,7 @@ def _write_bytes(path: Path, content: bytes) -> None:
 
 def read_funnel(out: Path) -> list[FunnelRow]:
     """What each finished group of stages of a run folder kept and dropped."""
-    setup = Setup(read_config(out), sources_in(out))
+    setup = Setup(read_run_config(out), sources_in(out))
     runner = Runner(setup, Shared(RunStore(out), Models(), read_only=True))
     rows = funnel.read_rows(runner.store, runner.graph)
     return [reports.funnel_row(row.pop("stage"), row) for row in rows]

@@ -350,5 +350,5 @@ def _decode(stage: Stage, row: list[Any]) -> Any:
         return from_json(Rejection, values)
     target = stage.outputs[output or next(iter(stage.outputs))]
     assert isinstance(target, Records)  # noqa: S101 - partitions yield records alone
-    record = from_json(target.cls, values)
+    record: Any = from_json(target.cls, values)
     return To(output, record) if output else record

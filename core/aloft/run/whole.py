@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aloft.backends.loading import Models
-from aloft.config import RunConfig
+from aloft.config import RunConfig, read_run_config
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.report import Report, read_report
 from aloft.network_guard import guarded_steps
 from aloft.protocols import LanguageModel, Progress, no_progress
 from aloft.records import Document
 from aloft.run.executors.local import Executor
-from aloft.run.job import open_run, read_config, servers_of
+from aloft.run.job import open_run, servers_of
 from aloft.serving.answering import Answer, ask_streaming
 from aloft.serving.bundle import open_run_retriever, read_bundle
 
@@ -150,4 +150,4 @@ def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Itera
         retriever = open_run_retriever(out, models)
         yield from ask_streaming(bundle, retriever, question, models)
 
-    yield from guarded_steps(answers(), servers_of(read_config(out)))
+    yield from guarded_steps(answers(), servers_of(read_run_config(out)))

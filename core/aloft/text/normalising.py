@@ -9,6 +9,7 @@ import re
 import unicodedata
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 
@@ -32,6 +33,8 @@ MARKS = "".join(
 # the half-width voicing marks of kana
 _COMPOSED = "\u1160-\u11ff\u3131-\u318e\ud7b0-\ud7ff\uff9e-\uffdc"
 _CLUSTER = re.compile(rf"\w[{MARKS}{_COMPOSED}{_INVISIBLE}]*|[\s\S][{MARKS}{_INVISIBLE}]*")
+_PLAIN = re.compile(rf"[\x00-\x7f]{{8,}}(?![{MARKS}{_COMPOSED}{_INVISIBLE}])")  # nothing combines
+_ALIGNED = 8  # long texts that are looked at again and again: the documents of labelled questions
 _TURKISH = re.compile("i\u0307+|ı\u0307*")  # what case folding makes of İ, and what it leaves of ı
 
 
@@ -96,6 +99,7 @@ def find_normalized(quote: str, text: str) -> list[tuple[int, int]]:
     return next(filter(None, (*of_same_case, bounded, anywhere)), [])
 
 
+@lru_cache(_ALIGNED)
 def _align(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
     """Return the normalised text, and for each of its characters where its original one lies.
 
@@ -106,11 +110,26 @@ def _align(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
     if text.isascii():
         return text.lower(), range(len(text)), range(1, len(text) + 1)
     starts, ends, pieces = array("q"), array("q"), []
-    for cluster in _CLUSTER.finditer(text):
+    done = 0
+    for plain in _PLAIN.finditer(text):
+        _align_clusters(text, done, plain.start(), (starts, ends, pieces))
+        done = plain.end()
+        starts.extend(range(plain.start(), done))
+        ends.extend(range(plain.start() + 1, done + 1))
+        pieces.append(plain.group().lower())
+    _align_clusters(text, done, len(text), (starts, ends, pieces))
+    return "".join(pieces), starts, ends
+
+
+def _align_clusters(
+    text: str, begin: int, end: int, aligned: tuple["array[int]", "array[int]", list[str]]
+) -> None:
+    """Align a stretch of text whose characters may combine."""
+    starts, ends, pieces = aligned
+    for cluster in _CLUSTER.finditer(text, begin, end):
         piece = normalize(cluster.group())
         if piece:
             gap = [-1] * (len(piece) - 1)
             starts.extend([cluster.start(), *gap])
             ends.extend([*gap, cluster.end()])
             pieces.append(piece)
-    return "".join(pieces), starts, ends

@@ -30,7 +30,7 @@ from aloft.run.stage import (
 )
 from aloft.run.stages.passage_vectors import open_index
 from aloft.run.stages.remined import uses_remined
-from aloft.run.warm_start import CARRIED
+from aloft.serving.bundle import CARRIED
 
 _TRAINING = Resources(gpu=True, retries=10)
 
