@@ -17,7 +17,7 @@ STAGES = [
     "reading documents",
     "cutting passages",
     "embedding passages",  # of which the partners of multi-hop questions are drawn
-    "writing ratings",
+    "rating passages",
     "embedding questions",
     "reading answers",
     "training the embedder",

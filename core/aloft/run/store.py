@@ -172,6 +172,8 @@ class RunStore:
                     "or choose another --out."
                 )
                 raise RunFolderError(message) from error
+            for left in (self.path / "work").glob(".*.tmp"):  # by a process that was killed
+                left.unlink(missing_ok=True)
         return self
 
     def __exit__(

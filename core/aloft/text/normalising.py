@@ -109,7 +109,8 @@ def _align(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
     """
     if text.isascii():
         return text.lower(), range(len(text)), range(1, len(text) + 1)
-    starts, ends, pieces = array("q"), array("q"), []
+    starts, ends = array("q"), array("q")
+    pieces: list[str] = []
     done = 0
     for plain in _PLAIN.finditer(text):
         _align_clusters(text, done, plain.start(), (starts, ends, pieces))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -56,15 +57,18 @@ class Pool:
     def __init__(self, run: Path, config: RunConfig) -> None:
         self._run = run
         self._config = config
+        self._pool = ProcessPoolExecutor(2, mp_context=get_context("spawn"))
         self.tasks: list[Task] = []
 
     def run(self, tasks: Iterable[Task], graph: Graph, shared: Shared) -> Iterator[PartResult]:
         tasks = list(tasks)
         self.tasks += tasks
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-            asked = [pool.submit(perform_there, self._run, self._config, task) for task in tasks]
-            for future in reversed(asked):
-                yield future.result()
+        ask = partial(self._pool.submit, perform_there, self._run, self._config)
+        for future in reversed([ask(task) for task in tasks]):
+            yield future.result()
+
+    def close(self) -> None:
+        self._pool.shutdown()
 
 
 def work_out(run: Path, config: RunConfig, executor: Executor) -> dict[str, bytes]:
@@ -92,6 +96,7 @@ def test_a_pool_of_processes_gives_the_same_records(
     here = work_out(tmp_path / "here", config, LocalExecutor())
     pool = Pool(tmp_path / "there", config)
     there = work_out(tmp_path / "there", config, pool)
+    pool.close()
     assert there == here
     assert all(here.values())
     divided = {task.stage for task in pool.tasks}
