@@ -48,7 +48,7 @@ def to_documents(
             itself, like the rows of a table.
 
     Raises:
-        DataError: something else than documents is given.
+        DataError: anything other than documents is given.
     """
     return [merged.document for merged in _merge(documents, group_by)]
 
@@ -100,7 +100,7 @@ def to_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
     """Convert a conversation.
 
     Raises:
-        DataError: there is no message, or one holds something else than text, or has an unknown
+        DataError: there is no message, or one holds anything other than text, or has an unknown
             role.
     """
     if not messages:

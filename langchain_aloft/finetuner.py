@@ -36,8 +36,8 @@ class AloftFinetuner(HostedRun):
             itself.
 
     Raises:
-        ConfigError: an argument is of another kind than it says.
-        DataError: something else than documents is given.
+        ConfigError: an argument has the wrong class.
+        DataError: anything other than documents is given.
     """
 
     def __init__(  # noqa: PLR0913 - as LangChain's constructors from documents

@@ -1,6 +1,7 @@
 """The retrieval that a run ships, with fusion and reranker, as a LangChain retriever."""
 
 import asyncio
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +31,7 @@ from langchain_aloft.convert import from_passages, to_passages, with_score
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A retriever, and what it was opened for."""
+    """A retriever, and the fields that it was opened for."""
 
     documents: tuple[Document, ...]
     contract: Bundle
@@ -105,8 +106,8 @@ class AloftRetriever(BaseRetriever):
         among = None if asked["filter"] is None else _positions(opened, asked["filter"])
         (found,) = opened.retriever.retrieve([read_question(query)], asked["k"], among)
         return [
-            with_score(opened.documents[opened.by_passage[one.passage.id]], one.score)
-            for one in found
+            with_score(opened.documents[opened.by_passage[scored.passage.id]], scored.score)
+            for scored in found
         ]
 
     async def _aget_relevant_documents(
@@ -118,17 +119,13 @@ class AloftRetriever(BaseRetriever):
 
     def _current(self) -> _Opened:
         """The opened retriever; opened anew if documents, contract or models were replaced."""
-        opened = self._opened
-        is_same = (
-            (opened.contract, opened.models) == (self.contract, self.models)
-            and len(opened.documents) == len(self.documents)
-            and all(
-                old is new or old == new
-                for old, new in zip(opened.documents, self.documents, strict=True)
-            )
-        )
-        if not is_same:
-            self._opened = opened = self._open()
+        opened, given = self._opened, tuple(self.documents)
+        is_same = (opened.contract, opened.models) == (self.contract, self.models)
+        if not is_same or opened.documents != given:
+            opened = self._open()
+        elif not all(map(operator.is_, opened.documents, given)):  # equal: of a deep copy
+            opened = replace(opened, documents=given)
+        self._opened = opened
         return opened
 
     def _open(self) -> _Opened:

@@ -47,7 +47,7 @@ def to_documents(nodes: Sequence[BaseNode]) -> list[Document]:
     a random one: then it is named after its content, so that a second run resumes the first.
 
     Raises:
-        DataError: something else than nodes is given.
+        DataError: anything other than nodes is given.
     """
     return [merged.document for merged in _merge(nodes)]
 
@@ -78,7 +78,7 @@ def to_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     """Convert a conversation.
 
     Raises:
-        DataError: there is no message, or one holds something else than text.
+        DataError: there is no message, or one holds anything other than text.
     """
     if not messages:
         raise DataError("The conversation has no messages. Pass at least one user message.")

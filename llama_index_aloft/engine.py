@@ -66,8 +66,8 @@ class AloftFinetuneEngine(HostedRun):
 
     Raises:
         ConfigError: the embedding model or reranker has no weights on this machine, or an argument
-            is of another kind than it says.
-        DataError: something else than nodes is given.
+            has the wrong class.
+        DataError: anything other than nodes is given.
     """
 
     def __init__(  # noqa: PLR0913 - what there is to choose
@@ -100,7 +100,7 @@ class AloftFinetuneEngine(HostedRun):
                 event handlers receive them.
 
         Raises:
-            AloftError: something that the user can put right, in one line.
+            AloftError: a fault that the user can correct, in one line.
         """
         super().finetune(progress)
 

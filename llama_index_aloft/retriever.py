@@ -26,7 +26,7 @@ from llama_index_aloft.convert import check_nodes, has_text, to_nodes, to_passag
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A retriever, and what it was opened for."""
+    """A retriever, and the attributes that it was opened for."""
 
     nodes: tuple[BaseNode, ...]
     contract: Bundle
@@ -52,7 +52,7 @@ class AloftRetriever(BaseRetriever):
 
     Raises:
         ConfigError: `similarity_top_k` is less than 1.
-        DataError: something else than nodes is given.
+        DataError: anything other than nodes is given.
     """
 
     def __init__(
@@ -109,7 +109,8 @@ class AloftRetriever(BaseRetriever):
         among = None if self.filters is None else _positions(opened, self.filters)
         (found,) = opened.retriever.retrieve([question], self.similarity_top_k, among)
         return [
-            NodeWithScore(node=opened.by_passage[one.passage.id], score=one.score) for one in found
+            NodeWithScore(node=opened.by_passage[scored.passage.id], score=scored.score)
+            for scored in found
         ]
 
     def _current(self) -> _Opened:

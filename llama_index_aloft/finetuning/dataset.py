@@ -106,7 +106,7 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
 
     Raises:
         ConfigError: `num_questions_per_chunk` or `on_failure` is out of range.
-        DataError: the file exists and is no dataset, or something else than nodes is given.
+        DataError: the file exists and is no dataset, or anything other than nodes is given.
         ModelError: a node failed, with "fail".
     """
     if not 1 <= num_questions_per_chunk <= _MAX_QUESTIONS:
@@ -191,10 +191,10 @@ def _try(
 
 def _about(dataset: EmbeddingQAFinetuneDataset, wanted: set[str]) -> EmbeddingQAFinetuneDataset:
     """The part of a dataset that is about these nodes alone."""
-    asked = {key for key, some in dataset.relevant_docs.items() if wanted.issuperset(some)}
+    asked = {key for key, ids in dataset.relevant_docs.items() if wanted.issuperset(ids)}
     return EmbeddingQAFinetuneDataset(
         queries={key: text for key, text in dataset.queries.items() if key in asked},
         corpus={key: text for key, text in dataset.corpus.items() if key in wanted},
-        relevant_docs={key: some for key, some in dataset.relevant_docs.items() if key in asked},
+        relevant_docs={key: ids for key, ids in dataset.relevant_docs.items() if key in asked},
         mode=dataset.mode,
     )

@@ -393,12 +393,13 @@ def _rows_of(dataset: EmbeddingQAFinetuneDataset, *, all_docs: bool) -> list[Emb
     rows = []
     for key, query in dataset.queries.items():
         keys = dataset.relevant_docs.get(key, [])
-        missing = [one for one in keys if one not in dataset.corpus]
+        missing = [text_id for text_id in keys if text_id not in dataset.corpus]
         if missing or not keys:
             what = f'text "{missing[0]}"' if missing else "text"
             raise DataError(f'Question "{key}" has no {what} in the corpus. Correct the dataset.')
-        for one in keys if all_docs else keys[:1]:
-            anchor, positive = replace_surrogates(query), replace_surrogates(dataset.corpus[one])
+        for text_id in keys if all_docs else keys[:1]:
+            anchor = replace_surrogates(query)
+            positive = replace_surrogates(dataset.corpus[text_id])
             rows.append(EmbedderRow(pair_id=key, anchor=anchor, positive=positive, negatives=()))
     if not rows:
         raise DataError("The dataset holds no questions. Generate some, or check its file.")
@@ -424,7 +425,7 @@ def _measure(dataset: EmbeddingQAFinetuneDataset, name: str) -> Values:
     asked = [model.get_query_embedding(query) for query in dataset.queries.values()]
     ranking = DenseIndex(passages).rank(np.array(asked, np.float32), DEPTH)
     right = [dataset.relevant_docs[key] for key in dataset.queries]
-    gold = [frozenset(columns[one] for one in some if one in columns) for some in right]
+    gold = [frozenset(columns[i] for i in ids if i in columns) for ids in right]
     return measure_ranking(ranking, gold)
 
 

@@ -395,6 +395,13 @@ def test_a_plain_prompt_is_one_message_and_stop_strings_reach_the_model() -> Non
     assert reply.text == "You said: One. "
 
 
+def test_a_reply_of_the_host_holds_no_lone_surrogate() -> None:
+    teacher = LangChainTeacher(GenericFakeChatModel(messages=iter([AIMessage("Why \ud83d?")])))
+    prompt = Prompt(messages=(Message(role="user", content="Ask."),))
+
+    assert teacher.complete([prompt], max_new_tokens=9)[0].text == "Why \ufffd?"
+
+
 def test_another_model_has_another_fingerprint() -> None:
     prints = [
         LangChainTeacher(ChatAloft(model=name, models=shared())).fingerprint for name in "aba"

@@ -83,6 +83,23 @@ def test_a_cut_reply_is_told_and_stop_strings_end_it() -> None:
     assert (stopped.text, stopped.is_finished) == ("system: Be brief.", True)
 
 
+def test_a_reply_of_the_host_holds_no_lone_surrogate() -> None:
+    class Torn(EchoLLM):
+        def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+            return ChatResponse(message=ChatMessage(role="assistant", content="Why \ud83d?"))
+
+        def complete(
+            self, prompt: str, formatted: bool = False, **kwargs: Any
+        ) -> CompletionResponse:
+            return CompletionResponse(text="Why \ud83d?")
+
+    prompts = [Prompt(messages=MESSAGES), Prompt(messages=MESSAGES, is_plain=True)]
+
+    replies = LlamaIndexTeacher(Torn()).complete(prompts, max_new_tokens=9)
+
+    assert [reply.text for reply in replies] == ["Why \ufffd?"] * 2
+
+
 def test_another_model_has_another_fingerprint() -> None:
     prints = [LlamaIndexTeacher(EchoLLM(name=name)).fingerprint for name in ("a", "b", "a")]
 

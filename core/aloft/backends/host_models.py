@@ -78,7 +78,7 @@ def read_reply(
         facts: Metadata of the reply, searched for a known reason why it ended.
         continues: Whether the host continued from the prefix, as with plain text.
     """
-    text = text.replace(_JOINER, "")
+    text = replace_surrogates(text.replace(_JOINER, ""))
     bare = text.lstrip()
     prefix = prompt.prefix.strip()
     repeats_it = bool(prefix) and bare.startswith(prefix)
