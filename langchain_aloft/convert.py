@@ -1,6 +1,6 @@
 """Converts LangChain documents and messages to Aloft's records, and passages to documents."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from langchain_core.documents import Document as LangChainDocument
@@ -14,8 +14,8 @@ from aloft.api import (
     Message,
     Passage,
     Role,
-    check_list,
     merge_chunks,
+    read_list,
     replace_surrogates,
     share_one_text,
     title_of,
@@ -34,7 +34,7 @@ _ROLES: dict[str, Role] = {
 
 
 def to_documents(
-    documents: Sequence[LangChainDocument], *, group_by: str | None = "source"
+    documents: Iterable[LangChainDocument], *, group_by: str | None = "source"
 ) -> list[Document]:
     """Convert LangChain documents; chunks of one source are merged into one document again.
 
@@ -50,12 +50,12 @@ def to_documents(
     Raises:
         DataError: anything other than documents is given.
     """
-    return [merged.document for merged in _merge(documents, group_by)]
+    return [merged.document for merged in _merge(read_documents(documents), group_by)]
 
 
 def from_passages(
     passages: Sequence[Passage],
-    sources: Sequence[LangChainDocument] = (),
+    sources: Iterable[LangChainDocument] = (),
     *,
     group_by: str | None = "source",
 ) -> list[LangChainDocument]:
@@ -67,6 +67,7 @@ def from_passages(
             one that holds most of its text, such as the page.
         group_by: As given to `to_documents`.
     """
+    sources = read_documents(sources)
     merged = {found.document.id: found for found in _merge(sources, group_by)}
     return [
         _from_passage(passage, merged.get(passage.document_id), sources) for passage in passages
@@ -129,14 +130,14 @@ def in_source_order(
     return ordered
 
 
-def check_documents(documents: Any) -> None:
-    """Check that a list holds documents.
+def read_documents(given: Iterable[LangChainDocument]) -> list[LangChainDocument]:
+    """Return documents as a list.
 
     Raises:
-        DataError: it does not.
+        DataError: anything other than documents is given.
     """
     advice = "Load files by a document loader, or wrap a text: Document(page_content=text)."
-    check_list(documents, LangChainDocument, advice)
+    return read_list(given, LangChainDocument, advice)
 
 
 def _by_source(
@@ -181,7 +182,6 @@ def _from_passage(
 
 
 def _merge(documents: Sequence[LangChainDocument], group_by: str | None) -> list[MergedDocument]:
-    check_documents(documents)
     return merge_chunks([_to_chunk(document, group_by) for document in documents])
 
 

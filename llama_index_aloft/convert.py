@@ -1,7 +1,6 @@
 """Converts LlamaIndex nodes, documents and messages to Aloft's records, and passages to nodes."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.schema import (
@@ -21,8 +20,8 @@ from aloft.api import (
     Message,
     Passage,
     Role,
-    check_list,
     merge_chunks,
+    read_list,
     replace_surrogates,
     title_of,
 )
@@ -39,7 +38,7 @@ _ROLES: dict[MessageRole, Role] = {
 }
 
 
-def to_documents(nodes: Sequence[BaseNode]) -> list[Document]:
+def to_documents(nodes: Iterable[BaseNode]) -> list[Document]:
     """Convert LlamaIndex documents or nodes; the nodes of a document are merged into it again.
 
     Text that nodes share, by overlap or because a node and its parent are both given, is kept
@@ -49,10 +48,10 @@ def to_documents(nodes: Sequence[BaseNode]) -> list[Document]:
     Raises:
         DataError: anything other than nodes is given.
     """
-    return [merged.document for merged in _merge(nodes)]
+    return [merged.document for merged in _merge(read_nodes(nodes))]
 
 
-def to_nodes(passages: Sequence[Passage], sources: Sequence[BaseNode] = ()) -> list[TextNode]:
+def to_nodes(passages: Sequence[Passage], sources: Iterable[BaseNode] = ()) -> list[TextNode]:
     """Convert passages to nodes that have the passages' ids.
 
     Args:
@@ -60,6 +59,7 @@ def to_nodes(passages: Sequence[Passage], sources: Sequence[BaseNode] = ()) -> l
         sources: The nodes that were given to `to_documents`. A result gets the metadata of the node
             that holds most of its text.
     """
+    sources = read_nodes(sources)
     merged = {found.document.id: found for found in _merge(sources)}
     return [_to_node(passage, merged.get(passage.document_id), sources) for passage in passages]
 
@@ -99,13 +99,13 @@ def has_text(node: BaseNode) -> bool:
     return bool(node.get_content(MetadataMode.NONE).strip())
 
 
-def check_nodes(nodes: Any) -> None:
-    """Check that a list holds nodes.
+def read_nodes(given: Iterable[BaseNode]) -> list[BaseNode]:
+    """Return nodes as a list.
 
     Raises:
-        DataError: it does not.
+        DataError: anything other than nodes is given.
     """
-    check_list(nodes, BaseNode, "Load files by SimpleDirectoryReader(...).load_data().")
+    return read_list(given, BaseNode, "Load files by SimpleDirectoryReader(...).load_data().")
 
 
 def _to_node(
@@ -123,7 +123,6 @@ def _to_node(
 
 
 def _merge(nodes: Sequence[BaseNode]) -> list[MergedDocument]:
-    check_nodes(nodes)
     parents = _parents_given(nodes)
     return merge_chunks(
         [

@@ -9,7 +9,7 @@ from llama_index.core.schema import BaseNode, TransformComponent
 
 from aloft.api import ConfigError, LanguageModel, Rating, SharedModels, rate_passages
 from aloft.config import RatingsConfig
-from llama_index_aloft.convert import check_nodes, has_text, to_passage
+from llama_index_aloft.convert import has_text, read_nodes, to_passage
 from llama_index_aloft.teacher import LlamaIndexTeacher
 
 
@@ -47,7 +47,7 @@ class AloftRater(TransformComponent):
             ConfigError: neither a model nor an LLM is set, or both are.
         """
         teacher, method = self._teacher()
-        check_nodes(nodes)
+        nodes = read_nodes(nodes)
         asked = [to_passage(node) for node in nodes if has_text(node)]
         outcomes = rate_passages(asked, teacher, RatingsConfig(method=method))
         rated = []

@@ -21,7 +21,7 @@ from aloft.api import (
     read_bundle,
     read_question,
 )
-from llama_index_aloft.convert import check_nodes, has_text, to_nodes, to_passage
+from llama_index_aloft.convert import has_text, read_nodes, to_nodes, to_passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class AloftRetriever(BaseRetriever):
         **fields: Any,
     ) -> None:
         super().__init__(**fields)
-        self.nodes = nodes
+        self.nodes = read_nodes(nodes)
         self.contract = contract
         self.similarity_top_k = similarity_top_k
         self.filters = filters
@@ -126,12 +126,12 @@ class AloftRetriever(BaseRetriever):
         return opened
 
     def _open(self) -> _Opened:
-        check_nodes(self.nodes)
-        nodes = [node for node in self.nodes if has_text(node)]
+        given = read_nodes(self.nodes)
+        nodes = [node for node in given if has_text(node)]
         # named by position: two equal nodes are still two
         passages = [replace(to_passage(node), document_id=str(i)) for i, node in enumerate(nodes)]
         return _Opened(
-            tuple(self.nodes),
+            tuple(given),
             self.contract,
             self.models,
             open_retriever(self.contract, passages, self.models),

@@ -23,7 +23,7 @@ from aloft.api import (
     write_text,
 )
 from aloft.config import PairsConfig
-from llama_index_aloft.convert import check_nodes, has_text, to_passage
+from llama_index_aloft.convert import has_text, read_nodes, to_passage
 from llama_index_aloft.teacher import teacher_of
 
 _MAX_QUESTIONS = 8  # per node
@@ -121,7 +121,7 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
     known = EmbeddingQAFinetuneDataset.from_json(output_path) if path.exists() else none
     how = (pairs or PairsConfig()).model_copy(update={"per_passage": num_questions_per_chunk})
     write = _writer(llm or Settings.llm, qa_generate_prompt_tmpl, how)
-    check_nodes(nodes)
+    nodes = read_nodes(nodes)
     asked = [node for node in nodes if has_text(node)]
     left = [node for node in asked if node.node_id not in known.corpus]
     try:

@@ -137,6 +137,14 @@ def test_what_is_no_list_of_documents_is_refused_in_one_line(given: Any) -> None
         to_documents(given)
 
 
+def test_documents_may_come_from_an_iterator() -> None:
+    given = [Document(page, metadata={"source": "a"}) for page in PAGES]
+    (merged,) = to_documents(iter(given))
+    assert merged.text == "\n\n".join(PAGES)
+    passage = Passage(document_id="a", text=PAGES[0], start=0)
+    assert from_passages([passage], iter(given))[0].metadata["source"] == "a"
+
+
 def test_documents_without_text_are_left_out() -> None:
     assert to_documents([Document("", metadata={"source": "a.png"}), Document(" ")]) == []
 

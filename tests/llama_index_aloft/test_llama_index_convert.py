@@ -142,7 +142,7 @@ def test_nodes_without_text_are_no_documents() -> None:
     assert to_documents([ImageNode(image="abc"), Document(text=None), TextNode(text=" ")]) == []
 
 
-@pytest.mark.parametrize("given", ["docs", Path("docs"), ["a text"], [None]])
+@pytest.mark.parametrize("given", ["docs", Path("docs"), ["a text"], [None], None])
 def test_what_is_no_list_of_nodes_is_refused_in_one_line(given: Any) -> None:
     with pytest.raises(DataError, match="list of BaseNode objects is expected, but"):
         to_documents(given)

@@ -104,26 +104,26 @@ def share_one_text(chunks: Iterable[HostChunk]) -> bool:
     return True
 
 
-def check_list(given: Any, kind: type, advice: str) -> None:
-    """Check that a host gave a list of its own objects.
+def read_list(given: Any, kind: type, advice: str) -> list[Any]:
+    """Return what a host gave as a list of its own objects.
 
     Args:
-        given: What was given.
+        given: Objects in any iterable.
         kind: The class of the objects.
         advice: What to do otherwise, a sentence.
 
     Raises:
         DataError: something else was given.
     """
-    if isinstance(given, str | PathLike | kind):
-        wrong = [given]
-    else:
-        wrong = [one for one in given if not isinstance(one, kind)]
+    is_iterable = isinstance(given, Iterable) and not isinstance(given, str | PathLike | kind)
+    objects = list(given) if is_iterable else [given]
+    wrong = objects if not is_iterable else [one for one in objects if not isinstance(one, kind)]
     if wrong:
         raise DataError(
             f"A list of {kind.__name__} objects is expected, but {type(wrong[0]).__name__} was "
             f"given. {advice}"
         )
+    return objects
 
 
 def check_kind(name: str, given: Any, kind: type, advice: str) -> None:
