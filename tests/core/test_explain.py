@@ -57,8 +57,8 @@ def test_a_part_of_a_logged_question_is_enough(run: Path) -> None:
 @pytest.mark.parametrize(
     ("question", "said"),
     [
-        ("Who rows?", "None of 2 questions holds these words"),
-        ("Who", "2 questions hold these words, such as: Who pilots?; Who pilots at night?"),
+        ("Who rows?", "None of 2 questions contains these words"),
+        ("Who", "2 questions contain these words, such as: Who pilots?; Who pilots at night?"),
     ],
 )
 def test_a_question_that_can_not_be_told_is_said(run: Path, question: str, said: str) -> None:
@@ -71,7 +71,7 @@ def test_before_mining_there_is_nothing_to_show(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["negatives", str(tmp_path / "none"), "--explain", "Who?"]) == 2
-    assert "holds no negatives yet" in " ".join(capsys.readouterr().err.split())
+    assert "contains no negatives yet" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "none").exists()
 
 

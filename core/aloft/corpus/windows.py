@@ -1,4 +1,4 @@
-"""Turns passages that an embedder does not read whole into windows that it does read."""
+"""Cuts passages that exceed an embedder's input length into windows."""
 
 import math
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from aloft.text.tokens import split_terms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """What of a corpus is embedded.
+    """The texts that are embedded for some passages.
 
     Attributes:
-        texts: Of each passage all windows, in order.
-        starts: The place in `texts` of each passage's first window; (passages,).
+        texts: All windows of each passage, in order.
+        starts: Index in `texts` of each passage's first window; (passages,).
     """
 
     texts: tuple[str, ...]
     starts: NDArray[np.intp]
 
     def by_passage(self, passages: Sequence[Passage]) -> dict[str, tuple[str, ...]]:
-        """The windows of each passage, by its id."""
+        """Return the windows of each passage by its id."""
         ends = [*self.starts[1:].tolist(), len(self.texts)]
         spans = zip(passages, self.starts.tolist(), ends, strict=True)
         return {passage.id: self.texts[start:end] for passage, start, end in spans}
@@ -35,12 +35,15 @@ class Windows:
 def cut_windows(
     passages: Sequence[Passage], embedder: Embedder, most: int | None = None
 ) -> Windows:
-    """Cut passages into stretches of like length, each behind the title.
+    """Cut passages into windows of equal length, each with the title in front.
+
+    A passage's windows do not depend on the other passages, so that any part of a corpus may be cut
+    by itself. A passage that fits stays whole.
 
     Args:
-        passages: A corpus; what of it is read at once stays whole.
-        embedder: Reads them.
-        most: Tokens of a window, if they are to be fewer than the embedder reads.
+        passages: Some passages.
+        embedder: Its tokenizer counts the tokens, and its input length is the limit.
+        most: Longest window in tokens, where it is to be shorter than the embedder's input.
     """
     limit = min((limit for limit in (embedder.reads, most) if limit is not None), default=None)
     if limit is None:
@@ -67,7 +70,7 @@ def cut_windows(
 
 
 def _head(title: str, tokens: Sequence[tuple[int, int]], most: int) -> tuple[str, int]:
-    """What stands in front of each window, a title no longer than that, and its tokens."""
+    """Return the title, truncated to `most` tokens, as it precedes each window, and its length."""
     if not tokens:
         return "", 0
     return f"{title[: tokens[:most][-1][1]]}\n", min(len(tokens), most)
@@ -80,7 +83,7 @@ def _stretches(text: str, tokens: Sequence[tuple[int, int]], room: int) -> list[
 
 
 def choose_window(question: str, answer: str, windows: Sequence[str]) -> str:
-    """The window that holds the answer, or else shares most terms with the question."""
+    """Return the window that contains the answer, or else shares most terms with the question."""
     telling = [window for window in windows if holds(window, answer)] or windows
     if len(telling) == 1:
         return telling[0]

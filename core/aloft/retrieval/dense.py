@@ -1,10 +1,10 @@
-"""Turns many vectors into exact rankings, in memory that does not grow with their number.
+"""Exact dense search, in memory that does not grow with the number of vectors.
 
-Questions are taken a block and passages a tile at a time. What of a tile can still reach a
-question's best is found by the maxima of its columns in groups, which costs next to nothing; the
-rest is never looked at. Where bfloat16 is native, which is twice as fast as float32 or more, it
-only chooses candidates: they are scored anew in float32, and a question of which the rounding may
-have kept a passage out is ranked in float32 altogether. So the ranking is the same everywhere.
+Questions are processed in blocks and passages in tiles. The maxima of groups of columns show which
+parts of a tile can still reach a question's best ranks, at almost no cost; the rest is skipped.
+Where bfloat16 is native, and so at least twice as fast as float32, it only selects candidates: they
+are rescored in float32, and a question for which rounding may have excluded a passage is ranked
+again in float32. The ranking is therefore the same on every machine.
 """
 
 import warnings
@@ -22,23 +22,25 @@ from aloft.retrieval.ranking import Ranking, rank_block
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SMALL = 1 << 26  # scores that numpy works out in less time than it takes to do better
-_SCORES = 1 << 23  # of a block of questions by a tile of passages: 16 MB in bfloat16
+_SMALL = 1 << 26  # scores that NumPy computes faster than the tiled search starts
+_SCORES = 1 << 23  # per block of questions and tile of passages: 16 MB in bfloat16
 _TILE = 8192  # passages at once
-_FIRST = 2048  # of the first tile, all of which is sorted
-_GROUP = 16  # columns that one maximum stands for
-_SPARE = 64  # candidates beyond the depth, so that rounding keeps no passage out
-_STEP = 2.0**-8  # by how much, of its value, bfloat16 rounds a score at most
+_FIRST = 2048  # passages of the first tile, all of which is sorted
+_GROUP = 16  # columns per maximum
+_SPARE = 64  # candidates beyond the depth, so that rounding excludes no passage
+_STEP = 2.0**-8  # largest relative rounding error of bfloat16
 _RESCORED = 16  # questions whose candidates are gathered at once
 
 
 class DenseIndex:
-    """Vectors of passages, searched by cosine similarity; equal scores stand in corpus order.
+    """Vectors of passages, searched by cosine similarity; ties are broken by corpus order.
+
+    A passage may have several windows, each with a vector; its score is that of the best one.
 
     Args:
-        vectors: (windows, dimensions), rows of length one.
-        starts: The row of each passage's first window, whose others follow; (passages,). None:
-            each passage is one row. What counts of a passage is its best window.
+        vectors: Unit vectors; (windows, dimensions).
+        starts: The row of each passage's first window, which its others follow; (passages,). None:
+            each passage is a single row.
     """
 
     def __init__(self, vectors: Floats, starts: NDArray[np.intp] | None = None) -> None:
@@ -48,15 +50,15 @@ class DenseIndex:
         self._counts = np.diff(rows, append=len(vectors))
 
     def __len__(self) -> int:
-        """Passages."""
+        """Return the number of passages."""
         return len(self._starts)
 
     def rank(self, queries: Floats, depth: int) -> Ranking:
-        """The passages of the highest scores, exactly.
+        """Return the passages of the highest scores, exactly.
 
         Args:
-            queries: (questions, dimensions), rows of length one.
-            depth: Ranks kept, at most the number of passages.
+            queries: Unit vectors; (questions, dimensions).
+            depth: Ranks to keep, at most the number of passages.
         """
         blocks = list(self.rank_blocks(queries, depth))
         return Ranking(
@@ -65,7 +67,7 @@ class DenseIndex:
         )
 
     def rank_blocks(self, queries: Floats, depth: int) -> Iterator[Ranking]:
-        """The same, some questions at a time and in order, for whoever keeps little of it."""
+        """Yield the same rankings for consecutive blocks of questions."""
         if len(self) == len(self.vectors):
             yield from _rank_blocks(queries, self.vectors, depth)
             return
@@ -76,12 +78,12 @@ class DenseIndex:
             yield _best_windows(block, owners, depth)
 
     def score(self, query: Floats, columns: Sequence[int]) -> Floats:
-        """Cosine similarity of a question and some passages; (columns,)."""
+        """Return the cosine similarity of a question to some passages; (columns,)."""
         scores: Floats = self.vectors[self.best_windows(query, columns)] @ query
         return scores
 
     def best_windows(self, query: Floats, columns: Sequence[int]) -> list[int]:
-        """The row of each of some passages' window that is nearest to a question."""
+        """Return, for each of some passages, the row of its window nearest to a question."""
         if len(self) == len(self.vectors):
             return list(columns)
         spans = ((self._starts[column], self._counts[column]) for column in columns)
@@ -91,12 +93,12 @@ class DenseIndex:
         ]
 
     def first_windows(self, columns: Sequence[int]) -> Floats:
-        """Vectors of what some passages begin with; (columns, dimensions)."""
+        """Return the vectors of some passages' first windows; (columns, dimensions)."""
         return self.vectors[self._starts[list(columns)]]
 
 
 def _best_windows(ranking: Ranking, owners: NDArray[np.intp], depth: int) -> Ranking:
-    """Each passage once, at the rank of its best window; (questions, depth)."""
+    """Return each passage once, at the rank of its best window; (questions, depth)."""
     columns = np.empty((len(ranking.columns), depth), np.intp)
     scores = np.empty((len(ranking.columns), depth), np.float32)
     for row, windows in enumerate(ranking.columns):
@@ -121,7 +123,7 @@ def _rank_blocks(queries: Floats, passages: Floats, depth: int) -> Iterator[Rank
 
 
 def read_rows(vectors: Floats, start: int, end: int) -> Floats:
-    """Some rows, copied; those that lie on the disk leave nothing else of the file in memory."""
+    """Return a copy of some rows; of a file that is mapped, nothing else stays in memory."""
     if isinstance(vectors, np.memmap) and isinstance(vectors.base, mmap):
         length = vectors.shape[1]
         offset = vectors.offset + start * length * vectors.itemsize
@@ -132,7 +134,7 @@ def read_rows(vectors: Floats, start: int, end: int) -> Floats:
 
 
 class _Search:
-    """The passages, and how they are searched on this machine."""
+    """The tiled search of the passages on this machine's device."""
 
     def __init__(self, passages: Floats, depth: int) -> None:
         import torch
@@ -141,7 +143,7 @@ class _Search:
 
         self._torch: Any = torch
         self._passages = passages
-        with warnings.catch_warnings():  # vectors that lie on the disk are not written to here
+        with warnings.catch_warnings():  # mapped vectors are read-only, and not written to here
             warnings.simplefilter("ignore", UserWarning)
             self._whole = torch.from_numpy(np.asarray(passages, np.float32))
         self._depth = depth
@@ -156,7 +158,7 @@ class _Search:
             self._length, self._error = max(lengths), max(errors)
 
     def rank(self, queries: Floats) -> Ranking:
-        """One block; columns and scores are (questions, depth)."""
+        """Rank one block of questions."""
         asked = self._torch.from_numpy(queries)
         columns, scores = self._candidates(asked)
         reach = scores.min(axis=1)
@@ -177,12 +179,12 @@ class _Search:
         return Ranking(columns=columns, scores=scores)
 
     def _round_off(self, vectors: "Tensor") -> tuple[float, float]:
-        """The greatest length of a vector, and of what rounding takes from one."""
+        """Return the largest norm of a vector, and of the rounding error of one."""
         lost = vectors - self._ready(vectors).float()
         return float(vectors.norm(dim=1).max()), float(lost.norm(dim=1).max())
 
     def _candidates(self, queries: "Tensor") -> tuple[NDArray[np.intp], Floats]:
-        """The passages of the highest scores, as they are told, in no order; (questions, kept)."""
+        """Return columns and scores of the best candidates, in no order; both (questions, kept)."""
         torch = self._torch
         asked = self._ready(queries)
         space = torch.empty(len(queries) * _TILE, dtype=asked.dtype, device=self._device)
@@ -210,11 +212,11 @@ class _Search:
         return held.cpu().numpy(), best.cpu().numpy()
 
     def _above(self, scores: "Tensor", edge: "Tensor") -> tuple["Tensor", "Tensor", "Tensor"]:
-        """Rows, columns and values of the scores above each row's edge, row by row."""
+        """Return rows, columns and values of the scores above each row's edge, row by row."""
         if scores.shape[1] % _GROUP:
             rows, columns = (scores > edge[:, None]).nonzero(as_tuple=True)
             return rows, columns, scores[rows, columns]
-        # a group is every so many columns: of neighbours the maxima take six times as long
+        # a group is a strided set of columns: maxima of neighbours take six times as long
         grouped = scores.view(len(scores), _GROUP, -1)
         rows, groups = (grouped.amax(dim=1) > edge[:, None]).nonzero(as_tuple=True)
         some = grouped[rows, :, groups]
@@ -223,7 +225,7 @@ class _Search:
         return rows[which], columns, some[which, inside]
 
     def _rescore(self, queries: "Tensor", columns: NDArray[np.intp]) -> Floats:
-        """Scores in float32; (questions, candidates)."""
+        """Return scores in float32; (questions, candidates)."""
         torch = self._torch
         scores = np.empty(columns.shape, np.float32)
         for start in range(0, len(queries), _RESCORED):
@@ -241,7 +243,7 @@ class _Search:
             start = end
 
     def _ready(self, vectors: "Tensor") -> "Tensor":
-        """Vectors where, and in the number format in which, they are multiplied."""
+        """Return vectors on the device and in the number format of the multiplication."""
         dtype = self._torch.bfloat16 if self._is_rounded else self._torch.float32
         ready: Tensor = vectors.to(self._device, dtype)
         return ready

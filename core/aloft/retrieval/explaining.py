@@ -1,4 +1,4 @@
-"""Turns a run folder and a question into what was looked at for its hard negatives, and why."""
+"""Reads from a run folder why each candidate became a negative of a question, or did not."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,11 @@ from aloft.text.normalising import fold_question
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mined:
-    """What was looked at for the negatives of one question.
+    """The candidates that were examined for the negatives of a question.
 
     Attributes:
-        right: The passage that the question is about, of several the first.
-        passages: Those of the candidates, in their order.
+        right: The passage that the question is about; the first of several.
+        passages: The candidates' passages, in their order.
     """
 
     pair: QAPair
@@ -25,17 +25,17 @@ class Mined:
 
 
 def read_mined(out: Path, question: str) -> Mined:
-    """What a run's mining took each candidate of a question for.
+    """Return the verdicts on the candidates of a question.
 
     Args:
         out: The run folder.
-        question: As the run has it, or words of it.
+        question: The question or a part of it, in any letter case.
 
     Raises:
-        DataError: nothing is mined yet, or none or several of the run's questions are meant.
+        DataError: no negatives have been mined yet, or the words match none or several questions.
     """
     if not (out / "manifests" / "negatives.json").exists():
-        raise DataError(f"{out} holds no negatives yet. Mine them: aloft negatives {out}")
+        raise DataError(f"{out} contains no negatives yet. Mine them: aloft negatives {out}")
     asked = list(RecordFile(out / "filtered.jsonl", QAPair))
     if (out / "links.jsonl").exists():
         asked += [link.pair for link in RecordFile(out / "links.jsonl", LinkedQuestion)]
@@ -47,8 +47,8 @@ def read_mined(out: Path, question: str) -> Mined:
     found = exact[:1] or found
     if len(found) != 1:
         shown = "; ".join(pair.question for pair in found[:3])
-        many = f"{len(found)} questions hold these words, such as: {shown}"
-        none = f"None of {len(asked)} questions holds these words"
+        many = f"{len(found)} questions contain these words, such as: {shown}"
+        none = f"None of {len(asked)} questions contains these words"
         raise DataError(f"{many if found else none}. See {out / 'filtered.jsonl'}.")
     pair = found[0]
     record = mined[pair.id]

@@ -1,8 +1,8 @@
-"""Turns a question into whether it points at a text that its asker never saw.
+"""Decides whether a question refers to a text that its asker has not seen.
 
 "What does the author say?" names nothing to search for; "Who is the author of Faust?" does. Every
-pattern asks for the phrase and for what stands around it: a demonstrative, "according to", or a
-clause that ends there and names no text. Where the two can not be told apart the question passes.
+pattern requires the phrase and its surroundings: a demonstrative, "according to", or a clause that
+ends there and names no text. Where the two cannot be told apart, the question passes.
 """
 
 import re
@@ -494,7 +494,7 @@ _SAME = str.maketrans(
 
 
 def points_at_text(question: str, language: str | None = None) -> bool:
-    """Whether a question points at a text that its asker never saw.
+    """Whether a question refers to a text that its asker has not seen.
 
     Args:
         question: As written.
