@@ -2,7 +2,6 @@
 
 import math
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -118,8 +117,9 @@ class _Collector:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._lengths = array("i")
-        self._buffer = array("i")
-        self._size = 0
+        self._terms = array("i")  # of the rows that are not in the file yet
+        self._written = 0  # rows in the file
+        self._size = 0  # postings in the file
 
     @property
     def rows(self) -> int:
@@ -128,16 +128,21 @@ class _Collector:
 
     def add(self, terms: Sequence[int]) -> None:
         """Add a row, which has these terms."""
-        for term, count in Counter(terms).items():
-            self._buffer.extend((term, self.rows, count))
+        self._terms.extend(terms)
         self._lengths.append(len(terms))
-        if len(self._buffer) >= _CHUNK:
+        if len(self._terms) >= _CHUNK:
             self._flush()
 
     def _flush(self) -> None:
-        self._size += len(self._buffer) // 3
-        self._buffer.tofile(self._file)
-        self._buffer = array("i")
+        """Write the terms of the latest rows as postings."""
+        rows = np.repeat(np.arange(self._written, self.rows), self._lengths[self._written :])
+        keys = (rows << 32) | np.frombuffer(self._terms, np.int32)
+        keys, counts = np.unique(keys, return_counts=True)
+        postings = np.empty(len(keys), _POSTING)
+        postings["term"], postings["row"], postings["count"] = keys, keys >> 32, counts
+        self._file.write(postings.tobytes())
+        self._terms = array("i")
+        self._written, self._size = self.rows, self._size + len(postings)
 
     def score(self, vocabulary: int) -> _Postings:
         """Return the postings of all terms with their scores."""

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
-import numpy as np
-
 from aloft.config import Filter, FiltersConfig
 from aloft.prompts import answering
 from aloft.protocols import Floats, Reader
@@ -211,12 +209,15 @@ def _find_own_passages(
     """
     if not pairs:
         return []
-    lexical = corpus.lexical.rank([pair.question for pair in pairs], depth)
-    with_shared_words = np.where(lexical.scores > 0, lexical.columns, -1)
-    dense = corpus.dense.rank(queries, depth).columns
-    found = np.concatenate([with_shared_words, dense], axis=1).tolist()
-    own = (corpus.by_id.rows(pair.passage_ids) for pair in pairs)
-    return [set(rows) <= set(columns) for rows, columns in zip(own, found, strict=True)]
+    dense = corpus.dense.rank(queries, depth).columns.tolist()
+    found = []
+    for pair, columns in zip(pairs, dense, strict=True):
+        missing = set(corpus.by_id.rows(pair.passage_ids)).difference(columns)
+        if missing:
+            lexical = corpus.lexical.rank([pair.question], depth)
+            missing -= set(lexical.columns[lexical.scores > 0].tolist())
+        found.append(not missing)
+    return found
 
 
 _FILTERS: dict[Filter, Callable[[_Evidence, FiltersConfig], bool]] = {
