@@ -118,6 +118,18 @@ def test_the_given_tokenizer_is_left_as_it_was() -> None:
     assert tokenizer.to_str() == before
 
 
+def test_titles_of_many_lengths_share_one_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy for each length took 9 MB with a small vocabulary, much more with a large one."""
+    splitter = DocumentSplitter(word_tokenizer(), PassagesConfig(max_tokens=64))
+    copying = "semantic_text_splitter.TextSplitter.from_huggingface_tokenizer"
+    monkeypatch.setattr(copying, None)
+    for length in range(1, 30):
+        title = numbered(1, length)
+        outcomes = splitter.split(Document(id="a.txt", text=numbered(1, 200), title=title))
+        lengths = [len(one.text.split()) for one in outcomes if isinstance(one, Passage)]
+        assert max(lengths) == 64 - length
+
+
 def test_a_short_passage_is_dropped_with_its_place() -> None:
     passages, rejections = split(
         Document(id="a.txt", text="\n Tiny."), Document(id="b.txt", text="Six ch"), min_characters=6

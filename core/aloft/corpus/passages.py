@@ -33,7 +33,6 @@ class DocumentSplitter:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._config = config
-        self._splitters: dict[tuple[int, bool], TextSplitter | MarkdownSplitter] = {}
 
     def split(self, document: Document) -> list[Passage | Rejection]:
         """Return the document's passages in the order of its text.
@@ -83,13 +82,11 @@ class DocumentSplitter:
         return self._tokenizer.encode(text, add_special_tokens=False).offsets if text else []
 
     def _splitter(self, room: int, *, is_markdown: bool) -> "TextSplitter | MarkdownSplitter":
+        """Return a splitter that shares the tokenizer: the library's own copies it each time."""
         from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
-        key = (room, is_markdown)
-        if key not in self._splitters:
-            kind = MarkdownSplitter if is_markdown else TextSplitter
-            self._splitters[key] = kind.from_huggingface_tokenizer(self._tokenizer, room)
-        return self._splitters[key]
+        kind = MarkdownSplitter if is_markdown else TextSplitter
+        return kind.from_callback(lambda text: len(self._offsets(text)), room)
 
 
 def describe_place(passage: Passage) -> str:
