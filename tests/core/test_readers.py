@@ -243,6 +243,13 @@ def test_a_run_folder_given_as_documents_is_one_line(tmp_path: Path) -> None:
         read_documents(tmp_path, CONFIG, exclude=[tmp_path])
 
 
+def test_settings_that_a_refused_run_left_in_a_folder_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(RunConfig(embedder="e", teacher="t").model_dump_json())
+    (tmp_path / "a.txt").write_text("text")
+    documents, _ = read_all(tmp_path)
+    assert [one.id for one in documents] == ["a.txt"]
+
+
 def test_a_file_of_a_run_may_be_given_by_itself(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     documents, _ = read_all(tmp_path / "run" / "documents.jsonl")

@@ -96,4 +96,7 @@ def _guess(raw: bytes) -> str:
     likeliest = min(
         guesses, key=lambda one: (one.chaos, -one.coherence, one.encoding != "cp1252"), default=None
     )
-    return likeliest.encoding if likeliest else ""
+    if likeliest is None:
+        return ""
+    is_western = "cp1252" in likeliest.could_be_from_charset  # of the sample it gives the same text
+    return "cp1252" if is_western else likeliest.encoding

@@ -12,6 +12,7 @@ from aloft.corpus.readers.source import UnreadableError
 from aloft.errors import DataError
 
 _BUNDLE = "aloft.json"
+_DOCUMENTS = "documents.jsonl"
 _RUN_SETTINGS = {"documents", "passages", "embedder"}  # what a run's config.json holds
 _LINK_FAULTS = {
     errno.ENOENT: UnreadableError("broken link", "it points to nothing; remove it or mend it"),
@@ -75,10 +76,11 @@ def _walk(root: Path, excluded: Collection[str]) -> Iterator[_Found]:
             yield below or ".", UnreadableError("unreadable folder", detail)
             continue
         if _is_run_folder(root / below, found.keys()):
-            if not below:
+            if not below and _DOCUMENTS in found:  # a settings file alone may be left of a mistake
                 raise DataError(f"{root} is a run folder of Aloft. Give the folder of documents.")
-            yield below, _RUN_FOLDER
-            continue
+            if below:
+                yield below, _RUN_FOLDER
+                continue
         for name, entry in found.items():
             path = f"{below}/{name}" if below else name
             if name.startswith("."):
