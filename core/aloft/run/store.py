@@ -158,7 +158,7 @@ class RunStore:
         with friendly_io_errors(self.path):
             if not _is_utf8(self.path):
                 raise RunFolderError(
-                    f"The path {self.path!a} is not UTF-8, and models cannot be saved in it. "
+                    f"The path {str(self.path)!a} is not UTF-8, and models cannot be saved in it. "
                     "Choose another --out."
                 )
             if self.path.exists() and not self.path.is_dir():
