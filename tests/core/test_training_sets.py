@@ -1,20 +1,18 @@
 """Training sets: nothing held out is trained on, and every row is what it says."""
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
 
 import pytest
 from scripted import mined
 
 from aloft.config import TrainingSetsConfig
-from aloft.datasets.rows import (
-    Corpus,
-    TrainingSets,
-    build_training_sets,
-    label_held_out,
-    select_linked,
-    split_pairs,
-)
+from aloft.datasets.rows import Corpus, TrainingRows
+from aloft.datasets.split import label_held_out, select_linked, split_pairs
 from aloft.errors import DataError
 from aloft.prompts.abstention import SENTENCES
 from aloft.prompts.formats import format_of
@@ -23,10 +21,12 @@ from aloft.records import (
     GeneratorRow,
     LabelledQuestion,
     LinkedQuestion,
+    Negatives,
     Passage,
     QAPair,
     Rejection,
     RerankerRow,
+    to_json,
 )
 
 
@@ -46,6 +46,34 @@ PASSAGES = {one.id: one for one in CORPUS}
 SHOWN = Corpus(passages=PASSAGES)
 PAIRS = [pair(one) for one in CORPUS]
 ALONE = [[f"d{document:02}"] for document in range(10)]
+
+
+@dataclass(frozen=True)
+class TrainingSets:
+    embedder: tuple[EmbedderRow, ...]
+    reranker: tuple[RerankerRow, ...]
+    generator: tuple[GeneratorRow, ...]
+
+
+def build_training_sets(
+    pairs: Sequence[QAPair],
+    held_out: Sequence[LabelledQuestion],
+    corpus: Corpus,
+    negatives: Mapping[str, Negatives],
+    config: TrainingSetsConfig,
+    *,
+    seed: int,
+) -> TrainingSets:
+    """All rows of every part."""
+    rows = TrainingRows(
+        pairs=pairs,
+        held_out=held_out,
+        corpus=corpus,
+        negatives=negatives,
+        config=config,
+        seed=seed,
+    )
+    return TrainingSets(tuple(rows.embedder()), tuple(rows.reranker()), tuple(rows.generator()))
 
 
 def documents(pairs: Sequence[QAPair]) -> set[str]:
@@ -449,3 +477,94 @@ def test_further_positives_are_gold_unless_their_document_is_held_out() -> None:
     ]
     assert set(contents_of(sets.generator[0])) == {GOLD.text, OTHERS[0].text}
     assert questions[0].passage_ids == (held.passage_id, CORPUS[13].id)
+
+
+# ---- the whole, by numbers that earlier versions gave
+
+
+def situation() -> tuple[list[QAPair], dict[str, Negatives]]:
+    """Sixty pairs, some of them multi-hop, and one without an answer."""
+    pairs = [
+        QAPair(
+            passage_id=one.id,
+            question=f"{one.text} {i}?",
+            answer=one.text if i else f"of {one.text}",
+            additional_passage_ids=((CORPUS[(n + 5) % 20].id,) if (n + i) % 7 == 0 else ()),
+        )
+        for n, one in enumerate(CORPUS)
+        for i in range(3)
+    ]
+    pairs.append(QAPair(passage_id=CORPUS[2].id, question="no answer?", answer=""))
+    known = {}
+    for n, one in enumerate(pairs):
+        own = PASSAGES[one.passage_id].document_id
+        others = [other.id for other in CORPUS if other.document_id != own]
+        hard = others[n % 5 : n % 5 + 3 + n % 6]
+        known[one.id] = mined(one.id, hard, others[-(n % 3) or 17 :])
+    return pairs, known
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts", "digest"),
+    [
+        ({}, (34, 22, 5, 43, 173, 33), "5c7880ee36c299b0"),
+        (
+            {
+                "contexts": 4,
+                "min_contexts": 2,
+                "abstaining_share": 0.25,
+                "max_generator_rows": 30,
+            },
+            (34, 22, 5, 43, 173, 29),
+            "0022d82a69a8c43a",
+        ),
+        ({"format": "raft", "contexts": 3}, (34, 22, 5, 43, 173, 22), "452a24dfa5e69ed7"),
+        (
+            {"format": "ralt", "max_generator_rows": 7},
+            (34, 22, 5, 43, 173, 7),
+            "0ecf1d7909a16b87",
+        ),
+    ],
+)
+def test_the_same_seed_gives_the_bytes_that_it_gave_in_earlier_versions(
+    settings: dict[str, Any], counts: tuple[int, ...], digest: str
+) -> None:
+    pairs, known = situation()
+    config = TrainingSetsConfig(held_out_share=0.3, **settings)
+    train, held_out, neither = split_pairs(pairs, PASSAGES, ALONE, config, seed=3)
+    questions = label_held_out(held_out, known)
+    sets = build_training_sets(train, questions, SHOWN, known, config, seed=3)
+
+    rows = (sets.embedder, sets.reranker, sets.generator)
+    assert (len(train), len(held_out), len(neither), *map(len, rows)) == counts
+    digest_of_all = sha256()
+    for records in (train, held_out, neither, questions, *rows):
+        for record in records:
+            line = json.dumps(to_json(record), ensure_ascii=False) + "\n"
+            digest_of_all.update(line.encode())
+    assert digest_of_all.hexdigest().startswith(digest)
+
+
+def test_rows_are_made_while_they_are_read() -> None:
+    pairs, known = situation()
+
+    class Counted(dict[str, Passage]):
+        read = 0
+
+        def __getitem__(self, key: str) -> Passage:
+            self.read += 1
+            return super().__getitem__(key)
+
+    passages = Counted(PASSAGES)
+    rows = TrainingRows(
+        pairs=pairs,
+        held_out=[],
+        corpus=Corpus(passages=passages),
+        negatives=known,
+        config=TrainingSetsConfig(),
+        seed=0,
+    )
+    for part in ("embedder", "reranker", "generator"):
+        passages.read = 0
+        next(iter(rows.of(part)))
+        assert 0 < passages.read < 40, part  # of one pair, not of sixty

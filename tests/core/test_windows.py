@@ -6,7 +6,7 @@ from scripted import mined
 
 from aloft.config import TrainingSetsConfig
 from aloft.corpus.windows import Windows, choose_window, cut_windows
-from aloft.datasets.rows import Corpus, build_training_sets
+from aloft.datasets.rows import Corpus, TrainingRows
 from aloft.records import EmbedderRow, Passage, QAPair
 from aloft.retrieval.dense import DenseIndex
 from aloft.testing import HashingEmbedder
@@ -120,9 +120,15 @@ def test_the_embedder_is_trained_on_the_windows_that_tell() -> None:
     windows = cut_windows([right, wrong], Reader()).by_passage([right, wrong])
     corpus = Corpus(passages={one.id: one for one in (right, wrong)}, windows=windows)
     known = {pair.id: mined(pair.id, [wrong.id])}
-    config = TrainingSetsConfig(contexts=2)
-    sets = build_training_sets([pair], [], corpus, known, config, seed=0)
-    assert sets.embedder == (
+    rows = TrainingRows(
+        pairs=[pair],
+        held_out=[],
+        corpus=corpus,
+        negatives=known,
+        config=TrainingSetsConfig(contexts=2),
+        seed=0,
+    )
+    assert tuple(rows.embedder()) == (
         EmbedderRow(
             pair_id=pair.id,
             anchor=pair.question,
@@ -130,7 +136,7 @@ def test_the_embedder_is_trained_on_the_windows_that_tell() -> None:
             negatives=("pilot k l m",),
         ),
     )
-    assert [row.passage for row in sets.reranker] == [right.content, wrong.content]
+    assert [row.passage for row in tuple(rows.reranker())] == [right.content, wrong.content]
 
 
 def test_the_windows_of_a_corpus_are_told_apart() -> None:

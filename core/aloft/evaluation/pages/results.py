@@ -64,11 +64,12 @@ def questions(report: Report) -> Iterator[Block]:
             for name, some in counts.items()
         ],
     )
-    yield (
-        "The hybrid's dense share, the retriever and the combination that ships were chosen on the "
-        "validation questions. Every figure and verdict below is from the test questions, which "
-        "are about other documents."
-    )
+    if any(some.is_parted for some in counts.values()):
+        yield (
+            "The hybrid's dense share, the retriever and the combination that ships were chosen on "
+            "validation questions. Figures and verdicts are from test questions, which are about "
+            "other documents."
+        )
     whole = [set_title(report, name, count=False) for name, c in counts.items() if not c.is_parted]
     if whole:
         yield (
