@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from aloft.config import Part
 from aloft.config.strategies import phases_of, trained_before
 from aloft.corpus.windows import cut_windows
-from aloft.datasets.rows import build_training_sets
+from aloft.datasets.rows import TrainingRows
 from aloft.records import Negatives, QAPair
 from aloft.retrieval import negatives as mining
 from aloft.retrieval.dense import DenseIndex
@@ -57,16 +57,20 @@ def remined(context: Context, part: Inputs) -> Iterator[Negatives | To | Fact]:
     mined = list(_mine(context, part, asked))
     yield from mined
     settings = context.settings
-    built = build_training_sets(
-        list(part["train"]),
-        list(part["held_out"]),
-        corpus_of(context, part["passages"].by_id),
-        {one.pair_id: one for one in mined},
-        settings["training_sets"],
+    rows = TrainingRows(
+        pairs=list(part["train"]),
+        held_out=list(part["held_out"]),
+        corpus=corpus_of(context, part["passages"].by_id),
+        negatives={one.pair_id: one for one in mined},
+        config=settings["training_sets"],
         seed=settings["seed"],
     )
-    yield from (To(f"remined_{name}_rows", row) for name in _PARTS for row in getattr(built, name))
-    yield Fact("rows", {name: len(getattr(built, name)) for name in _PARTS})
+    counts = dict.fromkeys(_PARTS, 0)
+    for name in _PARTS:
+        for row in rows.of(name):
+            counts[name] += 1
+            yield To(f"remined_{name}_rows", row)
+    yield Fact("rows", counts)
 
 
 def _mine(context: Context, part: Inputs, asked: list[QAPair]) -> Iterator[Negatives]:

@@ -5,13 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from aloft.config import PARTS, Part
 from aloft.corpus.grouping import group_documents
 from aloft.corpus.windows import cut_windows
-from aloft.datasets.rows import (
-    Corpus,
-    build_training_sets,
-    label_held_out,
-    select_linked,
-    split_pairs,
-)
+from aloft.datasets.rows import Corpus, TrainingRows
+from aloft.datasets.split import label_held_out, select_linked, split_pairs
 from aloft.protocols import Embedder
 from aloft.records import (
     EmbedderRow,
@@ -74,17 +69,21 @@ def sets(context: Context, part: Inputs) -> Iterator[QAPair | To | Rejection | F
     questions = label_held_out(held_out, mined)
     yield from (*train, *repeated)
     yield from (To("held_out", question) for question in questions)
-    built = build_training_sets(
-        [*train, *repeated],
-        questions,
-        corpus_of(context, passages),
-        mined,
-        config,
+    rows = TrainingRows(
+        pairs=[*train, *repeated],
+        held_out=questions,
+        corpus=corpus_of(context, passages),
+        negatives=mined,
+        config=config,
         seed=seed,
     )
-    yield from (To(f"{name}_rows", row) for name in PARTS for row in getattr(built, name))
-    counts = {name: len(getattr(built, name)) for name in PARTS}
-    yield Fact("rows", {**counts, "held_out": len(questions)})
+    counts = {"held_out": len(questions)}
+    for name in PARTS:
+        counts[name] = 0
+        for row in rows.of(name):
+            counts[name] += 1
+            yield To(f"{name}_rows", row)
+    yield Fact("rows", counts)
     yield Fact("pairs", len(train) + len(logged) + len(held_out))
     yield from (*neither, *dropped)
 
