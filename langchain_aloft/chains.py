@@ -61,7 +61,7 @@ def create_citation_chain(
     """
     shared = models or SharedModels()
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
-    contract = read_bundle(Path(run_folder) / "models", generator)
+    contract = read_bundle(Path(run_folder), generator)
 
     def generate(given: dict[str, Any]) -> Iterator[AddableDict]:
         context = [one for one in given["context"] if one.page_content.strip()]

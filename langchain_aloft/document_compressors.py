@@ -43,7 +43,7 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
             DataError: the folder holds no finished run, or the run ships no reranker.
         """
         model = reranker_of(Path(run_folder))
-        contexts = read_bundle(Path(run_folder) / "models").contexts
+        contexts = read_bundle(Path(run_folder)).contexts
         return cls(**{"model": model, "top_n": contexts, **fields})
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:

@@ -27,7 +27,7 @@ class AloftEmbeddings(Embeddings):
         Raises:
             DataError: the folder holds no finished run.
         """
-        return cls(read_bundle(Path(run_folder) / "models").embedder, models=models)
+        return cls(read_bundle(Path(run_folder)).embedder, models=models)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed passages; each vector has length one."""

@@ -84,7 +84,7 @@ class AloftRetriever(BaseRetriever):
         Raises:
             DataError: the folder holds no finished run.
         """
-        bundle = read_bundle(Path(run_folder) / "models")
+        bundle = read_bundle(Path(run_folder))
         if documents is not None:
             return cls(documents=documents, contract=bundle, **fields)
         models = fields.setdefault("models", SharedModels())

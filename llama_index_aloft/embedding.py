@@ -32,7 +32,7 @@ class AloftEmbedding(BaseEmbedding):
         Raises:
             DataError: the folder holds no finished run.
         """
-        return cls(read_bundle(Path(run_folder) / "models").embedder, **fields)
+        return cls(read_bundle(Path(run_folder)).embedder, **fields)
 
     @classmethod
     def class_name(cls) -> str:

@@ -91,7 +91,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         """
         models = fields.setdefault("models", SharedModels())
         found = retriever or AloftRetriever.from_run(run_folder, nodes, models=models)
-        return cls(found, read_bundle(Path(run_folder) / "models", generator), **fields)
+        return cls(found, read_bundle(Path(run_folder), generator), **fields)
 
     def _for_prompt(self, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
         return [one for one in nodes if has_text(one.node)][: self.contract.contexts]

@@ -37,7 +37,7 @@ class AloftRerank(BaseNodePostprocessor):
             DataError: the folder holds no finished run, or the run ships no reranker.
         """
         model = reranker_of(Path(run_folder))
-        contexts = read_bundle(Path(run_folder) / "models").contexts
+        contexts = read_bundle(Path(run_folder)).contexts
         return cls(model, **{"top_n": contexts, **fields})
 
     @classmethod

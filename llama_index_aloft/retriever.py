@@ -89,7 +89,7 @@ class AloftRetriever(BaseRetriever):
         Raises:
             DataError: the folder holds no finished run.
         """
-        bundle = read_bundle(Path(run_folder) / "models")
+        bundle = read_bundle(Path(run_folder))
         if nodes is not None:
             return cls(nodes, bundle, **fields)
         models = fields.setdefault("models", SharedModels())

@@ -5,9 +5,9 @@ they make (`aloft.corpus.passages`, `aloft.synthesis.pairs`, `aloft.retrieval.ne
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from aloft._version import __version__ as __version__
 from aloft.config import PRESETS, RunConfig, load_config
 from aloft.errors import AloftError
 from aloft.records import Document, Passage, QAPair
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from aloft.run.whole import Aloft, Result
     from aloft.serving.answering import Answer, ask, ask_streaming
     from aloft.serving.bundle import Bundle, open_retriever, read_bundle
-
-try:
-    __version__ = version("aloft-rag")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0"
 
 __all__ = [
     "PRESETS",

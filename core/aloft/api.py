@@ -85,12 +85,12 @@ if TYPE_CHECKING:
         Aloft as Aloft,
         HostedRun as HostedRun,
         Result as Result,
-        ask_run as ask_run,
     )
     from aloft.serving.answering import (
         Answer as Answer,
         answer_streaming as answer_streaming,
         ask as ask,
+        ask_run as ask_run,
         ask_streaming as ask_streaming,
         place_of as place_of,
     )
@@ -173,8 +173,15 @@ _NAMES = {
     "aloft.run.comparison": ["compare_strategies"],
     "aloft.run.estimate": ["estimate_run"],
     "aloft.run.job": ["merge_run", "open_run", "read_funnel", "read_skipped"],
-    "aloft.run.whole": ["Aloft", "HostedRun", "Result", "ask_run"],
-    "aloft.serving.answering": ["Answer", "answer_streaming", "ask", "ask_streaming", "place_of"],
+    "aloft.run.whole": ["Aloft", "HostedRun", "Result"],
+    "aloft.serving.answering": [
+        "Answer",
+        "answer_streaming",
+        "ask",
+        "ask_run",
+        "ask_streaming",
+        "place_of",
+    ],
     "aloft.serving.bundle": [
         "Bundle",
         "generator_fields",

@@ -9,9 +9,10 @@ import pytest
 from scripted import CONTRACT, ScriptedModels, WordByWord
 
 from aloft.config import FormatName
+from aloft.prompts.abstention import SENTENCES
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
-from aloft.serving.answering import Answer, ask, ask_streaming
+from aloft.serving.answering import Answer, answer_streaming, ask, ask_streaming
 from aloft.serving.bundle import Bundle, open_retriever
 from aloft.testing import ScriptedTeacher
 
@@ -79,3 +80,66 @@ def test_a_generator_is_stopped_where_its_format_ends() -> None:
 
     assert answer.text == "A fox."
     assert stops == [("\n### ",)]
+
+
+# ---- abstaining
+
+
+@pytest.mark.parametrize("name", ["aloftrag", "raft", "ralt"])
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("In which year was the harbour of Oban built?", "en"),
+        ("In welchem Jahr wurde der Hafen von Oban gebaut?", "de"),
+        ("En quelle année le port d'Oban a-t-il été construit ?", "fr"),
+        ("オーバンの港は何年に建設されましたか?", "ja"),
+        ("4711", "en"),  # no language stands out
+    ],
+)
+def test_where_nothing_was_retrieved_no_model_is_asked(
+    name: FormatName, question: str, expected: str
+) -> None:
+    models = ScriptedModels(lambda _: "none\n\n### Answer\n2018")
+    bundle = replace(CONTRACT, format=name)
+    (answer,) = answer_streaming(bundle, question, [], models)
+    assert answer == Answer(text=SENTENCES[expected], cited=(), contexts=(), is_abstaining=True)
+    assert models.loaded == []
+
+
+def test_an_empty_corpus_is_abstained_from() -> None:
+    models = ScriptedModels()
+    answer = ask(CONTRACT, open_retriever(CONTRACT, [], models), "Who signs?", models)
+    assert (answer.text, answer.is_abstaining) == (SENTENCES["en"], True)
+    assert models.loaded == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reply"),
+    [
+        ("aloftrag", "none\n\n### Answer\n2018"),
+        ("aloftrag", "none"),
+        ("aloftrag", "none\n\n### Answer\n"),
+        ("raft", "none\n\n### Reference\nnone\n\n### Answer\nThe answer is: none"),
+        ("raft", '[1] "blue"\n\n### Reference\nnone\n\n### Answer\nIt was opened in 2018.'),
+    ],
+)
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_what_is_marked_as_abstaining_reads_so(
+    name: FormatName, reply: str, is_streamed: bool
+) -> None:
+    models = ScriptedModels()
+    models.teacher_model = (WordByWord if is_streamed else ScriptedTeacher)(lambda _: reply)
+    bundle = replace(CONTRACT, contexts=2, format=name)
+    retriever = open_retriever(bundle, PASSAGES, models)
+    answers = list(ask_streaming(bundle, retriever, "Wann wurde der Hafen eröffnet?", models))
+    assert [(one.text, one.cited, one.is_abstaining) for one in answers] == [
+        (SENTENCES["de"], (), True)
+    ]
+    assert [found.passage for found in answers[0].contexts] != []
+
+
+def test_a_generators_own_sentence_stays() -> None:
+    reply = f"none\n\n### Answer\n{SENTENCES['fi']}"
+    models = ScriptedModels(lambda _: reply)
+    answer = ask_about(CONTRACT, "When was it built?", models)
+    assert (answer.text, answer.is_abstaining) == (SENTENCES["fi"], True)

@@ -1,21 +1,44 @@
-"""What ships is written, and read back whole wherever it lies."""
+"""What ships is written, and opens whole wherever it lies."""
 
 import json
-from dataclasses import replace
+import logging
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import write_run
+from scripted import CONTRACT, ScriptedModels, write_run
 
 from aloft.config import Part, RunConfig
-from aloft.errors import DataError
+from aloft.errors import DataError, ModelError
 from aloft.evaluation.evaluator import System, SystemVariant
-from aloft.serving.bundle import Bundle, read_bundle, reranker_of, write_bundle
+from aloft.jsonl import encode_record
+from aloft.records import Passage
+from aloft.run.store import RunStore
+from aloft.serving.bundle import open_run_retriever, read_bundle, reranker_of, write_bundle
+from aloft.serving.bundle_file import ModelReference
+
+
+def model(folder: Path, weights: str = "weights") -> Path:
+    """A folder that passes for a model until it is loaded."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_text(weights)
+    return folder
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with base models, named by relative paths in `config`."""
+    for name in ("encoder", "language-model", "reranker"):
+        model(tmp_path / "base" / name, name)
+    monkeypatch.chdir(tmp_path / "base")
+    return tmp_path / "base"
 
 
 def config(**changes: Any) -> RunConfig:
-    return RunConfig(teacher="a teacher", embedder="an embedder", **changes)
+    return RunConfig(**{"teacher": "language-model", "embedder": "encoder", **changes})
 
 
 def stack(*parts: Part, retriever: str = "hybrid", reranker: str = "none") -> SystemVariant:
@@ -39,75 +62,71 @@ def trained(run: Path, *parts: str) -> Path:
     return run
 
 
-def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(tmp_path: Path) -> None:
+def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(
+    tmp_path: Path, base: Path
+) -> None:
     run = trained(tmp_path / "run", "embedder", "reranker", "generator")
-    shipped = stack("embedder", "generator")
+    chosen = config(training_sets={"format": "raft"})
 
-    contract = write_bundle(run, config(training_sets={"format": "raft"}), shipped)
+    content = write_bundle(run, chosen, stack("embedder", "generator"))
 
-    assert contract == Bundle(
-        embedder="embedder",
-        generator="a teacher",
-        reranker=None,
-        adapter="generator",
-        retriever="hybrid",
-        dense_weight=0.7,
-        contexts=10,  # the paper's
-        rerank_depth=20,
-        max_new_tokens=256,
-        format="raft",
-    )
+    assert (content.embedder.weights, content.generator.adapter) == ("embedder", "generator")
+    assert content.reranker is None
     found = sorted(str(p.relative_to(run / "models")) for p in (run / "models").rglob("weights"))
-    assert found == ["embedder/deep/weights", "generator/deep/weights"]
-
-    back = read_bundle(run / "models")
-    assert back == replace(
-        contract, embedder=str(run / "models/embedder"), adapter=str(run / "models/generator")
-    )
-    assert (Path(back.embedder) / "deep/weights").read_text() == "weights of the embedder"
+    assert found == [str(Path(part, "deep", "weights")) for part in ("embedder", "generator")]
+    bundle = read_bundle(run)
+    assert (Path(bundle.embedder) / "deep/weights").read_text() == "weights of the embedder"
+    assert bundle.generator == str(base / "language-model")
+    assert bundle.adapter == str(run / "models" / "generator")
+    assert (bundle.retriever, bundle.dense_weight, bundle.format) == ("hybrid", 0.7, "raft")
+    assert (bundle.contexts, bundle.rerank_depth, bundle.max_new_tokens) == (10, 20, 256)
 
 
 @pytest.mark.parametrize("engine", ["", "vllm:"])
-def test_a_generator_trained_whole_ships_in_place_of_its_model(tmp_path: Path, engine: str) -> None:
+def test_a_generator_trained_whole_ships_in_place_of_its_model(
+    tmp_path: Path, base: Path, engine: str
+) -> None:
     run = trained(tmp_path / "run", "generator")
     (run / "generator" / "adapter_config.json").unlink()
-    contract = write_bundle(run, config(generator=f"{engine}some/model"), stack("generator"))
-    assert (contract.generator, contract.adapter) == (f"{engine}generator", None)
-    back = read_bundle(run / "models")
-    assert back.generator == f"{engine}{run / 'models' / 'generator'}"
+    chosen = config(generator=f"{engine}language-model")
+    content = write_bundle(run, chosen, stack("generator"))
+    assert (content.generator.weights, content.generator.adapter) == ("generator", None)
+    assert read_bundle(run).generator == f"{engine}{run / 'models' / 'generator'}"
 
 
 @pytest.mark.parametrize(
     ("shipped", "own", "expected"),
     [
         (stack(), None, None),
-        (stack(), "a reranker", None),
-        (stack(reranker="base"), "a reranker", "a reranker"),
-        (stack("reranker", reranker="tuned"), None, "reranker"),
-        (stack("reranker", reranker="tuned"), "a reranker", "reranker"),
+        (stack(), "reranker", None),
+        (stack(reranker="base"), "reranker", "base"),
+        (stack("reranker", reranker="tuned"), None, "tuned"),
+        (stack("reranker", reranker="tuned"), "reranker", "tuned"),
     ],
 )
 def test_the_reranker_that_was_measured_ships(
-    tmp_path: Path, shipped: SystemVariant, own: str | None, expected: str | None
+    tmp_path: Path, base: Path, shipped: SystemVariant, own: str | None, expected: str | None
 ) -> None:
     run = trained(tmp_path / "run", "reranker")
+    write_bundle(run, config(reranker=own), shipped)
 
-    assert write_bundle(run, config(reranker=own), shipped).reranker == expected
-    if expected is not None:
-        whole = run / "models" / "reranker" if expected == "reranker" else expected
-        assert reranker_of(run) == str(whole)
+    folders = {"base": base / "reranker", "tuned": run / "models" / "reranker"}
+    found = read_bundle(run).reranker
+    assert found == (str(folders[expected]) if expected else None)
+    if expected:
+        assert reranker_of(run) == found
 
 
-def test_untrained_models_keep_their_names(tmp_path: Path) -> None:
-    chosen = config(generator="a generator", training_sets={"contexts": 3})
+def test_a_server_and_a_packaged_model_keep_their_names(tmp_path: Path, base: Path) -> None:
+    names = {"generator": "openai:http://localhost:9/v1#tuned", "embedder": "embedded:all-minilm"}
+    chosen = config(**names, parts=("embedder",))
     write_bundle(trained(tmp_path / "run"), chosen, stack(retriever="dense"))
+    bundle = read_bundle(tmp_path / "run")
+    assert (bundle.generator, bundle.embedder) == (names["generator"], names["embedder"])
+    assert bundle.adapter is None
 
-    back = read_bundle(tmp_path / "run" / "models")
-    assert (back.embedder, back.generator, back.adapter) == ("an embedder", "a generator", None)
-    assert (back.retriever, back.contexts) == ("dense", 3)
 
-
-def test_a_second_run_leaves_nothing_of_the_first(tmp_path: Path) -> None:
+def test_a_second_run_leaves_nothing_of_the_first(tmp_path: Path, base: Path) -> None:
     run = trained(tmp_path / "run", "embedder", "generator")
     write_bundle(run, config(), stack("embedder"))
     write_bundle(run, config(), stack("generator"))
@@ -117,19 +136,190 @@ def test_a_second_run_leaves_nothing_of_the_first(tmp_path: Path) -> None:
     assert (run / "embedder" / "deep" / "weights").exists()  # only the copy went
 
 
-def test_the_contract_is_one_readable_file(tmp_path: Path) -> None:
-    contract = write_bundle(trained(tmp_path / "run"), config(), stack())
-    text = (tmp_path / "run" / "models" / "aloft.json").read_text()
+# ---- where it is opened
 
-    assert json.loads(text) == {name: getattr(contract, name) for name in Bundle.__slots__}
+
+@pytest.mark.parametrize("engine", ["", "vllm:"])
+def test_base_models_are_found_from_any_working_directory(
+    tmp_path: Path, base: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(tmp_path / "run", "embedder")
+    write_bundle(run, config(generator=f"{engine}language-model"), stack())
+    for folder in ("elsewhere", "elsewhere/below"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        bundle = read_bundle(Path(os.path.relpath(run)))
+        assert bundle.embedder == str(base / "encoder")
+        assert bundle.generator == f"{engine}{base / 'language-model'}"
+
+
+def test_what_was_opened_by_a_relative_path_is_found_after_a_change_of_directory(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(tmp_path / "run", "embedder", "generator")
+    write_bundle(run, config(), stack("embedder", "generator"))
+    monkeypatch.chdir(tmp_path)
+    bundle = read_bundle(Path("run"))
+    monkeypatch.chdir(base)
+    names = (bundle.embedder, bundle.generator, bundle.adapter or "")
+    assert all(Path(name).is_dir() for name in names)
+
+
+def test_a_bundle_opens_after_a_move_without_its_run(tmp_path: Path, base: Path) -> None:
+    run = trained(tmp_path / "run", "embedder", "generator")
+    write_bundle(run, config(), stack("embedder", "generator"))
+    shutil.copytree(run / "models", tmp_path / "shared" / "any name")
+    shutil.rmtree(run)
+    bundle = read_bundle(tmp_path / "shared" / "any name")
+    assert bundle.embedder == str(tmp_path / "shared" / "any name" / "embedder")
+    assert bundle.generator == str(base / "language-model")
+    with pytest.raises(DataError, match=r"no passages\.jsonl: it is a bundle without the run"):
+        open_run_retriever(tmp_path / "shared" / "any name")
+
+
+def test_a_run_that_is_moved_with_its_base_models_finds_them(tmp_path: Path, base: Path) -> None:
+    write_bundle(trained(base / "runs" / "one"), config(), stack())
+    os.chdir(tmp_path)
+    base.rename(tmp_path / "moved")
+    assert read_bundle(tmp_path / "moved" / "runs" / "one").embedder == str(
+        (tmp_path / "moved" / "encoder").resolve()
+    )
+
+
+def test_another_model_in_a_base_models_place_is_refused_in_one_line(
+    tmp_path: Path, base: Path
+) -> None:
+    write_bundle(trained(tmp_path / "run"), config(), stack())
+    (base / "encoder" / "model.safetensors").write_text("other weights")
+    with pytest.raises(ModelError, match="is not the model that") as caught:
+        read_bundle(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert str(base / "encoder") in str(caught.value)
+
+
+def test_the_model_that_fits_is_taken_of_several_in_its_place(tmp_path: Path, base: Path) -> None:
+    write_bundle(trained(base / "run"), config(), stack())
+    shutil.copytree(base, tmp_path / "copy")
+    (base / "encoder" / "model.safetensors").write_text("other weights")
+    found = read_bundle(tmp_path / "copy" / "run")
+    assert found.embedder == str((tmp_path / "copy" / "encoder").resolve())
+
+
+def test_a_base_model_that_is_gone_is_named_by_its_path(tmp_path: Path, base: Path) -> None:
+    write_bundle(trained(tmp_path / "run"), config(), stack())
+    shutil.rmtree(base / "encoder")
+    assert read_bundle(tmp_path / "run").embedder == str(base / "encoder")
+
+
+def test_a_run_in_use_is_retrieved_from_and_nothing_is_locked(tmp_path: Path, base: Path) -> None:
+    run = trained(tmp_path / "run")
+    write_bundle(run, config(), stack())
+    texts = ("red fox", "blue whale")
+    passages = [Passage(document_id="a", text=text, start=0) for text in texts]
+    (run / "passages.jsonl").write_bytes(b"".join(map(encode_record, passages)))
+    with RunStore(run):  # as a run that is evaluated again
+        (found,) = open_run_retriever(run, ScriptedModels()).retrieve(["whale"], 1)
+    assert found[0].passage.text == "blue whale"
+    assert [file.suffix for file in (run / "work").iterdir()] == [".npy"]
+
+
+# ---- the file
+
+
+def test_the_file_has_relative_paths_names_and_fingerprints(tmp_path: Path, base: Path) -> None:
+    run = trained(tmp_path / "run", "embedder")
+    content = write_bundle(run, config(), stack("embedder"))
+    text = (run / "models" / "aloft.json").read_text(encoding="utf-8")
+    values = json.loads(text)
+
+    assert values == content.to_json()
+    assert (values["format"], values["prompts"], values["blend_weights"]) == (1, 1, {})
+    assert values["aloft"]
+    assert values["embedder"]["weights"] == "embedder"
+    generator = values["generator"]
+    assert generator["name"] == "language-model"
+    assert generator["path"] == str(base / "language-model")
+    assert generator["relative_path"] == "../../base/language-model"
+    assert generator["fingerprint"] not in ("", values["embedder"]["fingerprint"])
+    assert str(run) not in text
     assert text.endswith("}\n")
 
 
-def test_a_moved_run_is_read_where_it_is_now(tmp_path: Path) -> None:
-    write_run(tmp_path / "one", embedder="embedder")
-    (tmp_path / "one").rename(tmp_path / "two")
-    found = read_bundle(tmp_path / "two" / "models")
-    assert found.embedder == str(tmp_path / "two" / "models" / "embedder")
+def rewrite(run: Path, **changes: Any) -> None:
+    path = run / "models" / "aloft.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **changes}), encoding="utf-8")
+
+
+def test_unknown_fields_are_ignored_with_a_line(
+    tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = trained(tmp_path / "run")
+    write_bundle(run, config(), stack())
+    known = read_bundle(run)
+    values = json.loads((run / "models" / "aloft.json").read_bytes())
+    generator = {**values["generator"], "quantized": 4}
+    rewrite(run, format="1.3", colour="red", generator=generator)
+    with caplog.at_level(logging.WARNING):
+        assert read_bundle(run) == known
+    assert [name for name in ("colour", "generator.quantized") if name in caplog.text] == [
+        "colour",
+        "generator.quantized",
+    ]
+    assert len(caplog.records) == 2
+
+
+def test_a_newer_format_is_refused_in_one_line(tmp_path: Path, base: Path) -> None:
+    run = trained(tmp_path / "run")
+    write_bundle(run, config(), stack())
+    rewrite(run, format=2, aloft="9.1")
+    with pytest.raises(DataError, match=r"has format 2, written by Aloft 9\.1.*Upgrade") as caught:
+        read_bundle(run)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "null", "[" * 5000, '{"embedder": 3}', "{}"),
+        '{"format": "x", "embedder": {}}',
+        '{"format": 1, "embedder": {"name": "e"}, "generator": {"name": 5}}',
+        json.dumps({"format": 1, "embedder": {"name": "e", "weights": "../../etc"}}),
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "aloft.json").write_text(content)
+    with pytest.raises(DataError, match="damaged") as caught:
+        read_bundle(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert "aloft.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", ["../up", "/root", "a/b", "..", "c:\\x", ""])
+def test_weights_lie_inside_the_bundle(folder: str) -> None:
+    with pytest.raises(ValueError, match="inside the bundle"):
+        ModelReference(name="any", weights=folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+def test_what_ships_can_be_read_by_whoever_may_read_new_files(tmp_path: Path, base: Path) -> None:
+    run = trained(tmp_path / "run", "embedder")
+    (run / "embedder" / "deep" / "weights").chmod(0o600)  # as safetensors writes
+    write_bundle(run, config(), stack("embedder"))
+    modes = {p.stat().st_mode & 0o777 for p in (run / "models").rglob("*") if p.is_file()}
+    (tmp_path / "new").write_text("")
+    assert modes == {(tmp_path / "new").stat().st_mode & 0o777}
+
+
+# ---- earlier formats
+
+
+def test_format_0_with_a_new_field_opens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = write_run(tmp_path / "run", embedder="embedder", colour="red")
+    with caplog.at_level(logging.WARNING):
+        bundle = read_bundle(run)
+    assert bundle.embedder == str(run / "models" / "embedder")
+    assert (bundle.contexts, bundle.generator) == (CONTRACT.contexts, CONTRACT.generator)
+    assert "colour" in caplog.text
 
 
 @pytest.mark.parametrize("read", [read_bundle, reranker_of])

@@ -8,6 +8,8 @@ from aloft.prompts.citation import Format
 from aloft.prompts.raft import RaftFormat
 from aloft.prompts.ralt import RaltFormat
 
+PROMPTS_VERSION = 1
+"""Raised when a format's wording changes: a generator is best asked as it was trained."""
 _FORMATS: dict[FormatName, Callable[[bool], Format]] = {
     "aloftrag": AloftragFormat,
     "raft": RaftFormat,

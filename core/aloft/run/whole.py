@@ -1,20 +1,16 @@
 """The whole job behind one call, and what a finished run folder answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aloft.backends.loading import Models
-from aloft.config import RunConfig, read_run_config
+from aloft.config import RunConfig
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.report import Report, read_report
-from aloft.network_guard import guarded_steps
 from aloft.protocols import LanguageModel, Progress, no_progress
 from aloft.records import Document
 from aloft.run.executors.local import Executor
-from aloft.run.job import open_run, servers_of
-from aloft.serving.answering import Answer, ask_streaming
-from aloft.serving.bundle import open_run_retriever, read_bundle
+from aloft.run.job import open_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,21 +129,3 @@ class HostedRun:
             DataError: `finetune` has not finished.
         """
         return self.report.verdicts
-
-
-def ask_run(out: Path, question: str, progress: Progress = no_progress) -> Iterator[Answer]:
-    """Answer a question from a finished run's documents with what it ships: answers that grow.
-
-    The folder is read alone: any number of processes may ask at once.
-
-    Raises:
-        DataError: the run is not finished.
-    """
-    bundle = read_bundle(out / "models")
-    models = Models(progress=progress)
-
-    def answers() -> Iterator[Answer]:
-        retriever = open_run_retriever(out, models)
-        yield from ask_streaming(bundle, retriever, question, models)
-
-    yield from guarded_steps(answers(), servers_of(read_run_config(out)))

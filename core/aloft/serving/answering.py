@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aloft.backends.loading import Models
+from aloft.config import SERVER
+from aloft.config.loading import read_run_config
+from aloft.network_guard import guarded_steps, hosts_of
+from aloft.prompts.abstention import abstain_in, is_abstention
 from aloft.prompts.citation import CitedAnswer, Quote, begins_answer
 from aloft.prompts.formats import format_of
-from aloft.protocols import stream_reply
+from aloft.protocols import Progress, no_progress, stream_reply
 from aloft.retrieval.retriever import Retriever, ScoredPassage
-from aloft.serving.bundle import Bundle
+from aloft.serving.bundle import Bundle, open_run_retriever, read_bundle
+from aloft.text.language import language_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,13 @@ def ask_streaming(
 def answer_streaming(
     bundle: Bundle, question: str, contexts: Sequence[ScoredPassage], models: Models
 ) -> Iterator[Answer]:
-    """Like `ask_streaming`, from passages that were retrieved elsewhere, in their order."""
+    """Like `ask_streaming`, from passages that were retrieved elsewhere, in their order.
+
+    Without passages no model is asked: the answer is that the documents do not hold one.
+    """
+    if not contexts:
+        yield _abstain(question, ())
+        return
     adapter = Path(bundle.adapter) if bundle.adapter else None
     generator = models.language_model(bundle.generator, adapter)
     contents = [context.passage.content for context in contexts]
@@ -66,8 +77,20 @@ def answer_streaming(
     reply, limit = "", bundle.max_new_tokens
     for piece in stream_reply(generator, prompt, max_new_tokens=limit, stop=form.stop):
         reply += piece.text
-        if not piece.is_piece or not form.cites or begins_answer(reply):
-            yield _read_answer(form.parse(reply, contents), contexts)
+        if piece.is_piece and form.cites and not begins_answer(reply):
+            continue
+        parsed = form.parse(reply, contents)
+        if not parsed.is_abstaining:
+            yield _read_answer(parsed, contexts)
+        elif not piece.is_piece:  # an answer beside "none" is made up
+            is_plain = is_abstention(parsed.answer)
+            yield _read_answer(parsed, contexts) if is_plain else _abstain(question, contexts)
+
+
+def _abstain(question: str, contexts: Sequence[ScoredPassage]) -> Answer:
+    """The answer that there is none, in the language of the question."""
+    text = abstain_in(language_of(question))
+    return Answer(text=text, cited=(), contexts=tuple(contexts), is_abstaining=True)
 
 
 def _read_answer(parsed: CitedAnswer, contexts: Sequence[ScoredPassage]) -> Answer:
@@ -79,3 +102,38 @@ def _read_answer(parsed: CitedAnswer, contexts: Sequence[ScoredPassage]) -> Answ
         unverified_quotes=parsed.unverified_quotes,
         is_abstaining=parsed.is_abstaining,
     )
+
+
+def ask_run(run: Path, question: str, progress: Progress = no_progress) -> Iterator[Answer]:
+    """Answer from a finished run's documents, with what it ships and the network shut.
+
+    Any number of processes may ask one run, which may be read-only: nothing is locked, and vectors
+    that the folder does not hold are added to it only where it can be written.
+
+    Args:
+        run: A finished run.
+        question: One text.
+        progress: Called with what is loaded and embedded.
+
+    Yields:
+        The answer as it grows.
+
+    Raises:
+        DataError: the run is not finished.
+        ModelError: a model that the run ships with is missing, or another one is in its place.
+    """
+    bundle = read_bundle(run)
+    models = Models(progress=progress)
+
+    def answers() -> Iterator[Answer]:
+        yield from ask_streaming(bundle, open_run_retriever(run, models), question, models)
+
+    yield from guarded_steps(answers(), _hosts(run, bundle.generator))
+
+
+def _hosts(run: Path, generator: str) -> frozenset[str]:
+    """Hosts other than this machine that a generator on a server is reached at."""
+    if not generator.startswith(SERVER):
+        return frozenset()
+    url = generator.removeprefix(SERVER)
+    return hosts_of(url, allow_remote=read_run_config(run).allow_remote)

@@ -1,15 +1,18 @@
-"""Turns what a run decided to ship into a folder, and that folder into answers with citations."""
+"""Writes what a run ships into a folder, the bundle, and opens it wherever it lies.
+
+A bundle needs nothing of its run but, to answer from the run's own documents, the passages.
+"""
 
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aloft.backends.loading import Models, is_adapter
 from aloft.backends.shared import SharedModels
-from aloft.config import PARTS, FormatName, RunConfig, in_place, plain_name
+from aloft.config import PARTS, FormatName, Part, RunConfig, in_place, plain_name
 from aloft.errors import DataError
 from aloft.evaluation.evaluator import SystemVariant
 from aloft.files import link, write_folder
@@ -17,25 +20,34 @@ from aloft.jsonl import RecordFile
 from aloft.records import Passage
 from aloft.retrieval.retriever import DenseRanker, RetrievalSettings, Retriever, RetrieverName
 from aloft.retrieval.vectors import VectorStore
+from aloft.serving.bundle_file import (
+    FILE,
+    AnsweringRecord,
+    BundleFile,
+    ModelReference,
+    RetrievalRecord,
+    read_bundle_file,
+)
 
-_FILE = "aloft.json"
-CARRIED = "earlier"  # where a run folder holds what it went on from
+FOLDER = "models"  # of a run folder: its bundle
+CARRIED = "earlier"  # of a run folder: what it took over from the run that it continues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """What ships, and how it was measured: every integration rebuilds exactly this.
+    """What ships, ready to be loaded on this machine.
 
     Attributes:
-        embedder, generator, reranker: Model names, or paths inside the folder; None: no reranker.
-        adapter: Path of the LoRA adapter inside the folder, if one ships; a generator of which all
-            weights were trained is itself such a path.
-        retriever: "dense" or "hybrid".
+        embedder, generator, reranker: Names to load the models by, with absolute paths where they
+            are folders; no reranker: None.
+        adapter: Absolute path of the generator's LoRA adapter, if one ships.
+        retriever: What ranks first.
         dense_weight: Share of the dense score in a hybrid.
-        format, abstains: What the generator is asked for; see `aloft.prompts.formats`.
         contexts: Passages in a prompt.
         rerank_depth: Passages that the reranker reorders.
         max_new_tokens: Longest answer.
+        format, abstains: The prompt that the generator was trained with; see
+            `aloft.prompts.formats`.
         window_tokens: Longest stretch of a passage that is embedded as one.
     """
 
@@ -63,83 +75,130 @@ class Bundle:
         )
 
 
-def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> Bundle:
-    """Put the best combination's parts and its contract into the run's `models` folder."""
-    carried = run / CARRIED / "models"
+def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFile:
+    """Write the parts of the best system, and how it retrieves and answers, to the run's bundle."""
+    bundle = run / FOLDER
+    folders = _shipped_folders(run, config, stack)
+    names: dict[Part, str | None] = {
+        "embedder": config.embedder,
+        "generator": config.generator_model,
+        "reranker": None if stack.system.reranker == "none" else config.reranker,
+    }
+    references = {
+        part: _reference(run, part, names[part] or config.embedder, folders)
+        for part in PARTS
+        if names[part] or part in folders
+    }
+    content = BundleFile(
+        embedder=references["embedder"],
+        generator=references["generator"],
+        reranker=references.get("reranker"),
+        retrieval=RetrievalRecord(
+            retriever=stack.system.retriever,
+            dense_weight=stack.weight,
+            rerank_depth=config.evaluation.rerank_depth,
+            window_tokens=config.passages.window_tokens,
+        ),
+        answering=AnsweringRecord(
+            format=config.training_sets.format,
+            abstains=config.training_sets.abstains,
+            contexts=config.training_sets.contexts,
+            max_new_tokens=config.evaluation.max_new_tokens,
+        ),
+    )
+
+    def write(folder: Path) -> None:
+        for part, source in folders.items():
+            shutil.copytree(source, folder / part, copy_function=link)
+        text = json.dumps(content.to_json(), indent=2, ensure_ascii=False) + "\n"
+        (folder / FILE).write_text(text, encoding="utf-8")
+        _let_all_read(folder)
+
+    write_folder(bundle, write)
+    return content
+
+
+def _shipped_folders(run: Path, config: RunConfig, stack: SystemVariant) -> dict[Part, Path]:
+    """The weights that ship: those of the kept parts, and those of an earlier run."""
+    carried = run / CARRIED / FOLDER
     sources = {part: carried / part for part in PARTS if config.earlier}
     sources |= {part: run / part for part in stack.parts}
     if stack.system.reranker == "none":
         sources.pop("reranker", None)
-    shipped = {part: folder for part, folder in sources.items() if folder.is_dir()}
-    generator, adapter = config.generator_model, None
-    if "generator" in shipped and is_adapter(shipped["generator"]):
-        adapter = "generator"
-    elif "generator" in shipped:
-        generator = in_place(generator, "generator")
-    own_reranker = None if stack.system.reranker == "none" else config.reranker
-    contract = Bundle(
-        embedder="embedder" if "embedder" in shipped else config.embedder,
-        generator=generator,
-        reranker="reranker" if "reranker" in shipped else own_reranker,
-        adapter=adapter,
-        retriever=stack.system.retriever,
-        dense_weight=stack.weight,
-        contexts=config.training_sets.contexts,
-        rerank_depth=config.evaluation.rerank_depth,
-        max_new_tokens=config.evaluation.max_new_tokens,
-        format=config.training_sets.format,
-        abstains=config.training_sets.abstains,
-        window_tokens=config.passages.window_tokens,
-    )
+    return {part: folder for part, folder in sources.items() if folder.is_dir()}
 
-    def write(folder: Path) -> None:
-        for part, source in shipped.items():
-            shutil.copytree(source, folder / part, copy_function=link)
-        fields = {name: getattr(contract, name) for name in Bundle.__slots__}
-        (folder / _FILE).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
-    write_folder(run / "models", write)
-    return contract
+def _reference(run: Path, part: Part, name: str, folders: Mapping[Part, Path]) -> ModelReference:
+    """The model of a part, by the base model's name even where an earlier run tuned it."""
+    inside = {}
+    if part in folders:
+        is_lora = part == "generator" and is_adapter(folders[part])
+        inside = {"adapter" if is_lora else "weights": str(part)}
+    carried = run / CARRIED / FOLDER
+    if (carried / FILE).exists():
+        earlier: ModelReference | None = getattr(read_bundle_file(carried), part)
+        if earlier and earlier.weights and name == earlier.locate(carried.absolute()):
+            name = in_place(earlier.name, earlier.path or plain_name(earlier.name))
+    return ModelReference.of(name, run / FOLDER, **inside)
+
+
+def _let_all_read(folder: Path) -> None:
+    """Give all files the mode of a new one: some libraries write weights that only we can read."""
+    mode = (folder / FILE).stat().st_mode
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(mode)
 
 
 def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
-    """The contract in a `models` folder, with paths made whole.
+    """Open a bundle: the models that are folders get absolute paths.
 
     Args:
-        folder: Where it is.
-        generator: What else serves the generator that ships, such as `openai:URL#NAME`; the adapter
-            is loaded there.
+        folder: A finished run, or its `models` folder alone, wherever it was moved or copied.
+        generator: What serves the generator instead, such as `openai:URL#NAME`; the adapter is
+            loaded there.
 
     Raises:
-        DataError: the folder holds no finished run's models.
+        DataError: the folder holds no bundle, a damaged one, or one of a newer format.
+        ModelError: a base model is not the one that the bundle was made with.
     """
-    path = folder / _FILE
-    if not path.exists():
-        raise DataError(f"{folder} holds no {_FILE}. Finish a run first: aloft run DOCS --out RUN.")
-    fields: dict[str, Any] = json.loads(path.read_bytes())
-    for name in ("embedder", "generator", "reranker", "adapter"):
-        inside = folder / plain_name(fields[name] or _FILE)
-        if inside.is_dir():
-            fields[name] = in_place(fields[name], inside)
-    contract = Bundle(**fields)
-    return replace(contract, generator=generator, adapter=None) if generator else contract
+    bundle = folder.absolute()
+    if not (bundle / FILE).exists() and (bundle / FOLDER / FILE).exists():
+        bundle = bundle / FOLDER
+    content = read_bundle_file(bundle)
+    retrieval, answering = content.retrieval, content.answering
+    adapter = content.generator.adapter
+    return Bundle(
+        embedder=content.embedder.locate(bundle),
+        generator=generator or content.generator.locate(bundle),
+        reranker=content.reranker.locate(bundle) if content.reranker else None,
+        adapter=str(bundle / adapter) if adapter and not generator else None,
+        retriever=retrieval.retriever,
+        dense_weight=retrieval.dense_weight,
+        contexts=answering.contexts,
+        rerank_depth=retrieval.rerank_depth,
+        max_new_tokens=answering.max_new_tokens,
+        format=answering.format,
+        abstains=answering.abstains,
+        window_tokens=retrieval.window_tokens,
+    )
 
 
 def generator_fields(run: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a host's language model is made of, for it to be the generator that a run ships.
+    """Constructor fields with which a host's language model is the generator that a run ships.
 
     Args:
-        run: A finished run.
+        run: A finished run, or its bundle alone.
         given: Fields that are set otherwise; a "model" is what else serves the generator.
 
     Raises:
-        DataError: the folder holds no finished run.
+        DataError: the folder holds no bundle.
     """
-    contract = read_bundle(run / "models", given.get("model"))
+    bundle = read_bundle(run, given.get("model"))
     shipped = {
-        "model": contract.generator,
-        "adapter": contract.adapter,
-        "max_tokens": contract.max_new_tokens,
+        "model": bundle.generator,
+        "adapter": bundle.adapter,
+        "max_tokens": bundle.max_new_tokens,
     }
     return {**shipped, **given}
 
@@ -147,16 +206,19 @@ def generator_fields(run: Path, given: Mapping[str, Any]) -> dict[str, Any]:
 def reranker_of(run: Path) -> str:
     """The reranker that a run ships.
 
+    Args:
+        run: A finished run, or its bundle alone.
+
     Raises:
-        DataError: the run is not finished, or ships none.
+        DataError: the folder holds no bundle, or the bundle has no reranker.
     """
-    contract = read_bundle(run / "models")
-    if contract.reranker is None:
+    bundle = read_bundle(run)
+    if bundle.reranker is None:
         raise DataError(
-            f"{run} ships no reranker, because it was not trained or did not gain. "
-            f"Retrieve without one; {run / 'report.md'} has the figures."
+            f"{run} ships no reranker, because none was trained or it did not gain. "
+            "Retrieve without one; the run's report.md has the figures."
         )
-    return contract.reranker
+    return bundle.reranker
 
 
 def open_retriever(
@@ -186,8 +248,13 @@ def open_run_retriever(run: Path, models: Models | None = None) -> Retriever:
     Vectors that the run folder does not hold are added to it where it can be written.
 
     Raises:
-        DataError: the folder holds no finished run.
+        DataError: the folder holds no bundle, or a bundle without its run's passages.
     """
-    bundle = read_bundle(run / "models")
+    bundle = read_bundle(run)
+    if not (run / "passages.jsonl").exists():
+        raise DataError(
+            f"{run} holds no passages.jsonl: it is a bundle without the run it came from. Give the "
+            "documents to retrieve from, or name the run folder."
+        )
     passages = RecordFile(run / "passages.jsonl", Passage)
     return open_retriever(bundle, passages, models, VectorStore(run / "work"))
