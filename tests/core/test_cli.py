@@ -346,7 +346,7 @@ def test_an_answer_is_shown_while_it_is_written_and_then_its_source(
 
     models = ScriptedModels()
     models.teacher_model = Watched(lambda _: reply)
-    monkeypatch.setattr("aloft.run.whole.Models", lambda **_: models)
+    monkeypatch.setattr("aloft.serving.answering.Models", lambda **_: models)
     run = write_run(tmp_path / "run")
     (run / "config.json").write_text(load_config("cpu").model_dump_json())
     passage = Passage(document_id="a.txt", text="The blue whale sings.", start=7)
