@@ -42,7 +42,7 @@ def measure(folder: Path, source: Path, config: RunConfig) -> tuple[list[Measure
     with shown_progress() as progress, open_run(folder, config, progress=progress) as run:
         run.give(source / "corpus", source / "questions.jsonl")
         run.check()
-        run.do("train")
+        run.train()
         seconds = run.train()["generator"].seconds
         answered = run.evaluator.measure_answers("human", "tuned")["all"]
         unanswerable = run.evaluator.measure_unanswerable("tuned")

@@ -111,7 +111,7 @@ def _measure(folder: Path, name: str, config: RunConfig) -> tuple[Values, dict[s
     with shown_progress() as progress, open_run(folder / name, config, progress=progress) as run:
         run.give(folder / "corpus", folder / "questions.jsonl")
         rows = {part: len(run.training_sets[part]) for part in config.parts}
-        run.do("train")
+        run.train()
         found = run.evaluator.measure_system("human", _DENSE)
         values = {metric: (found.values[metric], found.documents) for metric in _RETRIEVAL}
         if "generator" in config.parts:

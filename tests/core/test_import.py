@@ -281,7 +281,7 @@ def test_past_questions_are_trained_on_after_a_finished_training(
 
     def train() -> str:
         with folder.opened(**settings) as run:
-            run.do("train")
+            run.train()
             return run.train()["embedder"].fingerprint
 
     first = train()

@@ -36,7 +36,7 @@ def train(tmp_path: Path, **training: Any) -> tuple[Path, Bundle]:
     run_folder = tmp_path / "run"
     with open_run(run_folder, config, ScriptedTeacher(long_words)) as run:
         run.give(write_topics(tmp_path / "docs"))
-        run.do("train")
+        run.train()
         measured = run.evaluator.measure_answers("synthetic", "tuned")["all"]
         assert measured.n == 3
     stack = SystemVariant(
@@ -59,7 +59,7 @@ def test_an_adapter_becomes_a_model_that_replies_alike(
     assert contract.adapter is not None
     whole = tmp_path / "whole"
     assert main(["merge", str(run), "--out", str(whole)]) == 0
-    assert "Read back, it gives replies the log-probability" in capsys.readouterr().out
+    assert "Read back, its log-probabilities of training replies differ" in capsys.readouterr().out
     files = {file.name for file in (tmp_path / "language-model").iterdir()}
     assert {file.name for file in whole.iterdir()} == files
     TransformersLanguageModel(str(whole))

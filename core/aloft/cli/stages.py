@@ -78,7 +78,12 @@ def sets(run: options.RunFolderPath) -> None:
 
 def train(run: options.RunFolderPath) -> None:
     """Train the parts."""
-    _run_stage("train", run)
+    from aloft.api import open_run
+
+    with shown_progress() as progress, open_run(run, progress=progress) as opened:
+        opened.check()
+        opened.train()
+    show_funnel(run)
 
 
 def evaluate(

@@ -69,7 +69,7 @@ def compare_strategies(
         run.check()
         run.do("sets")
         before = _measure(run, trained=())
-        facts = {"questions": run.evaluator.deciding, "pairs": len(run.records("train"))}
+        facts = {"questions": run.evaluator.deciding, "pairs": len(run.records("train_pairs"))}
     rows: list[dict[str, Any]] = [{"strategy": _BASE, "metrics": _means(before)}]
     settings = {"config": config.model_dump(mode="json"), "machine": describe_machine()}
     compared = {**facts, "rows": rows, **settings}

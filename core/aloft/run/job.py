@@ -237,7 +237,7 @@ class OpenRun:
             return None
         before = read_previous_run(self.folder)
         passages = self.records("passages")
-        asked = {pair.id for pair in self.records("train")}
+        asked = {pair.id for pair in self.records("train_pairs")}
         return reports.PreviousRunFacts(
             run=self.config.earlier,
             passages=len(passages),

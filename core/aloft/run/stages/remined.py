@@ -30,7 +30,7 @@ def uses_remined(setup: Setup, part: Part) -> bool:
     version=1,
     doing="mining negatives anew",
     when=lambda setup: any(uses_remined(setup, part) for part in _PARTS),
-    inputs=("train", "held_out", "passages", "embedder"),
+    inputs=("train_pairs", "held_out", "passages", "embedder"),
     output={
         "remined": Records(Negatives, "remined/negatives.jsonl"),
         **{f"remined_{part}_rows": Records(ROWS[part], f"remined/{part}.jsonl") for part in _PARTS},
@@ -53,12 +53,12 @@ def remined(context: Context, part: Inputs) -> Iterator[Negatives | To | Fact]:
 
     Source: the refresh of negatives in ANCE (arXiv:2007.00808).
     """
-    asked = list({pair.id: pair for pair in part["train"]}.values())
+    asked = list({pair.id: pair for pair in part["train_pairs"]}.values())
     mined = list(_mine(context, part, asked))
     yield from mined
     settings = context.settings
     rows = TrainingRows(
-        pairs=list(part["train"]),
+        pairs=list(part["train_pairs"]),
         held_out=list(part["held_out"]),
         corpus=corpus_of(context, part["passages"].by_id),
         negatives={one.pair_id: one for one in mined},

@@ -42,7 +42,7 @@ def _inputs(setup: Setup) -> tuple[str, ...]:
     inputs=_inputs,
     files=(STATE,),
     output={
-        "train": Records(QAPair, "sets/train.jsonl"),
+        "train_pairs": Records(QAPair, "sets/train.jsonl"),
         "held_out": Records(LabelledQuestion, "sets/held_out.jsonl"),
         **{f"{part}_rows": Records(cls, f"sets/{part}.jsonl") for part, cls in ROWS.items()},
     },

@@ -183,7 +183,7 @@ def _retrieval_inputs(*parts: Part) -> Callable[[Setup], tuple[str, ...]]:
     def inputs(setup: Setup) -> tuple[str, ...]:
         phases = phases_of(setup.config.strategy, setup.config.parts)
         before = trained_before(parts[0], phases)
-        return ("train", "generator_rows", "passages", "passage_vectors", *before)
+        return ("train_pairs", "generator_rows", "passages", "passage_vectors", *before)
 
     return inputs
 
@@ -285,7 +285,7 @@ def _retrieved(context: Context, inputs: Inputs, index: DenseIndex) -> list[Retr
     settings = context.settings
     sets = settings["training_sets"]
     answered = {row.pair_id for row in inputs["generator_rows"]}
-    asked = [pair for pair in inputs["train"] if pair.id in answered]
+    asked = [pair for pair in inputs["train_pairs"] if pair.id in answered]
     queries = context.encode("queries", [pair.question for pair in asked])
     ranking = index.rank(queries, settings["rag_training"].k)
     form = format_of(sets.format, abstains=sets.abstains)
