@@ -3,7 +3,7 @@
 Exit codes: 0, done; 2, something that the user can put right, in one line; 130, interrupted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -48,24 +48,9 @@ def _models(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-_COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help
-    "run": run.run,
-    "ask": serve.ask,
-    "report": stages.report,
-    "merge": serve.merge,
-    "import-questions": questions.import_questions,
-    "compare": compare.compare,
-    "passages": stages.passages,
-    "rate": stages.rate,
-    "pairs": stages.pairs,
-    "filter": stages.filter_pairs,
-    "negatives": stages.negatives,
-    "sets": stages.sets,
-    "train": stages.train,
-    "evaluate": stages.evaluate,
-}
-for name, command in _COMMANDS.items():
-    app.command(name)(command)
+for room in (run, serve, questions, compare, stages):  # in the order of the help
+    for name, command in room.COMMANDS.items():
+        app.command(name)(command)
 models_app.command("fetch")(models.fetch)
 models_app.command("list")(models.list_known)
 app.add_typer(models_app, name="models")

@@ -1,5 +1,6 @@
 """The command that compares strategies of training: `aloft compare`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -48,3 +49,6 @@ def _parse_strategies(names: str) -> list[Strategy]:
         wrong, known = unknown[0] if unknown else names, ", ".join(STRATEGIES)
         raise ConfigError(f'--strategies names "{wrong}", but may name: {known}.')
     return [name for name in STRATEGIES if name in chosen]
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"compare": compare}

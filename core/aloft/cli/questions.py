@@ -1,5 +1,6 @@
 """The command that takes in a log of past questions: `aloft import-questions`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -41,3 +42,6 @@ def import_questions(
     else:
         reasons = escape(str(out / "rejections" / "links.jsonl"))
         screen.print(f"No question is linked, and nothing changes. Reasons: {reasons}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"import-questions": import_questions}

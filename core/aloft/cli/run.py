@@ -1,5 +1,6 @@
 """The command that does everything: `aloft run`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -69,3 +70,6 @@ def run(
         show_report(out, done)
     else:
         show_estimate(done)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"run": run}

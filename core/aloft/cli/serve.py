@@ -1,5 +1,6 @@
 """The commands that use what a finished run ships: `aloft ask` and `aloft merge`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -52,3 +53,6 @@ def merge(
         f"The merged model is at {escape(str(out))}. Read back, its log-probabilities of training "
         f"replies differ from the adapter's by at most {change:.3f} nats per token."
     )
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"ask": ask, "merge": merge}

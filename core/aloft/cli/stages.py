@@ -1,5 +1,6 @@
 """The commands that run one stage, with the stages before it where they are missing."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -114,3 +115,16 @@ def report(run: options.RunFolderPath) -> None:
     from aloft.evaluation.report import read_report
 
     show_report(run, read_report(run))
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "passages": passages,
+    "rate": rate,
+    "pairs": pairs,
+    "filter": filter_pairs,
+    "negatives": negatives,
+    "sets": sets,
+    "train": train,
+    "evaluate": evaluate,
+    "report": report,
+}
