@@ -1,4 +1,4 @@
-"""The commands that use what a finished run ships: `aloft ask` and `aloft merge`."""
+"""The commands that use what a finished run ships: `aloft ask`, `aloft merge`, `aloft export`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -55,4 +55,19 @@ def merge(
     )
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"ask": ask, "merge": merge}
+def export(
+    run: options.RunFolderPath,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Write the generator as one model, without an adapter.")
+    ] = False,
+) -> None:
+    """Write what ships as plain Hugging Face folders, each with a model card."""
+    from aloft.api import open_run
+
+    stage = "export-merged" if merge else "export"
+    with shown_progress() as progress, open_run(run, progress=progress) as opened:
+        opened.do(stage)
+    screen.print(f"The models are in {escape(str(run / stage))}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"ask": ask, "merge": merge, "export": export}

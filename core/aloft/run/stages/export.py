@@ -1,0 +1,131 @@
+"""Writes what ships as plain Hugging Face folders, each with a model card."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from aloft import __version__
+from aloft.backends.packaged import resolve_model
+from aloft.config import PARTS, Part, plain_name
+from aloft.evaluation.gate import describe
+from aloft.evaluation.report import Measurements, measurements_from_json
+from aloft.files import link, write_folder
+from aloft.jsonl import RecordFile
+from aloft.records import GeneratorRow
+from aloft.run.context import Context, Inputs
+from aloft.run.stage import Declaration, Fact, Folder, stage
+from aloft.run.stages.evaluate import base_models
+from aloft.serving.bundle import Bundle, read_bundle
+
+_COMPARED = 16  # replies that a merged generator is compared by
+_CARDS = {
+    "embedder": ("sentence-transformers", "sentence-similarity"),
+    "reranker": ("sentence-transformers", "text-ranking"),
+    "generator": ("transformers", "text-generation"),
+}
+_USES = {
+    "embedder": """from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("path/to/embedder")
+questions = model.encode_query(["How long is the crossing?"])
+passages = model.encode_document(["The crossing takes an hour."])""",
+    "reranker": """from sentence_transformers import CrossEncoder
+
+model = CrossEncoder("path/to/reranker")
+scores = model.predict([("How long is the crossing?", "The crossing takes an hour.")])""",
+    "generator": """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("path/to/generator")
+tokenizer = AutoTokenizer.from_pretrained("path/to/generator")""",
+    "peft": """from peft import AutoPeftModelForCausalLM
+
+model = AutoPeftModelForCausalLM.from_pretrained("path/to/generator")""",
+}
+
+
+def _declare(name: str, doing: str, *, merged: bool) -> Declaration:
+    def export(context: Context, part: Inputs) -> Iterator[Fact]:
+        bundle = read_bundle(part["bundle"])
+        measured = measurements_from_json(part["measured"])
+
+        def write(folder: Path) -> None:
+            for one in PARTS:
+                _write_part(one, bundle, folder / one, context, merged=merged)
+                if (folder / one).is_dir():
+                    card = _card(one, bundle, measured, merged=merged)
+                    (folder / one / "README.md").unlink(missing_ok=True)  # the base model's own
+                    (folder / one / "README.md").write_text(card, encoding="utf-8")
+
+        write_folder(context.run / name, write)
+        yield Fact("kept", sum(1 for one in PARTS if (context.run / name / one).is_dir()))
+
+    return stage(
+        name=name,
+        version=1,
+        doing=doing,
+        inputs=("bundle", "measured", *(("generator_rows",) if merged else ())),
+        output=Folder(name),
+        models=base_models,
+    )(export)
+
+
+export = _declare("export", "exporting models", merged=False)
+export_merged = _declare("export-merged", "exporting merged models", merged=True)
+
+
+def _write_part(
+    part: Part, bundle: Bundle, folder: Path, context: Context, *, merged: bool
+) -> None:
+    """Write one part's own files; nothing where the bundle has no such part."""
+    if part == "generator" and bundle.adapter is not None:
+        if merged:
+            _merge(bundle, folder, context)
+        else:
+            shutil.copytree(bundle.adapter, folder, copy_function=link)
+        return
+    name = getattr(bundle, part)
+    if name is not None:
+        shutil.copytree(resolve_model(plain_name(name)), folder, copy_function=link)
+
+
+def _merge(bundle: Bundle, folder: Path, context: Context) -> None:
+    """Write the generator with its adapter merged; it is read back and compared."""
+    from aloft.training.merging import merge_adapter
+
+    assert bundle.adapter is not None  # noqa: S101 - it is what is merged
+    context.release()
+    rows = RecordFile(context.run / "sets" / "generator.jsonl", GeneratorRow)[:_COMPARED]
+    merge_adapter(plain_name(bundle.generator), Path(bundle.adapter), folder, rows)
+
+
+def _card(part: Part, bundle: Bundle, measured: Measurements, *, merged: bool) -> str:
+    """The model card: what the part is, what it gained, and how to load it."""
+    is_adapter = part == "generator" and bundle.adapter is not None and not merged
+    library, task = ("peft", "text-generation") if is_adapter else _CARDS[part]
+    shipped = measured.shipped
+    is_tuned = shipped is not None and part in shipped.parts
+    origin = (
+        "Tuned on questions that a local language model wrote from its owner's documents."
+        if is_tuned
+        else "Not tuned: this part was not trained, or its training did not pass the gate."
+    )
+    lines = [
+        "---",
+        f"library_name: {library}",
+        f"pipeline_tag: {task}",
+        "tags: [rag, aloft]",
+        "---",
+        "",
+        f"# The {part} of a RAG system",
+        "",
+        f"Exported by Aloft {__version__}. {origin}",
+        "",
+    ]
+    if is_adapter:
+        name = Path(plain_name(bundle.generator)).name
+        lines += [f"A LoRA adapter of {name}; load both with peft.", ""]
+    for verdict in (one for one in measured.verdicts if one.part == part):
+        word = "Kept" if verdict.is_kept else "Refused"
+        gain = f"{verdict.comparison.metric} {describe(verdict.comparison)}"
+        lines += [f"{word} on the {verdict.question_set} questions: {gain}.", ""]
+    return "\n".join([*lines, "```python", _USES[library if is_adapter else part], "```", ""])

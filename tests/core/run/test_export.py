@@ -1,0 +1,70 @@
+"""What ships, as plain Hugging Face folders with a model card each."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import long_words, write_topics
+
+from aloft.config import load_config
+from aloft.run.job import open_run
+from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a generator and an embedder."""
+    folder = tmp_path_factory.mktemp("export")
+    settings: dict[str, Any] = {
+        "teacher": "given",
+        "generator": str(tiny_language_model(folder / "language-model")),
+        "embedder": str(tiny_encoder(folder / "encoder")),
+        "parts": ("embedder", "generator"),
+        "passages": {"max_tokens": 200},
+        "pairs": {"form": "examples", "per_passage": 1, "max_passages": 12},
+        "filters": {"use": ["duplicate"]},
+        "training_sets": {"contexts": 2, "held_out_share": 0.25},
+        "generator_training": {"num_train_epochs": 1.0, "max_length": 4096},
+        "evaluation": {"max_answer_questions": 3, "max_new_tokens": 8, "resamples": 200},
+    }
+    with open_run(
+        folder / "run", load_config("cpu", None, settings), ScriptedTeacher(long_words)
+    ) as run:
+        run.give(write_topics(folder / "docs"))
+        run.report()
+        run.do("export", "export-merged")
+    return folder / "run"
+
+
+def test_each_part_loads_by_its_own_library_and_has_a_card(run: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    embedder = SentenceTransformer(str(run / "export" / "embedder"), local_files_only=True)
+    assert embedder.encode_query(["a question"]).shape[0] == 1
+    for part in ("embedder", "generator"):
+        card = (run / "export" / part / "README.md").read_text(encoding="utf-8")
+        assert card.startswith("---\nlibrary_name: ")
+        assert f"# The {part} of a RAG system" in card
+        assert "questions: " in card  # its verdict, with figures
+        assert str(run) not in card
+    assert not (run / "export" / "reranker").exists()  # none ships
+
+
+def test_the_merged_generator_is_a_whole_model(run: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder = run / "export-merged" / "generator"
+    assert not (folder / "adapter_config.json").exists()
+    AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True)
+
+
+def test_what_ships_is_not_changed_by_it(run: Path) -> None:
+    before = {path: path.read_bytes() for path in (run / "models").rglob("*") if path.is_file()}
+    shutil.rmtree(run / "export")
+    with open_run(run, teacher=ScriptedTeacher(long_words)) as opened:
+        opened.do("export")
+    assert (run / "export" / "embedder" / "README.md").is_file()
+    assert {path: path.read_bytes() for path in before} == before
