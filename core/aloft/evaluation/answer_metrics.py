@@ -1,4 +1,4 @@
-"""Turns cited answers and gold answers into citation and answer metrics, a value per question."""
+"""Citation and answer metrics, a value per question."""
 
 import math
 import re
@@ -14,13 +14,13 @@ from aloft.protocols import Reader
 from aloft.text.normalising import fold
 from aloft.text.tokens import split_words
 
-ABSTENTION = "abstention when missing"  # the right passages are left out, and it says so
-UNANSWERABLE = "abstention when unanswerable"  # the user's questions that nothing answers
-ANSWERED = "answer when present"  # they are there, and it does not say that none is
-GUESSING = "citation by guessing"  # what as many passages cited at random would get right
+ABSTENTION = "abstention when missing"  # says so where the right passages are left out
+UNANSWERABLE = "abstention when unanswerable"  # of the user's questions that nothing answers
+ANSWERED = "answer when present"  # does not abstain where a right passage is shown
+GUESSING = "citation by guessing"  # accuracy of citing as many passages at random
 MISCITED = "right answer, wrong citation"
 GROUNDED = "groundedness"
-NO_GAINS = (GUESSING, MISCITED)  # more of them is not better
+NO_GAINS = (GUESSING, MISCITED)  # higher is not better
 OF_CITATIONS = ("citation accuracy", "citation precision", "citation recall", MISCITED, GUESSING)
 METRICS = (
     *OF_CITATIONS[:3],
@@ -41,18 +41,18 @@ def measure_answer(
     """Measure one reply; every value lies in [0, 1].
 
     Args:
-        reply: What was cited and answered.
-        gold_ordinals: Places of the right passages in the prompt, from 1; empty where none of
-            them was retrieved, so that no citation can be right.
+        reply: The citations and the answer.
+        gold_ordinals: Ordinals of the right passages in the prompt, from 1; empty where none was
+            retrieved, so that no citation can be right.
         answers: Acceptable answers; the best match counts. Empty: answer metrics are left out.
-        shown: Passages in the prompt.
+        shown: Number of passages in the prompt.
 
     Returns:
-        Citation accuracy as the paper has it (a right ordinal is among those cited), precision
-        (share of cited that is right) and recall (share of the right ones that is cited); the
+        Citation accuracy as in the paper (a right ordinal is among those cited), precision (share
+        of cited ordinals that is right) and recall (share of right ordinals that is cited); the
         chance of being accurate by citing as many passages, but at least one, at random; exact
-        match, token F1 and containment as SQuAD has them, after the same normalisation; and
-        whether the answer contains a gold one although no right passage is cited.
+        match, token F1 and containment as in SQuAD, after the same normalisation; and whether the
+        answer contains a gold answer although no right passage is cited.
     """
     cited, right = set(reply.ordinals), set(gold_ordinals)
     both = len(cited & right)
@@ -80,20 +80,19 @@ def measure_grounding(
     contents: Sequence[Sequence[str]],
     read: Reader,
 ) -> list[float]:
-    """Whether each answer rests on what it cites: by likelihood, not by words that are shared.
+    """Whether each answer is supported by its citations, judged by likelihood, not shared words.
 
-    An answer does where a model that was not trained on the task finds it likelier by 0.5 nats a
-    token with the cited passages before it than without any.
+    An answer is supported where a model that was not trained on the task finds it likelier, by 0.5
+    nats per token or more, with the cited passages than without any.
 
     Args:
-        questions: What was asked.
-        replies: What was answered.
-        contents: Per reply the passages that were shown.
-        read: How likely the untuned model finds replies to prompts.
+        questions: The questions.
+        replies: Their answers.
+        contents: The passages shown with each question.
+        read: Mean log-likelihoods of replies to prompts by the untuned model.
 
     Returns:
-        Per reply 1 or 0: an answer that cites nothing rests on nothing. NaN where it says that no
-        passage holds the answer.
+        1 or 0 per reply; 0 for an answer that cites nothing, NaN for one that abstains.
     """
     values = [math.nan if reply.is_abstaining else 0.0 for reply in replies]
     cited = [i for i, reply in enumerate(replies) if reply.ordinals and reply.answer]
@@ -102,8 +101,9 @@ def measure_grounding(
     prompts = [answering.render(questions[i], some) for i, some in zip(cited, shown, strict=True)]
     prompts += [answering.render(questions[i]) for i in cited]
     if cited:
-        told = read(prompts, [answering.reply_of(replies[i].answer) for i in cited] * 2)
-        for i, gain in zip(cited, told[: len(cited)] - told[len(cited) :], strict=True):
+        likelihoods = read(prompts, [answering.reply_of(replies[i].answer) for i in cited] * 2)
+        with_passages, without = likelihoods[: len(cited)], likelihoods[len(cited) :]
+        for i, gain in zip(cited, with_passages - without, strict=True):
             values[i] = float(gain >= _GAIN)
     return values
 
@@ -111,7 +111,7 @@ def measure_grounding(
 def normalize(text: str) -> str:
     """Letter case, punctuation, English articles and white space aside, where words are left.
 
-    Source: the SQuAD evaluation script, with Unicode's punctuation besides ASCII's.
+    Source: the SQuAD evaluation script, extended from ASCII's punctuation to Unicode's.
     """
     folded = fold(text).translate(_PUNCTUATION)
     folded = "".join(c for c in folded if not unicodedata.category(c).startswith("P"))

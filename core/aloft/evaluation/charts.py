@@ -13,8 +13,8 @@ from itertools import groupby
 from markupsafe import Markup
 
 _WIDTH = 960
-_LEFT = 230  # where plots begin; labels stand before it
-_RIGHT = 730  # where plots end; figures stand behind it
+_LEFT = 230  # where plots begin, behind the labels
+_RIGHT = 730  # where plots end, before the figures
 _LINE = 22
 _TOP = 12
 
@@ -48,14 +48,15 @@ def draw_forest(name: str, title: str, estimates: Sequence[Estimate]) -> Markup:
     """Gains with their intervals around a zero line, grouped.
 
     Args:
-        name: What the picture's ids begin with; each picture of a page has its own.
-        title: What is read out for the picture.
+        name: Prefix of the picture's ids, unique within a page.
+        title: Accessible name of the picture.
         estimates: Gains in drawing order, those of a group side by side.
     """
-    low = min([0.0, *(estimate.low for estimate in estimates)])
-    high = max([0.0, *(estimate.high for estimate in estimates)])
-    step = _step(high - low)
-    first, last = math.floor(low / step), max(math.ceil(high / step), math.floor(low / step) + 1)
+    lowest = min([0.0, *(estimate.low for estimate in estimates)])
+    highest = max([0.0, *(estimate.high for estimate in estimates)])
+    step = _step(highest - lowest)
+    first = math.floor(lowest / step)
+    last = max(math.ceil(highest / step), first + 1)
 
     def across(value: float) -> float:
         return _LEFT + (_RIGHT - _LEFT) * (value / step - first) / (last - first)
@@ -64,8 +65,9 @@ def draw_forest(name: str, title: str, estimates: Sequence[Estimate]) -> Markup:
     for group, members in groupby(estimates, key=lambda estimate: estimate.group):
         marks.append(_text(0, y + 15, group, "group"))
         y += _LINE
-        for one in members:
-            marks.append(_estimate(one, across(one.low), across(one.gain), across(one.high), y))
+        for member in members:
+            low, gain, high = (across(value) for value in (member.low, member.gain, member.high))
+            marks.append(_estimate(member, low, gain, high, y))
             y += _LINE
         y += 6
     grid = []
@@ -77,13 +79,13 @@ def draw_forest(name: str, title: str, estimates: Sequence[Estimate]) -> Markup:
     return _frame(name, title, spoken, y + 24, grid + marks)
 
 
-def _estimate(one: Estimate, low: float, gain: float, high: float, y: float) -> str:
+def _estimate(estimate: Estimate, low: float, gain: float, high: float, y: float) -> str:
     middle = y + _LINE / 2
     return (
-        _text(16, middle + 4, one.label)
-        + _line(low, middle, high, middle, f"stroke {one.mark}")
-        + f'<circle cx="{gain:.1f}" cy="{middle:.1f}" r="5" class="dot {escape(one.mark)}"/>'
-        + _text(_RIGHT + 20, middle + 4, one.figure, "figure")
+        _text(16, middle + 4, estimate.label)
+        + _line(low, middle, high, middle, f"stroke {estimate.mark}")
+        + f'<circle cx="{gain:.1f}" cy="{middle:.1f}" r="5" class="dot {escape(estimate.mark)}"/>'
+        + _text(_RIGHT + 20, middle + 4, estimate.figure, "figure")
     )
 
 
@@ -91,8 +93,8 @@ def draw_bars(name: str, title: str, bars: Sequence[Length], most: float) -> Mar
     """Horizontal bars, grouped.
 
     Args:
-        name: What the picture's ids begin with; each picture of a page has its own.
-        title: What is read out for the picture.
+        name: Prefix of the picture's ids, unique within a page.
+        title: Accessible name of the picture.
         bars: Bars in drawing order, those of a group side by side.
         most: The value that fills the width.
     """
@@ -117,7 +119,7 @@ def draw_bars(name: str, title: str, bars: Sequence[Length], most: float) -> Mar
 
 
 def draw_curve(name: str, title: str, losses: Sequence[float]) -> Markup:
-    """A training's losses as logged, from the first to the last; the scale begins at zero."""
+    """Losses as logged, first to last, on a scale from zero; all must be finite."""
     width, height, left, top = 320, 190, 48, 10
     right, bottom = width - 12, height - 26
     step = _step(max(losses))
@@ -150,15 +152,15 @@ class Line:
 
     label: str
     values: Sequence[float]
-    mark: str  # "base", whose line is broken and whose figures stand below, or "tuned"
+    mark: str  # "base", a broken line with its figures below it, or "tuned"
 
 
 def draw_lines(name: str, title: str, labels: Sequence[str], lines: Sequence[Line]) -> Markup:
     """Lines over a scale from 0 to 100, each point with its figure.
 
     Args:
-        name: What the picture's ids begin with; each picture of a page has its own.
-        title: What is read out for the picture.
+        name: Prefix of the picture's ids, unique within a page.
+        title: Accessible name of the picture.
         labels: Of the places along the picture, evenly spaced.
         lines: One value a label each.
     """
@@ -188,13 +190,13 @@ def _points(line: Line, points: Sequence[tuple[float, float]]) -> list[str]:
     for (x, y), value in zip(points, line.values, strict=True):
         style = f"dot {escape(line.mark)}"
         marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="{style}"/>')
-        beside = y + 16 if line.mark == "base" else y - 8
-        marks.append(_text(x, beside, f"{value:.0f}", "figure", "middle"))
+        baseline = y + 16 if line.mark == "base" else y - 8
+        marks.append(_text(x, baseline, f"{value:.0f}", "figure", "middle"))
     return marks
 
 
 def _step(span: float) -> float:
-    """A round distance that cuts a span into four to ten pieces."""
+    """A round tick distance that divides a span into four to ten parts."""
     if span <= 0:
         return 1.0
     power: float = 10.0 ** math.floor(math.log10(span))

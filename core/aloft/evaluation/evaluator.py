@@ -313,11 +313,11 @@ class Evaluator:
         }
 
     def measure_unanswerable(self, generator: str) -> Measured | None:
-        """Whether a generator says that there is no answer, where no passage holds one.
+        """Whether a generator abstains, on questions that no passage answers.
 
         Returns:
-            None where generators are not trained to abstain or no such question was given. No
-            document stands behind these questions: each counts by itself.
+            None where generators are not trained to abstain or no such question was given. These
+            questions have no document; each is a cluster of its own.
         """
         questions = list(self.unanswerable)
         if not (self.sets.abstains and questions):
@@ -369,7 +369,7 @@ class Evaluator:
     def contexts(
         self, name: str, rows: Sequence[int], size: int, places: Sequence[int]
     ) -> list[list[int]]:
-        """Per question its first passages by the untrained embedder, a right one at its place."""
+        """The untrained embedder's first passages for each question, a right one at its place."""
         ranking, gold = self._first_ranks(name), self.gold(name)
         contexts = []
         for row, place in zip(rows, places, strict=True):
@@ -423,7 +423,7 @@ class Evaluator:
             for reply, context, row in zip(replies, contexts, rows, strict=True)
         ]
         return {
-            metric: np.array([one.get(metric, np.nan) for one in measured], float)
+            metric: np.array([values.get(metric, np.nan) for values in measured], float)
             for metric in answer_metrics.METRICS
             if self.form.cites or metric not in answer_metrics.OF_CITATIONS
         }
@@ -437,11 +437,13 @@ class Evaluator:
     def _answer(
         self, generator: str, questions: Sequence[str], contexts: Sequence[Sequence[int]]
     ) -> list[CitedAnswer]:
-        """What a generator says to questions about passages, read."""
+        """A generator's parsed answers to questions about passages."""
         shown = [self._contents(context) for context in contexts]
-        prompts = [self.form.render(*one) for one in zip(questions, shown, strict=True)]
+        pairs = zip(questions, shown, strict=True)
+        prompts = [self.form.render(question, contents) for question, contents in pairs]
         replies = self.reply(generator, prompts)
-        return [self.form.parse(*one) for one in zip(replies, shown, strict=True)]
+        pairs = zip(replies, shown, strict=True)
+        return [self.form.parse(reply, contents) for reply, contents in pairs]
 
     def _contents(self, columns: Sequence[int]) -> list[str]:
         return [self.passages[column].content for column in columns]
@@ -452,7 +454,7 @@ class Evaluator:
         """The verdict on one part from its values on each question set.
 
         A generator must also beat citing as many passages at random: a base model that never
-        cites is no measure of one that cites blindly.
+        cites says nothing about a tuned model that cites blindly.
         """
         comparisons: dict[str, Comparison] = {}
         for name in before:
@@ -515,8 +517,8 @@ class Evaluator:
         for rows in (self.splits[name].validation, self.splits[name].test):
             metrics = means_of(self._retrieval_values(name, system, rows))
             if has_generator:
-                some = self._drawn(name, rows, self._most_end_to_end)
-                metrics |= means_of(self._end_to_end(name, system, generator, some))
+                drawn = self._drawn(name, rows, self._most_end_to_end)
+                metrics |= means_of(self._end_to_end(name, system, generator, drawn))
             sides.append(metrics)
         validation, test = sides
         deciding = {"ndcg@10", gate_metric("generator", validation)}

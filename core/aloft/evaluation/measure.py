@@ -66,7 +66,9 @@ def measure_parts(evaluator: Evaluator, config: RunConfig, trained: Sequence[Par
     return Measurements(
         questions=_count(evaluator),
         deciding=evaluator.deciding,
-        retrieval=tuple(_retrieval_row(*key, evaluator, one) for key, one in retrieval.items()),
+        retrieval=tuple(
+            _retrieval_row(*key, evaluator, measured) for key, measured in retrieval.items()
+        ),
         answers=tuple(answers),
         comparisons=tuple(judged.comparisons),
         verdicts=tuple(judged.verdicts),
@@ -156,7 +158,9 @@ def _judge_generator(judged: _Judged) -> list[AnswerRow]:
     judged.judge("generator", by_generator["base"], by_generator["tuned"])
     if asked:
         judged.compare("generator", {"human": asked["base"]}, {"human": asked["tuned"]})
-    return rows + [_answer_row(which, "unanswerable", one) for which, one in asked.items()]
+    return rows + [
+        _answer_row(which, "unanswerable", measured) for which, measured in asked.items()
+    ]
 
 
 def _answer_row(generator: str, label: str, measured: Measured) -> AnswerRow:

@@ -259,7 +259,7 @@ _REWRITE = "Write it again: aloft evaluate RUN"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPORT = TypeAdapter(Report)
 _FUNNEL = TypeAdapter(FunnelRow)
-_MEASURED = tuple(one.name for one in fields(Measurements))
+_MEASURED = tuple(attribute.name for attribute in fields(Measurements))
 
 
 def funnel_row(stage: str, facts: Mapping[str, Any]) -> FunnelRow:

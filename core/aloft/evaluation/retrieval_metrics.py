@@ -1,4 +1,4 @@
-"""Turns rankings and gold passages into hits, recall, MRR and nDCG, a value per question."""
+"""Hits, recall, MRR and nDCG of rankings, a value per question."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from aloft.retrieval.ranking import Ranking
 
 DEPTH = 10
 METRICS = ("hit@1", "hit@5", "hit@10", "recall@5", "mrr@10", "ndcg@10")
-_WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))  # either half alone among them
+_WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))  # BM25 alone and dense alone are among them
 
 Values = dict[str, NDArray[np.float64]]
-"""Per metric one value per question, in [0, 1]."""
+"""(questions,) per metric, in [0, 1]."""
 
 
 def measure_ranking(ranking: Ranking, gold: Sequence[frozenset[int]]) -> Values:
@@ -21,12 +21,12 @@ def measure_ranking(ranking: Ranking, gold: Sequence[frozenset[int]]) -> Values:
 
     Args:
         ranking: Passage columns, best first; (questions, ranks).
-        gold: Per question the columns of the passages that answer it, alone or together.
+        gold: Columns of the passages that answer each question, alone or together.
 
     Returns:
-        Per metric an array (questions,). Recall is the share of the gold passages, of which a
+        An array (questions,) per metric. Recall is the share of gold passages found, of which a
         multi-hop question needs all; a hit is any of them. nDCG has binary gains; its ideal
-        ranking holds all gold passages first.
+        ranking starts with all gold passages.
     """
     hits = np.zeros((len(gold), DEPTH), bool)
     for row, (columns, right) in enumerate(zip(ranking.columns.tolist(), gold, strict=True)):
@@ -49,10 +49,11 @@ def measure_ranking(ranking: Ranking, gold: Sequence[frozenset[int]]) -> Values:
 
 
 def fit_weight(dense: Ranking, lexical: Ranking, gold: Sequence[frozenset[int]]) -> float:
-    """The dense ranking's share in the fusion that gives the best MRR@10 on these questions.
+    """The dense share of the fusion that has the best MRR@10 on these questions.
 
-    Of equal ones that nearest to the middle: a plateau says that the weight hardly matters. As
-    either half alone is among them, the fusion is never below its better half on these questions.
+    Of equally good shares the one nearest to 0.5 is returned: on a plateau the share hardly
+    matters. BM25 alone and dense alone are among the candidates, so on these questions the fusion
+    is never worse than the better of them.
     """
 
     def gain(weight: float) -> tuple[float, float]:

@@ -56,15 +56,15 @@ def questions(report: Report) -> Iterator[Block]:
         rows=[
             (
                 set_title(report, name, count=False),
-                f"{some.validation:,}",
-                f"{some.test:,}",
-                count(some.documents),
+                f"{split.validation:,}",
+                f"{split.test:,}",
+                count(split.documents),
                 "yes" if name == report.measured.deciding else NONE,
             )
-            for name, some in counts.items()
+            for name, split in counts.items()
         ],
     )
-    if any(some.is_parted for some in counts.values()):
+    if any(split.is_parted for split in counts.values()):
         yield (
             "The hybrid's dense share, the retriever and the combination that ships were chosen on "
             "validation questions. Figures and verdicts are from test questions, which are about "
