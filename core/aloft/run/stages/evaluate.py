@@ -40,7 +40,7 @@ def base_models(setup: Setup) -> dict[str, Model]:
     found = {"embedder": Model(config.embedder, "embedder")}
     if config.reranker is not None:
         found["reranker"] = Model(config.reranker, "reranker")
-    if "generator" in config.parts:
+    if "generator" in config.parts or config.strategy != "independent":
         adapter = Path(start) if start else None
         found["generator"] = Model(config.generator_model, "generator", adapter)
     return found
