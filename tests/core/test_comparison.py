@@ -111,9 +111,9 @@ def test_it_goes_on_where_it_stopped_and_each_can_be_shipped(
         report = run.report()
     assert [verdict.part for verdict in report.verdicts] == ["embedder", "generator"]
     assert report.parts["generator"].seconds == 0  # told once, of both
-    assert {"embedder", "generator"} < {row.stage for row in read_funnel(out / "joint")}
+    assert "embedder" in {row.stage for row in read_funnel(out / "joint")}  # one line for both
     with open_run(out / "lsr") as run:
-        assert {"sets", "embedder"} <= run.finished()
+        assert not run.runner.plan(["sets", "embedder"]).missing
 
 
 def test_other_rates_train_again_and_ask_nothing(
