@@ -1,6 +1,6 @@
-"""Writes the reference of the command line and of the configuration from the code itself.
+"""Writes the references of commands and settings, and the graph of stages, from the code itself.
 
-python docs/generate.py          write docs/reference/cli.md and docs/reference/configuration.md
+python docs/generate.py          write them
 python docs/generate.py --check  write nothing; exit 1 if one of them is not current
 """
 
@@ -17,9 +17,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from aloft.cli import app
-from aloft.config import PRESETS, RunConfig
+from aloft.config import PRESETS, RunConfig, load_config
+from aloft.run.graph import Graph, draw
+from aloft.run.stage import Setup
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
+_BEGIN, _END = "<!-- generated: stage graph -->", "<!-- end generated -->"
 MADE = "<!-- Written by docs/generate.py. -->"
 
 
@@ -173,7 +176,21 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in lines]
 
 
-PAGES = {"cli.md": render_cli, "configuration.md": render_configuration}
+def render_architecture() -> str:
+    """The page of the architecture, with the graph of the stages as they are declared."""
+    page = (DOCS / "explain" / "architecture.md").read_text(encoding="utf-8")
+    pairs = {"form": "instruct", "kinds": {"fact": 1.0, "multi_hop": 1.0}}
+    setup = Setup(load_config("cpu", overrides={"pairs": pairs}), frozenset({"log"}))
+    before, rest = page.split(_BEGIN)
+    _, after = rest.split(_END)
+    return f"{before}{_BEGIN}\n\n```mermaid\n{draw(Graph(setup))}```\n\n{_END}{after}"
+
+
+PAGES = {
+    "reference/cli.md": render_cli,
+    "reference/configuration.md": render_configuration,
+    "explain/architecture.md": render_architecture,
+}
 
 
 def outdated() -> list[str]:
@@ -181,7 +198,7 @@ def outdated() -> list[str]:
     return [
         name
         for name, render in PAGES.items()
-        if (REFERENCE / name).read_text(encoding="utf-8") != render()
+        if (DOCS / name).read_text(encoding="utf-8") != render()
     ]
 
 
@@ -190,10 +207,10 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
         stale = outdated()
         for name in stale:
-            print(f"docs/reference/{name} is not current. Run: python docs/generate.py")
+            print(f"docs/{name} is not current. Run: python docs/generate.py")
         return 1 if stale else 0
     for name, render in PAGES.items():
-        (REFERENCE / name).write_text(render(), encoding="utf-8", newline="\n")
+        (DOCS / name).write_text(render(), encoding="utf-8", newline="\n")
     return 0
 
 

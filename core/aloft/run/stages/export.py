@@ -7,7 +7,6 @@ from pathlib import Path
 from aloft import __version__
 from aloft.backends.packaged import resolve_model
 from aloft.config import PARTS, Part, plain_name
-from aloft.evaluation.gate import describe
 from aloft.evaluation.report import Measurements, measurements_from_json
 from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
@@ -126,6 +125,5 @@ def _card(part: Part, bundle: Bundle, measured: Measurements, *, merged: bool) -
         lines += [f"A LoRA adapter of {name}; load both with peft.", ""]
     for verdict in (one for one in measured.verdicts if one.part == part):
         word = "Kept" if verdict.is_kept else "Refused"
-        gain = f"{verdict.comparison.metric} {describe(verdict.comparison)}"
-        lines += [f"{word} on the {verdict.question_set} questions: {gain}.", ""]
+        lines += [f"{word}: {verdict.reason}.", ""]
     return "\n".join([*lines, "```python", _USES[library if is_adapter else part], "```", ""])
