@@ -225,7 +225,7 @@ def test_a_log_is_taken_in_and_its_bad_lines_are_shown(
     assert 'line 3: bad line. "thumbs" is "hm"' in shown
     assert "line 4" not in shown  # it is counted
     assert "1 bad line; 1 thumbs down" in shown
-    assert "Linked questions: 1, by their confidence" in shown
+    assert "Linked questions: 1; by their confidence" in shown
     assert f"aloft evaluate {tmp_path / 'run'}" in shown
 
     (tmp_path / "log.csv").write_text("question,clicked\nWho?,other.txt\n")

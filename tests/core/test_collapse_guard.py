@@ -125,9 +125,10 @@ def test_a_real_training_is_watched(tmp_path: Path, rate: float, collapses: bool
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = encoder / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | dropout))
-    settings = EmbedderTrainingConfig(
-        num_train_epochs=20, learning_rate=rate, per_device_train_batch_size=3, warmup_share=0
+    usual = EmbedderTrainingConfig(
+        num_train_epochs=20, per_device_train_batch_size=3, warmup_share=0
     )
+    settings = usual.model_copy(update={"learning_rate": rate})  # beyond what users may set
     done = train_embedder(ROWS, str(encoder), tmp_path / "tuned", settings, seed=0)
     assert done.probes[0].step == 0
     assert done.probes[0].likeness == 1.0
