@@ -258,7 +258,7 @@ def test_control_tokens_in_questions_and_passages_stay_text(encoder: Path) -> No
 
 def test_rows_without_negatives_are_told(encoder: Path) -> None:
     bare = [EmbedderRow(pair_id="x", anchor="Who?", positive="The cat.", negatives=())]
-    with pytest.raises(DataError, match='The loss "triplet" compares right with wrong passages'):
+    with pytest.raises(DataError, match='The loss "triplet" compares positives with negatives'):
         train(encoder, bare, loss="triplet")
 
 
