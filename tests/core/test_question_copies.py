@@ -1,5 +1,8 @@
 """Near-duplicate questions: what comparing all with all decides, in near-linear time."""
 
+import tracemalloc
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +26,7 @@ def all_with_all(questions: list[str], similarity: float) -> list[bool]:
     return [i in kept for i in range(len(questions))]
 
 
-@settings(deadline=None, database=None, max_examples=300)
+@settings(deadline=None, database=None)
 @given(QUESTIONS, st.sampled_from([0.1, 0.3, 0.5, 0.6, 2 / 3, 0.75, 0.8, 0.9, 1.0]))
 def test_decisions_are_those_of_comparing_all_with_all(
     questions: list[str], similarity: float
@@ -31,6 +34,33 @@ def test_decisions_are_those_of_comparing_all_with_all(
     kept = KeptQuestions(questions, similarity)
     found = [kept.keep(row) for row in range(len(questions))]
     assert found == all_with_all(questions, similarity)
+
+
+@settings(deadline=None, database=None)
+@given(st.data(), st.sampled_from([0.5, 0.8, 0.9]))
+def test_long_questions_are_compared_with_long_and_short_ones(
+    data: st.DataObject, similarity: float
+) -> None:
+    """Around the length from which the places of words no longer count."""
+    words = [f"w{i}" for i in range(34)]
+    sets = st.sets(st.sampled_from(words), min_size=20).map(sorted).map(" ".join)
+    questions = data.draw(st.lists(sets, max_size=12))
+    kept = KeptQuestions(questions, similarity)
+    found = [kept.keep(row) for row in range(len(questions))]
+    assert found == all_with_all(questions, similarity)
+
+
+def test_long_questions_need_no_more_memory_than_their_words() -> None:
+    random = Random(0)
+    questions = [
+        " ".join(f"w{random.randrange(20_000)}" for _ in range(200 + 2 * i)) for i in range(100)
+    ]
+    tracemalloc.start()
+    kept = KeptQuestions(questions, 0.8)
+    assert all(kept.keep(row) for row in range(100))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000  # of 30,000 words
 
 
 class Counted(KeptQuestions):

@@ -4,12 +4,13 @@ An exact set-similarity join with prefix, length and positional filters. Words a
 to frequent. Two sets of high Jaccard similarity share a word near the start of both, so that kept
 questions are indexed by their first words alone. The key of an entry also holds the place of the
 word and the size of the set, which bound the overlap: entries that cannot reach the similarity are
-never looked at.
+never looked at. Long questions, whose first words are rare, are indexed by these alone.
 
 Source: PPJoin, Efficient Similarity Joins for Near Duplicate Detection (Xiao et al., WWW 2008).
 """
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import count, pairwise
@@ -22,6 +23,8 @@ from aloft.text.tokens import split_words
 
 _CACHED_WORDS = 1 << 16
 _NO_WORD = -1  # the key of a question without words
+_ANY_PLACE = -1
+_POSITIONAL = 24  # words up to which places count: there are few, and first words are often shared
 _hash_word = lru_cache(_CACHED_WORDS)(lambda word: hash64(word.encode("utf-8", "surrogatepass")))
 
 
@@ -49,8 +52,10 @@ class KeptQuestions:
         if any(self._is_copy(found, other) for other in self._candidates(words, numbers)):
             return False
         indexed = len(words) - self._least_overlap(len(words)) + 1
+        is_long = len(words) > _POSITIONAL
         for place, word in enumerate(words[:indexed] or [_NO_WORD]):
-            self._kept.add(_key(word, place, len(words), numbers), row)
+            shape = (_ANY_PLACE, 0) if is_long else (place, len(words))
+            self._kept.add(_key(word, *shape, numbers), row)
         return True
 
     def _set(self, row: int) -> list[int]:
@@ -70,13 +75,15 @@ class KeptQuestions:
             return
         for place, other_place, other_size in self._places(len(words)):
             yield from self._kept.rows(_key(words[place], other_place, other_size, numbers))
+        for word in words[: len(words) - self._least_overlap(len(words)) + 1]:
+            yield from self._kept.rows(_key(word, _ANY_PLACE, 0, numbers))
 
     def _places(self, size: int) -> list[tuple[int, int, int]]:
         """Return where the first shared word can stand: place, place in the other set, its size."""
         if size not in self._places_by_size:
             self._places_by_size[size] = [
                 (place, other_place, other)
-                for other in self._sizes
+                for other in self._sizes[: bisect_right(self._sizes, _POSITIONAL)]
                 for needed in [self._least_overlap(size, other)]
                 for place in range(size - needed + 1)
                 for other_place in range(other - needed + 1)
