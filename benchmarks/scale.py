@@ -126,6 +126,13 @@ def unit_vectors(count: int, seed: int) -> Floats:
     return vectors
 
 
+def asked_about(passages: Floats) -> Floats:
+    """Return vectors of questions, near those of their passages."""
+    queries = passages + 0.7 * unit_vectors(len(passages), 1)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    return queries
+
+
 Step = Callable[[Sequence[Passage]], Callable[[], Any]]
 
 
@@ -178,14 +185,14 @@ def bm25(passages: Sequence[Passage]) -> Callable[[], Any]:
 def round_trip(passages: Sequence[Passage]) -> Callable[[], Any]:
     corpus = SearchableCorpus(passages, DenseIndex(unit_vectors(len(passages), 0)))
     corpus.lexical.rank(["index"], 1)
-    pairs, queries = MadePairs(passages)[:_ASKED], unit_vectors(_ASKED, 1)
+    pairs, queries = MadePairs(passages)[:_ASKED], unit_vectors(_ASKED, 1)  # BM25 is asked
     config = FiltersConfig(use=("round_trip",))
     return lambda: len(screen_pairs(pairs, queries, corpus, config))
 
 
 def mining(passages: Sequence[Passage]) -> Callable[[], Any]:
     corpus = SearchableCorpus(passages, DenseIndex(unit_vectors(len(passages), 0)))
-    pairs, queries = MadePairs(passages)[:_MINED], unit_vectors(_MINED, 1)
+    pairs, queries = MadePairs(passages)[:_MINED], asked_about(corpus.dense.vectors[:_MINED])
     return lambda: sum(1 for _ in mine_negatives(pairs, queries, corpus, NegativesConfig()))
 
 

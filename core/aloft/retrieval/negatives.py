@@ -21,7 +21,7 @@ from aloft.retrieval.fusion import fuse
 from aloft.retrieval.ranking import Ranking
 from aloft.retrieval.searchable import SearchableCorpus
 from aloft.text.normalising import fold
-from aloft.text.overlap import shared_share
+from aloft.text.overlap import Grams, shared_share, word_grams
 
 COPY = "a copy of the positive"
 _SHORTEST_TELLING_ANSWER = 4  # "3" or "yes" stands in passages that answer nothing
@@ -153,13 +153,13 @@ class _Miner:
         asks_models = self._score is not None or self._read is not None
         wanted = self._config.count * (_SPARE if asks_models else 1)
         answer = fold(pair.answer).strip(" .")
-        contents = [self._corpus.passages[row].content for row in own]
+        own_grams = [word_grams(self._corpus.passages[row].content) for row in own]
         candidates = []
         ranks = zip(ranking.columns[0].tolist(), ranking.scores[0].tolist(), strict=True)
         for rank, (row, score) in enumerate(ranks, start=1):
             if row in own or rank <= self._config.skip:
                 continue
-            reason = self._doubt(row, score, contents, positive, answer)
+            reason = self._doubt(row, score, own_grams, positive, answer)
             candidates.append(
                 Candidate(
                     passage_id=self._corpus.by_id.id(row),
@@ -175,13 +175,13 @@ class _Miner:
         return Negatives(pair_id=pair.id, score=round(positive, 4), candidates=tuple(candidates))
 
     def _doubt(
-        self, row: int, score: float, own: Sequence[str], positive: float, answer: str
+        self, row: int, score: float, own: Sequence[Grams], positive: float, answer: str
     ) -> str:
         """Return why a candidate is not a negative; "" where no guard objects."""
         guards = self._config.guards
         if "copy" in guards and score >= positive - _LIKE_A_COPY * abs(positive):
-            content = self._corpus.passages[row].content
-            if any(shared_share(one, content) >= self._config.copy_threshold for one in own):
+            grams = word_grams(self._corpus.passages[row].content)
+            if any(shared_share(one, grams) >= self._config.copy_threshold for one in own):
                 return COPY
         is_telling = "answer" in guards and len(answer) >= _SHORTEST_TELLING_ANSWER
         if is_telling and answer in self._folded(row):

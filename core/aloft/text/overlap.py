@@ -3,7 +3,6 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
 
 from aloft.text.normalising import fold
 from aloft.text.tokens import split_words
@@ -24,16 +23,19 @@ def holds(text: str, answer: str) -> bool:
     return bool(wanted) and wanted in fold(text)
 
 
-def shared_share(first: str, second: str) -> float:
-    """Return the share of the shorter text's word 4-grams that the other contains, in [0, 1]."""
-    runs = [_runs(split_words(text)) for text in (first, second)]
-    fewer, more = sorted(runs, key=len)
+Grams = frozenset[tuple[str, ...]]
+
+
+def word_grams(text: str) -> Grams:
+    """Return a text's word 4-grams, or all its words as a single gram where there are fewer."""
+    words = split_words(text)
+    return frozenset(tuple(words[i : i + _RUN]) for i in range(max(1, len(words) - _RUN + 1)))
+
+
+def shared_share(first: Grams, second: Grams) -> float:
+    """Return the share of the shorter text's grams that the other text contains, in [0, 1]."""
+    fewer, more = sorted((first, second), key=len)
     return len(fewer & more) / len(fewer)
-
-
-def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:
-    """Return the word 4-grams, or all words as a single gram where there are fewer."""
-    return {tuple(words[i : i + _RUN]) for i in range(max(1, len(words) - _RUN + 1))}
 
 
 def truncate_repetition(text: str) -> str | None:
