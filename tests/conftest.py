@@ -1,5 +1,6 @@
 """What all tests share: no network, a home of their own, and no usage counts."""
 
+import gc
 import os
 import socket
 from pathlib import Path
@@ -15,7 +16,20 @@ from aloft.backends.packaged import fetch_model, models_home
 from aloft.config import RunConfig, load_config
 from aloft.errors import ModelError
 
+_SLOW_FILE = "\npytestmark = pytest.mark.model"
 _USERS_HOME = models_home().parent  # before a test has a home of its own
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whole files of the slow tier import torch, which the fast tier does without."""
+    if "not model" not in config.option.markexpr or collection_path.suffix != ".py":
+        return None
+    return _SLOW_FILE in collection_path.read_text(encoding="utf-8") or None
+
+
+def pytest_collection_finish() -> None:
+    """Keep the libraries that were imported out of every garbage collection to come."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -396,7 +396,7 @@ def test_a_passage_that_was_written_about_is_not_read_again_to_score_a_reply(fol
 
 
 def test_choices_that_begin_alike_can_not_be_told_apart(folder: Path) -> None:
-    with pytest.raises(ModelError, match="tokens of their own"):
+    with pytest.raises(ModelError, match="do not begin with different tokens"):
         load(folder).choice_probabilities([plain("?")], ("10", "1"))
 
 

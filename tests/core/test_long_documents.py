@@ -21,6 +21,7 @@ from aloft.text.overlap import holds
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "covidqa_long_en"
 
 
+@pytest.mark.model
 @pytest.mark.skipif(not SOURCE.exists(), reason="the set covidqa_long_en is not here")
 @pytest.mark.parametrize("words", [60, 250, 1000])
 def test_a_question_is_linked_to_where_its_answer_stands(tmp_path: Path, words: int) -> None:

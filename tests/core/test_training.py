@@ -169,10 +169,10 @@ def test_two_trainings_with_one_seed_give_one_model(folder: Path) -> None:
 def test_the_rerankers_loss_weighs_positives_by_their_rarity(folder: Path) -> None:
     from aloft.backends.sentence_transformers import load_cross_encoder
     from aloft.training import train_reranker
-    from aloft.training.trainer import seeded
+    from aloft.training.trainer import seeded_training
 
     rows = reranker_rows()
-    with seeded(4):
+    with seeded_training(4):
         base = load_cross_encoder(folder / "encoder")  # the head that the run's seed draws
     pairs = [(row.query, row.passage) for row in rows]
     scores = base.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
@@ -208,10 +208,10 @@ def test_the_listwise_loss_is_what_swaps_cost(folder: Path) -> None:
     """NDCG-Loss2++ with gains 1 and 0: all pairs of a right and a wrong passage, weighted."""
     from aloft.backends.sentence_transformers import load_cross_encoder
     from aloft.training import train_reranker
-    from aloft.training.trainer import seeded
+    from aloft.training.trainer import seeded_training
 
     rows = reranker_rows()[:3]  # one question: right, wrong, wrong
-    with seeded(4):
+    with seeded_training(4):
         base = load_cross_encoder(folder / "encoder")
     pairs = [(row.query, row.passage) for row in rows]
     scores = base.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
@@ -408,7 +408,7 @@ def test_a_model_that_merging_changes_is_not_written(
         shutil.copytree(source, path, dirs_exist_ok=True)  # the weights without the adapter's
 
     monkeypatch.setattr(merging, "save_whole", forget)
-    with pytest.raises(ModelError, match=r"does not reply as .* Use the adapter as it is"):
+    with pytest.raises(ModelError, match=r"does not reply like .* Use the adapter as it is"):
         merging.merge_adapter(base, folder / "adapter", folder / "merged", rows)
     assert not (folder / "merged").exists()
 
@@ -418,7 +418,7 @@ def test_four_bits_are_refused_where_there_is_no_gpu(folder: Path) -> None:
     from aloft.training import train_generator
 
     config = GeneratorTrainingConfig(method="qlora", max_length=4096)
-    with pytest.raises(ConfigError, match=r'takes an NVIDIA GPU.* Set it to "lora"'):
+    with pytest.raises(ConfigError, match=r'needs an NVIDIA GPU.* Set it to "lora"'):
         train_generator(
             generator_rows(), str(folder / "language-model"), folder / "generator", config, seed=0
         )

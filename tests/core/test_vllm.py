@@ -205,7 +205,7 @@ def test_chances_are_shares_of_the_choices(folder: Path, fake: Callable[[str], N
         np.array([[0.731059, 0.268941]] * 2), abs=1e-6
     )  # of e^0 and e^-1
     assert model.choice_probabilities([], ["0", "1"]).shape == (0, 2)
-    with pytest.raises(ModelError, match="do not begin with tokens of their own"):
+    with pytest.raises(ModelError, match="do not begin with different tokens"):
         model.choice_probabilities([plain("a")], ["1", "10"])
 
 

@@ -81,6 +81,7 @@ def work_out(run: Path, config: RunConfig, executor: Executor) -> dict[str, byte
     return {name: (run / f"{name}.jsonl").read_bytes() for name in COMPARED}
 
 
+@pytest.mark.model
 def test_a_pool_of_processes_gives_the_same_records(
     tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
