@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from aloft.machine import describe_machine, peak_memory_megabytes
 
 POSIX_ONLY = ("resource", "fcntl", "pwd", "grp", "termios")
