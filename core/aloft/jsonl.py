@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from aloft.errors import DataError
 from aloft.records import from_json, to_json
 
+
+class _Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
 RecordT = TypeVar("RecordT")
+IdentifiedT = TypeVar("IdentifiedT", bound=_Identified)
 _BLOCK = 1 << 20  # bytes scanned for line ends at a time
 
 
@@ -35,6 +42,30 @@ def decode_line(line: bytes, path: Path, number: int) -> Any:
             f"{path} line {number} is damaged ({error}). Restore the file from a copy, or delete "
             "it and run the same command again: what it holds is worked out anew."
         ) from error
+
+
+def read_json_object(path: Path, *, missing: str, repair: str) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Args:
+        path: The file.
+        missing: What to say where there is none.
+        repair: What to do about a damaged one; a sentence.
+
+    Raises:
+        DataError: the file is missing, cannot be read, or holds something else.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(missing) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged ({error}). {repair}") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{path} is damaged (it holds no JSON object). {repair}")
+    return values
 
 
 class RecordFile(Sequence[RecordT], Generic[RecordT]):
@@ -116,27 +147,28 @@ class RecordFile(Sequence[RecordT], Generic[RecordT]):
             ) from error
 
     @cached_property
-    def by_id(self) -> "RecordsById[RecordT]":
+    def by_id(self) -> "RecordLookup[RecordT]":  # type: ignore[type-var]
         """The records by their ids."""
-        return RecordsById(self)
+        return RecordLookup(self)  # type: ignore[type-var] # of records that have ids
 
 
-class RecordsById(Mapping[str, RecordT], Generic[RecordT]):
-    """Records of a file by id; 16 bytes of memory a record."""
+class RecordLookup(Mapping[str, IdentifiedT], Generic[IdentifiedT]):
+    """Records by id, read from their sequence on access.
 
-    def __init__(self, records: RecordFile[RecordT]) -> None:
+    Beyond the sequence itself it holds 16 bytes a record: the ids, which are 64 bits long, and
+    their order.
+
+    Args:
+        records: Of different ids; records that are parsed on access stay on disk.
+    """
+
+    def __init__(self, records: Sequence[IdentifiedT]) -> None:
         self._records = records
-        ids = np.fromiter((int(self._id(one), 16) for one in records), np.uint64, len(records))
-        # of records with one id the last counts, as in a dictionary
-        self._order = np.argsort(ids, kind="stable")
-        self._ids = ids[self._order]
-
-    @staticmethod
-    def _id(record: Any) -> str:
-        return str(record.id)
+        self._ids = np.fromiter((int(one.id, 16) for one in records), np.uint64, len(records))
+        self._order = np.argsort(self._ids, kind="stable")
 
     def row(self, record_id: str) -> int:
-        """Row of the record in its file.
+        """Return the record's place in the sequence.
 
         Raises:
             KeyError: no record has this id.
@@ -145,23 +177,24 @@ class RecordsById(Mapping[str, RecordT], Generic[RecordT]):
             wanted = np.uint64(int(record_id, 16))
         except (ValueError, OverflowError):
             raise KeyError(record_id) from None
-        place = int(np.searchsorted(self._ids, wanted, side="right")) - 1
-        if place < 0 or self._ids[place] != wanted:
+        place = int(np.searchsorted(self._ids, wanted, sorter=self._order))
+        if place == len(self._ids) or self._ids[self._order[place]] != wanted:
             raise KeyError(record_id)
         return int(self._order[place])
 
-    def __getitem__(self, record_id: str) -> RecordT:
+    def id(self, row: int) -> str:
+        """Return the id of the record at a place, without reading it."""
+        return f"{self._ids[row]:016x}"
+
+    def rows(self, record_ids: Sequence[str]) -> list[int]:
+        """Return the place of each of several records; raises KeyError as `row` does."""
+        return [self.row(record_id) for record_id in record_ids]
+
+    def __getitem__(self, record_id: str) -> IdentifiedT:
         return self._records[self.row(record_id)]
 
-    def __contains__(self, record_id: object) -> bool:
-        try:
-            self.row(str(record_id))
-        except KeyError:
-            return False
-        return True
-
     def __iter__(self) -> Iterator[str]:
-        return (self._id(record) for record in self._records)
+        return map(self.id, range(len(self)))
 
     def __len__(self) -> int:
-        return len(np.unique(self._ids))
+        return len(self._records)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aloft.corpus.lookup import PassageLookup
+from aloft.jsonl import RecordLookup
 from aloft.records import Passage
 
 PASSAGES = [Passage(document_id="a", text=f"text {i}", start=i) for i in range(50)]
@@ -28,7 +28,7 @@ class OnDisk(Sequence[Passage]):
 
 def test_passages_are_found_by_id() -> None:
     source = OnDisk()
-    lookup = PassageLookup(source)
+    lookup = RecordLookup(source)
     source.read = 0
     assert [lookup.row(one.id) for one in PASSAGES] == list(range(50))
     assert [lookup.id(row) for row in range(50)] == [one.id for one in PASSAGES]
@@ -39,7 +39,7 @@ def test_passages_are_found_by_id() -> None:
 
 @pytest.mark.parametrize("unknown", ["gone", "0" * 16, "f" * 17, "-1"])
 def test_an_unknown_id_is_a_key_error(unknown: str) -> None:
-    lookup = PassageLookup(PASSAGES)
+    lookup = RecordLookup(PASSAGES)
     assert unknown not in lookup
     with pytest.raises(KeyError, match=unknown):
         lookup[unknown]

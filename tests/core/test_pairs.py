@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aloft.config import PairsConfig
-from aloft.corpus.lookup import PassageLookup
+from aloft.jsonl import RecordLookup
 from aloft.prompts.languages import LANGUAGES
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage, QAPair, Rejection
@@ -539,12 +539,12 @@ def test_partners_are_drawn_from_the_nearest_passages() -> None:
     passages = [replace(TUG, start=i) for i in range(20)]
     turns = np.arange(20) * np.pi / 40  # the nearest of each are its neighbours in the row
     vectors = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
-    corpus, drawn = PassageLookup(passages), set()
+    corpus, drawn = RecordLookup(passages), set()
     for seed in range(30):
         partners = choose_partners(passages[9:11], corpus, DenseIndex(vectors), seed=seed)
         assert partners == choose_partners(passages[9:11], corpus, DenseIndex(vectors), seed=seed)
         assert set(partners) == {passages[9].id, passages[10].id}
         drawn.add(corpus.row(partners[passages[9].id]))
     assert drawn <= {6, 7, 8, 10, 11, 12} and {8, 10} < drawn
-    alone = PassageLookup(passages[:1])
+    alone = RecordLookup(passages[:1])
     assert choose_partners(passages[:1], alone, DenseIndex(vectors[:1]), seed=0) == {}

@@ -4,7 +4,6 @@ A setting that was renamed is accepted under its old name for one version, with 
 the new one.
 """
 
-import json
 import logging
 import reprlib
 import tomllib
@@ -16,7 +15,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from aloft.config.run import PARTS, RunConfig
-from aloft.errors import ConfigError, DataError
+from aloft.errors import ConfigError
+from aloft.jsonl import read_json_object
 
 _logger = logging.getLogger(__name__)
 
@@ -109,18 +109,8 @@ def _settings_after(run: str | Path, preset: str | None, own: Mapping[str, Any])
 
 def _read_run_settings(run: Path) -> dict[str, Any]:
     path = run / "config.json"
-    try:
-        values = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(
-            f'{run} is not a run folder. Create one with "aloft passages" or "aloft run".'
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is damaged ({error}). Restore it from a copy.") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path} is damaged (it holds no JSON object). Restore it from a copy.")
+    missing = f'{run} is not a run folder. Create one with "aloft passages" or "aloft run".'
+    values = read_json_object(path, missing=missing, repair="Restore it from a copy.")
     return _without_retired(_rename(values, str(path)), path)
 
 

@@ -19,6 +19,7 @@ from aloft.errors import DataError
 from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.evaluation.gate import Verdict
+from aloft.jsonl import read_json_object
 from aloft.records import Artifact
 from aloft.retrieval.retriever import RetrieverName
 
@@ -314,17 +315,9 @@ def read_report(run: Path) -> Report:
         DataError: the run is not finished, or its report cannot be read.
     """
     path = run / FILE
-    if not path.exists():
-        raise DataError(f"{run} holds no report yet. Finish it: aloft evaluate {run}")
-    try:
-        values = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(
-            f"{path} is damaged ({error}). Write it again: aloft evaluate {run}"
-        ) from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path} is damaged: it holds no JSON object. Run: aloft evaluate {run}")
-    return from_json(values)
+    missing = f"{run} holds no report yet. Finish it: aloft evaluate {run}"
+    repair = f"Write it again: aloft evaluate {run}"
+    return from_json(read_json_object(path, missing=missing, repair=repair))
 
 
 def dump(report: Report) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-from aloft.corpus.lookup import PassageLookup
 from aloft.errors import DataError
+from aloft.jsonl import RecordLookup
 from aloft.records import Passage
 from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex
@@ -33,9 +33,9 @@ class SearchableCorpus:
         self.dense = dense
 
     @cached_property
-    def by_id(self) -> PassageLookup:
+    def by_id(self) -> RecordLookup[Passage]:
         """The passages by id."""
-        return PassageLookup(self.passages)
+        return RecordLookup(self.passages)
 
     @cached_property
     def lexical(self) -> BM25Index:

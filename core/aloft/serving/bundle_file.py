@@ -4,7 +4,6 @@
 not know, so a field may be added without a new format.
 """
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.packaged import resolve_model
 from aloft.config import SERVER, FormatName, in_place, plain_name
 from aloft.errors import AloftError, DataError, ModelError
+from aloft.jsonl import read_json_object
 from aloft.prompts.formats import PROMPTS_VERSION
 from aloft.retrieval.retriever import RetrieverName
 
@@ -203,18 +203,8 @@ def read_bundle_file(bundle: Path) -> BundleFile:
         DataError: there is none, it is damaged, or its format is newer than this version of Aloft.
     """
     path = bundle / FILE
-    try:
-        values = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{bundle} holds no {FILE}. Finish a run first: aloft run DOCS --out RUN."
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is damaged ({error}). Restore it from a copy.") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path} is damaged (it is no JSON object). Restore it from a copy.")
+    missing = f"{bundle} holds no {FILE}. Finish a run first: aloft run DOCS --out RUN."
+    values = read_json_object(path, missing=missing, repair="Restore it from a copy.")
     return BundleFile.from_json(values, bundle)
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from semantic_text_splitter import TextSplitter
 
 from aloft.config import Kind, PairsConfig
-from aloft.corpus.lookup import PassageLookup
+from aloft.jsonl import RecordLookup
 from aloft.prompts import pair as prompts
 from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.protocols import LanguageModel, Prompt, Reply
@@ -146,7 +146,7 @@ def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
 
 def choose_partners(
     asked: Sequence[Passage],
-    passages: PassageLookup,
+    passages: RecordLookup[Passage],
     index: DenseIndex,
     *,
     seed: int,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aloft.corpus.lookup import PassageLookup
+from aloft.jsonl import RecordLookup
 from aloft.records import Passage
 from aloft.run.context import Context, Inputs
 from aloft.run.stage import Records, Setup, stage
@@ -42,7 +42,7 @@ def wants_partners(setup: Setup) -> bool:
 )
 def partners(context: Context, part: Inputs) -> Iterator[Partner]:
     """The partners of all passages that may be asked about."""
-    corpus = PassageLookup(part["passages"])
+    corpus = RecordLookup(part["passages"])
     found = choose_partners(
         part["selection"], corpus, open_index(part), seed=context.settings["seed"]
     )
