@@ -76,7 +76,6 @@ if TYPE_CHECKING:
     from aloft.run.comparison import compare_strategies as compare_strategies
     from aloft.run.estimate import estimate_run as estimate_run
     from aloft.run.job import (
-        merge_run as merge_run,
         open_run as open_run,
         read_funnel as read_funnel,
         read_skipped as read_skipped,
@@ -172,7 +171,7 @@ _NAMES = {
     "aloft.retrieval.retriever": ["Retriever", "ScoredPassage"],
     "aloft.run.comparison": ["compare_strategies"],
     "aloft.run.estimate": ["estimate_run"],
-    "aloft.run.job": ["merge_run", "open_run", "read_funnel", "read_skipped"],
+    "aloft.run.job": ["open_run", "read_funnel", "read_skipped"],
     "aloft.run.whole": ["Aloft", "HostedRun", "Result"],
     "aloft.serving.answering": [
         "Answer",

@@ -1,7 +1,6 @@
-"""The commands that use what a finished run ships: `aloft ask`, `aloft merge`, `aloft export`."""
+"""The commands that use what a finished run ships: `aloft ask`, `aloft export`."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,22 +38,6 @@ def ask(
         screen.print(f"[yellow]No passage is cited.[/yellow] Retrieved from: {escape(names)}")
 
 
-def merge(
-    run: options.RunFolderPath,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FOLDER", help="New folder for the whole model.")
-    ],
-) -> None:
-    """Write the shipped generator as one model, for engines that take no adapter."""
-    from aloft.api import merge_run
-
-    change = merge_run(run, out)
-    screen.print(
-        f"The merged model is at {escape(str(out))}. Read back, its log-probabilities of training "
-        f"replies differ from the adapter's by at most {change:.3f} nats per token."
-    )
-
-
 def export(
     run: options.RunFolderPath,
     merge: Annotated[
@@ -70,4 +53,4 @@ def export(
     screen.print(f"The models are in {escape(str(run / stage))}")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"ask": ask, "merge": merge, "export": export}
+COMMANDS: dict[str, Callable[..., None]] = {"ask": ask, "export": export}

@@ -12,7 +12,7 @@ from typing import Any
 from aloft import __version__
 from aloft.backends.checking import check_models
 from aloft.backends.loading import Models
-from aloft.config import PARTS, SERVER, Part, RunConfig, plain_name, read_run_config
+from aloft.config import PARTS, SERVER, Part, RunConfig, read_run_config
 from aloft.errors import DataError
 from aloft.evaluation import report as reports
 from aloft.evaluation.evaluator import Evaluator
@@ -24,7 +24,7 @@ from aloft.machine import describe_machine, peak_memory_megabytes
 from aloft.network_guard import NetworkGuard, hosts_of, local_only
 from aloft.protocols import LanguageModel, Progress, no_progress
 from aloft.questions.rows import unpack
-from aloft.records import Artifact, Document, GeneratorRow, Rejection, cache_key
+from aloft.records import Artifact, Document, Rejection, cache_key
 from aloft.run import funnel
 from aloft.run.context import Context, Inputs, Shared
 from aloft.run.executors.local import Executor
@@ -34,9 +34,7 @@ from aloft.run.stages.evaluate import Sources, build_evaluator, trained_parts
 from aloft.run.stages.questions import FILE as QUESTIONS
 from aloft.run.store import RunStore
 from aloft.run.warm_start import known_vectors, read_previous_run, take_over
-from aloft.serving.bundle import read_bundle
 
-_COMPARED = 16  # replies that a merged model is compared by
 _REPORT = "report"  # its manifest's name
 
 
@@ -266,27 +264,3 @@ def read_skipped(out: Path, stage: str = "documents") -> list[Rejection]:
     """What a stage dropped, with reasons: files that cannot be read, lines of a log."""
     path = out / "rejections" / f"{stage}.jsonl"
     return list(RecordFile(path, Rejection)) if path.exists() else []
-
-
-def merge_run(out: Path, folder: Path) -> float:
-    """Write the generator that a finished run ships, with its adapter merged, to a new folder.
-
-    Returns:
-        By how much the log-probability of a training reply changed at the most, in nats a token.
-
-    Raises:
-        DataError: the run is not finished or ships no adapter, or the folder holds something.
-        ModelError: the merged model does not reply as the adapter does.
-    """
-    bundle = read_bundle(out / "models")
-    if bundle.adapter is None:
-        raise DataError(
-            f"{out} ships no adapter: its generator is {bundle.generator}, whole as it is. "
-            f"{out / 'report.md'} says why."
-        )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} is not empty. Choose another --out.")
-    rows = RecordFile(out / "sets" / "generator.jsonl", GeneratorRow)[:_COMPARED]
-    from aloft.training.merging import merge_adapter
-
-    return merge_adapter(plain_name(bundle.generator), Path(bundle.adapter), folder, rows)
