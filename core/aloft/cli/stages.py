@@ -99,13 +99,10 @@ def evaluate(
 ) -> None:
     """Compare before and after, decide what is kept, and write the report."""
     from aloft.api import open_run
-    from aloft.config import read_run_config
 
-    config = read_run_config(run)
-    if probes:
-        chosen = config.evaluation.model_copy(update={"probes": True})
-        config = config.model_copy(update={"evaluation": chosen})
-    with shown_progress() as progress, open_run(run, config, progress=progress) as opened:
+    with shown_progress() as progress, open_run(run, progress=progress) as opened:
+        if probes:
+            opened.add_probes()
         content = opened.report()
     show_report(run, content)
 

@@ -28,6 +28,7 @@ from aloft.records import Artifact, Document, Rejection, cache_key
 from aloft.run import funnel
 from aloft.run.context import Context, Inputs, Shared
 from aloft.run.executors.local import Executor
+from aloft.run.host_teacher import recall_teacher, remember_teacher
 from aloft.run.runner import Runner
 from aloft.run.stage import Setup
 from aloft.run.stages.evaluate import Sources, build_evaluator, trained_parts
@@ -51,7 +52,8 @@ def open_run(
     Args:
         out: The run folder.
         config: What to do; None: as the folder was made with.
-        teacher: A language model of the host's; None: the configured one.
+        teacher: A language model of the host's; None: the configured one, or where no
+            configuration is given either, what stands for the teacher of the host before.
         progress: Called with what is done.
         executor: Works out partitions; None: this process.
 
@@ -59,8 +61,12 @@ def open_run(
         DataError: no configuration is given, and the folder holds none.
         RunFolderError: another process holds the folder, or it cannot be written.
     """
+    is_new = config is not None
     config = config or read_run_config(out)
     with RunStore(out) as store, local_only(servers_of(config)) as guard:
+        if is_new or teacher is not None:
+            remember_teacher(out, teacher)
+        teacher = teacher or recall_teacher(out)
         whole = take_over(config, store)
         shared = Shared(
             store,
@@ -186,6 +192,12 @@ class OpenRun:
         context = Context(one, self.shared, key=runner.keys.of(one))
         part = Inputs(one, runner.graph, runner.store)
         return build_evaluator(context, part, Sources(context, part))
+
+    def add_probes(self) -> None:
+        """Also measure how the position and the number of passages change the answers."""
+        evaluation = self.config.evaluation.model_copy(update={"probes": True})
+        self.config = self.config.model_copy(update={"evaluation": evaluation})
+        self.runner.arrange(Setup(self.config, self.runner.setup.sources))
 
     def report(self) -> Report:
         """The evidence: figures, comparisons, verdicts and what ships; written as files too."""

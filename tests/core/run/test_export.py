@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from scripted import long_words, write_topics
 
+from aloft.cli import main
 from aloft.config import load_config
 from aloft.run.job import open_run
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
@@ -64,7 +65,12 @@ def test_the_merged_generator_is_a_whole_model(run: Path) -> None:
 def test_what_ships_is_not_changed_by_it(run: Path) -> None:
     before = {path: path.read_bytes() for path in (run / "models").rglob("*") if path.is_file()}
     shutil.rmtree(run / "export")
-    with open_run(run, teacher=ScriptedTeacher(long_words)) as opened:
-        opened.do("export")
+    assert main(["export", str(run)]) == 0  # the host's teacher is not needed
     assert (run / "export" / "embedder" / "README.md").is_file()
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_command_measures_what_the_hosts_teacher_wrote(run: Path) -> None:
+    before = (run / "report.json").read_bytes()
+    assert main(["evaluate", str(run)]) == 0
+    assert (run / "report.json").read_bytes() == before

@@ -1,0 +1,64 @@
+"""Remembers by which teacher of a host a run was written, for commands that have no host."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from aloft.errors import ModelError
+from aloft.files import write_text
+from aloft.jsonl import read_json_object
+from aloft.protocols import LanguageModel, Prompt, Reply
+
+_FILE = Path("manifests") / "teacher.json"
+
+
+class AbsentTeacher:
+    """Stands for the teacher that a host passed in, and that is not here now.
+
+    What the teacher wrote is found under its fingerprint. Asked for more, it says that it is gone.
+
+    Args:
+        fingerprint: The teacher's.
+        run: The run folder.
+    """
+
+    def __init__(self, fingerprint: str, run: Path) -> None:
+        self.fingerprint = fingerprint
+        self._run = run
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        """Raise: there is nobody to reply.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError(
+            f"{self._run} was written by a teacher that an application passed in, and this step "
+            "asks it again. Do it from the application, or name a teacher: aloft run DOCS --out "
+            f"{self._run} --teacher MODEL."
+        )
+
+
+def remember_teacher(run: Path, teacher: LanguageModel | None) -> None:
+    """Note the teacher that a host passed in; None: the run's configuration names it."""
+    path = run / _FILE
+    if teacher is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_text(path, json.dumps({"fingerprint": teacher.fingerprint}) + "\n")
+
+
+def recall_teacher(run: Path) -> LanguageModel | None:
+    """What stands for the host's teacher that a run was last worked on with; None: there was none.
+
+    Raises:
+        DataError: the note is damaged.
+    """
+    path = run / _FILE
+    if not path.exists():
+        return None
+    repair = "Delete it, and do this step from the application."
+    known = read_json_object(path, missing=f"{path} is missing.", repair=repair)
+    return AbsentTeacher(str(known.get("fingerprint")), run)
