@@ -1,6 +1,8 @@
 """Derives random generators and even assignments from a seed and record ids."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from random import Random
 
@@ -9,6 +11,16 @@ def rng_for(seed: int, *ids: str) -> Random:
     """A generator per record, so that results depend on neither order nor number of processes."""
     key = "\x1f".join((str(seed), *ids))
     return Random(int.from_bytes(sha256(key.encode()).digest()[:8], "big"))
+
+
+@contextmanager
+def global_random_kept() -> Iterator[None]:
+    """Leave Python's global generator, which is the host's, as it was before a library drew."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def deal_places(sizes: Sequence[int], seed: int, *ids: str) -> list[int]:

@@ -9,6 +9,7 @@ the few candidates are read again.
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from aloft.corpus.hashing import HashTable, hash64
 from aloft.corpus.passages import STAGE, describe_place
+from aloft.randomness import global_random_kept
 from aloft.records import Passage, Rejection
 from aloft.text.normalising import fold
 
@@ -52,20 +54,29 @@ def drop_copies(passages: Iterable[Passage], similarity: float) -> Iterator[Pass
             yield kept.add(passage)
 
 
-class _KeptPassages:
-    """The passages kept so far, searchable for copies."""
+@lru_cache
+def _find_bands(similarity: float) -> list[tuple[int, int]]:
+    """Return the stretches of a sketch of which copies share at least one."""
+    from datasketch import MinHashLSH  # type: ignore[import-untyped]
 
-    def __init__(self, similarity: float, file: IO[bytes]) -> None:
-        from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
-
-        self._similarity = similarity
-        self._empty: Any = MinHash(num_perm=_PERMUTATIONS)
-        bands: Any = MinHashLSH(
+    with global_random_kept():  # the index draws a name for itself
+        index: Any = MinHashLSH(
             threshold=min(similarity, _HIGHEST_INDEXED_SIMILARITY),
             num_perm=_PERMUTATIONS,
             weights=_RECALL_WEIGHTS,
         )
-        self._bands: list[tuple[int, int]] = bands.hashranges
+    return list(index.hashranges)
+
+
+class _KeptPassages:
+    """The passages kept so far, searchable for copies."""
+
+    def __init__(self, similarity: float, file: IO[bytes]) -> None:
+        from datasketch import MinHash
+
+        self._similarity = similarity
+        self._empty: Any = MinHash(num_perm=_PERMUTATIONS)
+        self._bands = _find_bands(similarity)
         self._by_band = HashTable()
         self._by_text = HashTable()
         self._sketches: list[NDArray[np.uint32]] = []
