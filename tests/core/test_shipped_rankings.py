@@ -1,0 +1,86 @@
+"""On a real corpus the retriever that ships ranks as the evaluator measured."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import long_words
+
+from aloft.config import RunConfig, check_config
+from aloft.evaluation.evaluator import System, SystemVariant
+from aloft.retrieval.retriever import RetrieverName
+from aloft.run.job import open_run
+from aloft.serving.bundle import open_run_retriever, write_bundle
+from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
+
+pytestmark = pytest.mark.model
+
+SOURCE = Path(__file__).parents[3] / "shared" / "data" / "pira_en"
+
+
+@pytest.mark.skipif(not SOURCE.exists(), reason="the set pira_en is not here")
+@pytest.mark.parametrize("method", ["all", "query_adapter"])
+def test_what_ships_ranks_as_was_measured(tmp_path: Path, method: str) -> None:
+    """A trained encoder, windows, BM25, the measured weight and a trained reranker."""
+    (tmp_path / "docs").mkdir()
+    documents = rows("corpus")[:80]
+    known = {row["id"] for row in documents}
+    questions = [row for row in rows("qa") if row["doc_id"] in known]
+    write(tmp_path / "docs" / "corpus.jsonl", documents)
+    write(tmp_path / "questions.jsonl", questions)
+    encoder = str(tiny_encoder(tmp_path / "encoder"))
+    steps = {"num_train_epochs": 1.0, "max_seq_length": 128}
+    config = check_config(
+        {
+            "teacher": str(tiny_language_model(tmp_path / "language-model")),
+            "embedder": encoder,
+            "reranker": encoder,
+            "parts": ("embedder", "reranker"),
+            "pairs": {"form": "examples", "per_passage": 1, "max_passages": 40},
+            "filters": {"use": ["duplicate"]},
+            "embedder_training": {**steps, "method": method},
+            "reranker_training": steps,
+            "evaluation": {"rerank_depth": 5},
+        }
+    )
+    folder = tmp_path / "run"
+    retrievers: list[tuple[RetrieverName, str]] = [("dense", "none"), ("hybrid", "tuned")]
+    with open_run(folder, config, ScriptedTeacher(long_words)) as run:
+        run.give(tmp_path / "docs", tmp_path / "questions.jsonl")
+        run.train()
+        evaluator = run.evaluator
+        asked = [one.question for one in evaluator.questions["human"]]
+        for retriever, reranker in retrievers:
+            system = System(retriever, "tuned", reranker)
+            measured = evaluator.rank("human", system)
+            ship(folder, config, system, evaluator.weight("tuned"))
+            found = open_run_retriever(folder).rank(asked)
+
+            assert found.columns.tolist() == measured.columns.tolist()
+            assert found.scores == pytest.approx(measured.scores, abs=1e-5)
+    assert asked == [row["question"] for row in questions]
+
+
+def rows(name: str) -> list[Any]:
+    lines = gzip.decompress((SOURCE / f"{name}.jsonl.gz").read_bytes()).splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def write(file: Path, lines: list[Any]) -> None:
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+
+
+def ship(folder: Path, config: RunConfig, system: System, weight: float) -> None:
+    parts: Any = ("embedder", "reranker") if system.reranker == "tuned" else ("embedder",)
+    variant = SystemVariant(
+        parts=parts,
+        system=system,
+        weight=weight,
+        question_set="human",
+        metrics={},
+        n=3,
+        score=0.0,
+    )
+    write_bundle(folder, config, variant)
