@@ -9,6 +9,7 @@ import pytest
 
 from aloft.backends.checking import (
     check_adapter,
+    check_dimensions,
     check_encoder,
     check_language_model,
     check_models,
@@ -54,6 +55,21 @@ def test_pickled_weights_of_one_module_are_found_too(encoder: Path) -> None:
     (encoder / "2_Dense" / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(ModelError, match=r"weights in 2_Dense as pickle"):
         check_encoder(str(encoder))
+
+
+def test_vectors_are_cut_to_no_more_dimensions_than_they_have(encoder: Path) -> None:
+    change(encoder, "config.json", hidden_size=384)
+    check_dimensions(str(encoder), (384, 64))
+    check_dimensions(str(encoder), ())
+    with pytest.raises(ModelError, match=r"of 384 dimensions.* names 385\. Name numbers up to 384"):
+        check_dimensions(str(encoder), (64, 385))
+
+    dense = {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"}
+    (encoder / "modules.json").write_text(json.dumps([*POOLED, dense]))
+    (encoder / "2_Dense").mkdir()
+    change(encoder / "2_Dense", "config.json", out_features=128)
+    with pytest.raises(ModelError, match="of 128 dimensions"):
+        check_dimensions(str(encoder), (256,))
 
 
 def test_a_folder_without_weights_is_refused(encoder: Path) -> None:

@@ -5,7 +5,7 @@ and whole, needs code of its own, is of the right kind, and has a tokenizer and 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ def check_models(config: RunConfig, *, has_teacher: bool) -> None:
         MissingExtraError: the extra `train` is not installed.
     """
     check_encoder(config.embedder, "the embedder")
+    if "embedder" in config.parts:
+        check_dimensions(config.embedder, config.embedder_training.matryoshka)
     if config.reranker is not None:
         check_reranker(config.reranker, "the reranker")
     if "generator" in config.parts:
@@ -64,6 +66,21 @@ def check_encoder(name: str, role: str = "the model") -> None:
     if model.is_cross_encoder:
         raise model.error("is a cross-encoder. Set it as reranker, and an encoder as embedder.")
     model.check_fast_tokenizer()
+
+
+def check_dimensions(name: str, wanted: Sequence[int]) -> None:
+    """Check that an embedder's vectors can be cut to some numbers of dimensions.
+
+    Raises:
+        ModelError: its vectors have fewer. Nothing is known of a model that does not say how many.
+    """
+    model = _Files(name, "the embedder")
+    whole = model.dimensions
+    if whole is not None and any(one > whole for one in wanted):
+        raise model.error(
+            f"has vectors of {whole} dimensions, and embedder_training.matryoshka names "
+            f"{max(wanted)}. Name numbers up to {whole}."
+        )
 
 
 def check_reranker(name: str, role: str = "the model") -> None:
@@ -176,6 +193,13 @@ class _Files:
         """Outputs of a classification head; transformers saves no number where it is two."""
         labels = self.facts.get("id2label")
         return len(labels) if labels else int(self.facts.get("num_labels") or 2)
+
+    @property
+    def dimensions(self) -> int | None:
+        """Length of the vectors of an embedder with one pooling mode; None where unknown."""
+        dense = (self._read(f"{path}/config.json").get("out_features") for path in self._paths)
+        size = next((one for one in reversed([*dense]) if one), self.facts.get("hidden_size"))
+        return size if isinstance(size, int) else None
 
     @property
     def is_embedder(self) -> bool:
