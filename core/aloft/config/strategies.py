@@ -1,13 +1,12 @@
-"""The strategies of training a RAG system, each a short recipe of phases.
+"""Training strategies for a RAG system: which parts are trained together, in which order.
 
-What a phase leaves out stays as it is. In every phase that reads what was retrieved the passages of
-a question are the first k that the untuned embedder finds, worked out once; that one of them is
-known to be right is told nowhere. Their vectors stay as they are: of the embedder questions alone
-are trained.
+Phases that train on retrieved passages use the first k passages that the untuned embedder retrieves
+for each question; they are retrieved once, and the gold passage is not marked. Passage vectors stay
+fixed: only the encoding of questions is trained.
 
-Sources: independent, two_phase and joint, Lawton et al. (arXiv:2510.01600) with the two losses of
-RAG (arXiv:2005.11401); lsr, REPLUG (arXiv:2301.12652); ra_dit (arXiv:2310.01352), whose generator
-is trained here on all passages in one prompt.
+Sources: independent, two_phase and joint: Lawton et al. (arXiv:2510.01600) with the two losses of
+RAG (arXiv:2005.11401). lsr: REPLUG (arXiv:2301.12652). ra_dit: RA-DIT (arXiv:2310.01352), here with
+all passages in one prompt.
 """
 
 from collections.abc import Sequence
@@ -20,12 +19,13 @@ Strategy = Literal["independent", "two_phase", "joint", "lsr", "ra_dit"]
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One training.
+    """One training run within a strategy.
 
     Attributes:
-        trains: What it changes.
-        by: "rows": a part's own rows, with the right passage told; "marginal": how likely the
-            answer is over all retrieved passages; "lsr": which of them make the answer likely.
+        trains: The parts whose weights change.
+        by: The training signal. "rows": the part's own training rows with the gold passage;
+            "marginal": the likelihood of the answer, marginalised over the retrieved passages;
+            "lsr": the retrieved passages that make the answer likely.
     """
 
     trains: tuple[Trained, ...]
@@ -33,16 +33,16 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """What it trains, in words."""
+        """The names of the trained parts, joined."""
         return " and ".join(self.trains)
 
     @property
     def paced_by(self) -> Trained:
-        """The part whose epochs, batches and schedule hold for all that it trains."""
+        """The part whose epochs, batch size and schedule apply to the phase."""
         return "generator" if "generator" in self.trains else self.trains[0]
 
 
-_RERANKER = Phase(("reranker",), "rows")  # whatever the strategy, last of those that retrieve
+_RERANKER = Phase(("reranker",), "rows")  # in every strategy after the embedder
 STRATEGIES: dict[Strategy, tuple[Phase, ...]] = {
     "independent": (Phase(("embedder",), "rows"), _RERANKER, Phase(("generator",), "rows")),
     "two_phase": (Phase(("generator",), "marginal"), Phase(("embedder",), "marginal"), _RERANKER),
@@ -53,12 +53,12 @@ STRATEGIES: dict[Strategy, tuple[Phase, ...]] = {
 
 
 def phases_of(strategy: Strategy, parts: Sequence[Trained]) -> list[Phase]:
-    """The phases of a strategy whose parts are wanted, in order."""
+    """Return the phases of a strategy that train some of the given parts only, in order."""
     return [phase for phase in STRATEGIES[strategy] if set(phase.trains) <= set(parts)]
 
 
 def needed_by(strategy: Strategy) -> tuple[Trained, ...]:
-    """The parts that a strategy can not do without; of "independent" any may be left out."""
+    """Return the parts that a strategy requires; "independent" requires none in particular."""
     if strategy == "independent":
         return ()
     trained = {part for phase in STRATEGIES[strategy] for part in phase.trains}
@@ -66,6 +66,6 @@ def needed_by(strategy: Strategy) -> tuple[Trained, ...]:
 
 
 def trained_before(part: Trained, phases: Sequence[Phase]) -> list[Trained]:
-    """The parts that phases train before they come to one."""
+    """Return the parts that are trained before a given part."""
     order: list[Trained] = [one for phase in phases for one in phase.trains]
     return order[: order.index(part)]

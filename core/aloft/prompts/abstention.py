@@ -1,8 +1,8 @@
-"""What a generator says, by language, where none of its passages holds the answer."""
+"""The sentence, by language, with which a generator says that no passage contains the answer."""
 
 from aloft.text.normalising import fold
 
-NONE = "none"  # stands where passages would be named
+NONE = "none"  # in place of passage numbers
 SENTENCES = {  # by ISO 639-1 code
     "en": "The documents do not hold the answer.",
     "ar": "لا تحتوي الوثائق على الإجابة.",
@@ -31,15 +31,15 @@ _SAID = frozenset(fold(sentence).rstrip(".。।") for sentence in SENTENCES.val
 
 
 def abstain_in(language: str | None) -> str:
-    """The sentence in a language, by its code; English where there is none in it."""
+    """Return the sentence in a language, given its ISO 639-1 code; in English if there is none."""
     return SENTENCES.get(language or "en", SENTENCES["en"])
 
 
 def is_abstention(answer: str) -> bool:
-    """Whether an answer is one of the sentences."""
+    """Return whether an answer is one of the sentences."""
     return fold(answer).rstrip(".。।") in _SAID
 
 
 def names_none(reply: str) -> bool:
-    """Whether a reply's first line says that no passage holds the answer."""
+    """Return whether a reply's first line says that no passage contains the answer."""
     return fold(reply.strip().split("\n")[0]).strip(" .") == NONE

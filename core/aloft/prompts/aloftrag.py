@@ -1,4 +1,4 @@
-"""The format "aloftrag": the passages that hold the answer are named, then the answer is given.
+"""The format "aloftrag": the reply cites passages by number, then gives the answer.
 
 Source: step 5 of ALoFTRAG (arXiv:2501.11929).
 """
@@ -28,7 +28,7 @@ ABSTAIN = " If none of the documents holds it, write none under ### Reference an
 
 @dataclass(frozen=True, slots=True)
 class AloftragFormat:
-    """Reference, then answer."""
+    """A reply with a reference section and an answer section."""
 
     abstains: bool = False
     prefix: str = REFERENCE
@@ -36,16 +36,16 @@ class AloftragFormat:
     cites: bool = True
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
-        """Ask for the passages' numbers and the answer."""
+        """Return the prompt that asks for passage numbers and the answer."""
         system = SYSTEM + ABSTAIN if self.abstains else SYSTEM
         pattern = cited_pattern(len(contents), abstains=self.abstains)
         return ask(system, question, contents, self.prefix, pattern)
 
     def target(self, answer: str, gold: Sequence[int], contents: Sequence[str]) -> str:
-        """Numbers and answer."""
+        """Return the reply to train on: numbers and answer."""
         return cite(gold, answer)
 
     def parse(self, reply: str, contents: Sequence[str]) -> CitedAnswer:
-        """Read numbers and answer."""
+        """Parse numbers and answer from a reply."""
         ordinals, answer = read_cited(reply, len(contents))
         return CitedAnswer(ordinals=ordinals, answer=answer, is_abstaining=names_none(reply))

@@ -1,7 +1,7 @@
-"""Question, with or without passages, to a plain text that its answer goes on from.
+"""The prompt by which a teacher scores how likely a given answer is.
 
-Asked of a teacher not to be answered but to see how likely it finds an answer that is there
-already. Plain text, which models that follow no instructions read as well as those that do.
+It is plain text that ends where the answer begins, so that base models score it as well as
+instruction-tuned ones. The teacher generates nothing.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from aloft.records import Message
 
 
 def render(question: str, contents: Sequence[str] = ()) -> Prompt:
-    """The passages first, so that several questions about them begin alike."""
+    """Return the prompt; questions about the same passages share its start."""
     parts = [*contents, f"Question: {question}\nAnswer:"]
     return Prompt(messages=(Message(role="user", content="\n\n".join(parts)),), is_plain=True)
 
 
 def reply_of(answer: str) -> str:
-    """The answer as it goes on from the question."""
+    """Return the answer as the continuation of the prompt."""
     return f" {answer}"

@@ -1,4 +1,4 @@
-"""The formats that generators can be trained on, by name."""
+"""The reply formats of generators, by name."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,8 @@ from aloft.prompts.raft import RaftFormat
 from aloft.prompts.ralt import RaltFormat
 
 PROMPTS_VERSION = 1
-"""Raised when a format's wording changes: a generator is best asked as it was trained."""
+"""Incremented when the wording of a format changes: a generator works best with the prompt that it
+was trained on."""
 _FORMATS: dict[FormatName, Callable[[bool], Format]] = {
     "aloftrag": AloftragFormat,
     "raft": RaftFormat,
@@ -18,5 +19,5 @@ _FORMATS: dict[FormatName, Callable[[bool], Format]] = {
 
 
 def format_of(name: FormatName, *, abstains: bool) -> Format:
-    """A format, in which it may be said that no passage holds the answer or not."""
+    """Return a format by name; `abstains` lets replies say that no passage contains the answer."""
     return _FORMATS[name](abstains)

@@ -1,10 +1,10 @@
-"""The format "raft": what the passages say is quoted word for word, then named, then answered from.
+"""The format "raft": verbatim quotes, then the numbers of their passages, then the answer.
 
-Source: RAFT (arXiv:2403.10131), whose quotes stand inside a chain of thought by a larger model.
-Here they are the sentence of each right passage that holds the answer, so that no model has to be
-asked and none of them can be made up; a reply's quotes are looked up in the passages. RAFT also
-keeps the target of a share of rows that lack the right passage, for answers to be learnt by heart.
-Here that would teach to quote and to cite what is not shown, which counts as false: such rows
+Source: RAFT (arXiv:2403.10131), in which a larger model writes the quotes as part of a chain of
+thought. Here a quote is the sentence of a gold passage that contains the answer, so no model call
+is needed and no quote can be invented. The quotes of a reply are verified against the passages.
+RAFT also keeps the answer as the target of some rows without a gold passage, to make the model
+memorise it. Here this would teach the model to cite passages that are not shown, so such rows
 abstain instead (`training_sets.abstaining_share`).
 """
 
@@ -43,7 +43,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?।؟])\s+|(?<=[。！？])|\n+")
 
 @dataclass(frozen=True, slots=True)
 class RaftFormat:
-    """Quotes, then reference, then answer."""
+    """A reply with quotes, a reference section and an answer section."""
 
     abstains: bool = False
     prefix: str = PREFIX
@@ -51,13 +51,13 @@ class RaftFormat:
     cites: bool = True
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
-        """Ask for quotes, the passages' numbers and the answer."""
+        """Return the prompt that asks for quotes, passage numbers and the answer."""
         system = SYSTEM + ABSTAIN if self.abstains else SYSTEM
         pattern = _pattern(len(contents), abstains=self.abstains)
         return ask(system, question, contents, self.prefix, pattern)
 
     def target(self, answer: str, gold: Sequence[int], contents: Sequence[str]) -> str | None:
-        """Quotes, numbers and answer; None where no right passage holds the answer as it is."""
+        """Return quotes, numbers and answer; None if no gold passage contains the answer."""
         found = [(i, sentence_with(answer, contents[i - 1])) for i in gold]
         quotes = [f'[{i}] "{text}"' for i, text in found if text]
         if gold and not quotes:
@@ -65,7 +65,7 @@ class RaftFormat:
         return ("\n".join(quotes) or NONE) + f"\n\n{REFERENCE}{cite(gold, answer)}"
 
     def parse(self, reply: str, contents: Sequence[str]) -> CitedAnswer:
-        """Read all sections, and look the quotes up."""
+        """Parse all sections and locate the quotes in their passages."""
         said, *rest = _REFERENCE.split("\n" + reply, maxsplit=1)
         ordinals, answer = read_cited(rest[0] if rest else reply, len(contents))
         given = _QUOTE.findall(said)
@@ -80,20 +80,20 @@ class RaftFormat:
 
 
 def _pattern(count: int, *, abstains: bool) -> str:
-    """Quotes of passages that exist, then what `cite` writes."""
+    """Return a regular expression for quotes of existing passages and what `cite` writes."""
     quotes = [rf"(\[{ordinal_pattern(count)}\] [^\n]+\n)+"] if count else []
     quotes += [rf"{NONE}\n"] if abstains or not count else []
     return rf"({'|'.join(quotes)})\n### Reference\n" + cited_pattern(count, abstains=abstains)
 
 
 def sentence_with(answer: str, text: str) -> str | None:
-    """The first sentence of a text that holds the answer, letter case and white space aside."""
+    """Return the first sentence that contains the answer, ignoring case and white space."""
     sentences = (" ".join(part.split()) for part in _SENTENCE_END.split(text))
     return next((sentence for sentence in sentences if holds(sentence, answer)), None)
 
 
 def _located(given: Sequence[tuple[str, str]], contents: Sequence[str]) -> Iterator[Quote]:
-    """Yield the quotes that their passage contains, normalised, with their place in it."""
+    """Yield the quotes that are found in their passage after normalising, with their offsets."""
     for number, said in given:
         ordinal = int(number)
         if 1 <= ordinal <= len(contents):

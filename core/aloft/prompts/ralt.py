@@ -1,7 +1,7 @@
-"""The format "ralt": the answer alone, from passages put before an instruction.
+"""The format "ralt": the answer without a citation.
 
-Source: retrieval-augmented language model tuning in RA-DIT (arXiv:2310.01352), with all passages in
-one prompt; the paper has a prompt for each of them.
+Source: retrieval-augmented language model tuning in RA-DIT (arXiv:2310.01352). All passages are in
+one prompt here; the paper uses one prompt per passage.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ ABSTAIN = " If none of the documents holds it, say so."
 
 @dataclass(frozen=True, slots=True)
 class RaltFormat:
-    """The answer, without a citation."""
+    """A reply with an answer section only."""
 
     abstains: bool = False
     prefix: str = ANSWER
@@ -28,15 +28,15 @@ class RaltFormat:
     cites: bool = False
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
-        """Ask for the answer."""
+        """Return the prompt that asks for the answer."""
         system = SYSTEM + ABSTAIN if self.abstains else SYSTEM
         return ask(system, question, contents, self.prefix)
 
     def target(self, answer: str, gold: Sequence[int], contents: Sequence[str]) -> str:
-        """The answer."""
+        """Return the reply to train on: the answer."""
         return answer
 
     def parse(self, reply: str, contents: Sequence[str]) -> CitedAnswer:
-        """The whole section; it cites nothing."""
+        """Parse the answer; there are no citations."""
         answer = end_section(reply)
         return CitedAnswer(ordinals=(), answer=answer, is_abstaining=is_abstention(answer))
