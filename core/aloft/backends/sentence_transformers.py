@@ -70,6 +70,8 @@ class SentenceTransformersEmbedder:
     def _encode(self, encode: Any, texts: Sequence[str], doing: str) -> Floats:
         dimensions = self.model.get_embedding_dimension() or 0
         blocks: list[Floats] = [np.empty((0, dimensions), np.float32)]
+        if len(texts) > _PROGRESS_BLOCK:
+            self._progress(doing, 0, len(texts))
         for start in range(0, len(texts), _PROGRESS_BLOCK):
             block = [replace_surrogates(text) for text in texts[start : start + _PROGRESS_BLOCK]]
             vectors = encode(block, batch_size=_BATCH, normalize_embeddings=True)

@@ -83,6 +83,8 @@ class Caller:
         if missing and self.offline:
             raise NotCachedError
         size = self.at_once or size
+        if self.label and len(missing) > size:
+            self.progress(self.label, 0, len(missing))
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
             results = work([row for _, row in batch])

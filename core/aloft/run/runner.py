@@ -156,7 +156,8 @@ class Runner:
         self.store.forget_parts(one.name)
         self.store.forget_scratch(one.name)
         self.shared.memo.clear()
-        self.shared.progress(one.doing, 1, 1)
+        if one.partition is None:
+            self.shared.progress(one.doing, 1, 1)
         kept, dropped = sum(tally.kept.values()), sum(tally.dropped.values())
         logger.info("%s: kept %d, dropped %d", one.name, kept, dropped)
 
@@ -174,6 +175,8 @@ class Runner:
         missing = [place for place in places if not self.store.has_part(one.name, place.key)]
         total = sum(place.stop - place.start for place in places)
         done = total - sum(place.stop - place.start for place in missing)
+        if len(missing) != 1:  # the first of several is done after a while
+            self.shared.progress(one.doing, done, total)
         tasks = self._tasks(one, follower, missing)
         for result in self._executor.run(tasks, self.graph, self.shared):
             task = result.task
