@@ -72,9 +72,6 @@ class _ReportSteps(TrainerCallback):
         self._stage = stage
         self._progress = progress
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._progress(self._stage, state.global_step, state.max_steps)
-
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._progress(self._stage, state.global_step, state.max_steps)
 
