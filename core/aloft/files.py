@@ -1,13 +1,15 @@
-"""Writes files and folders in one step; a full disk is one line that says what to do."""
+"""Writes files and folders in one step, reads JSON objects, and reports faults in one line."""
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from aloft.errors import AloftError, RunFolderError
+from aloft.errors import AloftError, DataError, RunFolderError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LEAST_FREE = 1 << 16  # bytes
@@ -90,3 +92,27 @@ def link(source: str | Path, target: str | Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def read_json_object(path: Path, *, missing: str, repair: str) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Args:
+        path: The file.
+        missing: What to say where there is none.
+        repair: What to do about a damaged one; a sentence.
+
+    Raises:
+        DataError: the file is missing, cannot be read, or holds something else.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(missing) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged ({error}). {repair}") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{path} is damaged (it holds no JSON object). {repair}")
+    return values

@@ -44,30 +44,6 @@ def decode_line(line: bytes, path: Path, number: int) -> Any:
         ) from error
 
 
-def read_json_object(path: Path, *, missing: str, repair: str) -> dict[str, Any]:
-    """Read a file that holds one JSON object.
-
-    Args:
-        path: The file.
-        missing: What to say where there is none.
-        repair: What to do about a damaged one; a sentence.
-
-    Raises:
-        DataError: the file is missing, cannot be read, or holds something else.
-    """
-    try:
-        values = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(missing) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is damaged ({error}). {repair}") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path} is damaged (it holds no JSON object). {repair}")
-    return values
-
-
 class RecordFile(Sequence[RecordT], Generic[RecordT]):
     """The records of one file, in order; a record is parsed each time it is read.
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from aloft.config.run import PARTS, RunConfig
 from aloft.errors import ConfigError
-from aloft.jsonl import read_json_object
+from aloft.files import read_json_object
 
 _logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from aloft.errors import DataError
 from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.evaluation.gate import Verdict
-from aloft.jsonl import read_json_object
+from aloft.files import read_json_object
 from aloft.records import Artifact
 from aloft.retrieval.retriever import RetrieverName
 

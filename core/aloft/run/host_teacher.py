@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aloft.errors import ModelError
-from aloft.files import write_text
-from aloft.jsonl import read_json_object
+from aloft.files import read_json_object, write_text
 from aloft.protocols import LanguageModel, Prompt, Reply
 
 _FILE = Path("manifests") / "teacher.json"

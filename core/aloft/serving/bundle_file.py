@@ -17,7 +17,7 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.packaged import resolve_model
 from aloft.config import SERVER, FormatName, in_place, plain_name
 from aloft.errors import AloftError, DataError, ModelError
-from aloft.jsonl import read_json_object
+from aloft.files import read_json_object
 from aloft.prompts.formats import PROMPTS_VERSION
 from aloft.retrieval.retriever import RetrieverName
 
