@@ -36,7 +36,7 @@ def check_models(config: RunConfig, *, has_teacher: bool) -> None:
         MissingExtraError: the extra `train` is not installed.
     """
     check_encoder(config.embedder, "the embedder")
-    if "embedder" in config.parts:
+    if "embedder" in config.parts and config.embedder_training.matryoshka:
         check_dimensions(config.embedder, config.embedder_training.matryoshka)
     if config.reranker is not None:
         check_reranker(config.reranker, "the reranker")

@@ -51,9 +51,8 @@ class KeptQuestions:
         found = set(words)
         if any(self._is_copy(found, other) for other in self._candidates(words, numbers)):
             return False
-        indexed = len(words) - self._least_overlap(len(words)) + 1
         is_long = len(words) > _POSITIONAL
-        for place, word in enumerate(words[:indexed] or [_NO_WORD]):
+        for place, word in enumerate(self._prefix(words) or [_NO_WORD]):
             shape = (_ANY_PLACE, 0) if is_long else (place, len(words))
             self._kept.add(_key(word, *shape, numbers), row)
         return True
@@ -75,8 +74,12 @@ class KeptQuestions:
             return
         for place, other_place, other_size in self._places(len(words)):
             yield from self._kept.rows(_key(words[place], other_place, other_size, numbers))
-        for word in words[: len(words) - self._least_overlap(len(words)) + 1]:
+        for word in self._prefix(words):
             yield from self._kept.rows(_key(word, _ANY_PLACE, 0, numbers))
+
+    def _prefix(self, words: list[int]) -> list[int]:
+        """Return the first words, of which a set that is similar enough shares at least one."""
+        return words[: len(words) - self._least_overlap(len(words)) + 1]
 
     def _places(self, size: int) -> list[tuple[int, int, int]]:
         """Return where the first shared word can stand: place, place in the other set, its size."""

@@ -105,10 +105,10 @@ def test_what_is_found_counts_as_what_it_took(desk: Desk) -> None:
 
 def test_batches_are_kept_one_by_one(desk: Desk) -> None:
     prompts = [replace(PROMPT, prefix=str(i)) for i in range(10)]
-    told: list[tuple[str, int, int]] = []
-    model, _ = desk.ask(at_once=4, label="writing", progress=lambda *what: told.append(what))
+    reported: list[tuple[str, int, int]] = []
+    model, _ = desk.ask(at_once=4, label="writing", progress=lambda *what: reported.append(what))
     model.complete(prompts, max_new_tokens=8)
-    assert told == [("writing", done, 10) for done in (0, 4, 8, 10)]
+    assert reported == [("writing", done, 10) for done in (0, 4, 8, 10)]
 
 
 def test_probabilities_come_back_as_they_were(desk: Desk) -> None:
@@ -129,7 +129,7 @@ def test_a_missing_result_is_an_error_offline(desk: Desk) -> None:
     assert model.complete([PROMPT], max_new_tokens=8)[0].text == "You said: Why?"
 
 
-def test_a_model_that_returns_no_probabilities_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_model_that_returns_no_probabilities_is_reported_in_one_line(tmp_path: Path) -> None:
     class Writer:
         fingerprint = "writer"
 

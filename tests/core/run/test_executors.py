@@ -108,15 +108,15 @@ def test_a_pool_of_processes_gives_the_same_records(
 
 def test_a_stage_is_shown_from_its_start_to_its_end_once(tmp_path: Path, encoder: Path) -> None:
     config = load_config(overrides={"teacher": "given", "embedder": str(encoder)})
-    told: list[tuple[str, int, int]] = []
+    reported: list[tuple[str, int, int]] = []
     many = [Document(id=f"{i}.txt", text=f"The quay {i} is long. " * 9) for i in range(70)]
     with RunStore(tmp_path) as store:
-        shared = Shared(store, Scripted(), lambda *what: told.append(what))
+        shared = Shared(store, Scripted(), lambda *what: reported.append(what))
         runner = Runner(Setup(config), shared)
         runner.take_in("documents", many)
         runner.do("passages")
         shared.cache.close()
-    splitting = [what[1:] for what in told if what[0] == "cutting passages"]
+    splitting = [what[1:] for what in reported if what[0] == "cutting passages"]
     assert splitting[0] == (0, 70)
     assert splitting[-1] == (70, 70)
     assert splitting == sorted(set(splitting))
