@@ -4,10 +4,12 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aloft.cli.views import show_report
 from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.charts import Length, Line, draw_bars, draw_curve, draw_forest, draw_lines
 from aloft.evaluation.evaluator import System, SystemVariant
@@ -617,3 +619,19 @@ def test_losses_that_diverged_do_not_stop_the_report() -> None:
     assert str(read.losses) == "(2.5, nan, inf)"
     alone = replace(lost, losses=(float("nan"),))
     assert "Loss of the embedder" not in render_html(replace(report, parts={"embedder": alone}))
+
+
+def test_a_terminal_of_80_columns_shows_every_row_of_a_report_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("aloft.cli.views.show_funnel", lambda _: None)  # there is no run folder
+    show_report(tmp_path, full_report())
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    for title in ("embedder, human questions", "tuned hybrid over BM25, human questions"):
+        assert title in shown
+    rows = [" ".join(line.split()) for line in shown.splitlines()]
+    for row in headline_rows(full_report()):
+        figures = f"{row.before} {row.after} {row.gain} {row.interval} {row.n} {row.clusters}"
+        assert f"{row.metric} {figures}" in rows

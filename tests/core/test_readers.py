@@ -326,8 +326,11 @@ def test_what_may_not_be_read_is_listed() -> None:
         from pathlib import Path
         from reading import read_all
         if os.geteuid() == 0:
-            os.setgid(65534)
-            os.setuid(65534)  # root may read everything
+            try:
+                os.setgid(65534)
+                os.setuid(65534)  # root may read everything
+            except OSError:
+                sys.exit(77)
         with tempfile.TemporaryDirectory() as name:
             root = Path(name)
             for path in ("a.txt", "closed.txt", "unlisted/b.txt", "unopened/c.txt"):
@@ -348,6 +351,8 @@ def test_what_may_not_be_read_is_listed() -> None:
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
+    if result.returncode == 77:
+        pytest.skip("root of a user namespace without any other user, and root reads everything")
     assert result.stdout.splitlines() == [
         "['a.txt']",
         "[('closed.txt', 'unreadable file'), ('unlisted', 'unreadable folder'),"

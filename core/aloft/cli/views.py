@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _EXCERPT = 80  # characters of a passage
+_MEASURED = ("metric", "before", "after", "gain \\[95 %]", "n", "clusters")
 
 
 def show_skipped(path: Path, stage: str, reason: str = "") -> None:
@@ -83,12 +85,15 @@ def show_report(path: Path, content: "Report") -> None:
     from aloft.evaluation.pages.rows import headline_rows, verdict_rows
 
     show_funnel(path)
-    table = Table("questions", "part", "metric", "before", "after", "gain [95 %]", "n", "clusters")
+    tables: dict[str, Table] = {}
     for row in headline_rows(content):
-        gain = f"{row.gain} {row.interval}".replace("[", "\\[")
-        figures = row.before, row.after, gain, str(row.n), str(row.clusters)
-        table.add_row(row.question_set, row.part, row.metric, *figures)
-    screen.print(table)
+        title = f"{row.part}, {row.question_set} questions"
+        if title not in tables:
+            tables[title] = Table(*_MEASURED, title=title, title_justify="left", box=SIMPLE)
+        figures = row.before, row.after, f"{row.gain} {row.interval}", f"{row.n:,}", row.clusters
+        tables[title].add_row(row.metric, *(escape(str(figure)) for figure in figures))
+    for table in tables.values():
+        screen.print(table)
     for part, verdict, reason in verdict_rows(content):
         colour = "green" if verdict == "kept" else "red"
         screen.print(f"{part}: [{colour}]{verdict}[/{colour}]: {escape(reason)}")
