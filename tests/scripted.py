@@ -16,6 +16,7 @@ from aloft.backends.shared import SharedModels
 from aloft.jsonl import encode_record
 from aloft.protocols import Embedder, Floats, LanguageModel, Prompt, Reply, Reranker
 from aloft.records import Candidate, Negatives, Rejection
+from aloft.retrieval.retriever import RetrievalSettings
 from aloft.serving.bundle import Bundle
 from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
 
@@ -186,12 +187,14 @@ CONTRACT = Bundle(
     generator="any generator",
     reranker=None,
     adapter=None,
-    retriever="dense",
-    dense_weight=0.5,
-    contexts=4,
-    rerank_depth=10,
+    retrieval=RetrievalSettings(retriever="dense", rerank_depth=10, count=4),
     max_new_tokens=32,
 )
+
+
+def retrieving(contract: Bundle, **settings: Any) -> Bundle:
+    """The contract with other settings of its retrieval."""
+    return replace(contract, retrieval=replace(contract.retrieval, **settings))
 
 
 def write_run(folder: Path, **changes: object) -> Path:
@@ -199,7 +202,11 @@ def write_run(folder: Path, **changes: object) -> Path:
     import json
     from dataclasses import asdict
 
-    fields = {**asdict(CONTRACT), **changes}
+    flat = asdict(CONTRACT)
+    settings = flat.pop("retrieval")
+    known = {name: settings[name] for name in ("retriever", "rerank_depth")}
+    rest = {"contexts": CONTRACT.contexts, "dense_weight": 0.5}
+    fields = {**flat, **known, **rest, **changes}  # as the earliest version wrote them
     (folder / "models").mkdir(parents=True)
     for name in ("embedder", "reranker", "adapter"):
         if changes.get(name):

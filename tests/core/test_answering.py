@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import CONTRACT, ScriptedModels, WordByWord
+from scripted import CONTRACT, ScriptedModels, WordByWord, retrieving
 
 from aloft.config import FormatName
 from aloft.prompts.abstention import SENTENCES
@@ -18,6 +18,7 @@ from aloft.testing import ScriptedTeacher
 
 TEXTS = ("red fox red", "red whale blue whale", "blue", "grey wolf")
 PASSAGES = [Passage(document_id="a", text=text, start=0) for text in TEXTS]
+TWO = retrieving(CONTRACT, count=2)
 
 
 def ask_about(bundle: Bundle, question: str, models: ScriptedModels) -> Answer:
@@ -31,7 +32,7 @@ def test_an_answer_holds_what_was_cited_and_all_that_was_shown() -> None:
         return "2\n\n### Answer\nA fox."
 
     models = ScriptedModels(reply)
-    contract = replace(CONTRACT, contexts=2, adapter="some/adapter")
+    contract = replace(TWO, adapter="some/adapter")
     answer = ask_about(contract, "blue red", models)
 
     assert answer.text == "A fox."
@@ -53,7 +54,7 @@ def test_a_streamed_answer_grows_to_the_one_that_is_given_at_once(
 ) -> None:
     models = ScriptedModels()
     models.teacher_model = WordByWord(lambda _: reply)
-    bundle = replace(CONTRACT, contexts=2, format=name)
+    bundle = replace(TWO, format=name)
     retriever = open_retriever(bundle, PASSAGES, models)
     answers = list(ask_streaming(bundle, retriever, "blue red", models))
 
@@ -129,7 +130,7 @@ def test_what_is_marked_as_abstaining_reads_so(
 ) -> None:
     models = ScriptedModels()
     models.teacher_model = (WordByWord if is_streamed else ScriptedTeacher)(lambda _: reply)
-    bundle = replace(CONTRACT, contexts=2, format=name)
+    bundle = replace(TWO, format=name)
     retriever = open_retriever(bundle, PASSAGES, models)
     answers = list(ask_streaming(bundle, retriever, "Wann wurde der Hafen eröffnet?", models))
     assert [(one.text, one.cited, one.is_abstaining) for one in answers] == [

@@ -603,6 +603,7 @@ def test_training_rows_have_no_system_turn_where_the_template_refuses_it(folder:
 
 
 def test_half_of_a_character_is_no_error(folder: Path) -> None:
+    from aloft.backends.late_interaction import LateInteractionReranker
     from aloft.backends.sentence_transformers import (
         SentenceTransformersEmbedder,
         SentenceTransformersReranker,
@@ -613,9 +614,11 @@ def test_half_of_a_character_is_no_error(folder: Path) -> None:
     for encode in (embedder.encode_queries, embedder.encode_passages):
         np.testing.assert_array_equal(encode([half]), encode([whole]))
     assert embedder.locate_tokens([half]) == embedder.locate_tokens([whole])
-    reranker = SentenceTransformersReranker(str(folder / "encoder"))
-    scores = reranker.score([(half, "b"), (whole, "b"), ("b", half), ("b", whole)])
-    assert scores[0] == scores[1] and scores[2] == scores[3]
+    for reranks in (SentenceTransformersReranker, LateInteractionReranker):
+        scores = reranks(str(folder / "encoder")).score(
+            [(half, "b"), (whole, "b"), ("b", half), ("b", whole)]
+        )
+        assert scores[0] == scores[1] and scores[2] == scores[3]
     model = load(folder)
     for prompt in (chat(half, prefix=half), plain(half, prefix=half)):
         assert model.complete([prompt], max_new_tokens=2)

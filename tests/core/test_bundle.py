@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from aloft.errors import DataError, ModelError
 from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.jsonl import encode_record
 from aloft.records import Passage
+from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.retriever import RetrievalSettings
 from aloft.run.store import RunStore
 from aloft.serving.bundle import open_run_retriever, read_bundle, reranker_of, write_bundle
 from aloft.serving.bundle_file import ModelReference
@@ -45,7 +48,8 @@ def stack(*parts: Part, retriever: str = "hybrid", reranker: str = "none") -> Sy
     return SystemVariant(
         parts=parts,
         system=System(retriever, "tuned" if "embedder" in parts else "base", reranker),
-        weight=0.7,
+        dense_share=DenseShare(uncovered=1.2, covered=0.4),
+        rerank_share=0.6,
         question_set="human",
         metrics={},
         n=1,
@@ -78,8 +82,14 @@ def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(
     assert (Path(bundle.embedder) / "deep/weights").read_text() == "weights of the embedder"
     assert bundle.generator == str(base / "language-model")
     assert bundle.adapter == str(run / "models" / "generator")
-    assert (bundle.retriever, bundle.dense_weight, bundle.format) == ("hybrid", 0.7, "raft")
-    assert (bundle.contexts, bundle.rerank_depth, bundle.max_new_tokens) == (10, 20, 256)
+    assert bundle.retrieval == RetrievalSettings(
+        retriever="hybrid",
+        dense_share=DenseShare(uncovered=1.2, covered=0.4),
+        rerank_depth=30,
+        rerank_share=0.6,
+        count=10,
+    )
+    assert (bundle.contexts, bundle.max_new_tokens, bundle.format) == (10, 256, "raft")
 
 
 @pytest.mark.parametrize("engine", ["", "vllm:"])
@@ -102,19 +112,49 @@ def test_a_generator_trained_whole_ships_in_place_of_its_model(
         (stack(reranker="base"), "reranker", "base"),
         (stack("reranker", reranker="tuned"), None, "tuned"),
         (stack("reranker", reranker="tuned"), "reranker", "tuned"),
+        (stack(reranker="base"), None, "body"),
+        (stack("embedder", reranker="base"), None, "tuned body"),
+        (stack("embedder", reranker="base"), "reranker", "base"),
+        (stack("embedder", "reranker", reranker="tuned"), None, "tuned"),
+        (stack("embedder"), None, None),
     ],
 )
 def test_the_reranker_that_was_measured_ships(
     tmp_path: Path, base: Path, shipped: SystemVariant, own: str | None, expected: str | None
 ) -> None:
-    run = trained(tmp_path / "run", "reranker")
+    run = trained(tmp_path / "run", "embedder", "reranker")
     write_bundle(run, config(reranker=own), shipped)
 
-    folders = {"base": base / "reranker", "tuned": run / "models" / "reranker"}
+    folders = {
+        "base": base / "reranker",
+        "tuned": run / "models" / "reranker",
+        "body": base / "encoder",
+        "tuned body": run / "models" / "embedder",
+    }
     found = read_bundle(run).reranker
     assert found == (str(folders[expected]) if expected else None)
     if expected:
         assert reranker_of(run) == found
+
+
+def test_the_body_that_reranks_is_the_embedders_own_reference(tmp_path: Path, base: Path) -> None:
+    run = trained(tmp_path / "run", "embedder")
+    content = write_bundle(run, config(), stack("embedder", reranker="base"))
+    assert content.reranker == content.embedder
+    found = sorted(p.name for p in (run / "models").iterdir())
+    assert found == ["aloft.json", "embedder"]  # once
+
+
+def test_the_untuned_body_reranks_where_training_has_changed_questions_alone(
+    tmp_path: Path, base: Path
+) -> None:
+    run = trained(tmp_path / "run", "embedder")
+    adapted = [{"idx": 0, "path": "", "type": "sentence_transformers.models.Router"}]
+    (run / "embedder" / "modules.json").write_text(json.dumps(adapted))
+    write_bundle(run, config(), stack("embedder", reranker="base"))
+    bundle = read_bundle(run)
+    assert bundle.embedder == str(run / "models" / "embedder")
+    assert bundle.reranker == str(base / "encoder")
 
 
 def test_a_server_and_a_packaged_model_keep_their_names(tmp_path: Path, base: Path) -> None:
@@ -233,7 +273,13 @@ def test_the_file_has_relative_paths_names_and_fingerprints(tmp_path: Path, base
     values = json.loads(text)
 
     assert values == content.to_json()
-    assert (values["format"], values["prompts"], values["blend_weights"]) == (1, 1, {})
+    assert (values["format"], values["prompts"], values["blend_weights"]) == (2, 1, {})
+    assert values["retrieval"] == {
+        "retriever": "hybrid",
+        "dense_share": {"uncovered": 1.2, "covered": 0.4},
+        "rerank_depth": 30,
+        "rerank_share": 0.6,
+    }
     assert values["aloft"]
     assert values["embedder"]["weights"] == "embedder"
     generator = values["generator"]
@@ -258,7 +304,7 @@ def test_unknown_fields_are_ignored_with_a_line(
     known = read_bundle(run)
     values = json.loads((run / "models" / "aloft.json").read_bytes())
     generator = {**values["generator"], "quantized": 4}
-    rewrite(run, format="1.3", colour="red", generator=generator)
+    rewrite(run, format="2.3", colour="red", generator=generator)
     with caplog.at_level(logging.WARNING):
         assert read_bundle(run) == known
     assert [name for name in ("colour", "generator.quantized") if name in caplog.text] == [
@@ -271,8 +317,8 @@ def test_unknown_fields_are_ignored_with_a_line(
 def test_a_newer_format_is_refused_in_one_line(tmp_path: Path, base: Path) -> None:
     run = trained(tmp_path / "run")
     write_bundle(run, config(), stack())
-    rewrite(run, format=2, aloft="9.1")
-    with pytest.raises(DataError, match=r"has format 2, written by Aloft 9\.1.*Upgrade") as caught:
+    rewrite(run, format=3, aloft="9.1")
+    with pytest.raises(DataError, match=r"has format 3, written by Aloft 9\.1.*Upgrade") as caught:
         read_bundle(run)
     assert "\n" not in str(caught.value)
 
@@ -284,6 +330,12 @@ def test_a_newer_format_is_refused_in_one_line(tmp_path: Path, base: Path) -> No
         '{"format": "x", "embedder": {}}',
         '{"format": 1, "embedder": {"name": "e"}, "generator": {"name": 5}}',
         json.dumps({"format": 1, "embedder": {"name": "e", "weights": "../../etc"}}),
+        '{"format": 1, "embedder": {"name": "e"}, "retrieval": {"retriever": "dense"}}',
+        '{"format": 1, "embedder": {"name": "e"}, "retrieval": 3}',
+        '{"format": 2, "embedder": {"name": "e"}, "generator": {"name": "g"}, "retrieval": '
+        '{"retriever": "hybrid", "dense_share": 0.5, "rerank_depth": 3, "rerank_share": 1}}',
+        '{"format": 2, "embedder": {"name": "e"}, "generator": {"name": "g"}, "retrieval": '
+        '{"retriever": "dense", "dense_weight": 0.5, "rerank_depth": 3}}',
     ],
 )
 def test_a_damaged_file_is_one_line(tmp_path: Path, content: str) -> None:
@@ -318,8 +370,30 @@ def test_format_0_with_a_new_field_opens(tmp_path: Path, caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         bundle = read_bundle(run)
     assert bundle.embedder == str(run / "models" / "embedder")
-    assert (bundle.contexts, bundle.generator) == (CONTRACT.contexts, CONTRACT.generator)
+    assert (bundle.retrieval, bundle.generator) == (CONTRACT.retrieval, CONTRACT.generator)
     assert "colour" in caplog.text
+
+
+def test_format_1_opens_with_one_share_and_a_rerankers_order_alone(
+    tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = trained(tmp_path / "run", "embedder")
+    content = write_bundle(run, config(reranker="reranker"), stack("embedder", reranker="base"))
+    known = read_bundle(run)
+    retrieval = content.to_json()["retrieval"]
+    del retrieval["dense_share"], retrieval["rerank_share"]
+    rewrite(run, format=1, retrieval={**retrieval, "dense_weight": 0.7, "rerank_depth": 20})
+    with caplog.at_level(logging.WARNING):
+        bundle = read_bundle(run)
+    assert caplog.records == []
+    assert bundle.retrieval == RetrievalSettings(
+        retriever="hybrid",
+        dense_share=DenseShare.constant(0.7),
+        rerank_depth=20,
+        rerank_share=1.0,
+        count=10,
+    )
+    assert replace(bundle, retrieval=known.retrieval) == known
 
 
 @pytest.mark.parametrize("read", [read_bundle, reranker_of])

@@ -43,7 +43,7 @@ def finished_run(folder: Path, **models: str | None) -> Path:
     contract |= models
     rest = {"retriever": "dense", "dense_weight": 1, "contexts": 3, "rerank_depth": 5}
     (folder / "models").mkdir()
-    for name in filter(None, contract.values()):
+    for name in dict.fromkeys(filter(None, contract.values())):
         if " " not in name:
             (folder / "models" / name).mkdir()
             (folder / "models" / name / "config.json").write_text(f'{{"is": "{name}"}}')
@@ -67,6 +67,21 @@ def test_its_parts_take_the_place_of_untuned_ones(tmp_path: Path) -> None:
     assert (config.teacher, config.generator, config.reranker) == ("a teacher", "a teacher", None)
     assert config.seed == 7
     assert (models / "embedder" / "config.json").read_text() == '{"is": "embedder"}'
+
+
+@pytest.mark.parametrize(
+    ("shipped", "expected"),
+    [("reranker", "reranker"), ("embedder", None), (None, None)],  # its own, the body, and none
+)
+def test_a_reranker_is_taken_over_unless_the_embedders_body_is_it(
+    tmp_path: Path, shipped: str | None, expected: str | None
+) -> None:
+    settings = load_config(after=finished_run(tmp_path / "one", reranker=shipped))
+    with RunStore(tmp_path / "two") as store:
+        config = take_over(settings, store)
+    models = tmp_path / "two" / "earlier" / "models"
+    assert config.embedder == str(models / "embedder")
+    assert config.reranker == (str(models / expected) if expected else None)
 
 
 def test_the_earlier_folder_is_needed_once(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from aloft.cli import main
 from aloft.config.loading import read_run_config
 from aloft.jsonl import RecordFile
 from aloft.records import Document, LabelledQuestion, Negatives, Passage, QAPair
+from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.retriever import RetrievalSettings
 from aloft.serving.bundle import open_retriever, open_run_retriever, read_bundle
 
 QUESTION = "When was the lighthouse of Dunbar opened?"
@@ -29,7 +31,13 @@ def test_a_bundle_of_format_0_opens_with_its_parts(format_0: Path) -> None:
     assert bundle.reranker == str(models / "reranker")
     assert bundle.adapter == str(models / "generator")
     assert bundle.generator == str(format_0 / "language-model")
-    assert (bundle.retriever, bundle.dense_weight, bundle.rerank_depth) == ("hybrid", 0.4, 4)
+    assert bundle.retrieval == RetrievalSettings(
+        retriever="hybrid",
+        dense_share=DenseShare.constant(0.4),
+        rerank_depth=4,
+        rerank_share=1.0,
+        count=2,
+    )
     assert (bundle.contexts, bundle.max_new_tokens, bundle.format) == (2, 8, "aloftrag")
 
 

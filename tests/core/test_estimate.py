@@ -144,10 +144,14 @@ def test_answers_are_those_before_and_after_and_those_of_each_combination() -> N
 @pytest.mark.parametrize(
     ("settings", "low", "high"),
     [
-        ({}, 20, 60),  # three rankings: BM25, the embedder before and after
-        ({"parts": ("reranker",)}, 20, 40),
-        ({"reranker": "own"}, 40, 120),  # it scores before it is trained too
-        ({"parts": ("generator",)}, 0, 0),
+        # two rankings: the hybrids of the embedder before and after; the bodies of both rerank too
+        ({}, 60, 120),
+        ({"embedder_training": {"method": "query_lora"}}, 40, 80),  # one body of both
+        ({"parts": ("reranker",)}, 40, 40),
+        ({"parts": ("embedder",)}, 40, 80),
+        ({"reranker": "own"}, 40, 80),  # it scores before it is trained too
+        ({"reranker": "own", "parts": ("embedder",)}, 20, 40),
+        ({"parts": ("generator",)}, 20, 20),  # the body alone
     ],
 )
 def test_what_rankings_share_is_scored_once(

@@ -13,6 +13,7 @@ import pytest
 
 from aloft.config import EvaluationConfig, Part, RunConfig, TrainingSetsConfig
 from aloft.evaluation.answer_metrics import GUESSING, MISCITED
+from aloft.evaluation.blending import DENSE_SHARE, RERANK_SHARE
 from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant
 from aloft.evaluation.measure import measure_parts
 from aloft.evaluation.pages import render_html, render_markdown
@@ -183,7 +184,7 @@ def test_systems_are_measured_on_their_own_rankings() -> None:
         assert evaluator.rank("synthetic", system).columns[:, :4].tolist() == [[0, 1, 2, 3]] * 4
     found = evaluator.measure_system("synthetic", System("hybrid", "tuned", "none"))
     assert found.values["mrr@10"].tolist() == [1] * 4
-    assert evaluator.weight("tuned") == 0.5  # every share ranks alike
+    assert evaluator.dense_share("tuned") == DENSE_SHARE  # synthetic questions choose no share
     assert (found.n, found.documents) == (4, COLOURS[:4])
 
 
@@ -194,31 +195,81 @@ def test_a_reranker_sees_the_first_ranks_and_no_more() -> None:
     assert values["hit@10"].tolist() == [1, 1, 1, 0]
 
 
-def test_every_retriever_meets_every_embedder_and_reranker_on_every_set() -> None:
+def test_every_retriever_meets_every_embedder_and_every_hybrid_each_reranker() -> None:
     evaluator = World().evaluator(*FOUR, question(5, origin="human"))
     found = evaluator.measure_retrieval(["base", "tuned"], ["tuned"])
 
-    kinds = [
-        ("bm25", "none"),
-        ("dense", "base"),
-        ("dense", "tuned"),
-        ("hybrid", "base"),
-        ("hybrid", "tuned"),
+    systems = [
+        System("bm25", "none", "none"),
+        System("dense", "base", "none"),
+        System("dense", "tuned", "none"),
+        System("hybrid", "base", "none"),
+        System("hybrid", "tuned", "none"),
+        System("hybrid", "base", "tuned"),
+        System("hybrid", "tuned", "tuned"),
     ]
-    systems = [System(*kind, reranker) for reranker in ("none", "tuned") for kind in kinds]
     assert list(found) == [(name, system) for name in ("human", "synthetic") for system in systems]
 
 
-def test_the_hybrids_share_is_fitted_on_synthetic_questions_alone() -> None:
-    # dense gives passage 1 a cosine of 2/sqrt(5) and 0 half of that; BM25 finds 0 alone: passage 1
-    # leads once w > w / 2 + 1 - w, which is from w = 2/3 on
-    hard = replace(question(1), question="azure azure red")
-    named = replace(question(0, origin="human"), question="red")  # which any share gets right
-    evaluator = World().evaluator(named, hard)
-    assert evaluator.weight("tuned") == 0.7
+# This question is about "blue". Dense gives passage 1 a cosine of 3/sqrt(13) and passage 0, "red",
+# two thirds of that; BM25 finds passage 0 alone: passage 1 leads once w > 2 w / 3 + 1 - w, from
+# w = 3/4 on. Of its terms those of "red" are in one passage of twelve and those of "azure" in none.
+# Each of the former weighs ln(1 + 11.5/1.5) = 2.16 and each of the latter ln(1 + 12.5/0.5) = 3.26.
+WORDS = "azure azure azure red red"
+HARD = [replace(question(1, origin="human"), id=str(i), question=WORDS) for i in (1, 2)]
+COVERED = 0.2845  # 3 terms of "red", 5 of "azure": 3 * 2.16 / (3 * 2.16 + 5 * 3.26)
 
-    evaluator = World().evaluator(replace(hard, origin="human"), replace(named, origin="synthetic"))
-    assert evaluator.weight("tuned") == 0.5
+
+def test_the_dense_share_is_fitted_on_human_questions_where_they_decide() -> None:
+    evaluator = World().evaluator(*HARD, question(2), min_human_questions=2)
+    share = evaluator.dense_share("tuned").of(np.array([COVERED]))[0]
+    assert share > 3 / 4 - 0.025  # shares are tried in steps of 0.05
+    hybrid = System("hybrid", "tuned", "none")
+    assert evaluator.measure_system("human", hybrid).values["hit@1"].tolist() == [1, 1]
+    assert evaluator.mean_dense_share("human", hybrid) == pytest.approx(share, abs=1e-3)
+    assert evaluator.mean_dense_share("human", TUNED) is None
+
+    few = World().evaluator(*HARD, question(2), min_human_questions=3)
+    assert few.dense_share("tuned") == DENSE_SHARE
+    assert few.mean_dense_share("human", hybrid) == pytest.approx(1 - COVERED, abs=1e-3)
+    assert few.measure_system("human", hybrid).values["hit@1"].tolist() == [0, 0]
+
+
+def test_what_bm25_covers_whole_it_ranks_alone() -> None:
+    evaluator = World().evaluator(replace(question(3), question="grey"))
+    hybrid = System("hybrid", "base", "none")
+    assert evaluator.mean_dense_share("synthetic", hybrid) == 0
+    assert evaluator.measure_system("synthetic", hybrid).values["hit@1"].tolist() == [1]
+
+
+def test_the_rerankers_share_is_fitted_where_human_questions_decide() -> None:
+    world = World()
+    humans = [replace(one, origin="human") for one in FOUR]
+    hybrid = System("hybrid", "tuned", "tuned")
+    evaluator = world.evaluator(*humans, question(5), min_human_questions=4)
+    assert evaluator.rerank_share(hybrid) == RERANK_SHARE  # tuned retrieval is right at any share
+
+    world.rerank["tuned"] = lambda pair: -world._overlap(pair)  # the right one goes last
+    evaluator = world.evaluator(*humans, question(5), min_human_questions=4)
+    assert evaluator.rerank_share(hybrid) == 0.5  # where both weigh the same the first rank leads
+    assert evaluator.measure_system("human", hybrid).values["hit@1"].tolist() == [1] * 4
+    blind = world.evaluator(*humans, question(5), min_human_questions=5)
+    assert blind.rerank_share(hybrid) == RERANK_SHARE
+    assert blind.measure_system("human", hybrid).values["hit@1"].tolist() == [0] * 4
+
+
+def test_the_body_of_the_tuned_embedder_reranks_for_it() -> None:
+    world = World()
+    world.rerank["body"] = world._overlap
+    evaluator = replace(world.evaluator(*FOUR), base_reranker="base", uses_body=True)
+    for embedder in ("base", "tuned"):
+        evaluator.measure_system("synthetic", System("hybrid", embedder, "base"))
+    assert [which for which, *_ in world.scored] == ["base", "body"]
+
+    world.scored.clear()
+    own = replace(world.evaluator(*FOUR), base_reranker="base")  # a reranker was configured
+    own.measure_system("synthetic", System("hybrid", "tuned", "base"))
+    assert [which for which, *_ in world.scored] == ["base"]
 
 
 def test_a_passage_of_a_small_corpus_is_ranked_once() -> None:
@@ -434,18 +485,6 @@ def test_a_generator_that_cites_everything_is_refused() -> None:
     assert not evaluator.judge("generator", values["base"], values["tuned"]).is_kept
 
 
-def test_the_better_of_dense_and_hybrid_retrieves_and_of_equal_ones_the_hybrid() -> None:
-    assert World().evaluator(*FOUR).best_retriever("tuned") == System("hybrid", "tuned", "none")
-    # BM25 finds what is asked by name, which the base embedder does not
-    named = replace(question(3), question="grey")
-    assert World().evaluator(named).best_retriever("base") == System("hybrid", "base", "none")
-    # the share fitted on a synthetic question is 0.5, and at 0.5 BM25 misleads the human one
-    human = replace(question(1, origin="human"), question="azure azure red")
-    misled = World().evaluator(human, question(2), min_human_questions=1)
-    assert misled.weight("tuned") == 0.5
-    assert misled.best_retriever("tuned") == System("dense", "tuned", "none")
-
-
 # ---- each thing is asked once
 
 
@@ -454,12 +493,12 @@ def test_a_ranking_is_worked_out_once() -> None:
     evaluator = world.evaluator(*FOUR, question(5, origin="human"))
     for _ in range(2):
         evaluator.measure_retrieval(["base", "tuned"], ["tuned"])
-        evaluator.measure_variants(["embedder", "reranker"], "none", has_generator=False)
+        evaluator.measure_variants(["embedder", "reranker"], has_generator=False)
 
     assert len(world.encoded) == 4  # two embedders, two sets
     assert set(world.encoded.values()) == {1}
     assert world.indexed == {"base": 2, "tuned": 2}
-    assert world.scored.total() == 10  # five retrievers, two sets
+    assert world.scored.total() == 4  # two hybrids, two sets
 
 
 # ---- stacks
@@ -467,7 +506,7 @@ def test_a_ranking_is_worked_out_once() -> None:
 
 def stacked(world: World, *kept: Part, **settings: Any) -> dict[tuple[str, ...], SystemVariant]:
     evaluator = world.evaluator(*FOUR, **settings)
-    stacks = evaluator.measure_variants(kept, "none", has_generator="generator" in kept)
+    stacks = evaluator.measure_variants(kept, has_generator="generator" in kept)
     return {stack.parts: stack for stack in stacks}
 
 
@@ -508,8 +547,8 @@ def test_nothing_kept_still_gives_one_stack() -> None:
 
 
 def test_the_users_own_reranker_stays_where_no_trained_one_does() -> None:
-    evaluator = World().evaluator(*FOUR)
-    stacks = evaluator.measure_variants(["reranker"], "base", has_generator=False)
+    evaluator = replace(World().evaluator(*FOUR), base_reranker="base")
+    stacks = evaluator.measure_variants(["reranker"], has_generator=False)
     assert {s.parts: s.system.reranker for s in stacks} == {(): "base", ("reranker",): "tuned"}
 
 
@@ -711,7 +750,8 @@ def test_an_embedder_that_is_refused_is_under_no_reranker() -> None:
 def test_a_trained_reranker_is_judged_over_the_users_own_one() -> None:
     world = World()
     world.rerank["base"] = world._overlap  # as good as the trained one: nothing to gain
-    found = measure_parts(world.evaluator(*FOUR), config("a reranker"), ("reranker",))
+    evaluator = replace(world.evaluator(*FOUR), base_reranker="base")
+    found = measure_parts(evaluator, config("a reranker"), ("reranker",))
 
     (verdict,) = found.verdicts
     assert (verdict.is_kept, verdict.comparison.before) == (False, 1)
@@ -748,8 +788,9 @@ def test_rows_hold_means_of_the_questions_that_a_metric_applies_to() -> None:
         for row in found.retrieval
         if (row.retriever, row.question_set) == ("hybrid", "synthetic")
     ]
-    assert (hybrid.weight, hybrid.n, hybrid.metrics["hit@1"]) == (0.5, 4, 0.25)
-    assert {row.weight for row in found.retrieval if row.retriever != "hybrid"} == {None}
+    assert (hybrid.dense_share, hybrid.n, hybrid.metrics["hit@1"]) == (1.0, 4, 0.25)
+    assert {row.dense_share for row in found.retrieval if row.retriever != "hybrid"} == {None}
+    assert {row.rerank_share for row in found.retrieval} == {None}
     human = [row for row in found.answers if row.question_set == "human"]
     assert all("citation accuracy" in row.metrics for row in human)
     assert not any("answer f1" in row.metrics for row in human)  # no answers were given
@@ -789,21 +830,17 @@ def test_test_questions_alone_are_reported() -> None:
     assert {variant.n for variant in found.variants} == {2}
 
 
-def test_the_dense_share_and_the_retriever_are_chosen_on_validation_questions() -> None:
-    # as above, "azure azure red" wants a share of 0.7 or more; any share gets "red" right
-    hard = replace(question(1), question="azure azure red")
-    easy = replace(question(0), question="red")
-    assert parted(World(), [0], hard, easy, FOUR[2]).weight("tuned") == 0.7
-    assert parted(World(), [1], hard, easy, FOUR[2]).weight("tuned") == 0.5
-
-    # by its name BM25 finds the third passage, which the base embedder ranks third
-    named = replace(question(2), question="brown")
-    dense, hybrid = (System(kind, "base", "none") for kind in ("dense", "hybrid"))
-    misled = replace(question(0), question="blue crimson")  # BM25 finds the second
-    assert parted(World(), [0], named, misled, FOUR[3]).best_retriever("base") == hybrid
-    evaluator = parted(World(), [1], named, misled, FOUR[3])
-    evaluator._weights["base"] = 0.5
-    assert evaluator.best_retriever("base") == dense
+def test_the_dense_share_is_chosen_on_validation_questions() -> None:
+    # of the questions above each wants another share: the prior gets "red" right, and not the rest
+    easy = replace(question(0, origin="human"), question="red")
+    shares = []
+    for validation in ((0, 1), (2,)):
+        evaluator = World().evaluator(*HARD, easy, FOUR[2], min_human_questions=3)
+        split = replace(evaluator.splits["human"], validation=validation)
+        evaluator = replace(evaluator, splits={**evaluator.splits, "human": split})
+        shares.append(evaluator.dense_share("tuned"))
+    assert shares[0] != DENSE_SHARE
+    assert shares[1] == DENSE_SHARE
 
 
 def test_the_variant_that_ships_is_chosen_on_validation_questions() -> None:
@@ -811,7 +848,7 @@ def test_the_variant_that_ships_is_chosen_on_validation_questions() -> None:
     # on the validation questions the tuned generator is right, on the test questions never
     world.replies["tuned"] = lambda p: cite_right(p) if asked(p) in ASKED[:2] else "0"
     evaluator = parted(world, [0, 1], *FOUR)
-    variants = evaluator.measure_variants(["generator"], "none", has_generator=True)
+    variants = evaluator.measure_variants(["generator"], has_generator=True)
 
     assert [variant.parts for variant in variants] == [("generator",), ()]
     assert [variant.score for variant in variants] == [
@@ -826,7 +863,7 @@ def test_both_sides_of_a_split_keep_to_the_limit_of_questions_together() -> None
     world = World()
     many = [question(column) for column in range(12)]
     evaluator = parted(world, range(6), *many, max_stack_questions=4)
-    evaluator.measure_variants([], "none", has_generator=True)
+    evaluator.measure_variants([], has_generator=True)
     drawn = [ASKED.index(asked(prompt)) for _, prompt in world.prompts]
     assert (sum(i < 6 for i in drawn), sum(i >= 6 for i in drawn)) == (2, 2)
 

@@ -35,6 +35,7 @@ from aloft.evaluation.report import (
     from_json,
 )
 from aloft.records import Artifact, Probe
+from aloft.retrieval.fusion import DenseShare
 
 EVIL = "<script>alert('x')</script> | [a](http://evil.example) ![b](c) `d` & *e*"
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -54,7 +55,8 @@ def ranked(name: str, retriever: str, embedder: str) -> RetrievalRow:
         retriever=retriever,
         embedder=embedder,
         reranker="none",
-        weight=0.6 if retriever == "hybrid" else None,
+        dense_share=0.55 if retriever == "hybrid" else None,
+        rerank_share=None,
         n=60,
         metrics={m: 0.4 + 0.05 * i for i, m in enumerate(RETRIEVAL_METRICS)},
     )
@@ -64,7 +66,8 @@ def variant(parts: tuple[Any, ...], embedder: str, ndcg: float, cited: float) ->
     return SystemVariant(
         parts=parts,
         system=System("hybrid", embedder, "none"),
-        weight=0.6,
+        dense_share=DenseShare(uncovered=1.1, covered=0.3),
+        rerank_share=0.6,
         question_set="human",
         metrics={"hit@1": 0.5, "ndcg@10": ndcg, "citation accuracy": cited},
         n=60,
@@ -313,11 +316,12 @@ def test_figures_are_rounded_to_a_tenth_of_a_percent() -> None:
     assert "| embedder | hit@5 | 50.0 | 50.0 | +0.0 | [+0.0, +0.0] | 300 | 12 |" in text  # not -0.0
     assert "| Human questions | 25 | 60 | 12 | yes |" in text
     assert "| Synthetic held-out questions | 130 | 300 | 40 | – |" in text
-    assert "| dense | tuned | – | – | 40.0 | 45.0 | 50.0 | 55.0 | 60.0 | 65.0 |" in text
-    assert "| **hybrid** | **tuned** | **–** | **0.6** | **40.0** | **45.0** |" in text  # ships
+    assert "| dense | tuned | – | – | – | 40.0 | 45.0 | 50.0 | 55.0 | 60.0 | 65.0 |" in text
+    marked = [f"**{c}**" for c in ("hybrid", "tuned", "0.55", "–", "–", "40.0", "45.0")]
+    assert f"| {' | '.join(marked)} |" in text  # ships
     assert "| tuned | hard | 9 | 25.0 | 33.3 |" in text
     assert "| reranker | refused | no gain |" in text
-    assert "| none | hybrid | base | – | 0.6 | 65.0 | 20.0 | 42.5 | – |" in text
+    assert "| none | hybrid | base | 0.30 to 1.00 | – | – | 65.0 | 20.0 | 42.5 | – |" in text
     assert "| pairs | 1,800 | 1,120 | 1,100 no reply; 20 cut | – | 88.5 |" in text
     assert "| sets | – | – | – | 300 held out | 0.2 |" in text
     assert "| embedder | a-model | 1,234.6 | 2.500 1.250 0.900 |" in text
@@ -374,17 +378,50 @@ def test_the_verdict_says_in_words_what_happened() -> None:
         "Gained and kept: the embedder (nDCG@10 60.0 to 72.1, +12.1 [+3.0, +21.0], n = 60), "
         "and the generator (citation accuracy 25.0 to 50.0, +25.0 [+10.0, +40.0], n = 50). "
         "Refused: the reranker; no gain. "
-        "Ships: hybrid retrieval with the tuned embedder (dense share 0.6), answers by the "
-        "tuned generator, with nDCG@10 75.0 and citation accuracy 50.0 end to end (nothing tuned: "
-        "nDCG@10 65.0 and citation accuracy 20.0), the best of 4 combinations."
+        "Ships: hybrid retrieval with the tuned embedder (dense share 0.30 to 1.00), answers by "
+        "the tuned generator, with nDCG@10 75.0 and citation accuracy 50.0 end to end "
+        "(nothing tuned: nDCG@10 65.0 and citation accuracy 20.0), the best of 4 combinations."
     )
+
+
+def reranked_report() -> Report:
+    """What ships has the body of the base embedder rerank, and one dense share for all."""
+    whole = measurements()
+    base = System("hybrid", "base", "base")
+    first = replace(whole.variants[-1], system=base, dense_share=DenseShare.constant(0.35))
+    row = replace(ranked("human", "hybrid", "base"), reranker="base", rerank_share=0.6)
+    return measured_otherwise(
+        full_report(),
+        variants=(first, *whole.variants[:-1]),
+        retrieval=(ranked("human", "hybrid", "base"), row),
+    )
+
+
+def test_a_rerankers_share_is_shown() -> None:
+    text = render_markdown(reranked_report())
+    header = "| retriever | embedder | dense share | reranker | its share | hit@1 |"
+    assert header in text
+    assert "| hybrid | base | 0.55 | – | – | 40.0 |" in text
+    assert "| **hybrid** | **base** | **0.55** | **base** | **0.60** | **40.0** |" in text
+    assert "| **none** | **hybrid** | **base** | **0.35** | **base** | **0.60** |" in text
+    shipped = "hybrid retrieval with the base embedder (dense share 0.35)"
+    assert f"Ships: {shipped}, reranked by the base reranker (share 0.60)" in text
+
+
+def test_a_share_is_shown_of_what_has_one_alone() -> None:
+    (first, *rest) = measurements().variants
+    dense = replace(first, system=System("dense", "tuned", "none"))
+    text = render_markdown(measured_otherwise(full_report(), variants=(dense, *rest)))
+    parts = "**embedder and generator** | **dense** | **tuned**"
+    assert f"| {parts} | **–** | **–** | **–** |" in text
+    assert "Ships: dense retrieval with the tuned embedder, answers by" in text
 
 
 def test_a_run_without_gain_says_so() -> None:
     assert summarize(embedder_only()) == (
         "The 300 synthetic held-out test questions decide; no human questions were given. "
         "No part gained enough to be kept. Refused: the embedder; a loss. "
-        "Ships: hybrid retrieval with the base embedder (dense share 0.6), "
+        "Ships: hybrid retrieval with the base embedder (dense share 0.30 to 1.00), "
         "with nDCG@10 65.0 end to end."
     )
 

@@ -1,15 +1,17 @@
 """report.json: written and read back exactly, of this format and of earlier ones."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_pages import full_report, measurements
+from test_pages import full_report, measurements, reranked_report
 
 from aloft.errors import DataError
-from aloft.evaluation.pages import render_html, write_report
+from aloft.evaluation.evaluator import SystemVariant
+from aloft.evaluation.pages import render_html, render_markdown, write_report
 from aloft.evaluation.report import (
     AnswerRow,
     Indexing,
@@ -22,6 +24,7 @@ from aloft.evaluation.report import (
     read_report,
     to_json,
 )
+from aloft.retrieval.fusion import DenseShare
 
 EARLIER = sorted((Path(__file__).parents[1] / "fixtures").glob("format-*/**/report.json"))
 
@@ -50,18 +53,60 @@ def test_it_is_read_back_as_it_was_written(report: Report, tmp_path: Path) -> No
 
 def test_people_find_what_was_measured_beside_the_facts() -> None:
     values = json.loads(dump(full_report()))
-    assert values["format"] == 1
+    assert values["format"] == 2
     assert values["deciding"] == "human"
     assert values["comparisons"][0]["part"] == "embedder"
     assert values["verdicts"][0]["comparison"]["metric"] == "ndcg@10"
     assert values["shipped"] == values["variants"][0]
     assert values["shipped"]["parts"] == ["embedder", "generator"]
+    assert values["shipped"]["dense_share"] == {"uncovered": 1.1, "covered": 0.3}
+    assert (values["retrieval"][3]["dense_share"], values["shipped"]["rerank_share"]) == (0.55, 0.6)
     assert values["funnel"][1]["teacher"]["pairs"]["calls"] == 3100
+
+
+def format_1(report: Report) -> dict[str, Any]:
+    """What a run's report was while a hybrid had one share, and a reranker the whole say."""
+    values = json.loads(dump(report))
+    values["format"] = 1
+    for row in values["retrieval"]:
+        row["weight"] = row.pop("dense_share")
+        del row["rerank_share"]
+    for variant in values["variants"]:
+        variant["weight"] = variant.pop("dense_share")["covered"]
+        del variant["rerank_share"]
+    return values
+
+
+def migrated(variants: Sequence[SystemVariant]) -> tuple[SystemVariant, ...]:
+    """What becomes of variants that `format_1` has rewritten."""
+    share = DenseShare.constant(0.3)
+    return tuple(replace(one, dense_share=share, rerank_share=1.0) for one in variants)
+
+
+def test_reports_of_format_1_are_read_with_one_share_and_a_rerankers_order_alone() -> None:
+    report = reranked_report()
+    read = from_json(format_1(report))
+
+    known, measured = report.measured, read.measured
+    assert measured.variants[1:] == migrated(known.variants[1:])
+    assert measured.variants[0].dense_share == DenseShare.constant(0.35)
+    assert [row.dense_share for row in measured.retrieval] == [0.55, 0.55]
+    assert [row.rerank_share for row in measured.retrieval] == [None, 1.0]
+    retrieval = tuple(
+        replace(row, rerank_share=was.rerank_share)
+        for row, was in zip(measured.retrieval, known.retrieval, strict=True)
+    )
+    same = replace(measured, variants=known.variants, retrieval=retrieval)
+    assert replace(read, measured=same) == report
+    assert from_json(to_json(read)) == read
+    text = render_markdown(read)
+    assert "| **hybrid** | **base** | **0.55** | **base** | **1.00** |" in text
+    assert "(dense share 0.35), reranked by the base reranker (share 1.00)" in text
 
 
 def earlier_report() -> dict[str, Any]:
     """What the same run's report was before it had a format."""
-    values = json.loads(dump(whole_report()))
+    values = format_1(whole_report())
     del values["format"]
     values["questions"] = {"human": 60, "synthetic": 300}
     values["stacks"], values["ability"] = values.pop("variants"), values.pop("forgetting")
@@ -99,7 +144,8 @@ def test_reports_from_before_there_were_formats_are_read() -> None:
     # each question was resampled by itself
     assert all(row.clusters == row.n for row in read.measured.comparisons)
     assert [v.comparison.clusters for v in read.verdicts if v.comparison] == [60, 60, 50]
-    assert read.measured.variants == measurements().variants
+    assert read.measured.variants == migrated(measurements().variants)
+    assert read.measured.retrieval == measurements().retrieval
     assert read.previous_run == whole_report().previous_run
     assert read.funnel == whole_report().funnel
     assert read.parts == whole_report().parts
@@ -129,9 +175,9 @@ def test_fields_of_a_later_minor_version_are_ignored() -> None:
     assert from_json(values) == full_report()
 
 
-@pytest.mark.parametrize("written_as", [2, "3"])
+@pytest.mark.parametrize("written_as", [3, "4"])
 def test_a_later_format_is_refused_in_one_line(written_as: Any) -> None:
-    said = f"report.json has format {written_as}, but this version of Aloft reads formats up to 1"
+    said = f"report.json has format {written_as}, but this version of Aloft reads formats up to 2"
     with pytest.raises(DataError, match=said):
         from_json({**to_json(full_report()), "format": written_as})
 
@@ -142,6 +188,8 @@ def test_a_later_format_is_refused_in_one_line(written_as: Any) -> None:
         ("{", "is damaged"),
         ("[]", "holds no JSON object"),
         ('{"format": 1, "funnel": [{"stage": "pairs"}]}', "funnel.0.kept: Field required"),
+        ('{"format": 1, "retrieval": [{"reranker": "none"}]}', "is damaged: KeyError..weight"),
+        ('{"format": 1, "variants": 3}', "is damaged"),
         ('{"questions": 3}', "is damaged"),
         ('{"comparisons": [{"metric": "hit@1"}]}', "is damaged"),
     ],

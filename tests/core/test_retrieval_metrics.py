@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from aloft.evaluation.retrieval_metrics import METRICS, fit_weight, measure_ranking
+from aloft.evaluation.retrieval_metrics import METRICS, measure_ranking
 from aloft.retrieval.ranking import Ranking
 
 SECOND = 0.6309297535714575  # 1 / log2(3), the discount of rank 2
@@ -70,50 +70,3 @@ def test_no_questions_give_no_values() -> None:
 def test_as_many_gold_sets_as_questions_are_due() -> None:
     with pytest.raises(ValueError, match="zip"):
         measure_ranking(ranked([0, 1]), [frozenset({0})] * 2)
-
-
-# In the fusion below the dense ranking gives its scores times the weight w, the lexical one its
-# own times 1 - w; both already reach from 0 to 1, so that nothing is stretched.
-CORPUS = range(12)
-FLAT = [0.0] * 8
-
-
-def fused_weight(dense: Sequence[float], lexical: Sequence[float], *gold: int) -> float:
-    """The weight fitted where the first four of twelve passages have these scores."""
-    rows = [sorted(CORPUS, key=lambda c: -[*scores, *FLAT][c]) for scores in (dense, lexical)]
-    one, other = (
-        ranked(row, scores=[[[*scores, *FLAT][c] for c in row]])
-        for row, scores in zip(rows, (dense, lexical), strict=True)
-    )
-    many = [
-        Ranking(columns=r.columns.repeat(len(gold), 0), scores=r.scores.repeat(len(gold), 0))
-        for r in (one, other)
-    ]
-    return fit_weight(many[0], many[1], [frozenset({column}) for column in gold])
-
-
-@pytest.mark.parametrize(
-    ("dense", "lexical", "expected"),
-    [
-        # passage 0 is right; from which weight on is it first?
-        ((1, 0, 0, 0), (0, 1, 0, 0), 0.5),  # at 0.5 both are equal and the earlier column leads
-        ((0, 1, 0, 0), (1, 0, 0, 0), 0.5),
-        ((1, 0.5, 0, 0), (0, 1, 0, 0), 0.7),  # w > 0.5 w + 1 - w from w = 2/3
-        ((0, 1, 0, 0), (1, 0.5, 0, 0), 0.3),  # the mirror: 1 - w from 2/3
-        ((1, 0, 0, 0), (1, 0, 0, 0), 0.5),  # every weight is right: the middle
-        ((0, 1, 0, 0), (0, 1, 0, 0), 0.5),  # every weight is wrong
-        ((1, 0.8, 0, 0), (0, 1, 0, 0), 0.9),  # w > 0.8 w + 1 - w from w = 5/6
-        ((1, 0.95, 0, 0), (0, 1, 0, 0), 1.0),  # from 0.952: the dense half alone
-        ((0, 1, 0, 0), (1, 0.95, 0, 0), 0.0),  # the lexical half alone
-    ],
-)
-def test_the_better_side_weighs_more_and_a_plateau_gives_its_share_nearest_the_middle(
-    dense: tuple[float, ...], lexical: tuple[float, ...], expected: float
-) -> None:
-    assert fused_weight(dense, lexical, 0) == expected
-
-
-def test_the_weight_is_fitted_on_all_questions_together() -> None:
-    # dense has 0 first and 1 second; lexical 1 first: passage 1 is right for two of three
-    assert fused_weight((1, 0.5, 0, 0), (0, 1, 0, 0), 0, 1, 1) == 0.5
-    assert fused_weight((1, 0.5, 0, 0), (0, 1, 0, 0), 0, 0, 1) == 0.7

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scripted import CONTRACT, ScriptedModels
+from scripted import CONTRACT, ScriptedModels, retrieving
 
 from aloft.backends.shared import SharedModels
 from aloft.config import EvaluationConfig, TrainingSetsConfig
@@ -16,15 +16,16 @@ from aloft.evaluation.evaluator import Evaluator, System
 from aloft.evaluation.splits import split_questions
 from aloft.protocols import Floats
 from aloft.records import LabelledQuestion, Passage
+from aloft.retrieval.fusion import DenseShare
 from aloft.retrieval.ranking import Ranking
-from aloft.retrieval.retriever import RetrieverName, index_passages
+from aloft.retrieval.retriever import RetrievalSettings, RetrieverName, index_passages
 from aloft.retrieval.vectors import VectorStore
 from aloft.serving.bundle import Bundle, open_retriever
 from aloft.testing import HashingEmbedder, OverlapReranker
 
 TEXTS = ("red fox red", "red whale blue whale", "blue", "grey wolf")
 PASSAGES = [Passage(document_id="a", text=text, start=0) for text in TEXTS]
-HYBRID = replace(CONTRACT, retriever="hybrid")
+HYBRID = retrieving(CONTRACT, retriever="hybrid")
 RERANKED = replace(CONTRACT, reranker="any reranker")
 
 
@@ -43,22 +44,48 @@ def test_dense_is_ordered_by_cosine() -> None:
     assert [one.score for one in found] == [pytest.approx(score) for score in expected]
 
 
+def sharing(share: float) -> Bundle:
+    """A hybrid with one dense share for every question."""
+    return retrieving(HYBRID, dense_share=DenseShare.constant(share))
+
+
 def test_hybrid_weighs_both_rankings() -> None:
     # Dense as above, stretched: passage 2 gets 1, 0 gets 2/sqrt(5) = 0.894, 1 gets 0.816, 3 0.
     # BM25: "red" is 3 terms and "blue" 4, each in 2 of 4 passages, so all weigh the same. With k1
     # 1.2, b 0.75 and passages of 9, 17, 4 and 8 terms the norms are 1.153 (0), 1.911 (1), 0.679
     # (2): passage 0 gets 3 * 2/(2 + 1.153) = 1.903, 1 gets 7/(1 + 1.911) = 2.405, 2 gets
     # 4/(1 + 0.679) = 2.383. Stretched by the best: 0.791, 1, 0.991, 0.
-    assert retrieved(replace(HYBRID, dense_weight=0.0), "blue red") == [1, 2, 0, 3]
-    assert retrieved(replace(HYBRID, dense_weight=1.0), "blue red") == [2, 0, 1, 3]
+    assert retrieved(sharing(0.0), "blue red") == [1, 2, 0, 3]
+    assert retrieved(sharing(1.0), "blue red") == [2, 0, 1, 3]
     # at 0.04: 1 has 0.993, 2 has 0.991; at 0.5: 1 has 0.908, 2 has 0.995, 0 has 0.843
-    assert retrieved(replace(HYBRID, dense_weight=0.04), "blue red") == [1, 2, 0, 3]
+    assert retrieved(sharing(0.04), "blue red") == [1, 2, 0, 3]
 
-    retriever = open_retriever(replace(HYBRID, dense_weight=0.5), PASSAGES, ScriptedModels())
+    retriever = open_retriever(sharing(0.5), PASSAGES, ScriptedModels())
     (found,) = retriever.retrieve(["blue red"])
     assert [TEXTS.index(one.passage.text) for one in found] == [2, 1, 0, 3]
     expected = (0.995, 0.908, 0.843, 0)
     assert [one.score for one in found] == [pytest.approx(score, abs=0.001) for score in expected]
+
+
+def test_a_hybrid_weighs_by_how_much_of_a_question_bm25_covers() -> None:
+    by_coverage = retrieving(HYBRID, dense_share=DenseShare(uncovered=1.0, covered=0.0))
+    assert retrieved(by_coverage, "blue red") == [1, 2, 0, 3]  # passage 1 has both words: BM25's
+    swapped = retrieving(HYBRID, dense_share=DenseShare(uncovered=0.0, covered=1.0))
+    assert retrieved(swapped, "blue red") == [2, 0, 1, 3]  # the order of cosines
+
+    # "blue whale wolf" has 4 terms of 2 passages, which weigh ln 2 = 0.693 each, and 5 and 4 of one
+    # passage, ln(1 + 3.5/1.5) = 1.204 each. Passage 1 has blue and whale: (2.773 + 6.020) / 13.608
+    # = 0.646 is covered, and the dense share is 0.354. Cosines, stretched: 1 gets 1, 2 gets
+    # sqrt(2/3) = 0.816, 3 gets 1/sqrt(3) = 0.577. BM25: 1 gets 2.773/2.911 + 6.020 * 2/3.911 =
+    # 4.031, 3 gets 4.816/2.058 = 2.340, 2 gets 2.773/1.679 = 1.652; stretched: 1, 0.581, 0.410.
+    retriever = open_retriever(by_coverage, PASSAGES, ScriptedModels())
+    both = retriever.retrieve(["blue red", "blue whale wolf"])
+    assert [[TEXTS.index(one.passage.text) for one in some] for some in both] == [
+        [1, 2, 0, 3],
+        [1, 3, 2, 0],
+    ]
+    expected = (1, 0.579, 0.554, 0)
+    assert [one.score for one in both[1]] == [pytest.approx(score, abs=0.001) for score in expected]
 
 
 @pytest.mark.parametrize("contract", [CONTRACT, HYBRID, RERANKED, replace(HYBRID, reranker="any")])
@@ -66,7 +93,7 @@ def test_some_passages_are_found_as_in_a_corpus_of_their_own(contract: Bundle) -
     retriever = open_retriever(contract, PASSAGES, ScriptedModels())
     (found,) = retriever.retrieve(["blue red"], 3, among={1, 3, 2})
     assert {one.passage.text for one in found} == {TEXTS[1], TEXTS[2], TEXTS[3]}
-    if contract.retriever == "dense":  # BM25 knows how frequent words are in all of them
+    if contract.retrieval.retriever == "dense":  # BM25 knows how frequent words are in all of them
         alone = open_retriever(contract, [PASSAGES[i] for i in (1, 2, 3)], ScriptedModels())
         assert found == alone.retrieve(["blue red"], 3)[0]
     (one,) = retriever.retrieve(["blue red"], among=[3])
@@ -85,9 +112,22 @@ def test_few_of_many_passages_are_found_however_low_they_rank() -> None:
 def test_a_reranker_reorders_the_first_ranks_alone() -> None:
     # shares of the question's words: 0 one half, 1 all, 2 one half; equal ones keep their order
     assert retrieved(RERANKED, "blue red") == [1, 2, 0, 3]
-    assert retrieved(replace(RERANKED, retriever="hybrid"), "blue red") == [1, 2, 0, 3]
+    assert retrieved(retrieving(RERANKED, retriever="hybrid"), "blue red") == [1, 2, 0, 3]
     # of the two first, 2 and 0, none is better: passage 1 is not seen
-    assert retrieved(replace(RERANKED, rerank_depth=2), "blue red") == [2, 0]
+    assert retrieved(retrieving(RERANKED, rerank_depth=2), "blue red") == [2, 0]
+
+
+def test_a_reranker_has_a_share_of_the_new_order() -> None:
+    # Dense, stretched: 2 gets 1, 0 gets 0.894, 1 gets 0.816, 3 gets 0. The reranker's, stretched:
+    # 1 gets 1, 0 and 2 get 0.5, 3 gets 0.
+    half = retrieving(RERANKED, rerank_share=0.5)
+    (found,) = open_retriever(half, PASSAGES, ScriptedModels()).retrieve(["blue red"])
+    assert [TEXTS.index(one.passage.text) for one in found] == [1, 2, 0, 3]
+    expected = (0.908, 0.75, 0.697, 0)
+    assert [one.score for one in found] == [pytest.approx(score, abs=0.001) for score in expected]
+    # at 0.1: 2 has 0.95, 0 has 0.855 and 1 has 0.835
+    assert retrieved(retrieving(RERANKED, rerank_share=0.1), "blue red") == [2, 0, 1, 3]
+    assert retrieved(retrieving(RERANKED, rerank_share=0.0), "blue red") == [2, 0, 1, 3]
 
 
 def test_the_scores_told_are_those_ranked_by() -> None:
@@ -96,22 +136,22 @@ def test_the_scores_told_are_those_ranked_by() -> None:
 
 
 def test_as_many_as_asked_for_or_else_the_contexts() -> None:
-    two = replace(CONTRACT, contexts=2)
+    two = retrieving(CONTRACT, count=2)
     assert retrieved(two, "blue red") == [2, 0]
     assert retrieved(two, "blue red", 1) == [2]
     assert retrieved(two, "blue red", 3) == [2, 0, 1]
     assert retrieved(two, "blue red", 99) == [2, 0, 1, 3]  # no more than there are
-    assert retrieved(replace(HYBRID, contexts=2), "blue red", 99) == [2, 1, 0, 3]
+    assert retrieved(retrieving(HYBRID, count=2), "blue red", 99) == [2, 1, 0, 3]
 
 
 def test_more_than_the_rerankers_depth_are_all_reranked() -> None:
-    shallow = replace(RERANKED, rerank_depth=2, contexts=2)
+    shallow = retrieving(RERANKED, rerank_depth=2, count=2)
     assert retrieved(shallow, "blue red") == [2, 0]
     assert retrieved(shallow, "blue red", 3) == [1, 2, 0]
 
 
 def test_each_question_has_its_own_passages() -> None:
-    retriever = open_retriever(replace(CONTRACT, contexts=1), PASSAGES, ScriptedModels())
+    retriever = open_retriever(retrieving(CONTRACT, count=1), PASSAGES, ScriptedModels())
     found = retriever.retrieve(["wolf", "whale", "fox"])
     assert [[one.passage for one in some] for some in found] == [
         [PASSAGES[3]],
@@ -151,14 +191,16 @@ def test_vectors_of_the_corpus_are_kept_in_a_store(tmp_path: Path) -> None:
 # ---- measured and shipped
 
 
-def measured(system: System, rerank_depth: int, weight: float) -> Ranking:
+def measured(
+    system: System, rerank_depth: int, dense_share: DenseShare, rerank_share: float
+) -> Ranking:
     """How the evaluator ranks QUESTIONS with models of `aloft.testing`."""
     embedder, reranker = HashingEmbedder(), OverlapReranker()
     evaluator = Evaluator(
         passages=CORPUS,
-        questions={"synthetic": QUESTIONS},
-        splits=split_questions({"synthetic": QUESTIONS}, CORPUS, seed=0),
-        config=EvaluationConfig(rerank_depth=rerank_depth),
+        questions={"human": QUESTIONS},
+        splits=split_questions({"human": QUESTIONS}, CORPUS, seed=0),
+        config=EvaluationConfig(rerank_depth=rerank_depth, min_human_questions=1),
         sets=TrainingSetsConfig(),
         seed=0,
         encode=lambda _, texts: embedder.encode_queries(texts),
@@ -166,9 +208,10 @@ def measured(system: System, rerank_depth: int, weight: float) -> Ranking:
         score=lambda _, pairs: reranker.score(pairs),
         reply=lambda *_: [],
         read=lambda *_: np.zeros(0, np.float32),
-        _weights={system.embedder: weight},
+        _dense_shares={system.embedder: dense_share},
+        _rerank_shares={system: rerank_share},
     )
-    return evaluator.rank("synthetic", system)
+    return evaluator.rank("human", system)
 
 
 WORDS = ["red", "fox", "blue", "whale", "grey", "wolf", "green", "frog", "brown", "bear"]
@@ -190,16 +233,23 @@ QUESTIONS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("dense_share", "rerank_share"),
+    [(DenseShare.constant(0.3), 1.0), (DenseShare(uncovered=1.1, covered=0.1), 0.6)],
+)
 @pytest.mark.parametrize("reranker", ["none", "base"])
 @pytest.mark.parametrize("retriever", ["dense", "bm25", "hybrid"])
-def test_what_is_measured_is_what_ships(retriever: RetrieverName, reranker: str) -> None:
+def test_what_is_measured_is_what_ships(
+    retriever: RetrieverName, reranker: str, dense_share: DenseShare, rerank_share: float
+) -> None:
     embedder = "none" if retriever == "bm25" else "base"
-    ranking = measured(System(retriever, embedder, reranker), 7, 0.3)
+    ranking = measured(System(retriever, embedder, reranker), 7, dense_share, rerank_share)
+    settings = RetrievalSettings(
+        retriever=retriever, dense_share=dense_share, rerank_depth=7, rerank_share=rerank_share
+    )
     bundle = replace(
         CONTRACT,
-        retriever=retriever,
-        dense_weight=0.3,
-        rerank_depth=7,
+        retrieval=settings,
         window_tokens=3,
         reranker=None if reranker == "none" else "any",
     )

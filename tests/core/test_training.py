@@ -33,6 +33,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return still_models(tmp_path, monkeypatch)
 
 
+@pytest.fixture
+def cross_encoder(folder: Path) -> Path:
+    """The encoder with a head that is drawn at random."""
+    from aloft.backends.sentence_transformers import load_cross_encoder
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        load_cross_encoder(folder / "encoder").save_pretrained(str(folder / "cross-encoder"))
+    return folder / "cross-encoder"
+
+
 def embedder_rows(negatives: int = 1) -> list[EmbedderRow]:
     return [
         EmbedderRow(
@@ -95,13 +106,14 @@ def test_the_embedders_loss_is_the_contrastive_one_over_batch_and_hard_negatives
     assert done.losses == pytest.approx((expected,), abs=2e-3)
 
 
-@pytest.mark.parametrize("part", ["embedder", "reranker"])
-def test_texts_are_cut_in_training_alone(folder: Path, part: str) -> None:
+@pytest.mark.parametrize("part", ["embedder", "reranker", "late interaction"])
+def test_texts_are_cut_in_training_alone(folder: Path, cross_encoder: Path, part: str) -> None:
+    from aloft.backends.late_interaction import load_late_interaction
     from aloft.backends.sentence_transformers import load_cross_encoder, load_encoder
     from aloft.training import train_embedder, train_reranker
 
     short = {"num_train_epochs": 1, "max_seq_length": 16}
-    base = str(folder / "encoder")
+    base = str(cross_encoder if part == "reranker" else folder / "encoder")
     if part == "embedder":
         train_embedder(
             embedder_rows(), base, folder / part, EmbedderTrainingConfig(**short), seed=0
@@ -111,7 +123,8 @@ def test_texts_are_cut_in_training_alone(folder: Path, part: str) -> None:
         train_reranker(
             reranker_rows(), base, folder / part, RerankerTrainingConfig(**short), seed=0
         )
-        before, after = load_cross_encoder(Path(base)), load_cross_encoder(folder / part)
+        load: Any = load_cross_encoder if part == "reranker" else load_late_interaction
+        before, after = load(Path(base)), load(folder / part)
     assert before.max_seq_length == after.max_seq_length > 16
 
 
@@ -166,14 +179,14 @@ def test_two_trainings_with_one_seed_give_one_model(folder: Path) -> None:
     assert once.fingerprint != other.fingerprint
 
 
-def test_the_rerankers_loss_weighs_positives_by_their_rarity(folder: Path) -> None:
+def test_the_rerankers_loss_weighs_positives_by_their_rarity(
+    folder: Path, cross_encoder: Path
+) -> None:
     from aloft.backends.sentence_transformers import load_cross_encoder
     from aloft.training import train_reranker
-    from aloft.training.trainer import seeded_training
 
     rows = reranker_rows()
-    with seeded_training(4):
-        base = load_cross_encoder(folder / "encoder")  # the head that the run's seed draws
+    base = load_cross_encoder(cross_encoder)
     pairs = [(row.query, row.passage) for row in rows]
     scores = base.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
     terms = [
@@ -183,11 +196,11 @@ def test_the_rerankers_loss_weighs_positives_by_their_rarity(folder: Path) -> No
     config = RerankerTrainingConfig(
         num_train_epochs=1, learning_rate=1e-9, per_device_train_batch_size=len(rows)
     )
-    done = train_reranker(rows, str(folder / "encoder"), folder / "reranker", config, seed=4)
+    done = train_reranker(rows, str(cross_encoder), folder / "reranker", config, seed=4)
     assert done.losses == pytest.approx((np.mean(terms),), abs=2e-3)
 
 
-def test_the_reranker_learns_and_is_saved_whole(folder: Path) -> None:
+def test_the_reranker_learns_and_is_saved_whole(folder: Path, cross_encoder: Path) -> None:
     from aloft.backends.sentence_transformers import SentenceTransformersReranker
     from aloft.training import train_reranker
 
@@ -195,7 +208,7 @@ def test_the_reranker_learns_and_is_saved_whole(folder: Path) -> None:
     config = RerankerTrainingConfig(
         num_train_epochs=60, learning_rate=2e-3, per_device_train_batch_size=8
     )
-    done = train_reranker(rows, str(folder / "encoder"), folder / "reranker", config, seed=0)
+    done = train_reranker(rows, str(cross_encoder), folder / "reranker", config, seed=0)
     assert done.losses[-1] < done.losses[0] / 2
     tuned = SentenceTransformersReranker(str(folder / "reranker"))
     assert tuned.fingerprint == done.fingerprint
@@ -204,15 +217,13 @@ def test_the_reranker_learns_and_is_saved_whole(folder: Path) -> None:
     assert files_of(folder / "reranker") <= {".safetensors", ".json"}
 
 
-def test_the_listwise_loss_is_what_swaps_cost(folder: Path) -> None:
+def test_the_listwise_loss_is_what_swaps_cost(folder: Path, cross_encoder: Path) -> None:
     """NDCG-Loss2++ with gains 1 and 0: all pairs of a right and a wrong passage, weighted."""
     from aloft.backends.sentence_transformers import load_cross_encoder
     from aloft.training import train_reranker
-    from aloft.training.trainer import seeded_training
 
     rows = reranker_rows()[:3]  # one question: right, wrong, wrong
-    with seeded_training(4):
-        base = load_cross_encoder(folder / "encoder")
+    base = load_cross_encoder(cross_encoder)
     pairs = [(row.query, row.passage) for row in rows]
     scores = base.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
     order = np.argsort(-scores).tolist()
@@ -230,7 +241,7 @@ def test_the_listwise_loss_is_what_swaps_cost(folder: Path) -> None:
     config = RerankerTrainingConfig(
         loss="listwise", learning_rate=1e-9, per_device_train_batch_size=3
     )
-    done = train_reranker(rows, str(folder / "encoder"), folder / "reranker", config, seed=4)
+    done = train_reranker(rows, str(cross_encoder), folder / "reranker", config, seed=4)
     assert done.losses == pytest.approx((expected / 2,), abs=5e-3)  # of two such pairs the mean
 
 
@@ -238,7 +249,7 @@ def test_the_listwise_loss_is_what_swaps_cost(folder: Path) -> None:
     "settings", [{"loss": "listwise"}, {"method": "lora"}, {"loss": "listwise", "method": "lora"}]
 )
 def test_each_way_to_train_a_reranker_learns_and_saves_plain_weights(
-    folder: Path, settings: dict[str, Any]
+    folder: Path, cross_encoder: Path, settings: dict[str, Any]
 ) -> None:
     from safetensors.torch import load_file
 
@@ -249,7 +260,7 @@ def test_each_way_to_train_a_reranker_learns_and_saves_plain_weights(
     config = RerankerTrainingConfig(
         num_train_epochs=80, learning_rate=5e-3, per_device_train_batch_size=12, **settings
     )
-    done = train_reranker(rows, str(folder / "encoder"), folder / "reranker", config, seed=0)
+    done = train_reranker(rows, str(cross_encoder), folder / "reranker", config, seed=0)
     assert done.losses[-1] < 0.7 * done.losses[0]
     tuned = SentenceTransformersReranker(str(folder / "reranker"))
     scores = tuned.score([(row.query, row.passage) for row in rows]).reshape(-1, 3)
@@ -257,6 +268,62 @@ def test_each_way_to_train_a_reranker_learns_and_saves_plain_weights(
     names = load_file(folder / "reranker" / "model.safetensors")
     assert not any("lora" in name or "modules_to_save" in name for name in names)
     assert files_of(folder / "reranker") <= {".safetensors", ".json"}
+
+
+def test_late_interaction_is_trained_against_every_passage_of_its_batch(folder: Path) -> None:
+    from aloft.backends.late_interaction import LateInteractionReranker
+    from aloft.training import train_reranker
+
+    rows = reranker_rows()
+    rows = [*rows[:3], *rows[12:15]]  # two questions, each with a right passage and two wrong ones
+    base = LateInteractionReranker(str(folder / "encoder"))
+    texts = [row.passage for row in rows]
+    table = np.array([base.score([(query, text) for text in texts]) for query in
+                      (rows[0].query, rows[3].query)], float)  # fmt: skip
+    scaled = 40 * table
+    terms = np.log(np.exp(scaled).sum(1)) - scaled[[0, 1], [0, 3]]
+    config = RerankerTrainingConfig(
+        num_train_epochs=1, learning_rate=1e-9, per_device_train_batch_size=2
+    )
+    done = train_reranker(rows, str(folder / "encoder"), folder / "late", config, seed=4)
+    assert done.losses == pytest.approx((terms.mean(),), abs=5e-3)
+
+
+@pytest.mark.parametrize("method", ["all", "lora"])
+def test_late_interaction_learns_and_is_saved_as_a_multi_vector_model(
+    folder: Path, method: Any
+) -> None:
+    from safetensors.torch import load_file
+    from sentence_transformers import MultiVectorEncoder
+
+    from aloft.backends.checking import check_reranker, is_multi_vector
+    from aloft.backends.late_interaction import LateInteractionReranker
+    from aloft.backends.loading import Models
+    from aloft.training import train_reranker
+
+    rows = reranker_rows()
+    config = RerankerTrainingConfig(
+        num_train_epochs=40, learning_rate=5e-3, per_device_train_batch_size=8, method=method
+    )
+    done = train_reranker(rows, str(folder / "encoder"), folder / "late", config, seed=0)
+    assert done.losses[-1] < 0.7 * done.losses[0]
+    check_reranker(str(folder / "late"))
+    assert is_multi_vector(folder / "late")
+    tuned = Models().reranker(str(folder / "late"))
+    assert isinstance(tuned, LateInteractionReranker)
+    assert tuned.fingerprint == f"{done.fingerprint}-tokens"
+    pairs = [(row.query, row.passage) for row in rows]
+    scores = tuned.score(pairs)
+    assert (scores.reshape(-1, 3).argmax(1) == 0).mean() > 0.7
+    model = MultiVectorEncoder(str(folder / "late"), local_files_only=True, device="cpu")
+    theirs = model.similarity_pairwise(
+        model.encode_query([query for query, _ in pairs]),
+        model.encode_document([text for _, text in pairs]),
+    )
+    np.testing.assert_allclose(scores, theirs, atol=2e-3)  # kept tokens are in half precision
+    names = load_file(folder / "late" / "model.safetensors")
+    assert not any("lora" in name for name in names)
+    assert files_of(folder / "late") <= {".safetensors", ".json"}
 
 
 @pytest.mark.parametrize(("count", "weight"), [(1, 1.0), (2, 1.0), (2, 10.0)])

@@ -1,7 +1,6 @@
 """From a question to cited documents in one chain, and a plain LLM, over scripted models."""
 
 import asyncio
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from scripted import (
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
 from aloft.records import Passage
+from aloft.serving.bundle import read_bundle
 from langchain_aloft import AloftLLM, AloftRetriever, create_citation_chain
 
 DOCUMENTS = [
@@ -39,10 +39,7 @@ def chain(tmp_path: Path, reply: str, **contract: Any) -> Any:
     source.teacher_model = WordByWord(lambda _: reply)
     models = SharedModels(source)
     run = write_run(tmp_path / "run", **contract)
-    known = {k: v for k, v in {**asdict(CONTRACT), **contract}.items() if k in asdict(CONTRACT)}
-    retriever = AloftRetriever(
-        documents=DOCUMENTS, contract=replace(CONTRACT, **known), models=models
-    )
+    retriever = AloftRetriever(documents=DOCUMENTS, contract=read_bundle(run), models=models)
     return create_citation_chain(run, retriever, models=models)
 
 

@@ -15,7 +15,15 @@ from langchain_core.documents import Document
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import ValidationError
-from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_records, write_run
+from scripted import (
+    CONTRACT,
+    ScriptedModels,
+    WordByWord,
+    retrieving,
+    shared,
+    write_records,
+    write_run,
+)
 
 import langchain_aloft
 from aloft.backends.shared import SharedModels
@@ -136,7 +144,7 @@ def test_a_copy_with_other_documents_retrieves_these() -> None:
     assert len(ours.invoke("red fox")) == 3
     ours.documents.append(Document("A red fox, a red fox.", id="new"))
     assert "new" in [one.id for one in ours.invoke("red fox")]
-    one = ours.model_copy(update={"contract": replace(CONTRACT, contexts=1)})
+    one = ours.model_copy(update={"contract": retrieving(CONTRACT, count=1)})
     assert len(one.invoke("red fox")) == 1
 
 
@@ -276,8 +284,7 @@ def test_what_is_searched_for_is_set_once_or_by_the_call() -> None:
 
 
 def test_the_retriever_reranks_where_the_contract_says_so() -> None:
-    fields = {name: getattr(CONTRACT, name) for name in Bundle.__slots__}
-    contract = Bundle(**{**fields, "reranker": "any", "retriever": "hybrid"})
+    contract = replace(retrieving(CONTRACT, retriever="hybrid"), reranker="any")
 
     ranked = retriever(contract).invoke("red fox day")
 

@@ -19,14 +19,21 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 from pydantic import ValidationError
-from scripted import CONTRACT, ScriptedModels, WordByWord, shared, write_records, write_run
+from scripted import (
+    CONTRACT,
+    ScriptedModels,
+    WordByWord,
+    retrieving,
+    shared,
+    write_records,
+    write_run,
+)
 
 import llama_index_aloft
 from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, DataError
 from aloft.protocols import Prompt
 from aloft.records import Message, Passage
-from aloft.serving.bundle import Bundle
 from llama_index_aloft import (
     AloftCitationQueryEngine,
     AloftEmbedding,
@@ -122,7 +129,7 @@ def test_a_retriever_whose_nodes_were_replaced_retrieves_these() -> None:
 
     assert [one.node_id for one in other.retrieve("red fox")] == ["only"]
     assert len(ours.retrieve("red fox")) == 3
-    ours.contract = replace(CONTRACT, contexts=1)
+    ours.contract = retrieving(CONTRACT, count=1)
     assert len(ours.retrieve("red fox")) == 1
 
 
@@ -238,8 +245,7 @@ def test_filters_choose_by_metadata() -> None:
 
 
 def test_the_retriever_fuses_and_reranks_where_the_contract_says_so() -> None:
-    fields = {name: getattr(CONTRACT, name) for name in Bundle.__slots__}
-    contract = Bundle(**{**fields, "reranker": "any", "retriever": "hybrid"})
+    contract = replace(retrieving(CONTRACT, retriever="hybrid"), reranker="any")
 
     ranked = AloftRetriever(nodes(), contract, models=shared()).retrieve("red fox day")
 

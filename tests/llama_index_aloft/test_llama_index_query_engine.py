@@ -16,6 +16,7 @@ from scripted import (
     SlowWords,
     WordByWord,
     count_beats,
+    retrieving,
     write_records,
     write_run,
 )
@@ -31,7 +32,7 @@ NODES = [
     TextNode(id_="runs", text="A red fox runs."),
     TextNode(id_="sleeps", text="The red fox sleeps all day."),
 ]
-RAFT = replace(CONTRACT, format="raft", contexts=2)
+RAFT = replace(retrieving(CONTRACT, count=2), format="raft")
 QUOTING = (
     '[1] "The red fox sleeps"\n[2] "no such words"\n\n### Reference\n1\n\n### Answer\nAll day.'
 )
@@ -113,7 +114,7 @@ def test_nodes_are_shown_in_the_order_of_the_postprocessors_and_no_more_than_the
     None
 ):
     models = writing("1\n\n### Answer\nyes")
-    contract = replace(CONTRACT, contexts=1)
+    contract = retrieving(CONTRACT, count=1)
     retriever = AloftRetriever(NODES, contract, similarity_top_k=3, models=models)
     steps: list[BaseNodePostprocessor] = [
         SimilarityPostprocessor(similarity_cutoff=0.01),

@@ -40,6 +40,12 @@ def check_models(config: RunConfig, *, has_teacher: bool) -> None:
         check_dimensions(config.embedder, config.embedder_training.matryoshka)
     if config.reranker is not None:
         check_reranker(config.reranker, "the reranker")
+    elif "reranker" in config.parts and not has_tokens(config.embedder):
+        raise ModelError(
+            f'The embedder "{config.embedder}" has vectors of whole texts alone, so that no '
+            "reranker can be made of it. Set reranker to a cross-encoder, or train other parts "
+            "(--only)."
+        )
     if "generator" in config.parts:
         check_language_model(config.generator_model, "the generator", chats=True)
         if config.generator_training.init_adapter:
@@ -59,8 +65,6 @@ def check_encoder(name: str, role: str = "the model") -> None:
     model = _Files(name, role)
     model.check()
     kinds = model.architectures
-    if not model.modules and any(kind.endswith("ForSequenceClassification") for kind in kinds):
-        raise model.error("is a cross-encoder. Set it as reranker, and an encoder as embedder.")
     if not model.modules and any(kind.endswith("ForCausalLM") for kind in kinds):
         raise model.error("is a language model. Choose an embedding model.")
     if model.is_cross_encoder:
@@ -84,24 +88,43 @@ def check_dimensions(name: str, wanted: Sequence[int]) -> None:
 
 
 def check_reranker(name: str, role: str = "the model") -> None:
-    """Check a cross-encoder with one score.
+    """Check a cross-encoder with one score, or an encoder that serves by late interaction.
 
     Raises:
         ModelError: see `check_models`.
     """
     model = _Files(name, role)
     model.check()
-    kinds = model.architectures
-    ranks = any(kind.endswith("ForSequenceClassification") for kind in kinds)
-    if model.is_embedder or (kinds and not ranks and not model.is_cross_encoder):
+    if model.is_cross_encoder:
+        if model.sorts and model.classes != 1:
+            raise model.error(
+                f"sorts texts into {model.classes} classes. Choose a cross-encoder with one score."
+            )
+    elif any(kind.endswith("ForCausalLM") for kind in model.architectures):
+        raise model.error("is a language model. Choose a cross-encoder or an embedding model.")
+    elif not model.has_tokens:
         raise model.error(
-            "has no head that scores a query with a passage. Choose a cross-encoder, or leave "
-            "reranker unset: one is then started from the embedder's body."
+            "has vectors of whole texts alone. Choose a cross-encoder, or an embedding model that "
+            "is a transformer."
         )
-    if ranks and model.classes != 1:
-        raise model.error(
-            f"sorts texts into {model.classes} classes. Choose a cross-encoder with one score."
-        )
+
+
+def has_tokens(name: str) -> bool:
+    """Whether an embedder can rank by late interaction; taken for granted of one not found."""
+    try:
+        return _Files(name, "the model").has_tokens
+    except ModelError:
+        return True
+
+
+def is_cross_encoder(folder: Path) -> bool:
+    """Whether a model reads a question and a passage together, by what its files say."""
+    return _Files(str(folder), "the model").is_cross_encoder
+
+
+def is_multi_vector(folder: Path) -> bool:
+    """Whether a model was trained to have a vector for each token."""
+    return _Files(str(folder), "the model").is_multi_vector
 
 
 def check_language_model(name: str, role: str = "the model", *, chats: bool) -> None:
@@ -202,17 +225,32 @@ class _Files:
         return size if isinstance(size, int) else None
 
     @property
-    def is_embedder(self) -> bool:
-        """Whether sentence-transformers saved it with a step that makes vectors."""
-        steps = ("Pooling", "StaticEmbedding", "Normalize", "BoW", "Router")
-        return any(kind.rsplit(".", 1)[-1] in steps for kind in self.modules)
+    def has_tokens(self) -> bool:
+        """Whether it begins with a transformer, which has a vector for each token."""
+        return not self.modules or self.modules[0].endswith(".Transformer")
+
+    @property
+    def sorts(self) -> bool:
+        """Whether it has a head that classifies texts."""
+        return any(kind.endswith("ForSequenceClassification") for kind in self.architectures)
 
     @property
     def is_cross_encoder(self) -> bool:
-        """Whether sentence-transformers saved it as one."""
-        return any(".cross_encoder." in kind for kind in self.modules) or (
-            self._read("config_sentence_transformers.json").get("model_type") == "CrossEncoder"
+        """Whether it scores two texts together."""
+        is_saved_as_one = any(".cross_encoder." in kind for kind in self.modules)
+        return self.sorts or is_saved_as_one or self._saved_as == "CrossEncoder"
+
+    @property
+    def is_multi_vector(self) -> bool:
+        """Whether it was trained for late interaction."""
+        return self._saved_as in ("MultiVectorEncoder", "ColBERT") or (
+            self.architectures == ["HF_ColBERT"]
         )
+
+    @property
+    def _saved_as(self) -> str:
+        """Class of sentence-transformers that saved it; "" where none is stated."""
+        return str(self._read("config_sentence_transformers.json").get("model_type") or "")
 
     def check(self) -> None:
         """Check what holds for a model of any kind."""

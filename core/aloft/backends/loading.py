@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from aloft.backends.checking import is_cross_encoder
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.packaged import resolve_model
 from aloft.config import SERVER, VLLM, in_place, plain_name
@@ -83,10 +84,14 @@ class Models:
         return self._encoders[name]
 
     def reranker(self, name: str) -> Reranker:
-        """A cross-encoder."""
-        from aloft.backends.sentence_transformers import SentenceTransformersReranker
+        """A cross-encoder, or an encoder that ranks by late interaction."""
+        if is_cross_encoder(Path(resolve_model(name))):
+            from aloft.backends.sentence_transformers import SentenceTransformersReranker
 
-        return SentenceTransformersReranker(name)
+            return SentenceTransformersReranker(name)
+        from aloft.backends.late_interaction import LateInteractionReranker
+
+        return LateInteractionReranker(name)
 
     def release(self) -> None:
         """Release the language model, for example to make room for a training."""

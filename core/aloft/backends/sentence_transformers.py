@@ -18,10 +18,11 @@ from aloft.text.surrogates import replace_surrogates
 
 _BATCH = 32
 _PROGRESS_BLOCK = 512  # texts between progress reports; the library sorts each block by length
+MODEL_KWARGS = {"use_safetensors": True, "dtype": torch.float32}
 # No dropout inside attention during training, under either name that configurations use: on a CPU
 # torch has no fused attention with dropout, and steps take three times as long. Dropout of the
 # layers' outputs stays.
-_CONFIG = {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
+ENCODER_CONFIG = {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
 
 
 class SentenceTransformersEmbedder:
@@ -121,8 +122,8 @@ def load_encoder(folder: Path) -> SentenceTransformer:
             device=best_device(),
             local_files_only=True,
             trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-            config_kwargs=_CONFIG,
+            model_kwargs=MODEL_KWARGS,
+            config_kwargs=ENCODER_CONFIG,
         )
     for module in model.modules():  # questions may have their own tokenizer
         tokenizer = getattr(module, "tokenizer", None)
@@ -140,8 +141,8 @@ def load_cross_encoder(folder: Path) -> CrossEncoder:
             device=best_device(),
             local_files_only=True,
             trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-            config_kwargs=_CONFIG,
+            model_kwargs=MODEL_KWARGS,
+            config_kwargs=ENCODER_CONFIG,
         )
     model.tokenizer.split_special_tokens = True
     return model

@@ -24,7 +24,7 @@ class EvaluationConfig(Settings):
             to 20 passages, and with none (`aloft evaluate RUN --probes`).
     """
 
-    rerank_depth: Count = 20
+    rerank_depth: Count = 30
     max_answer_questions: Count | None = 250
     max_stack_questions: Count | None = 100
     max_new_tokens: Annotated[int, Field(ge=8, le=10_000_000)] = 256

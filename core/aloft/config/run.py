@@ -41,8 +41,8 @@ class RunConfig(Settings):
         generator: Model that is trained to cite and answer; None: the teacher, as in ALoFTRAG,
             without `vllm:`. With `vllm:` it is trained as any other and answers in vLLM.
         embedder: Encoder to train.
-        reranker: Cross-encoder to train; None: a new one on the embedder's body, and no reranker
-            before training.
+        reranker: Cross-encoder or multi-vector model to train; None: late interaction by the
+            embedder's body, which reranks before training too.
         parts: Which parts to train.
         strategy: How embedder and generator are trained. "independent": each on its own rows. The
             others learn from retrieved passages without knowing the right one: "two_phase", the

@@ -69,19 +69,20 @@ class EmbedderTrainingConfig(Settings):
 
 
 class RerankerTrainingConfig(Settings):
-    """How the cross-encoder is trained on the mined negatives.
+    """How the reranker is trained on the mined negatives.
 
     Attributes:
-        loss: "binary": each passage by itself, right or wrong (cross-entropy); "listwise": the
-            order of a question's passages, by what a swap costs in nDCG (LambdaLoss).
+        loss: Of a cross-encoder. "binary": each passage by itself, right or wrong (cross-entropy);
+            "listwise": the order of a question's passages, by what a swap costs in nDCG
+            (LambdaLoss). Late interaction has one loss, the embedder's "contrastive".
         method: "all" weights; "lora": low-rank updates of all layers, merged before saving.
         r: Rank of the low-rank updates.
         num_train_epochs: Passes over the rows.
         learning_rate: Highest learning rate; it decays linearly to 0.
         warmup_share: Share of the steps over which the learning rate rises to its highest value.
-        per_device_train_batch_size: Rows per step.
-        max_seq_length: Tokens of a question with its passage that training reads; the trained model
-            reads as many as before.
+        per_device_train_batch_size: Rows per step; of late interaction, questions.
+        max_seq_length: Tokens of a text, or of a question with its passage, that training reads;
+            the trained model reads as many as before.
     """
 
     loss: Literal["binary", "listwise"] = "binary"

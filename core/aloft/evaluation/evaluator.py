@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
-from aloft.evaluation import answer_metrics, retrieval_metrics
+from aloft.evaluation import answer_metrics, blending, retrieval_metrics
 from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, GROUNDED, GUESSING, UNANSWERABLE
 from aloft.evaluation.bootstrap import Comparison, compare
 from aloft.evaluation.gate import OVER_GUESSING, Verdict, gate_metric, judge_part
@@ -25,10 +25,10 @@ from aloft.protocols import Floats, Prompt
 from aloft.randomness import deal_places, rng_for
 from aloft.records import LabelledQuestion, Passage
 from aloft.retrieval.dense import DenseIndex
-from aloft.retrieval.ranking import Ranking
+from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.ranking import Ranking, pairs_of
 from aloft.retrieval.retriever import (
     Bm25Ranker,
-    Ranker,
     RetrievalSettings,
     Retriever,
     RetrieverName,
@@ -46,7 +46,11 @@ def means_of(values: Values) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A retriever with "none", "base" or "tuned" parts."""
+    """A retriever with "none", "base" or "tuned" parts.
+
+    A base reranker is the configured one or, where none is, late interaction by the body of the
+    system's own embedder.
+    """
 
     retriever: RetrieverName
     embedder: str
@@ -89,7 +93,8 @@ class SystemVariant:
     """One on/off combination of the trained parts, end to end.
 
     Attributes:
-        weight: Dense share of its hybrid.
+        dense_share: Of its hybrid.
+        rerank_share: Of its reranker, where there is one.
         metrics: On the test questions.
         n: Test questions.
         score: On the validation questions; the variant with the highest score ships.
@@ -97,7 +102,8 @@ class SystemVariant:
 
     parts: tuple[Part, ...]
     system: System
-    weight: float
+    dense_share: DenseShare
+    rerank_share: float
     question_set: str
     metrics: Mapping[str, float]
     n: int
@@ -131,7 +137,7 @@ class _KeptScores:
 class _RankedOnce:
     """Remembers rankings: several systems share a first stage."""
 
-    ranker: Ranker
+    ranker: Bm25Ranker | _KeptVectors
     known: dict[tuple[int, tuple[str, ...]], Ranking] = field(default_factory=dict)
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
@@ -139,6 +145,11 @@ class _RankedOnce:
         if key not in self.known:
             self.known[key] = self.ranker.rank(questions, depth)
         return self.known[key]
+
+    def coverage(self, questions: Sequence[str], ranking: Ranking) -> NDArray[np.float64]:
+        if not isinstance(self.ranker, Bm25Ranker):
+            raise TypeError("Vectors cover no words.")
+        return self.ranker.coverage(questions, ranking)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,7 +162,11 @@ class Evaluator:
         unanswerable: The user's own questions that no passage answers.
         encode: Vectors of (embedder, questions), computed once and kept.
         index: Vectors of the passages by an embedder, computed once and kept.
-        score: Scores of (reranker, pairs of query and passage), computed once and kept.
+        score: Scores of (reranker, pairs of query and passage), kept. The reranker
+            is "base", "tuned" or "body", the body of the tuned embedder.
+        base_reranker: "base", or "none" where nothing can rerank before training.
+        uses_body: Whether the tuned embedder's body reranks for it: no reranker is configured, and
+            training has changed how the embedder reads passages.
         reply: Replies of (generator, prompts), each computed once and kept.
         read: Mean log-likelihoods of (generator, prompts, replies), computed once and kept.
     """
@@ -168,9 +183,12 @@ class Evaluator:
     score: Callable[[str, Sequence[tuple[str, str]]], Floats]
     reply: Callable[[str, Sequence[Prompt]], list[str]]
     read: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
+    base_reranker: str = "none"
+    uses_body: bool = False
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
-    _rankers: dict[str, Ranker] = field(default_factory=dict)
-    _weights: dict[str, float] = field(default_factory=dict)
+    _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
+    _dense_shares: dict[str, DenseShare] = field(default_factory=dict)
+    _rerank_shares: dict[System, float] = field(default_factory=dict)
     _columns: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -204,16 +222,23 @@ class Evaluator:
 
     def retriever(self, system: System) -> Retriever:
         """The retriever that ships if this system does; all of them share rankings and scores."""
+        is_hybrid = system.retriever == "hybrid"
         settings = RetrievalSettings(
             retriever=system.retriever,
-            dense_weight=self.weight(system.embedder) if system.retriever == "hybrid" else 1.0,
+            dense_share=self.dense_share(system.embedder) if is_hybrid else blending.DENSE_SHARE,
             rerank_depth=self.config.rerank_depth,
+            rerank_share=self.rerank_share(system),
         )
         dense = None if system.embedder == "none" else self._ranker(system.embedder)
-        scores = None if system.reranker == "none" else _KeptScores(system.reranker, self.score)
+        scores = None if system.reranker == "none" else _KeptScores(self._judge(system), self.score)
         return Retriever(settings, self.passages, dense, scores, self._ranker("bm25"))
 
-    def _ranker(self, which: str) -> Ranker:
+    def _judge(self, system: System) -> str:
+        """What reranks in a system, as `score` names it."""
+        has_body = self.uses_body and system.embedder == "tuned"
+        return "body" if system.reranker == "base" and has_body else system.reranker
+
+    def _ranker(self, which: str) -> _RankedOnce:
         """BM25 or an embedder's search, which ranks the same questions only once."""
         if which not in self._rankers:
             ranker = (
@@ -224,26 +249,64 @@ class Evaluator:
             self._rankers[which] = _RankedOnce(ranker)
         return self._rankers[which]
 
-    def weight(self, embedder: str) -> float:
-        """The hybrid's dense share, fitted on the synthetic validation questions."""
-        if embedder not in self._weights:
-            rows = list(self.splits["synthetic"].validation)
-            dense = self.rank("synthetic", System("dense", embedder, "none")).of(rows)
-            lexical = self.rank("synthetic", System("bm25", "none", "none")).of(rows)
-            gold = self.gold("synthetic")
-            self._weights[embedder] = retrieval_metrics.fit_weight(
-                dense, lexical, [gold[row] for row in rows]
+    def dense_share(self, embedder: str) -> DenseShare:
+        """The hybrid's dense share, fitted on human validation questions where those decide.
+
+        Otherwise it is the prior: synthetic questions share more words with their passage than
+        people's do, so that what is fitted on them counts BM25 for too much.
+        """
+        if self.deciding == "synthetic":
+            return blending.DENSE_SHARE
+        if embedder not in self._dense_shares:
+            rows, gold, documents = self._choosing()
+            dense = self.rank(self.deciding, System("dense", embedder, "none")).of(rows)
+            lexical = self.rank(self.deciding, System("bm25", "none", "none")).of(rows)
+            self._dense_shares[embedder] = blending.fit_dense_share(
+                blending.share_table(dense, lexical, gold), self._coverage(rows), documents
             )
-        return self._weights[embedder]
+        return self._dense_shares[embedder]
+
+    def rerank_share(self, system: System) -> float:
+        """The reranker's share, fitted like the dense one."""
+        if system.reranker == "none" or self.deciding == "synthetic":
+            return blending.RERANK_SHARE
+        if system not in self._rerank_shares:
+            rows, gold, documents = self._choosing()
+            first = self.rank(self.deciding, replace(system, reranker="none")).of(rows)
+            first = first.top(self.config.rerank_depth)
+            texts = [self.questions[self.deciding][row].question for row in rows]
+            scores = self.score(self._judge(system), pairs_of(first, texts, self.passages))
+            table = blending.rerank_table(first, scores, gold)
+            self._rerank_shares[system] = blending.fit_rerank_share(table, documents)
+        return self._rerank_shares[system]
+
+    def mean_dense_share(self, name: str, system: System) -> float | None:
+        """The dense share of a hybrid, averaged over the test questions of a set."""
+        if system.retriever != "hybrid":
+            return None
+        coverage = self._coverage(self.splits[name].test, name)
+        return float(self.dense_share(system.embedder).of(coverage).mean())
+
+    def _choosing(self) -> tuple[list[int], list[frozenset[int]], list[str]]:
+        """The questions that choices are made on: rows, right passages and documents."""
+        split, gold = self.splits[self.deciding], self.gold(self.deciding)
+        rows = list(split.validation)
+        return rows, [gold[row] for row in rows], split.documents_of(rows)
+
+    def _coverage(self, rows: Sequence[int], name: str = "") -> NDArray[np.float64]:
+        """How much of some questions of a set BM25 covers; (rows,)."""
+        name = name or self.deciding
+        texts = [self.questions[name][row].question for row in rows]
+        ranking = self.rank(name, System("bm25", "none", "none")).of(rows)
+        return self._ranker("bm25").coverage(texts, ranking)
 
     def measure_retrieval(
         self, embedders: Sequence[str], rerankers: Sequence[str]
     ) -> dict[tuple[str, System], Measured]:
-        """Every retriever with every embedder and reranker, on every question set."""
-        bases = [System("bm25", "none", "none")]
-        kinds: tuple[RetrieverName, ...] = ("dense", "hybrid")
-        bases += [System(kind, e, "none") for kind in kinds for e in embedders]
-        systems = [replace(system, reranker=r) for r in ("none", *rerankers) for system in bases]
+        """Every retriever, and every hybrid with every reranker, on every question set."""
+        systems = [System("bm25", "none", "none")]
+        systems += [System("dense", e, "none") for e in embedders]
+        systems += [System("hybrid", e, r) for r in ("none", *rerankers) for e in embedders]
         return {
             (name, system): self.measure_system(name, system)
             for name in self.questions
@@ -471,26 +534,11 @@ class Evaluator:
                 comparisons[name] = comparison
         return judge_part(part, comparisons, self.deciding)
 
-    def best_retriever(self, embedder: str) -> System:
-        """Dense or hybrid, whichever has the better nDCG@10 on the deciding set's validation."""
-        kinds: tuple[RetrieverName, ...] = ("hybrid", "dense")
-        systems = [System(kind, embedder, "none") for kind in kinds]
-        rows = self.splits[self.deciding].validation
-        return max(
-            systems,
-            key=lambda system: means_of(self._retrieval_values(self.deciding, system, rows))[
-                "ndcg@10"
-            ],
-        )
-
-    def measure_variants(
-        self, kept: Sequence[Part], reranker: str, *, has_generator: bool
-    ) -> list[SystemVariant]:
+    def measure_variants(self, kept: Sequence[Part], *, has_generator: bool) -> list[SystemVariant]:
         """Every on/off combination of the kept parts, end to end on the deciding set.
 
         Args:
             kept: Parts that the gate let through; a refused part cannot ship.
-            reranker: What reranks where no trained reranker does: "base" or "none".
             has_generator: Whether answers are part of the run.
 
         Returns:
@@ -499,19 +547,19 @@ class Evaluator:
             generator, of its deciding metric on the passages that were retrieved.
         """
         variants = [
-            self._variant(parts, reranker, has_generator=has_generator)
+            self._variant(parts, has_generator=has_generator)
             for size in range(len(kept) + 1)
             for parts in combinations(kept, size)
         ]
         return sorted(variants, key=lambda variant: (-round(variant.score, 6), len(variant.parts)))
 
-    def _variant(
-        self, parts: tuple[Part, ...], reranker: str, *, has_generator: bool
-    ) -> SystemVariant:
+    def _variant(self, parts: tuple[Part, ...], *, has_generator: bool) -> SystemVariant:
         name = self.deciding
-        first = self.best_retriever("tuned" if "embedder" in parts else "base")
-        reranked = "tuned" if "reranker" in parts else reranker
-        system = System(first.retriever, first.embedder, reranked)
+        embedder = "tuned" if "embedder" in parts else "base"
+        reranker = "tuned" if "reranker" in parts else self.base_reranker
+        system = System("hybrid", embedder, reranker)
+        if self.rerank_share(system) == 0:
+            system = replace(system, reranker="none")
         generator = "tuned" if "generator" in parts else "base"
         sides = []
         for rows in (self.splits[name].validation, self.splits[name].test):
@@ -525,7 +573,8 @@ class Evaluator:
         return SystemVariant(
             parts=parts,
             system=system,
-            weight=self.weight(first.embedder),
+            dense_share=self.dense_share(embedder),
+            rerank_share=self.rerank_share(system),
             question_set=name,
             metrics=test,
             n=len(self.splits[name].test),

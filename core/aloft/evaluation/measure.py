@@ -53,14 +53,14 @@ class _Judged:
 def measure_parts(evaluator: Evaluator, config: RunConfig, trained: Sequence[Part]) -> Measurements:
     """Measure every part before and after, judge it, and combine the parts that are kept."""
     embedders = ["base", *(["tuned"] if "embedder" in trained else [])]
-    own = ["base"] if config.reranker else []
-    rerankers = [*own, *(["tuned"] if "reranker" in trained else [])]
+    rerankers = ["base"] if evaluator.base_reranker == "base" else []
+    rerankers += ["tuned"] if "reranker" in trained else []
     retrieval = evaluator.measure_retrieval(embedders, rerankers)
     judged = _Judged(evaluator)
     if "embedder" in trained:
         _judge_embedder(judged, retrieval)
     if "reranker" in trained:
-        _judge_reranker(judged, retrieval, without="base" if own else "none")
+        _judge_reranker(judged, retrieval, without="base" if config.reranker else "none")
     has_generator = "generator" in trained
     answers = _judge_generator(judged) if has_generator else []
     return Measurements(
@@ -72,11 +72,7 @@ def measure_parts(evaluator: Evaluator, config: RunConfig, trained: Sequence[Par
         answers=tuple(answers),
         comparisons=tuple(judged.comparisons),
         verdicts=tuple(judged.verdicts),
-        variants=tuple(
-            evaluator.measure_variants(
-                judged.kept, "base" if own else "none", has_generator=has_generator
-            )
-        ),
+        variants=tuple(evaluator.measure_variants(judged.kept, has_generator=has_generator)),
         probes=tuple(
             row
             for generator in _GENERATORS
@@ -102,13 +98,13 @@ def _count(evaluator: Evaluator) -> dict[str, QuestionCounts]:
 def _retrieval_row(
     name: str, system: System, evaluator: Evaluator, measured: Measured
 ) -> RetrievalRow:
-    is_hybrid = system.retriever == "hybrid"
     return RetrievalRow(
         question_set=name,
         retriever=system.retriever,
         embedder=system.embedder,
         reranker=system.reranker,
-        weight=evaluator.weight(system.embedder) if is_hybrid else None,
+        dense_share=evaluator.mean_dense_share(name, system),
+        rerank_share=None if system.reranker == "none" else evaluator.rerank_share(system),
         n=measured.n,
         metrics=means_of(measured.values),
     )
@@ -128,7 +124,7 @@ def _judge_embedder(judged: _Judged, retrieval: Retrieval) -> None:
 
 
 def _judge_reranker(judged: _Judged, retrieval: Retrieval, without: str) -> None:
-    first = judged.evaluator.best_retriever("tuned" if "embedder" in judged.kept else "base")
+    first = System("hybrid", "tuned" if "embedder" in judged.kept else "base", "none")
     before, after = (
         _of(retrieval, replace(first, reranker=reranker)) for reranker in (without, "tuned")
     )

@@ -23,7 +23,7 @@ from aloft.files import read_json_object
 from aloft.records import Artifact
 from aloft.retrieval.retriever import RetrieverName
 
-FORMAT = 1
+FORMAT = 2
 FILE = "report.json"
 
 
@@ -81,14 +81,16 @@ class RetrievalRow:
     """Retrieval metrics of one system on the test questions of one set.
 
     Attributes:
-        weight: Dense share of a hybrid; None of other retrievers.
+        dense_share: Of a hybrid, the mean over its questions; None of other retrievers.
+        rerank_share: Of a reranker; None without one.
     """
 
     question_set: str
     retriever: RetrieverName
     embedder: str
     reranker: str
-    weight: float | None
+    dense_share: float | None
+    rerank_share: float | None
     n: int
     metrics: Mapping[str, float]
 
@@ -296,7 +298,9 @@ def from_json(values: Mapping[str, Any]) -> Report:
             f"{FORMAT}. Update Aloft."
         )
     try:
-        current = values if written_as else _migrate_format_0(values)
+        current = values
+        for migrate in _MIGRATIONS[written_as:]:
+            current = migrate(current)
         facts = {name: value for name, value in current.items() if name not in _MEASURED}
         facts["measured"] = {name: current[name] for name in _MEASURED if name in current}
         return _REPORT.validate_python(facts)
@@ -372,6 +376,32 @@ def _by_question(comparison: Mapping[str, Any]) -> dict[str, Any]:
     return {**comparison, "clusters": comparison["n"]}
 
 
+# ---- format 1, until November 2026
+
+
+def _migrate_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A hybrid had one dense share, its "weight", and a reranker the whole say."""
+    current = dict(values)
+    current["retrieval"] = [
+        {**row, "dense_share": row["weight"], "rerank_share": _whole_say(row["reranker"])}
+        for row in current.get("retrieval", ())
+    ]
+    current["variants"] = [
+        {
+            **variant,
+            "dense_share": dict.fromkeys(("uncovered", "covered"), variant["weight"]),
+            "rerank_share": 1.0,
+        }
+        for variant in current.get("variants", ())
+    ]
+    return current
+
+
+def _whole_say(reranker: str) -> float | None:
+    return None if reranker == "none" else 1.0
+
+
+_MIGRATIONS = (_migrate_format_0, _migrate_format_1)
 _MEASUREMENTS = TypeAdapter(Measurements)
 
 

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.retrieval.fusion import fuse
 from aloft.retrieval.ranking import Ranking
 
 DEPTH = 10
 METRICS = ("hit@1", "hit@5", "hit@10", "recall@5", "mrr@10", "ndcg@10")
-_WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))  # BM25 alone and dense alone are among them
 
 Values = dict[str, NDArray[np.float64]]
 """(questions,) per metric, in [0, 1]."""
@@ -46,18 +44,3 @@ def measure_ranking(ranking: Ranking, gold: Sequence[frozenset[int]]) -> Values:
             (hits * discounts).sum(1), ideal, out=np.zeros(len(gold)), where=ideal > 0
         ),
     }
-
-
-def fit_weight(dense: Ranking, lexical: Ranking, gold: Sequence[frozenset[int]]) -> float:
-    """The dense share of the fusion that has the best MRR@10 on these questions.
-
-    Of equally good shares the one nearest to 0.5 is returned: on a plateau the share hardly
-    matters. BM25 alone and dense alone are among the candidates, so on these questions the fusion
-    is never worse than the better of them.
-    """
-
-    def gain(weight: float) -> tuple[float, float]:
-        fused = fuse(dense, lexical, DEPTH, weight)
-        return round(measure_ranking(fused, gold)["mrr@10"].mean(), 6), -abs(weight - 0.5)
-
-    return max(_WEIGHTS, key=gain)

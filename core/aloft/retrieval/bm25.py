@@ -17,6 +17,7 @@ from aloft.text.tokens import split_terms
 # lengths from 96 to 384 terms and shares from 0.3 to 1 were tried on five sets (docs/results)
 _WINDOW = 192  # terms: about 35 English words, or 100 characters of Han or kana
 _SHARE = 0.3  # of the best window in a passage's score
+COVERING = 3  # first passages of which one may hold most of a question's terms
 _K1, _B = 1.2, 0.75  # Lucene's constants
 _NO_TERM = "\x00"  # stands for the terms of a text without any
 _CHUNK = 1 << 20  # postings that are sorted at once
@@ -69,6 +70,35 @@ class BM25Index:
             scores[i] = all_scores[columns[i]]
         return Ranking(columns=columns, scores=scores)
 
+    def coverage(self, questions: Sequence[str], ranking: Ranking) -> NDArray[np.float64]:
+        """How much of each question one of its first passages holds.
+
+        Args:
+            questions: One text each.
+            ranking: These questions ranked by this index.
+
+        Returns:
+            (questions,), in [0, 1]: of the first `COVERING` passages the largest share of the
+            inverse document frequency of the question's terms that stands in one of them. Terms
+            that no passage contains count as missing; a question without terms has 0.
+        """
+        return np.array(
+            [
+                self._covered(question, columns[:COVERING])
+                for question, columns in zip(questions, ranking.columns, strict=True)
+            ]
+        )
+
+    def _covered(self, question: str, columns: NDArray[np.intp]) -> float:
+        known = [self._terms.get(term) for term in dict.fromkeys(split_terms(question))]
+        rows = [self._passages.rows_of(term) if term is not None else () for term in known]
+        weights = _inverse_frequencies(
+            np.array([len(one) for one in rows], np.int64), len(self._starts)
+        )
+        holds = np.array([np.isin(columns, one) for one in rows]).reshape(len(rows), len(columns))
+        total = float(weights.sum())
+        return float((weights @ holds).max(initial=0.0)) / total if total else 0.0
+
     @property
     def megabytes(self) -> float:
         """The memory of its postings, without the vocabulary."""
@@ -101,6 +131,10 @@ class _Postings:
     scores: Floats
     ends: NDArray[np.int64]
     size: int
+
+    def rows_of(self, term: int) -> NDArray[np.int32]:
+        """The rows that contain a term, in ascending order."""
+        return self.rows[self.ends[term] : self.ends[term + 1]]
 
     def sum(self, terms: Iterable[int]) -> Floats:
         """Return the score of each row for some terms, of which one may occur twice; (rows,)."""

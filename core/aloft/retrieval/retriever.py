@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aloft.corpus.windows import cut_windows
 from aloft.protocols import Embedder, Floats, Reranker
 from aloft.records import Passage
 from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex
-from aloft.retrieval.fusion import fuse
-from aloft.retrieval.ranking import Ranking, pairs_of, reorder
+from aloft.retrieval.fusion import HALF, DenseShare, blend, fuse
+from aloft.retrieval.ranking import Ranking, pairs_of
 from aloft.retrieval.vectors import VectorStore
 
 FIRST_STAGE_DEPTH = 100  # ranks that are fused
@@ -28,14 +31,16 @@ class RetrievalSettings:
 
     Attributes:
         retriever: What ranks first.
-        dense_weight: Share of the dense score in a hybrid, in [0, 1].
+        dense_share: Share of the dense score in a hybrid.
         rerank_depth: Ranks that the reranker reorders, where there is a reranker.
+        rerank_share: Share of the reranker's score in their new order, in [0, 1].
         count: Passages retrieved where a call does not say how many.
     """
 
     retriever: RetrieverName = "hybrid"
-    dense_weight: float = 0.5
+    dense_share: DenseShare = HALF
     rerank_depth: int = 20
+    rerank_share: float = 1.0
     count: int = 10
 
 
@@ -52,6 +57,14 @@ class Ranker(Protocol):
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
         """Passage columns, best first; (questions, min(depth, passages))."""
+        ...
+
+
+class LexicalRanker(Ranker, Protocol):
+    """Ranks by words, and knows how much of a question they cover."""
+
+    def coverage(self, questions: Sequence[str], ranking: Ranking) -> NDArray[np.float64]:
+        """How much of each question its first passages hold, in [0, 1]; (questions,)."""
         ...
 
 
@@ -113,11 +126,19 @@ class Bm25Ranker:
         self._passages = passages
         self._index: BM25Index | None = None
 
-    def rank(self, questions: Sequence[str], depth: int) -> Ranking:
-        """Rank by BM25; equal ones in corpus order."""
+    @property
+    def _indexed(self) -> BM25Index:
         if self._index is None:
             self._index = BM25Index(passage.content for passage in self._passages)
-        return self._index.rank(list(questions), depth)
+        return self._index
+
+    def rank(self, questions: Sequence[str], depth: int) -> Ranking:
+        """Rank by BM25; equal ones in corpus order."""
+        return self._indexed.rank(list(questions), depth)
+
+    def coverage(self, questions: Sequence[str], ranking: Ranking) -> NDArray[np.float64]:
+        """How much of each question its first passages hold; see `BM25Index.coverage`."""
+        return self._indexed.coverage(questions, ranking)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process has indexed nothing yet."""
@@ -144,7 +165,7 @@ class Retriever:
         passages: Sequence[Passage],
         dense: Ranker | None,
         reranker: Reranker | None = None,
-        lexical: Ranker | None = None,
+        lexical: LexicalRanker | None = None,
     ) -> None:
         self.settings = settings
         self.passages = passages
@@ -176,7 +197,7 @@ class Retriever:
                 return first
             top = first.top(rerank_depth or self.settings.rerank_depth)
             pairs = pairs_of(top, questions, self.passages)
-            return reorder(top, self._reranker.score(pairs))
+            return blend(top, self._reranker.score(pairs), self.settings.rerank_share)
 
     def retrieve(
         self,
@@ -218,8 +239,16 @@ class Retriever:
             return rank(self._lexical)
         if self.settings.retriever == "dense":
             return rank(self._dense)
-        weight = self.settings.dense_weight
-        return fuse(rank(self._dense), rank(self._lexical), FIRST_STAGE_DEPTH, weight)
+        dense, lexical = rank(self._dense), rank(self._lexical)
+        return fuse(dense, lexical, FIRST_STAGE_DEPTH, self._dense_shares(questions, lexical))
+
+    def _dense_shares(
+        self, questions: Sequence[str], lexical: Ranking
+    ) -> float | NDArray[np.float64]:
+        share = self.settings.dense_share
+        if share.is_constant:
+            return share.covered
+        return share.of(self._lexical.coverage(questions, lexical))
 
     def __copy__(self) -> "Retriever":
         return self

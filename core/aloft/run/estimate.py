@@ -328,6 +328,8 @@ def _evaluation_line(pilot: Pilot, amounts: Amounts) -> Line:
         texts = exactly(pilot.passages_in_all) + questions * _worth(pilot)
         paces.append((texts, pilot.time_encoding()))
     scores = questions * scores_per_question(config)
+    if config.reranker is None:  # late interaction reads a passage once, whatever the question
+        scores = scores.most(pilot.passages_in_all * rerankers_of(config))
     if scores.high:
         paces.append((scores, pilot.time_scoring()))
     if "generator" in config.parts:
@@ -342,15 +344,23 @@ def _evaluation_line(pilot: Pilot, amounts: Amounts) -> Line:
     )
 
 
+def rerankers_of(config: RunConfig) -> int:
+    """Rerankers that are measured: the trained one, and those before it.
+
+    Where none is configured, the body of each embedder is one.
+    """
+    has_body = config.reranker is None and not config.embedder_training.keeps_index
+    return 1 + (has_body and "embedder" in config.parts) + ("reranker" in config.parts)
+
+
 def scores_per_question(config: RunConfig) -> Range:
     """Passages that rerankers score for a question.
 
-    Each is scored once, whatever rankings it stands in: BM25's, each embedder's, and the hybrids',
-    which are made of these. At least they are all alike, at most no two share a passage.
+    Each is scored once, whatever rankings it stands in: those of each embedder's hybrid. At least
+    they are all alike, at most no two share a passage.
     """
-    rerankers = (config.reranker is not None) + ("reranker" in config.parts)
-    rankings = 2 + ("embedder" in config.parts)
-    return Range(1, rankings) * (rerankers * config.evaluation.rerank_depth)
+    rankings = 1 + ("embedder" in config.parts)
+    return Range(1, rankings) * (rerankers_of(config) * config.evaluation.rerank_depth)
 
 
 def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: int = 0) -> Range:

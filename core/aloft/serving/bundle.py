@@ -6,10 +6,11 @@ A bundle needs nothing of its run but, to answer from the run's own documents, t
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aloft.backends.checking import has_tokens
 from aloft.backends.loading import Models, is_adapter
 from aloft.backends.shared import SharedModels
 from aloft.config import PARTS, FormatName, Part, RunConfig, in_place, plain_name
@@ -18,12 +19,14 @@ from aloft.evaluation.evaluator import SystemVariant
 from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
 from aloft.records import Passage
-from aloft.retrieval.retriever import DenseRanker, RetrievalSettings, Retriever, RetrieverName
+from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.retriever import DenseRanker, RetrievalSettings, Retriever
 from aloft.retrieval.vectors import VectorStore
 from aloft.serving.bundle_file import (
     FILE,
     AnsweringRecord,
     BundleFile,
+    DenseShareRecord,
     ModelReference,
     RetrievalRecord,
     read_bundle_file,
@@ -41,10 +44,7 @@ class Bundle:
         embedder, generator, reranker: Names to load the models by, with absolute paths where they
             are folders; no reranker: None.
         adapter: Absolute path of the generator's LoRA adapter, if one ships.
-        retriever: What ranks first.
-        dense_weight: Share of the dense score in a hybrid.
-        contexts: Passages in a prompt.
-        rerank_depth: Passages that the reranker reorders.
+        retrieval: How passages are retrieved.
         max_new_tokens: Longest answer.
         format, abstains: The prompt that the generator was trained with; see
             `aloft.prompts.formats`.
@@ -55,24 +55,16 @@ class Bundle:
     generator: str
     reranker: str | None
     adapter: str | None
-    retriever: RetrieverName
-    dense_weight: float
-    contexts: int
-    rerank_depth: int
+    retrieval: RetrievalSettings
     max_new_tokens: int
     format: FormatName = "aloftrag"
     abstains: bool = False
     window_tokens: int | None = None
 
     @property
-    def retrieval(self) -> RetrievalSettings:
-        """How passages are retrieved."""
-        return RetrievalSettings(
-            retriever=self.retriever,
-            dense_weight=self.dense_weight,
-            rerank_depth=self.rerank_depth,
-            count=self.contexts,
-        )
+    def contexts(self) -> int:
+        """Passages in a prompt."""
+        return self.retrieval.count
 
 
 def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFile:
@@ -82,21 +74,24 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
     names: dict[Part, str | None] = {
         "embedder": config.embedder,
         "generator": config.generator_model,
-        "reranker": None if stack.system.reranker == "none" else config.reranker,
+        "reranker": None if stack.system.reranker == "none" else config.reranker or config.embedder,
     }
     references = {
         part: _reference(run, part, names[part] or config.embedder, folders)
         for part in PARTS
         if names[part] or part in folders
     }
+    if _ships_body(config, stack, folders):
+        references["reranker"] = references["embedder"]
     content = BundleFile(
         embedder=references["embedder"],
         generator=references["generator"],
         reranker=references.get("reranker"),
         retrieval=RetrievalRecord(
             retriever=stack.system.retriever,
-            dense_weight=stack.weight,
+            dense_share=DenseShareRecord(**asdict(stack.dense_share)),
             rerank_depth=config.evaluation.rerank_depth,
+            rerank_share=stack.rerank_share,
             window_tokens=config.passages.window_tokens,
         ),
         answering=AnsweringRecord(
@@ -116,6 +111,14 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
 
     write_folder(bundle, write)
     return content
+
+
+def _ships_body(config: RunConfig, stack: SystemVariant, folders: Mapping[Part, Path]) -> bool:
+    """Whether the tuned embedder reranks: it does unless training has changed questions alone."""
+    has_other = config.reranker is not None or "reranker" in folders
+    if has_other or stack.system.reranker == "none" or "embedder" not in folders:
+        return False
+    return has_tokens(str(folders["embedder"]))
 
 
 def _shipped_folders(run: Path, config: RunConfig, stack: SystemVariant) -> dict[Part, Path]:
@@ -173,10 +176,13 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
         generator=generator or content.generator.locate(bundle),
         reranker=content.reranker.locate(bundle) if content.reranker else None,
         adapter=str(bundle / adapter) if adapter and not generator else None,
-        retriever=retrieval.retriever,
-        dense_weight=retrieval.dense_weight,
-        contexts=answering.contexts,
-        rerank_depth=retrieval.rerank_depth,
+        retrieval=RetrievalSettings(
+            retriever=retrieval.retriever,
+            dense_share=DenseShare(**retrieval.dense_share.model_dump()),
+            rerank_depth=retrieval.rerank_depth,
+            rerank_share=retrieval.rerank_share,
+            count=answering.contexts,
+        ),
         max_new_tokens=answering.max_new_tokens,
         format=answering.format,
         abstains=answering.abstains,

@@ -22,7 +22,7 @@ from aloft.prompts.formats import PROMPTS_VERSION
 from aloft.retrieval.retriever import RetrieverName
 
 logger = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2
 FILE = "aloft.json"
 
 
@@ -120,12 +120,20 @@ class ModelReference(_Record):
         yield (str(resolved) if Path(name).expanduser().is_dir() else name), resolved
 
 
+class DenseShareRecord(_Record):
+    """See `aloft.retrieval.fusion.DenseShare`; an end may lie outside [0, 1]."""
+
+    uncovered: float
+    covered: float
+
+
 class RetrievalRecord(_Record):
     """How passages are retrieved; see `aloft.retrieval.retriever.RetrievalSettings`."""
 
     retriever: RetrieverName
-    dense_weight: float = Field(ge=0, le=1)
+    dense_share: DenseShareRecord
     rerank_depth: int = Field(ge=1)
+    rerank_share: float = Field(ge=0, le=1)
     window_tokens: int | None = None
 
 
@@ -290,4 +298,15 @@ def _from_format_0(values: Mapping[str, Any], bundle: Path) -> dict[str, Any]:
     }
 
 
-_MIGRATIONS: tuple[Callable[[Mapping[str, Any], Path], Mapping[str, Any]], ...] = (_from_format_0,)
+def _from_format_1(values: Mapping[str, Any], _bundle: Path) -> dict[str, Any]:
+    """Until November 2026: one dense share for all questions, and a reranker's order alone."""
+    retrieval = values.get("retrieval")
+    if not isinstance(retrieval, Mapping) or "dense_weight" not in retrieval:
+        return dict(values)  # damaged, which is said where it is read
+    rest = {name: value for name, value in retrieval.items() if name != "dense_weight"}
+    ends = dict.fromkeys(("uncovered", "covered"), retrieval["dense_weight"])
+    return {**values, "retrieval": {"dense_share": ends, "rerank_share": 1.0, **rest}}
+
+
+_Migration = Callable[[Mapping[str, Any], Path], Mapping[str, Any]]
+_MIGRATIONS: tuple[_Migration, ...] = (_from_format_0, _from_format_1)

@@ -1,20 +1,32 @@
-"""Trains a cross-encoder with sentence-transformers' trainer."""
+"""Trains a late-interaction model or a cross-encoder with sentence-transformers' trainer."""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from datasets import Dataset
+from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.cross_encoder import (
     CrossEncoder,
     CrossEncoderTrainer,
     CrossEncoderTrainingArguments,
 )
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, LambdaLoss
+from sentence_transformers.multi_vector_encoder import (
+    MultiVectorEncoderTrainer,
+    MultiVectorEncoderTrainingArguments,
+)
+from sentence_transformers.multi_vector_encoder.losses import (
+    CachedMultiVectorMultipleNegativesRankingLoss,
+)
+from sentence_transformers.multi_vector_encoder.scoring import mean_colbert_scores
 from torch import nn
 
+from aloft.backends.checking import is_cross_encoder
+from aloft.backends.late_interaction import load_late_interaction
 from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import load_cross_encoder
 from aloft.config import RerankerTrainingConfig
@@ -23,6 +35,10 @@ from aloft.records import Artifact, RerankerRow
 from aloft.training import trainer as shared
 from aloft.training import tuning
 from aloft.training.collapse_guard import WATCHED, CollapseGuard
+from aloft.training.embedder import AT_ONCE
+
+LATE_SCALE = 40.0  # of mean cosines of matched tokens before the softmax
+RIGHT = 0.5  # labels above it are of passages that answer
 
 
 def train_reranker(  # noqa: PLR0913 - two folders, and what every training takes
@@ -35,14 +51,17 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
     checkpoints: Path | None = None,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Train a cross-encoder with the configured loss and save it to `folder`.
+    """Train a reranker with the configured method and save it to `folder`.
+
+    A cross-encoder is trained with the configured loss; anything else by late interaction, with
+    one contrastive loss over the mined negatives and the other passages of a batch.
 
     Args:
         rows: One positive and its negatives per question.
-        model: A cross-encoder, or an encoder body, which gets a new head.
+        model: A cross-encoder; or a multi-vector model or an embedder, for late interaction.
         folder: Where the trained model is saved.
         config: Loss, method, epochs, learning rate, lengths.
-        seed: The run's seed, for the weights of a new head and the order of rows.
+        seed: The run's seed, for the order of rows.
         checkpoints: Where a killed training resumes from; deleted once the model is saved.
             None: it cannot be resumed.
         progress: Called after each step.
@@ -51,29 +70,30 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
         ModelError: the model is not on this machine.
 
     Source: binary cross-entropy with positives weighted by their rarity, as in
-    sentence-transformers' guide to rerankers; LambdaLoss (Wang et al., 2018, NDCG-Loss2++).
+    sentence-transformers' guide to rerankers; LambdaLoss (Wang et al., 2018, NDCG-Loss2++);
+    late interaction, ColBERT (arXiv:2004.12832) with cached gradients (GradCache,
+    arXiv:2101.06983).
     """
     started = time.monotonic()
+    folder_of_base = Path(resolve_model(model))
     with shared.seeded_training(seed):
-        encoder = load_cross_encoder(Path(resolve_model(model)))
+        kind = _CrossEncoding if is_cross_encoder(folder_of_base) else _LateInteraction
+        trained: _Kind = kind(folder_of_base, rows, config)
+        encoder = trained.encoder
         own = encoder.max_seq_length
         tuning.cut_texts(encoder, config.max_seq_length)
         if config.method == "lora":
             tuning.add_updates(encoder, config.r)
         shared.disable_card_examples(encoder)
-        dataset, size = _lay_out(rows, config)
-        steps = shared.steps_of(len(dataset), size, config.num_train_epochs)
-        arguments = CrossEncoderTrainingArguments(
+        steps = shared.steps_of(trained.examples, trained.batch_size, config.num_train_epochs)
+        trainer = trained.trainer(
             **shared.shared_arguments(checkpoints, steps, seed),
             num_train_epochs=config.num_train_epochs,
-            per_device_train_batch_size=size,
+            per_device_train_batch_size=trained.batch_size,
             learning_rate=config.learning_rate,
             warmup_steps=config.warmup_share,
         )
-        trainer = CrossEncoderTrainer(
-            model=encoder, args=arguments, train_dataset=dataset, loss=_loss(encoder, rows, config)
-        )
-        watch = _watch(encoder, rows, steps)
+        watch = _watch(trained, rows, steps)
         losses = shared.run_trainer(trainer, checkpoints, "training the reranker", progress, watch)
 
         def save(path: Path) -> None:
@@ -93,7 +113,110 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
         return shared.finish_training(done, folder, checkpoints, save)
 
 
-def _watch(encoder: CrossEncoder, rows: Sequence[RerankerRow], steps: int) -> CollapseGuard:
+class _Kind(Protocol):
+    """A kind of reranker, ready to be trained on some rows.
+
+    Attributes:
+        examples: What a step takes `batch_size` of.
+    """
+
+    encoder: Any
+    examples: int
+    batch_size: int
+
+    def trainer(self, **arguments: Any) -> Any:
+        """The library's trainer."""
+        ...
+
+    def score(self, pairs: list[tuple[str, str]]) -> Floats:
+        """Scores as they are now; (pairs,)."""
+        ...
+
+
+class _CrossEncoding:
+    """A cross-encoder, which reads a question and a passage together."""
+
+    def __init__(
+        self, folder: Path, rows: Sequence[RerankerRow], config: RerankerTrainingConfig
+    ) -> None:
+        self.encoder = load_cross_encoder(folder)
+        self._dataset, self.batch_size = _lay_out(rows, config)
+        self.examples = len(self._dataset)
+        self._loss = _loss(self.encoder, rows, config)
+
+    def trainer(self, **arguments: Any) -> CrossEncoderTrainer:
+        return CrossEncoderTrainer(
+            model=self.encoder,
+            args=CrossEncoderTrainingArguments(**arguments),
+            train_dataset=self._dataset,
+            loss=self._loss,
+        )
+
+    def score(self, pairs: list[tuple[str, str]]) -> Floats:
+        scores: Floats = self.encoder.predict(pairs, show_progress_bar=False)
+        return scores
+
+
+class _LateInteraction:
+    """A late-interaction model: each row a question with a right passage and wrong ones.
+
+    The right passage is to score higher than the wrong ones and than all passages of the batch.
+    """
+
+    def __init__(
+        self, folder: Path, rows: Sequence[RerankerRow], config: RerankerTrainingConfig
+    ) -> None:
+        self.encoder = load_late_interaction(folder)
+        self.batch_size = config.per_device_train_batch_size
+        self._datasets = _lay_out_contrast(rows)
+        self.examples = sum(map(len, self._datasets.values()))
+
+    def trainer(self, **arguments: Any) -> MultiVectorEncoderTrainer:
+        loss = CachedMultiVectorMultipleNegativesRankingLoss(
+            self.encoder,
+            scale=LATE_SCALE,
+            similarity_fct=mean_colbert_scores,
+            mini_batch_size=AT_ONCE,
+        )
+        return MultiVectorEncoderTrainer(
+            model=self.encoder,
+            args=MultiVectorEncoderTrainingArguments(
+                **arguments, batch_sampler=BatchSamplers.NO_DUPLICATES, prompts=self._prompts
+            ),
+            train_dataset=self._datasets,
+            loss=loss,
+        )
+
+    @property
+    def _prompts(self) -> dict[str, str]:
+        """Prompt of each column, the same as at retrieval."""
+        known = self.encoder.prompts
+        names = {name for dataset in self._datasets.values() for name in dataset.column_names}
+        found = {name: known["query" if name == "anchor" else "document"] for name in names}
+        return {name: prompt for name, prompt in found.items() if prompt}
+
+    def score(self, pairs: list[tuple[str, str]]) -> Floats:
+        asked, texts = [query for query, _ in pairs], [text for _, text in pairs]
+        questions = self.encoder.encode_query(asked, show_progress_bar=False)
+        passages = self.encoder.encode_document(texts, show_progress_bar=False)
+        scores: Floats = self.encoder.similarity_pairwise(questions, passages).cpu().numpy()
+        return scores
+
+
+def _lay_out_contrast(rows: Sequence[RerankerRow]) -> dict[str, Dataset]:
+    """A dataset per number of wrong passages, as short lists are never padded."""
+    by_count: dict[int, list[dict[str, str]]] = {}
+    for (_, query), some in _by_question(rows).items():
+        wrong = [row.passage for row in some if row.label <= RIGHT]
+        named = {f"negative_{i}": text for i, text in enumerate(wrong, start=1)}
+        for row in some:
+            if row.label > RIGHT:
+                one = {"anchor": query, "positive": row.passage, **named}
+                by_count.setdefault(len(wrong), []).append(one)
+    return {f"negatives_{n}": Dataset.from_list(by_count[n]) for n in sorted(by_count)}
+
+
+def _watch(trained: _Kind, rows: Sequence[RerankerRow], steps: int) -> CollapseGuard:
     """Watch the scores of a few questions for their own passages."""
     lists = list(_by_question(rows).values())
     watched = lists[:: max(1, len(lists) // WATCHED)][:WATCHED]
@@ -103,13 +226,13 @@ def _watch(encoder: CrossEncoder, rows: Sequence[RerankerRow], steps: int) -> Co
 
     def score() -> Floats:
         table = np.full(held.shape, np.nan, np.float32)
-        table[held] = encoder.predict(pairs, show_progress_bar=False)
+        table[held] = trained.score(pairs)
         # empty places of short lists get their question's mean, which changes no statistic
         scores: Floats = np.where(held, table, np.nanmean(table, axis=1, keepdims=True))
         return scores
 
     right = [max(range(len(q)), key=lambda place: q[place].label) for q in watched]
-    return CollapseGuard(encoder, score, right, steps)
+    return CollapseGuard(trained.encoder, score, right, steps)
 
 
 def _by_question(rows: Sequence[RerankerRow]) -> dict[tuple[str, str], list[RerankerRow]]:
@@ -138,6 +261,6 @@ def _loss(
 ) -> nn.Module:
     if config.loss == "listwise":
         return LambdaLoss(encoder, mini_batch_size=config.per_device_train_batch_size)
-    positives = sum(row.label > 0.5 for row in rows)
+    positives = sum(row.label > RIGHT for row in rows)
     weight = (len(rows) - positives) / max(1, positives)
     return BinaryCrossEntropyLoss(encoder, pos_weight=torch.tensor(max(weight, 1.0)))

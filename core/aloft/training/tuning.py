@@ -4,15 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense, Router
 from torch import nn
 
 from aloft.backends.sentence_transformers import load_encoder
 from aloft.config import EmbedderTrainingConfig
 
+Encoder = SentenceTransformer | CrossEncoder | MultiVectorEncoder
 
-def add_updates(model: SentenceTransformer | CrossEncoder, r: int) -> None:
+
+def add_updates(model: Encoder, r: int) -> None:
     """Freeze a model and add low-rank updates to all its layers; a head is fully trained.
 
     Source: LoRA (arXiv:2106.09685).
@@ -77,12 +79,12 @@ def finish(
     )
 
 
-def cut_texts(model: SentenceTransformer | CrossEncoder, length: int) -> None:
+def cut_texts(model: Encoder, length: int) -> None:
     """Limit the tokens read per text, during training only, where they are expensive."""
     model.max_seq_length = min(length, model.max_seq_length or length)
 
 
-def merge_updates(model: SentenceTransformer | CrossEncoder) -> None:
+def merge_updates(model: Encoder) -> None:
     """Merge low-rank updates into their weights and remove their layers."""
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper

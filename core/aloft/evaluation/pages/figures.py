@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from aloft.evaluation.evaluator import System
 from aloft.evaluation.report import Report
+from aloft.retrieval.fusion import DenseShare
 
 NONE = "–"
 OF_ANSWERS = ("citation accuracy", "answer f1")
@@ -56,11 +57,25 @@ def metrics_of(
     return list(found) if wanted is None else [metric for metric in wanted if metric in found]
 
 
-def system_cells(system: System, weight: float | None) -> tuple[str, str, str, str]:
-    """Retriever, embedder, reranker and the hybrid's dense share."""
-    parts = [NONE if part == "none" else part for part in (system.embedder, system.reranker)]
-    is_hybrid = system.retriever == "hybrid" and weight is not None
-    return system.retriever, parts[0], parts[1], f"{weight:.1f}" if is_hybrid else NONE
+SYSTEM_HEADER = ("retriever", "embedder", "dense share", "reranker", "its share")
+
+
+def system_cells(
+    system: System, dense_share: str | None, rerank_share: float | None
+) -> tuple[str, str, str, str, str]:
+    """Retriever, embedder, the hybrid's dense share, reranker and its share."""
+    embedder, reranker = (
+        NONE if part == "none" else part for part in (system.embedder, system.reranker)
+    )
+    is_reranked = system.reranker != "none" and rerank_share is not None
+    share = f"{rerank_share:.2f}" if is_reranked else NONE
+    return system.retriever, embedder, dense_share or NONE, reranker, share
+
+
+def dense_share_words(share: DenseShare) -> str:
+    """A dense share, or its range from a question that BM25 covers to one that it does not."""
+    ends = [min(max(end, 0.0), 1.0) for end in (share.covered, share.uncovered)]
+    return " to ".join(dict.fromkeys(f"{end:.2f}" for end in ends))
 
 
 def listed(names: Sequence[str]) -> str:

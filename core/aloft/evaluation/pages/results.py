@@ -18,7 +18,9 @@ from aloft.evaluation.pages.blocks import Block, Picture, Table
 from aloft.evaluation.pages.figures import (
     NONE,
     OF_ANSWERS,
+    SYSTEM_HEADER,
     count,
+    dense_share_words,
     interval,
     listed,
     metric_name,
@@ -168,14 +170,16 @@ def retrieval(report: Report) -> Iterator[Block]:
         yield Table(
             caption=f"{set_title(report, name)}. Metrics in percent"
             + ("; highlighted: the retrieval that ships." if marked else "."),
-            header=("retriever", "embedder", "reranker", "dense share", *map(metric_name, metrics)),
+            header=(*SYSTEM_HEADER, *map(metric_name, metrics)),
             rows=[(*_system_cells(row), *percents(row.metrics, metrics)) for row in some],
             marked=frozenset(marked),
         )
 
 
-def _system_cells(row: RetrievalRow) -> tuple[str, str, str, str]:
-    return system_cells(System(row.retriever, row.embedder, row.reranker), row.weight)
+def _system_cells(row: RetrievalRow) -> tuple[str, ...]:
+    share = None if row.dense_share is None else f"{row.dense_share:.2f}"
+    system = System(row.retriever, row.embedder, row.reranker)
+    return system_cells(system, share, row.rerank_share)
 
 
 def _has_hits(row: RetrievalRow) -> bool:
@@ -302,14 +306,16 @@ def variants(report: Report) -> Iterator[Block]:
     yield Table(
         caption=f"{set_title(report, found[0].question_set)}. The best score ships; in percent.",
         header=(
-            *("tuned parts", "retriever", "embedder", "reranker", "dense share"),
+            *("tuned parts", *SYSTEM_HEADER),
             *map(metric_name, metrics),
             *("score", "verdict"),
         ),
         rows=[
             (
                 listed(variant.parts) or "none",
-                *system_cells(variant.system, variant.weight),
+                *system_cells(
+                    variant.system, dense_share_words(variant.dense_share), variant.rerank_share
+                ),
                 *percents(variant.metrics, metrics),
                 percent(variant.score),
                 "shipped" if variant == report.shipped else NONE,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from aloft.evaluation.evaluator import SystemVariant
 from aloft.evaluation.pages.figures import (
     OF_ANSWERS,
+    dense_share_words,
     interval,
     listed,
     metric_name,
@@ -104,9 +105,10 @@ def _described(variant: SystemVariant) -> str:
     if system.retriever != "bm25":
         words = f"{system.retriever} retrieval with the {system.embedder} embedder"
     if system.retriever == "hybrid":
-        words += f" (dense share {variant.weight:.1f})"
+        words += f" (dense share {dense_share_words(variant.dense_share)})"
     if system.reranker != "none":
-        words += f", reranked by the {system.reranker} reranker"
+        share = f"share {variant.rerank_share:.2f}"
+        words += f", reranked by the {system.reranker} reranker ({share})"
     if not variant.metrics.keys().isdisjoint(OF_ANSWERS):
         generator = "tuned" if "generator" in variant.parts else "base"
         words += f", answers by the {generator} generator"

@@ -24,7 +24,7 @@ def _names(config: RunConfig) -> dict[str, Any]:
 
 @stage(
     name="bundle",
-    version=1,
+    version=2,
     group="evaluate",
     doing="writing what ships",
     inputs=lambda setup: ("measured", *trained_parts(setup)),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from aloft.backends.checking import has_tokens
 from aloft.backends.loading import trained_on
 from aloft.config import PARTS, Part, RunConfig
 from aloft.config.strategies import phases_of
@@ -38,8 +39,8 @@ def base_models(setup: Setup) -> dict[str, Model]:
     config = setup.config
     start = config.generator_training.init_adapter
     found = {"embedder": Model(config.embedder, "embedder")}
-    if config.reranker is not None:
-        found["reranker"] = Model(config.reranker, "reranker")
+    if config.reranker is not None or has_tokens(config.embedder):
+        found["reranker"] = Model(config.reranker or config.embedder, "reranker")
     if "generator" in config.parts or config.strategy != "independent":
         adapter = Path(start) if start else None
         found["generator"] = Model(config.generator_model, "generator", adapter)
@@ -48,7 +49,7 @@ def base_models(setup: Setup) -> dict[str, Model]:
 
 @stage(
     name="evaluate",
-    version=1,
+    version=2,
     doing="measuring",
     inputs=_inputs,
     output={"measured": Value("work/stages/measured.json")},
@@ -59,6 +60,7 @@ def base_models(setup: Setup) -> dict[str, Model]:
         "window_tokens": config.passages.window_tokens,
         "keeps_index": config.embedder_training.keeps_index,
         "parts": config.parts,
+        "has_reranker": config.reranker is not None,
     },
     models=base_models,
     resources=Resources(gpu=True),
@@ -68,7 +70,7 @@ def evaluate(context: Context, part: Inputs) -> Iterator[To | Fact]:
     trained = [name for name in PARTS if name in part]
     sources = Sources(context, part)
     evaluator = build_evaluator(context, part, sources)
-    own = context.name("reranker") if context.has("reranker") else None
+    own = context.name("reranker") if context.settings["has_reranker"] else None
     config = RunConfig.model_construct(reranker=own)
     yield To("measured", measurements_to_json(measure_parts(evaluator, config, trained)))
     yield Fact("kept", 0)
@@ -96,6 +98,10 @@ def build_evaluator(context: Context, part: Inputs, sources: "Sources") -> Evalu
         score=sources.score,
         reply=sources.reply,
         read=sources.read,
+        base_reranker="base" if context.has("reranker") else "none",
+        uses_body="embedder" in part
+        and context.has("reranker")
+        and not (settings["has_reranker"] or settings["keeps_index"]),
     )
 
 
@@ -143,7 +149,8 @@ class Sources:
     def score(self, which: str, pairs: Sequence[tuple[str, str]]) -> Floats:
         """Scores of (query, passage) pairs."""
         label = f"reranking ({which} reranker)"
-        folder = self._folder("reranker", which)
+        is_body = which == "body"
+        folder = self._part["embedder"] if is_body else self._folder("reranker", which)
         return self._context.reranker(label=label, trained=folder).score(pairs)
 
     def _generator(self, which: str, doing: str) -> Any:

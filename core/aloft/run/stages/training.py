@@ -33,6 +33,7 @@ from aloft.run.stages.remined import uses_remined
 from aloft.serving.bundle import CARRIED
 
 _TRAINING = Resources(gpu=True, retries=10)
+_VERSIONS: dict[Part, int] = {"reranker": 2}
 
 
 def _outputs(*parts: Part) -> dict[str, Output]:
@@ -115,7 +116,7 @@ def _declare(part: Part) -> Declaration:
 
     return stage(
         name=part,
-        version=1,
+        version=_VERSIONS.get(part, 1),
         doing=f"training the {part}",
         when=_by_rows(part),
         inputs=_row_inputs(part),

@@ -1,0 +1,141 @@
+"""Late interaction as a `Reranker`: a vector for each token, from an encoder's own body."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from sentence_transformers import MultiVectorEncoder
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+from aloft.backends.checking import is_multi_vector, reported_loading
+from aloft.backends.device import best_device
+from aloft.backends.fingerprint import fingerprint_folder
+from aloft.backends.host_state import quiet_libraries
+from aloft.backends.packaged import resolve_model
+from aloft.backends.sentence_transformers import (
+    ENCODER_CONFIG,
+    MODEL_KWARGS,
+    load_encoder,
+    passage_prompt,
+)
+from aloft.errors import ModelError
+from aloft.protocols import Floats
+from aloft.text.surrogates import replace_surrogates
+
+_BATCH = 32
+_BLOCK = 256  # passages whose token vectors are made and scored at once
+_KEPT = 1 << 28  # bytes of token vectors that are kept for the next call
+TOKENS = "token_embeddings"
+
+
+class LateInteractionReranker:
+    """Each token of a question is matched with the nearest one of a passage.
+
+    The score is the mean cosine similarity of these pairs, in [-1, 1]. Token vectors of the
+    passages scored last are kept in memory, in half precision.
+
+    Args:
+        model: A multi-vector model, or an embedder, whose body serves as one without training.
+
+    Raises:
+        ModelError: the model is not on this machine, or has no vectors of tokens.
+
+    Source: MaxSim, Khattab and Zaharia 2020 (ColBERT, arXiv:2004.12832), over the number of the
+    question's tokens.
+    """
+
+    def __init__(self, model: str) -> None:
+        folder = Path(resolve_model(model))
+        self.model = load_late_interaction(folder)
+        self._fingerprint = fingerprint_folder(folder)
+        self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the model, and that it matches tokens."""
+        return f"{self._fingerprint}-tokens"
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Mean similarity of the best matches, higher is better; (pairs,)."""
+        asked = list(dict.fromkeys(query for query, _ in pairs))
+        questions = dict(zip(asked, self._encode(asked, is_query=True), strict=True))
+        places: dict[str, list[int]] = {}
+        for place, (_, text) in enumerate(pairs):
+            places.setdefault(text, []).append(place)
+        scores = np.empty(len(pairs), np.float32)
+        texts = list(places)
+        for start in range(0, len(texts), _BLOCK):
+            block = texts[start : start + _BLOCK]
+            for text, tokens in zip(block, self._passages(block), strict=True):
+                for place in places[text]:
+                    question = questions[pairs[place][0]]
+                    matches = question @ tokens.to(question.dtype).T
+                    scores[place] = float(matches.max(1).values.mean())
+        return scores
+
+    def _passages(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """Vectors of the tokens of each passage; those kept are not made again."""
+        missing = [text for text in texts if text not in self._kept]
+        made = dict(zip(missing, self._encode(missing, is_query=False), strict=True))
+        found = [made[text] if text in made else self._kept[text] for text in texts]
+        for text, tokens in zip(texts, found, strict=True):
+            if text not in self._kept:
+                self._kept[text] = tokens
+                self._bytes += tokens.nbytes
+            self._kept.move_to_end(text)
+        while self._bytes > _KEPT:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.nbytes
+        return found
+
+    def _encode(self, texts: Sequence[str], *, is_query: bool) -> list[torch.Tensor]:
+        if not texts:
+            return []
+        encode = self.model.encode_query if is_query else self.model.encode_document
+        clean = [replace_surrogates(text) for text in texts]
+        tokens = encode(clean, batch_size=_BATCH, show_progress_bar=False)
+        return [one.float() if is_query else one.half() for one in tokens]
+
+
+def load_late_interaction(folder: Path) -> MultiVectorEncoder:
+    """Load a multi-vector model, or an embedder as one, from safetensors only.
+
+    Of an embedder the pooling is left out; a projection behind it is applied to every token.
+
+    Raises:
+        ModelError: it cannot be loaded, or has no vectors of tokens.
+    """
+    if is_multi_vector(folder):
+        with quiet_libraries(), reported_loading(f'The model "{folder}"'):
+            model: MultiVectorEncoder = MultiVectorEncoder(
+                str(folder),
+                device=best_device(),
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs=MODEL_KWARGS,
+                config_kwargs=ENCODER_CONFIG,
+            )
+        model.tokenizer.split_special_tokens = True
+        return model
+    embedder = load_encoder(folder)
+    body = embedder[0]
+    if not isinstance(body, Transformer):
+        raise ModelError(
+            f'The model "{folder}" has no vectors of tokens, only of whole texts. Set reranker to '
+            "a cross-encoder or to an embedder that is a transformer."
+        )
+    heads = [module for module in embedder if isinstance(module, Dense)]
+    for head in heads:
+        head.module_input_name = head.module_output_name = TOKENS
+    prompts = {"query": embedder.prompts.get("query") or "", "document": passage_prompt(embedder)}
+    modules = [body, *heads, MultiVectorMask(), Normalize(module_input_name=TOKENS)]
+    return MultiVectorEncoder(
+        modules=modules,
+        device=best_device(),
+        prompts={name: prompt or "" for name, prompt in prompts.items()},
+        similarity_fn_name="meanmaxsim",
+    )

@@ -1,0 +1,164 @@
+"""Chooses how parts are blended: shares fitted on validation questions, drawn towards a prior.
+
+Few questions choose badly: the best of many candidates is best partly by luck. So the candidate
+nearest to the prior is taken among those that are not clearly worse than the best.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloft.evaluation.retrieval_metrics import DEPTH, measure_ranking
+from aloft.protocols import Floats
+from aloft.retrieval.fusion import DenseShare, min_max
+from aloft.retrieval.ranking import Ranking
+
+SHARES = np.round(np.arange(0.0, 1.01, 0.05), 2)
+"""Shares that are tried, among them each side alone."""
+DENSE_SHARE = DenseShare(uncovered=1.0, covered=0.0)
+"""What BM25 does not cover is left to vectors: best over many sets, see docs/results/fusion.md."""
+RERANK_SHARE = 0.6
+"""Of late interaction: best over the same sets."""
+_SLOPES = np.round(np.arange(-1.0, 0.01, 0.1), 1)  # of the dense share over coverage
+_MIDDLES = np.round(np.arange(0.0, 1.01, 0.1), 1)  # dense share at half a coverage
+
+
+def choose(
+    values: NDArray[np.float64],
+    clusters: Sequence[str],
+    candidates: NDArray[np.float64],
+    prior: NDArray[np.float64],
+) -> int:
+    """The candidate nearest to the prior among those within one standard error of the best.
+
+    Args:
+        values: A metric of each question with each candidate; (questions, candidates).
+        clusters: The document of each question; (questions,).
+        candidates: Their parameters, of comparable size; (candidates, parameters).
+        prior: The parameters that are best where nothing is known of the corpus; (parameters,).
+
+    Returns:
+        Its row; of equally near ones the better, then the first.
+
+    Source: the one-standard-error rule of Breiman et al. 1984 (Classification and Regression
+    Trees), with the error of the paired difference over clusters.
+    """
+    means = values.mean(axis=0)
+    best = int(means.argmax())
+    worse = values[:, [best]] - values
+    names, members = np.unique(np.array(clusters), return_inverse=True)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, members, worse - worse.mean(axis=0))
+    errors = np.sqrt((sums**2).sum(axis=0)) / len(values)
+    admitted = np.flatnonzero(means[best] - means <= errors)
+    distance = np.linalg.norm(candidates[admitted] - prior, axis=1)
+    order = np.lexsort((admitted, -np.round(means[admitted], 6), np.round(distance, 6)))
+    return int(admitted[order[0]])
+
+
+def share_table(
+    dense: Ranking, lexical: Ranking, gold: Sequence[frozenset[int]]
+) -> NDArray[np.float64]:
+    """nDCG@10 of each question's hybrid at each dense share.
+
+    Args:
+        dense: (questions, ranks).
+        lexical: Of the same questions.
+        gold: Columns of the passages that answer each question.
+
+    Returns:
+        (questions, len(SHARES)).
+    """
+    return np.stack(
+        [
+            _at_shares(*_side_by_side(dense, lexical, row), gold[row])
+            for row in range(len(dense.columns))
+        ]
+    )
+
+
+def rerank_table(
+    first: Ranking, scores: Floats, gold: Sequence[frozenset[int]]
+) -> NDArray[np.float64]:
+    """nDCG@10 of each question at each share of a reranker.
+
+    Args:
+        first: What was reranked; (questions, ranks).
+        scores: The reranker's, in its order; (questions x ranks,).
+        gold: Columns of the passages that answer each question.
+
+    Returns:
+        (questions, len(SHARES)).
+    """
+    table = np.asarray(scores, np.float32).reshape(first.columns.shape)
+    return np.stack(
+        [
+            _at_shares(first.columns[row], min_max(table[row]), min_max(first.scores[row]), right)
+            for row, right in enumerate(gold)
+        ]
+    )
+
+
+def _side_by_side(
+    dense: Ranking, lexical: Ranking, row: int
+) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """All columns that either ranks for a question, and their scaled scores in both."""
+    both = np.union1d(dense.columns[row], lexical.columns[row])
+    sides = []
+    for ranking in (dense, lexical):
+        side = np.zeros(len(both), np.float32)
+        side[np.searchsorted(both, ranking.columns[row])] = min_max(ranking.scores[row])
+        sides.append(side)
+    return both, sides[0], sides[1]
+
+
+def _at_shares(
+    columns: NDArray[np.intp], one: Floats, other: Floats, right: frozenset[int]
+) -> NDArray[np.float64]:
+    """nDCG@10 of one question at each share of `one`; (len(SHARES),)."""
+    scores = SHARES[:, None] * one + (1 - SHARES[:, None]) * other
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
+    best = np.take_along_axis(scores, order, axis=1).astype(np.float32)
+    ranking = Ranking(columns=columns[order], scores=best)
+    return measure_ranking(ranking, [right] * len(SHARES))["ndcg@10"]
+
+
+def fit_dense_share(
+    values: NDArray[np.float64], coverage: NDArray[np.float64], clusters: Sequence[str]
+) -> DenseShare:
+    """The dense share over coverage that is chosen on some questions, from `DENSE_SHARE` on.
+
+    Args:
+        values: What `share_table` returns; (questions, len(SHARES)).
+        coverage: Of these questions; (questions,).
+        clusters: Their documents; (questions,).
+    """
+    points = np.array([(middle, slope) for middle in _MIDDLES for slope in _SLOPES])
+    lines = [_line(*point) for point in points.tolist()]
+    rows = np.arange(len(values))
+    steps = len(SHARES) - 1
+    table = np.stack(
+        [values[rows, np.rint(line.of(coverage) * steps).astype(int)] for line in lines], axis=1
+    )
+    prior = np.array([(DENSE_SHARE.uncovered + DENSE_SHARE.covered) / 2, _slope(DENSE_SHARE)])
+    return lines[choose(table, clusters, points, prior)]
+
+
+def _line(middle: float, slope: float) -> DenseShare:
+    return DenseShare(uncovered=round(middle - slope / 2, 2), covered=round(middle + slope / 2, 2))
+
+
+def _slope(share: DenseShare) -> float:
+    return share.covered - share.uncovered
+
+
+def fit_rerank_share(values: NDArray[np.float64], clusters: Sequence[str]) -> float:
+    """The reranker's share that is chosen on some questions, from `RERANK_SHARE` on.
+
+    Args:
+        values: What `rerank_table` returns; (questions, len(SHARES)).
+        clusters: Their documents; (questions,).
+    """
+    prior = np.array([RERANK_SHARE])
+    return float(SHARES[choose(values, clusters, SHARES[:, None], prior)])
