@@ -1,6 +1,6 @@
 """How much dense search and late interaction should weigh beside BM25, over many sets.
 
-    python benchmarks/fusion.py --data FOLDER --sets covidqa_en,xquad_de:embedded:multilingual-e5-small
+    python benchmarks/fusion.py --data FOLDER --sets pira_en,xquad_de:embedded:multilingual-e5-small
 
 Untuned models and human questions. For each set: nDCG@10 at its best dense share, at the share that
 is best on the sets of other names, and at the line over coverage (`aloft.retrieval.fusion`) that is

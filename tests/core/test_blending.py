@@ -12,14 +12,13 @@ from aloft.evaluation.blending import (
     RERANK_SHARE,
     SHARES,
     choose,
-    fit_dense_share,
-    fit_rerank_share,
+    fit_share,
     rerank_table,
     share_table,
 )
 from aloft.evaluation.retrieval_metrics import measure_ranking
 from aloft.retrieval.bm25 import BM25Index
-from aloft.retrieval.fusion import DenseShare, blend, fuse
+from aloft.retrieval.fusion import CoverageShare, blend, fuse
 from aloft.retrieval.ranking import Ranking
 
 # ---- coverage
@@ -55,11 +54,11 @@ def test_only_the_first_three_passages_can_cover() -> None:
 
 
 def test_a_share_is_linear_in_coverage_and_cut() -> None:
-    share = DenseShare(uncovered=1.2, covered=-0.3)
+    share = CoverageShare(uncovered=1.2, covered=-0.3)
     found = share.of(np.array([0.0, 0.2, 0.5, 0.8, 1.0]))
     assert found.tolist() == [1.0, pytest.approx(0.9), pytest.approx(0.45), 0.0, 0.0]
-    assert DenseShare.constant(0.4).of(np.array([0.0, 1.0])).tolist() == [0.4, 0.4]
-    assert DenseShare.constant(0.4).is_constant
+    assert CoverageShare.constant(0.4).of(np.array([0.0, 1.0])).tolist() == [0.4, 0.4]
+    assert CoverageShare.constant(0.4).is_constant
     assert not share.is_constant
 
 
@@ -95,6 +94,9 @@ def test_a_rerankers_table_holds_what_the_blend_at_each_share_measures(seed: int
     for column in (0, 7, 20):
         blended = blend(first, scores, float(SHARES[column]))
         assert table[:, column] == pytest.approx(measure_ranking(blended, gold)["ndcg@10"])
+    each = blend(first, scores, SHARES[[0, 7, 20, 3]])
+    expected = [table[row, column] for row, column in enumerate((0, 7, 20, 3))]
+    assert measure_ranking(each, gold)["ndcg@10"].tolist() == pytest.approx(expected)
 
 
 def test_a_blend_weighs_both_sides_stretched() -> None:
@@ -148,11 +150,12 @@ def test_questions_of_one_document_err_together() -> None:
 def test_shares_stay_at_the_prior_where_all_are_alike_and_move_where_one_is_clear() -> None:
     coverage, documents = np.array([0.2, 0.5, 0.9]), list("abc")
     alike = np.full((3, len(SHARES)), 0.5)
-    assert fit_dense_share(alike, coverage, documents) == DENSE_SHARE
-    assert fit_rerank_share(alike, documents) == RERANK_SHARE
     dense_alone = np.tile((SHARES == 1).astype(float), (3, 1))
-    assert fit_dense_share(dense_alone, coverage, documents).of(coverage).tolist() == [1, 1, 1]
-    assert fit_rerank_share(dense_alone, documents) == 1
-    lexical_alone = dense_alone[:, ::-1]
-    assert fit_dense_share(lexical_alone, coverage, documents).of(coverage).tolist() == [0, 0, 0]
-    assert fit_rerank_share(lexical_alone, documents) == 0
+    for prior in (DENSE_SHARE, RERANK_SHARE):
+        assert fit_share(alike, coverage, documents, prior) == prior
+        whole = fit_share(dense_alone, coverage, documents, prior)
+        assert whole.of(coverage).tolist() == [1, 1, 1]
+        never = fit_share(dense_alone[:, ::-1], coverage, documents, prior)
+        assert never.of(coverage).tolist() == [0, 0, 0]
+    assert never.is_never
+    assert not RERANK_SHARE.is_never

@@ -16,7 +16,7 @@ from aloft.errors import DataError, ModelError
 from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.jsonl import encode_record
 from aloft.records import Passage
-from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.fusion import CoverageShare
 from aloft.retrieval.retriever import RetrievalSettings
 from aloft.run.store import RunStore
 from aloft.serving.bundle import open_run_retriever, read_bundle, reranker_of, write_bundle
@@ -48,8 +48,8 @@ def stack(*parts: Part, retriever: str = "hybrid", reranker: str = "none") -> Sy
     return SystemVariant(
         parts=parts,
         system=System(retriever, "tuned" if "embedder" in parts else "base", reranker),
-        dense_share=DenseShare(uncovered=1.2, covered=0.4),
-        rerank_share=0.6,
+        dense_share=CoverageShare(uncovered=1.2, covered=0.4),
+        rerank_share=CoverageShare.constant(0.6),
         question_set="human",
         metrics={},
         n=1,
@@ -84,9 +84,9 @@ def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(
     assert bundle.adapter == str(run / "models" / "generator")
     assert bundle.retrieval == RetrievalSettings(
         retriever="hybrid",
-        dense_share=DenseShare(uncovered=1.2, covered=0.4),
+        dense_share=CoverageShare(uncovered=1.2, covered=0.4),
         rerank_depth=30,
-        rerank_share=0.6,
+        rerank_share=CoverageShare.constant(0.6),
         count=10,
     )
     assert (bundle.contexts, bundle.max_new_tokens, bundle.format) == (10, 256, "raft")
@@ -278,7 +278,7 @@ def test_the_file_has_relative_paths_names_and_fingerprints(tmp_path: Path, base
         "retriever": "hybrid",
         "dense_share": {"uncovered": 1.2, "covered": 0.4},
         "rerank_depth": 30,
-        "rerank_share": 0.6,
+        "rerank_share": {"uncovered": 0.6, "covered": 0.6},
     }
     assert values["aloft"]
     assert values["embedder"]["weights"] == "embedder"
@@ -388,9 +388,9 @@ def test_format_1_opens_with_one_share_and_a_rerankers_order_alone(
     assert caplog.records == []
     assert bundle.retrieval == RetrievalSettings(
         retriever="hybrid",
-        dense_share=DenseShare.constant(0.7),
+        dense_share=CoverageShare.constant(0.7),
         rerank_depth=20,
-        rerank_share=1.0,
+        rerank_share=CoverageShare.constant(1.0),
         count=10,
     )
     assert replace(bundle, retrieval=known.retrieval) == known

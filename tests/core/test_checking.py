@@ -14,6 +14,7 @@ from aloft.backends.checking import (
     check_language_model,
     check_models,
     check_reranker,
+    has_tokens,
 )
 from aloft.config import check_config
 from aloft.errors import ModelError
@@ -146,7 +147,7 @@ def test_another_kind_of_model_is_no_embedder(encoder: Path, architecture: str, 
 @pytest.mark.parametrize(
     ("facts", "match"),
     [
-        ({"architectures": ["BertModel"]}, "has no head that scores"),
+        ({"architectures": ["LlamaForCausalLM"]}, "is a language model. Choose a cross-encoder"),
         ({"architectures": ["BertForSequenceClassification"]}, "sorts texts into 2 classes"),
         (
             {
@@ -168,10 +169,17 @@ def test_another_kind_of_model_is_no_reranker(
     check_reranker(str(encoder))
 
 
-def test_an_embedder_is_no_reranker_and_writes_no_text(encoder: Path) -> None:
+def test_an_embedder_reranks_where_it_has_tokens_and_writes_no_text(encoder: Path) -> None:
+    check_reranker(str(encoder))
     (encoder / "modules.json").write_text(json.dumps(POOLED))
-    with pytest.raises(ModelError, match=r"has no head that scores"):
+    check_reranker(str(encoder))
+    assert has_tokens(str(encoder))
+    static = [{**POOLED[0], "type": "sentence_transformers.models.StaticEmbedding"}]
+    (encoder / "modules.json").write_text(json.dumps(static))
+    assert not has_tokens(str(encoder))
+    with pytest.raises(ModelError, match=r"has vectors of whole texts alone"):
         check_reranker(str(encoder))
+    (encoder / "modules.json").write_text(json.dumps(POOLED))
     with pytest.raises(ModelError, match=r"is an embedding model, which writes no text"):
         check_language_model(str(encoder), chats=False)
 

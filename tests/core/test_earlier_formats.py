@@ -10,7 +10,7 @@ from aloft.cli import main
 from aloft.config.loading import read_run_config
 from aloft.jsonl import RecordFile
 from aloft.records import Document, LabelledQuestion, Negatives, Passage, QAPair
-from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.fusion import CoverageShare
 from aloft.retrieval.retriever import RetrievalSettings
 from aloft.serving.bundle import open_retriever, open_run_retriever, read_bundle
 
@@ -33,9 +33,9 @@ def test_a_bundle_of_format_0_opens_with_its_parts(format_0: Path) -> None:
     assert bundle.generator == str(format_0 / "language-model")
     assert bundle.retrieval == RetrievalSettings(
         retriever="hybrid",
-        dense_share=DenseShare.constant(0.4),
+        dense_share=CoverageShare.constant(0.4),
         rerank_depth=4,
-        rerank_share=1.0,
+        rerank_share=CoverageShare.constant(1.0),
         count=2,
     )
     assert (bundle.contexts, bundle.max_new_tokens, bundle.format) == (2, 8, "aloftrag")

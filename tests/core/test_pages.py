@@ -35,7 +35,7 @@ from aloft.evaluation.report import (
     from_json,
 )
 from aloft.records import Artifact, Probe
-from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.fusion import CoverageShare
 
 EVIL = "<script>alert('x')</script> | [a](http://evil.example) ![b](c) `d` & *e*"
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -66,8 +66,8 @@ def variant(parts: tuple[Any, ...], embedder: str, ndcg: float, cited: float) ->
     return SystemVariant(
         parts=parts,
         system=System("hybrid", embedder, "none"),
-        dense_share=DenseShare(uncovered=1.1, covered=0.3),
-        rerank_share=0.6,
+        dense_share=CoverageShare(uncovered=1.1, covered=0.3),
+        rerank_share=CoverageShare.constant(0.6),
         question_set="human",
         metrics={"hit@1": 0.5, "ndcg@10": ndcg, "citation accuracy": cited},
         n=60,
@@ -388,7 +388,7 @@ def reranked_report() -> Report:
     """What ships has the body of the base embedder rerank, and one dense share for all."""
     whole = measurements()
     base = System("hybrid", "base", "base")
-    first = replace(whole.variants[-1], system=base, dense_share=DenseShare.constant(0.35))
+    first = replace(whole.variants[-1], system=base, dense_share=CoverageShare.constant(0.35))
     row = replace(ranked("human", "hybrid", "base"), reranker="base", rerank_share=0.6)
     return measured_otherwise(
         full_report(),

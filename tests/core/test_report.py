@@ -24,7 +24,7 @@ from aloft.evaluation.report import (
     read_report,
     to_json,
 )
-from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.fusion import CoverageShare
 
 EARLIER = sorted((Path(__file__).parents[1] / "fixtures").glob("format-*/**/report.json"))
 
@@ -60,7 +60,10 @@ def test_people_find_what_was_measured_beside_the_facts() -> None:
     assert values["shipped"] == values["variants"][0]
     assert values["shipped"]["parts"] == ["embedder", "generator"]
     assert values["shipped"]["dense_share"] == {"uncovered": 1.1, "covered": 0.3}
-    assert (values["retrieval"][3]["dense_share"], values["shipped"]["rerank_share"]) == (0.55, 0.6)
+    assert (
+        values["retrieval"][3]["dense_share"],
+        values["shipped"]["rerank_share"]["covered"],
+    ) == (0.55, 0.6)
     assert values["funnel"][1]["teacher"]["pairs"]["calls"] == 3100
 
 
@@ -79,8 +82,11 @@ def format_1(report: Report) -> dict[str, Any]:
 
 def migrated(variants: Sequence[SystemVariant]) -> tuple[SystemVariant, ...]:
     """What becomes of variants that `format_1` has rewritten."""
-    share = DenseShare.constant(0.3)
-    return tuple(replace(one, dense_share=share, rerank_share=1.0) for one in variants)
+    share = CoverageShare.constant(0.3)
+    return tuple(
+        replace(one, dense_share=share, rerank_share=CoverageShare.constant(1.0))
+        for one in variants
+    )
 
 
 def test_reports_of_format_1_are_read_with_one_share_and_a_rerankers_order_alone() -> None:
@@ -89,7 +95,7 @@ def test_reports_of_format_1_are_read_with_one_share_and_a_rerankers_order_alone
 
     known, measured = report.measured, read.measured
     assert measured.variants[1:] == migrated(known.variants[1:])
-    assert measured.variants[0].dense_share == DenseShare.constant(0.35)
+    assert measured.variants[0].dense_share == CoverageShare.constant(0.35)
     assert [row.dense_share for row in measured.retrieval] == [0.55, 0.55]
     assert [row.rerank_share for row in measured.retrieval] == [None, 1.0]
     retrieval = tuple(

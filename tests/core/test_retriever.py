@@ -16,7 +16,7 @@ from aloft.evaluation.evaluator import Evaluator, System
 from aloft.evaluation.splits import split_questions
 from aloft.protocols import Floats
 from aloft.records import LabelledQuestion, Passage
-from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.fusion import CoverageShare
 from aloft.retrieval.ranking import Ranking
 from aloft.retrieval.retriever import RetrievalSettings, RetrieverName, index_passages
 from aloft.retrieval.vectors import VectorStore
@@ -46,7 +46,7 @@ def test_dense_is_ordered_by_cosine() -> None:
 
 def sharing(share: float) -> Bundle:
     """A hybrid with one dense share for every question."""
-    return retrieving(HYBRID, dense_share=DenseShare.constant(share))
+    return retrieving(HYBRID, dense_share=CoverageShare.constant(share))
 
 
 def test_hybrid_weighs_both_rankings() -> None:
@@ -68,9 +68,9 @@ def test_hybrid_weighs_both_rankings() -> None:
 
 
 def test_a_hybrid_weighs_by_how_much_of_a_question_bm25_covers() -> None:
-    by_coverage = retrieving(HYBRID, dense_share=DenseShare(uncovered=1.0, covered=0.0))
+    by_coverage = retrieving(HYBRID, dense_share=CoverageShare(uncovered=1.0, covered=0.0))
     assert retrieved(by_coverage, "blue red") == [1, 2, 0, 3]  # passage 1 has both words: BM25's
-    swapped = retrieving(HYBRID, dense_share=DenseShare(uncovered=0.0, covered=1.0))
+    swapped = retrieving(HYBRID, dense_share=CoverageShare(uncovered=0.0, covered=1.0))
     assert retrieved(swapped, "blue red") == [2, 0, 1, 3]  # the order of cosines
 
     # "blue whale wolf" has 4 terms of 2 passages, which weigh ln 2 = 0.693 each, and 5 and 4 of one
@@ -120,14 +120,18 @@ def test_a_reranker_reorders_the_first_ranks_alone() -> None:
 def test_a_reranker_has_a_share_of_the_new_order() -> None:
     # Dense, stretched: 2 gets 1, 0 gets 0.894, 1 gets 0.816, 3 gets 0. The reranker's, stretched:
     # 1 gets 1, 0 and 2 get 0.5, 3 gets 0.
-    half = retrieving(RERANKED, rerank_share=0.5)
+    half = retrieving(RERANKED, rerank_share=CoverageShare.constant(0.5))
     (found,) = open_retriever(half, PASSAGES, ScriptedModels()).retrieve(["blue red"])
     assert [TEXTS.index(one.passage.text) for one in found] == [1, 2, 0, 3]
     expected = (0.908, 0.75, 0.697, 0)
     assert [one.score for one in found] == [pytest.approx(score, abs=0.001) for score in expected]
     # at 0.1: 2 has 0.95, 0 has 0.855 and 1 has 0.835
-    assert retrieved(retrieving(RERANKED, rerank_share=0.1), "blue red") == [2, 0, 1, 3]
-    assert retrieved(retrieving(RERANKED, rerank_share=0.0), "blue red") == [2, 0, 1, 3]
+    assert retrieved(
+        retrieving(RERANKED, rerank_share=CoverageShare.constant(0.1)), "blue red"
+    ) == [2, 0, 1, 3]
+    assert retrieved(
+        retrieving(RERANKED, rerank_share=CoverageShare.constant(0.0)), "blue red"
+    ) == [2, 0, 1, 3]
 
 
 def test_the_scores_told_are_those_ranked_by() -> None:
@@ -192,7 +196,7 @@ def test_vectors_of_the_corpus_are_kept_in_a_store(tmp_path: Path) -> None:
 
 
 def measured(
-    system: System, rerank_depth: int, dense_share: DenseShare, rerank_share: float
+    system: System, rerank_depth: int, dense_share: CoverageShare, rerank_share: CoverageShare
 ) -> Ranking:
     """How the evaluator ranks QUESTIONS with models of `aloft.testing`."""
     embedder, reranker = HashingEmbedder(), OverlapReranker()
@@ -235,12 +239,18 @@ QUESTIONS = [
 
 @pytest.mark.parametrize(
     ("dense_share", "rerank_share"),
-    [(DenseShare.constant(0.3), 1.0), (DenseShare(uncovered=1.1, covered=0.1), 0.6)],
+    [
+        (CoverageShare.constant(0.3), CoverageShare.constant(1.0)),
+        (
+            CoverageShare(uncovered=1.1, covered=0.1),
+            CoverageShare(uncovered=0.9, covered=0.2),
+        ),
+    ],
 )
 @pytest.mark.parametrize("reranker", ["none", "base"])
 @pytest.mark.parametrize("retriever", ["dense", "bm25", "hybrid"])
 def test_what_is_measured_is_what_ships(
-    retriever: RetrieverName, reranker: str, dense_share: DenseShare, rerank_share: float
+    retriever: RetrieverName, reranker: str, dense_share: CoverageShare, rerank_share: CoverageShare
 ) -> None:
     embedder = "none" if retriever == "bm25" else "base"
     ranking = measured(System(retriever, embedder, reranker), 7, dense_share, rerank_share)

@@ -100,7 +100,7 @@ def check_reranker(name: str, role: str = "the model") -> None:
             raise model.error(
                 f"sorts texts into {model.classes} classes. Choose a cross-encoder with one score."
             )
-    elif any(kind.endswith("ForCausalLM") for kind in model.architectures):
+    elif not model.modules and any(kind.endswith("ForCausalLM") for kind in model.architectures):
         raise model.error("is a language model. Choose a cross-encoder or an embedding model.")
     elif not model.has_tokens:
         raise model.error(
@@ -238,7 +238,8 @@ class _Files:
     def is_cross_encoder(self) -> bool:
         """Whether it scores two texts together."""
         is_saved_as_one = any(".cross_encoder." in kind for kind in self.modules)
-        return self.sorts or is_saved_as_one or self._saved_as == "CrossEncoder"
+        is_plain = self.sorts and not self.modules
+        return is_plain or is_saved_as_one or self._saved_as == "CrossEncoder"
 
     @property
     def is_multi_vector(self) -> bool:

@@ -46,7 +46,12 @@ EmbedderName = Annotated[
     str | None, typer.Option("--embedder", metavar="MODEL", help="Encoder to train.")
 ]
 RerankerName = Annotated[
-    str | None, typer.Option("--reranker", metavar="MODEL", help="Cross-encoder to train.")
+    str | None,
+    typer.Option(
+        "--reranker",
+        metavar="MODEL",
+        help="Cross-encoder to train in place of the embedder's body.",
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed of the run.")]
 

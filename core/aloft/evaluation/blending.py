@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 
 from aloft.evaluation.retrieval_metrics import DEPTH, measure_ranking
 from aloft.protocols import Floats
-from aloft.retrieval.fusion import DenseShare, min_max
+from aloft.retrieval.fusion import CoverageShare, min_max
 from aloft.retrieval.ranking import Ranking
 
 SHARES = np.round(np.arange(0.0, 1.01, 0.05), 2)
 """Shares that are tried, among them each side alone."""
-DENSE_SHARE = DenseShare(uncovered=1.0, covered=0.0)
-"""What BM25 does not cover is left to vectors: best over many sets, see docs/results/fusion.md."""
-RERANK_SHARE = 0.6
-"""Of late interaction: best over the same sets."""
-_SLOPES = np.round(np.arange(-1.0, 0.01, 0.1), 1)  # of the dense share over coverage
-_MIDDLES = np.round(np.arange(0.0, 1.01, 0.1), 1)  # dense share at half a coverage
+DENSE_SHARE = CoverageShare(uncovered=0.8, covered=0.2)
+"""Of the embedder in a hybrid, where nothing is known of a corpus; see docs/results/fusion.md."""
+RERANK_SHARE = CoverageShare(uncovered=0.9, covered=0.0)
+"""Of late interaction: a question whose words stand in a passage needs none."""
+_LINES = [
+    CoverageShare(uncovered=round(middle - slope / 2, 2), covered=round(middle + slope / 2, 2))
+    for middle in np.arange(0.0, 1.01, 0.1).tolist()  # share at half a coverage
+    for slope in np.arange(-1.2, 0.01, 0.1).tolist()
+]
 
 
 def choose(
@@ -124,41 +127,24 @@ def _at_shares(
     return measure_ranking(ranking, [right] * len(SHARES))["ndcg@10"]
 
 
-def fit_dense_share(
-    values: NDArray[np.float64], coverage: NDArray[np.float64], clusters: Sequence[str]
-) -> DenseShare:
-    """The dense share over coverage that is chosen on some questions, from `DENSE_SHARE` on.
+def fit_share(
+    values: NDArray[np.float64],
+    coverage: NDArray[np.float64],
+    clusters: Sequence[str],
+    prior: CoverageShare,
+) -> CoverageShare:
+    """The share over coverage that is chosen on some questions.
 
     Args:
-        values: What `share_table` returns; (questions, len(SHARES)).
+        values: nDCG@10 at each of `SHARES`; (questions, shares).
         coverage: Of these questions; (questions,).
         clusters: Their documents; (questions,).
+        prior: What is chosen where no other share is clearly better.
     """
-    points = np.array([(middle, slope) for middle in _MIDDLES for slope in _SLOPES])
-    lines = [_line(*point) for point in points.tolist()]
-    rows = np.arange(len(values))
-    steps = len(SHARES) - 1
+    lines = [prior, *_LINES]
+    rows, steps = np.arange(len(values)), len(SHARES) - 1
     table = np.stack(
         [values[rows, np.rint(line.of(coverage) * steps).astype(int)] for line in lines], axis=1
     )
-    prior = np.array([(DENSE_SHARE.uncovered + DENSE_SHARE.covered) / 2, _slope(DENSE_SHARE)])
-    return lines[choose(table, clusters, points, prior)]
-
-
-def _line(middle: float, slope: float) -> DenseShare:
-    return DenseShare(uncovered=round(middle - slope / 2, 2), covered=round(middle + slope / 2, 2))
-
-
-def _slope(share: DenseShare) -> float:
-    return share.covered - share.uncovered
-
-
-def fit_rerank_share(values: NDArray[np.float64], clusters: Sequence[str]) -> float:
-    """The reranker's share that is chosen on some questions, from `RERANK_SHARE` on.
-
-    Args:
-        values: What `rerank_table` returns; (questions, len(SHARES)).
-        clusters: Their documents; (questions,).
-    """
-    prior = np.array([RERANK_SHARE])
-    return float(SHARES[choose(values, clusters, SHARES[:, None], prior)])
+    points = np.array([(line.uncovered, line.covered) for line in lines])
+    return lines[choose(table, clusters, points, points[0])]

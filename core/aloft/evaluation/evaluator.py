@@ -25,7 +25,7 @@ from aloft.protocols import Floats, Prompt
 from aloft.randomness import deal_places, rng_for
 from aloft.records import LabelledQuestion, Passage
 from aloft.retrieval.dense import DenseIndex
-from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.fusion import CoverageShare
 from aloft.retrieval.ranking import Ranking, pairs_of
 from aloft.retrieval.retriever import (
     Bm25Ranker,
@@ -102,8 +102,8 @@ class SystemVariant:
 
     parts: tuple[Part, ...]
     system: System
-    dense_share: DenseShare
-    rerank_share: float
+    dense_share: CoverageShare
+    rerank_share: CoverageShare
     question_set: str
     metrics: Mapping[str, float]
     n: int
@@ -187,8 +187,8 @@ class Evaluator:
     uses_body: bool = False
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
     _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
-    _dense_shares: dict[str, DenseShare] = field(default_factory=dict)
-    _rerank_shares: dict[System, float] = field(default_factory=dict)
+    _dense_shares: dict[str, CoverageShare] = field(default_factory=dict)
+    _rerank_shares: dict[System, CoverageShare] = field(default_factory=dict)
     _columns: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -249,7 +249,7 @@ class Evaluator:
             self._rankers[which] = _RankedOnce(ranker)
         return self._rankers[which]
 
-    def dense_share(self, embedder: str) -> DenseShare:
+    def dense_share(self, embedder: str) -> CoverageShare:
         """The hybrid's dense share, fitted on human validation questions where those decide.
 
         Otherwise it is the prior: synthetic questions share more words with their passage than
@@ -261,12 +261,13 @@ class Evaluator:
             rows, gold, documents = self._choosing()
             dense = self.rank(self.deciding, System("dense", embedder, "none")).of(rows)
             lexical = self.rank(self.deciding, System("bm25", "none", "none")).of(rows)
-            self._dense_shares[embedder] = blending.fit_dense_share(
-                blending.share_table(dense, lexical, gold), self._coverage(rows), documents
+            table = blending.share_table(dense, lexical, gold)
+            self._dense_shares[embedder] = blending.fit_share(
+                table, self._coverage(rows), documents, blending.DENSE_SHARE
             )
         return self._dense_shares[embedder]
 
-    def rerank_share(self, system: System) -> float:
+    def rerank_share(self, system: System) -> CoverageShare:
         """The reranker's share, fitted like the dense one."""
         if system.reranker == "none" or self.deciding == "synthetic":
             return blending.RERANK_SHARE
@@ -277,15 +278,14 @@ class Evaluator:
             texts = [self.questions[self.deciding][row].question for row in rows]
             scores = self.score(self._judge(system), pairs_of(first, texts, self.passages))
             table = blending.rerank_table(first, scores, gold)
-            self._rerank_shares[system] = blending.fit_rerank_share(table, documents)
+            self._rerank_shares[system] = blending.fit_share(
+                table, self._coverage(rows), documents, blending.RERANK_SHARE
+            )
         return self._rerank_shares[system]
 
-    def mean_dense_share(self, name: str, system: System) -> float | None:
-        """The dense share of a hybrid, averaged over the test questions of a set."""
-        if system.retriever != "hybrid":
-            return None
-        coverage = self._coverage(self.splits[name].test, name)
-        return float(self.dense_share(system.embedder).of(coverage).mean())
+    def mean_share(self, name: str, share: CoverageShare) -> float:
+        """A share, averaged over the test questions of a set."""
+        return float(share.of(self._coverage(self.splits[name].test, name)).mean())
 
     def _choosing(self) -> tuple[list[int], list[frozenset[int]], list[str]]:
         """The questions that choices are made on: rows, right passages and documents."""
@@ -558,7 +558,7 @@ class Evaluator:
         embedder = "tuned" if "embedder" in parts else "base"
         reranker = "tuned" if "reranker" in parts else self.base_reranker
         system = System("hybrid", embedder, reranker)
-        if self.rerank_share(system) == 0:
+        if self.rerank_share(system).is_never:
             system = replace(system, reranker="none")
         generator = "tuned" if "generator" in parts else "base"
         sides = []

@@ -98,13 +98,15 @@ def _count(evaluator: Evaluator) -> dict[str, QuestionCounts]:
 def _retrieval_row(
     name: str, system: System, evaluator: Evaluator, measured: Measured
 ) -> RetrievalRow:
+    dense = evaluator.dense_share(system.embedder) if system.retriever == "hybrid" else None
+    late = evaluator.rerank_share(system) if system.reranker != "none" else None
     return RetrievalRow(
         question_set=name,
         retriever=system.retriever,
         embedder=system.embedder,
         reranker=system.reranker,
-        dense_share=evaluator.mean_dense_share(name, system),
-        rerank_share=None if system.reranker == "none" else evaluator.rerank_share(system),
+        dense_share=evaluator.mean_share(name, dense) if dense else None,
+        rerank_share=evaluator.mean_share(name, late) if late else None,
         n=measured.n,
         metrics=means_of(measured.values),
     )

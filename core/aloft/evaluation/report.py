@@ -379,6 +379,9 @@ def _by_question(comparison: Mapping[str, Any]) -> dict[str, Any]:
 # ---- format 1, until November 2026
 
 
+_ENDS = ("uncovered", "covered")
+
+
 def _migrate_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
     """A hybrid had one dense share, its "weight", and a reranker the whole say."""
     current = dict(values)
@@ -389,8 +392,8 @@ def _migrate_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
     current["variants"] = [
         {
             **variant,
-            "dense_share": dict.fromkeys(("uncovered", "covered"), variant["weight"]),
-            "rerank_share": 1.0,
+            "dense_share": dict.fromkeys(_ENDS, variant["weight"]),
+            "rerank_share": dict.fromkeys(_ENDS, 1.0),
         }
         for variant in current.get("variants", ())
     ]

@@ -10,11 +10,11 @@ from aloft.retrieval.ranking import Ranking, reorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DenseShare:
-    """Share of the dense score in a hybrid, by how much of a question BM25 covers.
+class CoverageShare:
+    """Share of another score beside BM25's, by how much of a question BM25 covers.
 
     The less of a question's weight one of BM25's first passages holds, the less its ranking can
-    know, and the more the dense one counts. Between the ends the share is linear, and it is cut to
+    know, and the more the other counts. Between the ends the share is linear, and it is cut to
     [0, 1]; equal ends are one share for all questions.
 
     Attributes:
@@ -26,7 +26,7 @@ class DenseShare:
     covered: float
 
     @classmethod
-    def constant(cls, share: float) -> "DenseShare":
+    def constant(cls, share: float) -> "CoverageShare":
         """The same share for every question."""
         return cls(uncovered=share, covered=share)
 
@@ -34,6 +34,11 @@ class DenseShare:
     def is_constant(self) -> bool:
         """Whether coverage need not be known."""
         return self.uncovered == self.covered
+
+    @property
+    def is_never(self) -> bool:
+        """Whether the other score counts for no question."""
+        return max(self.uncovered, self.covered) <= 0
 
     def of(self, coverage: NDArray[np.float64]) -> NDArray[np.float64]:
         """Shares of questions; (questions,).
@@ -45,7 +50,7 @@ class DenseShare:
         return np.clip(shares, 0.0, 1.0)
 
 
-HALF = DenseShare.constant(0.5)
+HALF, WHOLE = CoverageShare.constant(0.5), CoverageShare.constant(1.0)
 
 
 def fuse(
@@ -81,7 +86,7 @@ def fuse(
     return Ranking(columns=columns, scores=scores)
 
 
-def blend(ranking: Ranking, scores: Floats, share: float) -> Ranking:
+def blend(ranking: Ranking, scores: Floats, share: float | NDArray[np.float64]) -> Ranking:
     """Reorder each question's ranks by a weighted sum of their scores and a reranker's.
 
     Both are scaled to [0, 1] per question. A share of 1 is the reranker's order alone.
@@ -89,14 +94,15 @@ def blend(ranking: Ranking, scores: Floats, share: float) -> Ranking:
     Args:
         ranking: What the reranker has scored.
         scores: Scores of `pairs_of(ranking, ...)`, in its order; (questions x ranks,).
-        share: Share of the reranker, in [0, 1].
+        share: Share of the reranker, in [0, 1]; one for all questions, or (questions,).
     """
-    if share == 1:
+    shares = np.broadcast_to(share, len(ranking.columns)).tolist()
+    if all(share == 1 for share in shares):
         return reorder(ranking, scores)
     table = np.asarray(scores, np.float32).reshape(ranking.columns.shape)
     scaled = np.zeros_like(table)
     for i, (before, now) in enumerate(zip(ranking.scores, table, strict=True)):
-        scaled[i] = (1 - share) * min_max(before) + share * min_max(now)
+        scaled[i] = (1 - shares[i]) * min_max(before) + shares[i] * min_max(now)
     return reorder(ranking, scaled)
 
 

@@ -17,7 +17,7 @@ from aloft.protocols import Embedder, Floats, Reranker
 from aloft.records import Passage
 from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex
-from aloft.retrieval.fusion import HALF, DenseShare, blend, fuse
+from aloft.retrieval.fusion import HALF, WHOLE, CoverageShare, blend, fuse
 from aloft.retrieval.ranking import Ranking, pairs_of
 from aloft.retrieval.vectors import VectorStore
 
@@ -33,14 +33,14 @@ class RetrievalSettings:
         retriever: What ranks first.
         dense_share: Share of the dense score in a hybrid.
         rerank_depth: Ranks that the reranker reorders, where there is a reranker.
-        rerank_share: Share of the reranker's score in their new order, in [0, 1].
+        rerank_share: Share of the reranker's score in their new order.
         count: Passages retrieved where a call does not say how many.
     """
 
     retriever: RetrieverName = "hybrid"
-    dense_share: DenseShare = HALF
+    dense_share: CoverageShare = HALF
     rerank_depth: int = 20
-    rerank_share: float = 1.0
+    rerank_share: CoverageShare = WHOLE
     count: int = 10
 
 
@@ -197,7 +197,8 @@ class Retriever:
                 return first
             top = first.top(rerank_depth or self.settings.rerank_depth)
             pairs = pairs_of(top, questions, self.passages)
-            return blend(top, self._reranker.score(pairs), self.settings.rerank_share)
+            shares = self._shares(self.settings.rerank_share, questions, among)
+            return blend(top, self._reranker.score(pairs), shares)
 
     def retrieve(
         self,
@@ -239,16 +240,19 @@ class Retriever:
             return rank(self._lexical)
         if self.settings.retriever == "dense":
             return rank(self._dense)
-        dense, lexical = rank(self._dense), rank(self._lexical)
-        return fuse(dense, lexical, FIRST_STAGE_DEPTH, self._dense_shares(questions, lexical))
+        shares = self._shares(self.settings.dense_share, questions, among)
+        return fuse(rank(self._dense), rank(self._lexical), FIRST_STAGE_DEPTH, shares)
 
-    def _dense_shares(
-        self, questions: Sequence[str], lexical: Ranking
+    def _shares(
+        self, share: CoverageShare, questions: Sequence[str], among: Collection[int] | None
     ) -> float | NDArray[np.float64]:
-        share = self.settings.dense_share
+        """The share of each question, by what BM25 covers of it in the passages searched."""
         if share.is_constant:
-            return share.covered
-        return share.of(self._lexical.coverage(questions, lexical))
+            return float(share.of(np.zeros(1))[0])
+        depth = FIRST_STAGE_DEPTH if among is None else len(self.passages)
+        ranking = self._lexical.rank(questions, depth)
+        ranking = ranking if among is None else ranking.among(among)
+        return share.of(self._lexical.coverage(questions, ranking))
 
     def __copy__(self) -> "Retriever":
         return self

@@ -11,6 +11,7 @@ from math import prod, sqrt
 from pathlib import Path
 from statistics import fmean
 
+from aloft.backends.checking import has_tokens
 from aloft.backends.packaged import resolve_model
 from aloft.config import Part, RunConfig, plain_name
 from aloft.config.strategies import Phase, phases_of
@@ -345,22 +346,30 @@ def _evaluation_line(pilot: Pilot, amounts: Amounts) -> Line:
 
 
 def rerankers_of(config: RunConfig) -> int:
-    """Rerankers that are measured: the trained one, and those before it.
+    """Rerankers that are measured: the trained one, and those before it."""
+    return _untuned_rerankers(config) + ("reranker" in config.parts)
 
-    Where none is configured, the body of each embedder is one.
-    """
-    has_body = config.reranker is None and not config.embedder_training.keeps_index
-    return 1 + (has_body and "embedder" in config.parts) + ("reranker" in config.parts)
+
+def _untuned_rerankers(config: RunConfig) -> int:
+    """The configured reranker; where there is none, the body of each embedder that has tokens."""
+    if config.reranker is not None:
+        return 1
+    if not has_tokens(config.embedder):
+        return 0
+    return 1 + ("embedder" in config.parts and not config.embedder_training.keeps_index)
 
 
 def scores_per_question(config: RunConfig) -> Range:
     """Passages that rerankers score for a question.
 
-    Each is scored once, whatever rankings it stands in: those of each embedder's hybrid. At least
-    they are all alike, at most no two share a passage.
+    Each is scored once, whatever rankings it stands in: those of each embedder's hybrid, of which a
+    body reranks its own. At least they are all alike, at most no two share a passage.
     """
-    rankings = 1 + ("embedder" in config.parts)
-    return Range(1, rankings) * (rerankers_of(config) * config.evaluation.rerank_depth)
+    hybrids = Range(1, 1 + ("embedder" in config.parts))
+    bodies = _untuned_rerankers(config)
+    untuned = hybrids if bodies == 1 else exactly(bodies)
+    tuned = hybrids if "reranker" in config.parts else exactly(0)
+    return (untuned + tuned) * config.evaluation.rerank_depth
 
 
 def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: int = 0) -> Range:

@@ -19,16 +19,16 @@ from aloft.evaluation.evaluator import SystemVariant
 from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
 from aloft.records import Passage
-from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.fusion import CoverageShare
 from aloft.retrieval.retriever import DenseRanker, RetrievalSettings, Retriever
 from aloft.retrieval.vectors import VectorStore
 from aloft.serving.bundle_file import (
     FILE,
     AnsweringRecord,
     BundleFile,
-    DenseShareRecord,
     ModelReference,
     RetrievalRecord,
+    ShareRecord,
     read_bundle_file,
 )
 
@@ -89,9 +89,9 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
         reranker=references.get("reranker"),
         retrieval=RetrievalRecord(
             retriever=stack.system.retriever,
-            dense_share=DenseShareRecord(**asdict(stack.dense_share)),
+            dense_share=ShareRecord(**asdict(stack.dense_share)),
             rerank_depth=config.evaluation.rerank_depth,
-            rerank_share=stack.rerank_share,
+            rerank_share=ShareRecord(**asdict(stack.rerank_share)),
             window_tokens=config.passages.window_tokens,
         ),
         answering=AnsweringRecord(
@@ -178,9 +178,9 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
         adapter=str(bundle / adapter) if adapter and not generator else None,
         retrieval=RetrievalSettings(
             retriever=retrieval.retriever,
-            dense_share=DenseShare(**retrieval.dense_share.model_dump()),
+            dense_share=CoverageShare(**retrieval.dense_share.model_dump()),
             rerank_depth=retrieval.rerank_depth,
-            rerank_share=retrieval.rerank_share,
+            rerank_share=CoverageShare(**retrieval.rerank_share.model_dump()),
             count=answering.contexts,
         ),
         max_new_tokens=answering.max_new_tokens,

@@ -120,20 +120,20 @@ class ModelReference(_Record):
         yield (str(resolved) if Path(name).expanduser().is_dir() else name), resolved
 
 
-class DenseShareRecord(_Record):
-    """See `aloft.retrieval.fusion.DenseShare`; an end may lie outside [0, 1]."""
+class ShareRecord(_Record):
+    """See `aloft.retrieval.fusion.CoverageShare`; an end may lie somewhat outside [0, 1]."""
 
-    uncovered: float
-    covered: float
+    uncovered: float = Field(ge=-2, le=2)
+    covered: float = Field(ge=-2, le=2)
 
 
 class RetrievalRecord(_Record):
     """How passages are retrieved; see `aloft.retrieval.retriever.RetrievalSettings`."""
 
     retriever: RetrieverName
-    dense_share: DenseShareRecord
+    dense_share: ShareRecord
     rerank_depth: int = Field(ge=1)
-    rerank_share: float = Field(ge=0, le=1)
+    rerank_share: ShareRecord
     window_tokens: int | None = None
 
 
@@ -298,14 +298,17 @@ def _from_format_0(values: Mapping[str, Any], bundle: Path) -> dict[str, Any]:
     }
 
 
+_ENDS = ("uncovered", "covered")
+
+
 def _from_format_1(values: Mapping[str, Any], _bundle: Path) -> dict[str, Any]:
     """Until November 2026: one dense share for all questions, and a reranker's order alone."""
     retrieval = values.get("retrieval")
     if not isinstance(retrieval, Mapping) or "dense_weight" not in retrieval:
         return dict(values)  # damaged, which is said where it is read
     rest = {name: value for name, value in retrieval.items() if name != "dense_weight"}
-    ends = dict.fromkeys(("uncovered", "covered"), retrieval["dense_weight"])
-    return {**values, "retrieval": {"dense_share": ends, "rerank_share": 1.0, **rest}}
+    dense, whole = (dict.fromkeys(_ENDS, share) for share in (retrieval["dense_weight"], 1.0))
+    return {**values, "retrieval": {"dense_share": dense, "rerank_share": whole, **rest}}
 
 
 _Migration = Callable[[Mapping[str, Any], Path], Mapping[str, Any]]

@@ -40,7 +40,8 @@ _READING = (
     "significantly worse on another set of questions.",
     "Synthetic questions were written by the teacher from held-out documents, as the training "
     "questions were from others: gains on them tend to be larger than on questions that people "
-    "ask. The dense share of a hybrid is fitted on synthetic validation questions.",
+    "ask. What each part counts for in a hybrid is therefore fitted on human validation questions, "
+    "where those decide; otherwise it is what was best over many corpora.",
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

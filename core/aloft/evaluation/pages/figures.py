@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from aloft.evaluation.evaluator import System
 from aloft.evaluation.report import Report
-from aloft.retrieval.fusion import DenseShare
+from aloft.retrieval.fusion import CoverageShare
 
 NONE = "–"
 OF_ANSWERS = ("citation accuracy", "answer f1")
@@ -61,19 +61,21 @@ SYSTEM_HEADER = ("retriever", "embedder", "dense share", "reranker", "its share"
 
 
 def system_cells(
-    system: System, dense_share: str | None, rerank_share: float | None
+    system: System, dense_share: str | None, rerank_share: str | None
 ) -> tuple[str, str, str, str, str]:
     """Retriever, embedder, the hybrid's dense share, reranker and its share."""
     embedder, reranker = (
         NONE if part == "none" else part for part in (system.embedder, system.reranker)
     )
-    is_reranked = system.reranker != "none" and rerank_share is not None
-    share = f"{rerank_share:.2f}" if is_reranked else NONE
-    return system.retriever, embedder, dense_share or NONE, reranker, share
+    shares = (
+        dense_share if system.retriever == "hybrid" else None,
+        rerank_share if system.reranker != "none" else None,
+    )
+    return system.retriever, embedder, shares[0] or NONE, reranker, shares[1] or NONE
 
 
-def dense_share_words(share: DenseShare) -> str:
-    """A dense share, or its range from a question that BM25 covers to one that it does not."""
+def share_words(share: CoverageShare) -> str:
+    """A share, or its range from a question that BM25 covers to one that it does not."""
     ends = [min(max(end, 0.0), 1.0) for end in (share.covered, share.uncovered)]
     return " to ".join(dict.fromkeys(f"{end:.2f}" for end in ends))
 

@@ -20,7 +20,6 @@ from aloft.evaluation.pages.figures import (
     OF_ANSWERS,
     SYSTEM_HEADER,
     count,
-    dense_share_words,
     interval,
     listed,
     metric_name,
@@ -29,6 +28,7 @@ from aloft.evaluation.pages.figures import (
     percents,
     points,
     set_title,
+    share_words,
     system_cells,
 )
 from aloft.evaluation.pages.rows import HEADLINES, gain_row, verdict_rows
@@ -177,9 +177,9 @@ def retrieval(report: Report) -> Iterator[Block]:
 
 
 def _system_cells(row: RetrievalRow) -> tuple[str, ...]:
-    share = None if row.dense_share is None else f"{row.dense_share:.2f}"
-    system = System(row.retriever, row.embedder, row.reranker)
-    return system_cells(system, share, row.rerank_share)
+    means = (row.dense_share, row.rerank_share)
+    dense, late = (None if mean is None else f"{mean:.2f}" for mean in means)
+    return system_cells(System(row.retriever, row.embedder, row.reranker), dense, late)
 
 
 def _has_hits(row: RetrievalRow) -> bool:
@@ -314,7 +314,9 @@ def variants(report: Report) -> Iterator[Block]:
             (
                 listed(variant.parts) or "none",
                 *system_cells(
-                    variant.system, dense_share_words(variant.dense_share), variant.rerank_share
+                    variant.system,
+                    share_words(variant.dense_share),
+                    share_words(variant.rerank_share),
                 ),
                 *percents(variant.metrics, metrics),
                 percent(variant.score),

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from aloft.evaluation.evaluator import SystemVariant
 from aloft.evaluation.pages.figures import (
     OF_ANSWERS,
-    dense_share_words,
     interval,
     listed,
     metric_name,
     percent,
     points,
+    share_words,
 )
 from aloft.evaluation.report import Report
 
@@ -105,10 +105,10 @@ def _described(variant: SystemVariant) -> str:
     if system.retriever != "bm25":
         words = f"{system.retriever} retrieval with the {system.embedder} embedder"
     if system.retriever == "hybrid":
-        words += f" (dense share {dense_share_words(variant.dense_share)})"
+        words += f" (dense share {share_words(variant.dense_share)})"
     if system.reranker != "none":
-        share = f"share {variant.rerank_share:.2f}"
-        words += f", reranked by the {system.reranker} reranker ({share})"
+        share = share_words(variant.rerank_share)
+        words += f", reranked by the {system.reranker} reranker (share {share})"
     if not variant.metrics.keys().isdisjoint(OF_ANSWERS):
         generator = "tuned" if "generator" in variant.parts else "base"
         words += f", answers by the {generator} generator"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aloft import __version__
+from aloft.backends.checking import is_cross_encoder
 from aloft.backends.packaged import resolve_model
 from aloft.config import PARTS, Part, plain_name
 from aloft.evaluation.report import Measurements, measurements_from_json
@@ -28,10 +29,23 @@ _USES = {
 model = SentenceTransformer("path/to/embedder")
 questions = model.encode_query(["How long is the crossing?"])
 passages = model.encode_document(["The crossing takes an hour."])""",
-    "reranker": """from sentence_transformers import CrossEncoder
+    "reranker": """from sentence_transformers import MultiVectorEncoder
+
+model = MultiVectorEncoder("path/to/reranker")
+questions = model.encode_query(["How long is the crossing?"])
+passages = model.encode_document(["The crossing takes an hour."])
+scores = model.similarity(questions, passages)""",
+    "cross-encoder": """from sentence_transformers import CrossEncoder
 
 model = CrossEncoder("path/to/reranker")
 scores = model.predict([("How long is the crossing?", "The crossing takes an hour.")])""",
+    "body": """from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Normalize
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+body = SentenceTransformer("path/to/embedder")[0]
+tokens = Normalize(module_input_name="token_embeddings")
+model = MultiVectorEncoder(modules=[body, MultiVectorMask(), tokens])""",
     "generator": """from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained("path/to/generator")
@@ -60,7 +74,7 @@ def _declare(name: str, doing: str, *, merged: bool) -> Declaration:
 
     return stage(
         name=name,
-        version=1,
+        version=2,
         doing=doing,
         inputs=("bundle", "measured", *(("generator_rows",) if merged else ())),
         output=Folder(name),
@@ -83,7 +97,8 @@ def _write_part(
             shutil.copytree(bundle.adapter, folder, copy_function=link)
         return
     name = getattr(bundle, part)
-    if name is not None:
+    is_embedder = part == "reranker" and name == bundle.embedder  # whose card says so
+    if name is not None and not is_embedder:
         shutil.copytree(resolve_model(plain_name(name)), folder, copy_function=link)
 
 
@@ -126,4 +141,13 @@ def _card(part: Part, bundle: Bundle, measured: Measurements, *, merged: bool) -
     for verdict in (one for one in measured.verdicts if one.part == part):
         word = "Kept" if verdict.is_kept else "Refused"
         lines += [f"{word}: {verdict.reason}.", ""]
-    return "\n".join([*lines, "```python", _USES[library if is_adapter else part], "```", ""])
+    use = library if is_adapter else str(part)
+    if part == "reranker" and is_cross_encoder(
+        Path(resolve_model(plain_name(bundle.reranker or "")))
+    ):
+        use = "cross-encoder"
+    lines += ["```python", _USES[use], "```", ""]
+    if part == "embedder" and bundle.reranker == bundle.embedder:
+        lines += ["Its body also reranks, by late interaction:", ""]
+        lines += ["```python", _USES["body"], "```", ""]
+    return "\n".join(lines)
