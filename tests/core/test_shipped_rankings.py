@@ -9,7 +9,7 @@ import pytest
 from scripted import long_words
 
 from aloft.config import RunConfig, check_config
-from aloft.evaluation.evaluator import System, SystemVariant
+from aloft.evaluation.evaluator import Evaluator, System, SystemVariant
 from aloft.retrieval.retriever import RetrieverName
 from aloft.run.job import open_run
 from aloft.serving.bundle import open_run_retriever, write_bundle
@@ -23,7 +23,7 @@ SOURCE = Path(__file__).parents[3] / "shared" / "data" / "pira_en"
 @pytest.mark.skipif(not SOURCE.exists(), reason="the set pira_en is not here")
 @pytest.mark.parametrize("method", ["all", "query_adapter"])
 def test_what_ships_ranks_as_was_measured(tmp_path: Path, method: str) -> None:
-    """A trained encoder, windows, BM25, the measured weight and a trained reranker."""
+    """A trained encoder, windows, BM25, measured shares; a reranker trained, or a body as it is."""
     (tmp_path / "docs").mkdir()
     documents = rows("corpus")[:80]
     known = {row["id"] for row in documents}
@@ -36,7 +36,6 @@ def test_what_ships_ranks_as_was_measured(tmp_path: Path, method: str) -> None:
         {
             "teacher": str(tiny_language_model(tmp_path / "language-model")),
             "embedder": encoder,
-            "reranker": encoder,
             "parts": ("embedder", "reranker"),
             "pairs": {"form": "examples", "per_passage": 1, "max_passages": 40},
             "filters": {"use": ["duplicate"]},
@@ -46,7 +45,11 @@ def test_what_ships_ranks_as_was_measured(tmp_path: Path, method: str) -> None:
         }
     )
     folder = tmp_path / "run"
-    retrievers: list[tuple[RetrieverName, str]] = [("dense", "none"), ("hybrid", "tuned")]
+    retrievers: list[tuple[RetrieverName, str]] = [
+        ("dense", "none"),
+        ("hybrid", "tuned"),
+        ("hybrid", "base"),
+    ]
     with open_run(folder, config, ScriptedTeacher(long_words)) as run:
         run.give(tmp_path / "docs", tmp_path / "questions.jsonl")
         run.train()
@@ -55,7 +58,7 @@ def test_what_ships_ranks_as_was_measured(tmp_path: Path, method: str) -> None:
         for retriever, reranker in retrievers:
             system = System(retriever, "tuned", reranker)
             measured = evaluator.rank("human", system)
-            ship(folder, config, system, evaluator.weight("tuned"))
+            ship(folder, config, system, evaluator)
             found = open_run_retriever(folder).rank(asked)
 
             assert found.columns.tolist() == measured.columns.tolist()
@@ -72,12 +75,13 @@ def write(file: Path, lines: list[Any]) -> None:
     file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
 
 
-def ship(folder: Path, config: RunConfig, system: System, weight: float) -> None:
+def ship(folder: Path, config: RunConfig, system: System, evaluator: Evaluator) -> None:
     parts: Any = ("embedder", "reranker") if system.reranker == "tuned" else ("embedder",)
     variant = SystemVariant(
         parts=parts,
         system=system,
-        weight=weight,
+        dense_share=evaluator.dense_share("tuned"),
+        rerank_share=evaluator.rerank_share(system),
         question_set="human",
         metrics={},
         n=3,
