@@ -1,4 +1,4 @@
-"""A cross-encoder, tuned or not, as a LangChain document compressor and cross-encoder."""
+"""A reranker, tuned or not, as a LangChain document compressor and cross-encoder."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A cross-encoder, tuned or not, as a LlamaIndex node postprocessor."""
+"""A reranker, tuned or not, as a LlamaIndex node postprocessor."""
 
 from pathlib import Path
 from typing import Any, Self

@@ -238,7 +238,7 @@ class EmbedderRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankerRow:
-    """One labelled example for a cross-encoder."""
+    """One labelled example for a reranker."""
 
     pair_id: str
     query: str

@@ -162,26 +162,8 @@ GOOD = {"question": "Q?", "document_id": "port.md"}
         ({"document_id": "port.md"}, ['"question" is missing']),
         ({"question": ["Q"], "document_id": "port.md"}, ['"question" must be a string']),
         ({"question": "Why?"}, ['"document_id" and "passage" are missing', "Add"]),
-        (
-            {"question": "Why?", "document_id": "prt.md"},
-            ['there is no document "prt.md"', 'Write "port.md"'],
-        ),
-        ({"question": "Why?", "document_id": "lost.pdf"}, ["skipped (encrypted PDF)"]),
-        ({**GOOD, "question": "Why?", "also_ok": ["qqq"]}, ['there is no document "qqq"']),
-        (
-            {"question": "Why?", "passage": "no such words"},
-            ['"no such words" is not in any document', "word for word"],
-        ),
-        (
-            {"question": "Why?", "passage": "ferry", "document_id": "port.md"},
-            ['is not in document "port.md"'],
-        ),
         ({**GOOD, "question": "Why?", "answers": 3}, ['"answers" must be']),
         ({**GOOD, "question": "Why?", "answer_start": -1}, ['"answer_start" must be']),
-        (
-            {**GOOD, "question": "Why?", "answer_start": 900},
-            ['"answer_start" is 900', f"has {len(PORT)} characters"],
-        ),
         ({"question": "Why?", "unanswerable": "yes"}, ['"unanswerable" must be true or false']),
         (
             {"question": "Why?", "unanswerable": True, "answers": ["so"]},
@@ -199,6 +181,55 @@ def test_a_bad_line_is_named_with_what_to_do(tmp_path: Path, line: Any, words: l
     assert message.startswith(f"{path} line 2: ")
     assert all(word in message for word in words)
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            {"question": "Why?", "document_id": "prt.md"},
+            ['there is no document "prt.md"', 'Write "port.md"'],
+        ),
+        ({"question": "Why?", "document_id": "lost.pdf"}, ["skipped (encrypted PDF)"]),
+        ({**GOOD, "question": "Why?", "also_ok": ["qqq"]}, ['there is no document "qqq"']),
+        (
+            {"question": "Why?", "passage": "no such words"},
+            ['"no such words" is not in any document', "word for word"],
+        ),
+        (
+            {"question": "Why?", "passage": "ferry", "document_id": "port.md"},
+            ['is not in document "port.md"'],
+        ),
+        (
+            {**GOOD, "question": "Why?", "answer_start": 900},
+            ['"answer_start" is 900', f"has {len(PORT)} characters"],
+        ),
+    ],
+)
+def test_a_question_that_fits_no_passage_is_left_out_and_said_so(
+    tmp_path: Path, line: Any, words: list[str]
+) -> None:
+    path = write(tmp_path, GOOD, {**line, "id": "a misfit"})
+    left_out = Rejection(subject_id="lost.pdf", stage="documents", reason="encrypted PDF")
+    question, rejection = read_questions(path, DOCUMENTS, PASSAGES, [left_out])
+    assert isinstance(question, LabelledQuestion)
+    assert isinstance(rejection, Rejection)
+    assert (rejection.subject_id, rejection.stage) == ("a misfit", "questions")
+    assert rejection.reason == "fits no passage"
+    assert rejection.detail.startswith("line 2: ")
+    assert all(word in rejection.detail for word in words)
+
+
+def test_where_most_questions_fit_no_passage_the_first_is_named(tmp_path: Path) -> None:
+    lost = [{"question": f"Why {i}?", "document_id": f"qqq{i}"} for i in range(2)]
+    with pytest.raises(DataError) as caught:
+        read_questions(write(tmp_path, GOOD, *lost), DOCUMENTS, PASSAGES)
+    message = str(caught.value)
+    assert 'line 2: there is no document "qqq0"' in message
+    assert "2 of 3 questions fit no passage of the documents." in message
+    assert "\n" not in message
+    fitting = {**GOOD, "question": "Why not?"}
+    assert len(read_questions(write(tmp_path, GOOD, fitting, *lost), DOCUMENTS, PASSAGES)) == 4
 
 
 def test_text_that_no_passage_holds_is_reported(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class SharedModels(Models):
         return _SharedEmbedder(self, name)
 
     def reranker(self, name: str) -> Reranker:
-        """The named cross-encoder, loaded on its first call."""
+        """The named reranker, loaded on its first call."""
         return _SharedReranker(self, name)
 
     def language_model(self, name: str, adapter: Path | None = None) -> LanguageModel:

@@ -40,6 +40,7 @@ def show_funnel(path: Path) -> None:
     from aloft.evaluation.pages.rows import TEACHER_HEADER, teacher_rows
 
     show_skipped(path, "documents")
+    show_skipped(path, "questions")
     table = Table("stage", "kept", "dropped", "seconds", title="Funnel")
     funnel = read_funnel(path)
     for row in funnel:

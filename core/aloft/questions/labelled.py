@@ -48,13 +48,20 @@ class _FaultError(Exception):
     """What is wrong with a row; becomes a `DataError` that also names the file and line."""
 
 
+class _MisfitError(Exception):
+    """Why no passage answers a question; it is left out, unless most questions are."""
+
+
 def read_questions(
     path: Path,
     documents: Sequence[Document],
     passages: Sequence[Passage],
     rejections: Sequence[Rejection] = (),
-) -> list[LabelledQuestion]:
+) -> list[LabelledQuestion | Rejection]:
     """Read questions and find the passages that answer them.
+
+    A question that fits no passage, because its document was not read or its quote is not in it,
+    is left out.
 
     Args:
         path: The file, plain or packed by gzip; see the docstring of this module.
@@ -62,12 +69,15 @@ def read_questions(
         passages: All passages that were kept.
         rejections: Of reading and splitting; a passage dropped as a copy stands for the kept one.
 
+    Returns:
+        The questions in order, and for each that is left out a rejection that says why.
+
     Raises:
-        DataError: the file is missing or has no questions, or a row cannot be used; the first such
-            row is named with what to do.
+        DataError: the file is missing or has no questions, a row is malformed, or fewer than half
+            of the questions fit; the first such row is named with what to do.
     """
     corpus = _Corpus(documents, passages, rejections)
-    questions: list[LabelledQuestion] = []
+    outcomes: list[LabelledQuestion | Rejection] = []
     places: dict[str, str] = {}
     for place, row in read_rows(path, _COLUMNS):
         try:
@@ -79,13 +89,25 @@ def read_questions(
                     f'id "{asked.id}" was already used on {places[asked.id]}. '
                     "Remove one of the two or give each an id of its own."
                 )
-            questions.append(_label(asked, corpus))
+            outcomes.append(_label(asked, corpus))
         except _FaultError as fault:
             raise DataError(f"{path} {place}: {fault}") from fault
+        except _MisfitError as misfit:
+            outcomes.append(_leave_out(asked.id, f"{place}: {misfit}"))
         places[asked.id] = place
-    if not questions:
+    if not outcomes:
         raise DataError(f'{path} holds no questions. Write one {{"question": ...}} object a line.')
-    return questions
+    misfits = [one.detail for one in outcomes if isinstance(one, Rejection)]
+    if 2 * len(misfits) > len(outcomes):
+        others = f" {len(misfits)} of {len(outcomes)} questions fit no passage of the documents."
+        raise DataError(f"{path} {misfits[0]}{others if len(outcomes) > 1 else ''}")
+    return outcomes
+
+
+def _leave_out(question_id: str, detail: str) -> Rejection:
+    return Rejection(
+        subject_id=question_id, stage="questions", reason="fits no passage", detail=detail
+    )
 
 
 def _label(asked: _Asked, corpus: "_Corpus") -> LabelledQuestion:
@@ -201,7 +223,7 @@ class _Corpus:
             else:
                 gold += self._answering(asked, document_id)
         if not gold:
-            raise _FaultError(
+            raise _MisfitError(
                 "no passage holds the text it points at, which was dropped as too short or "
                 "filtered out. Point at a longer text or remove the question."
             )
@@ -210,7 +232,7 @@ class _Corpus:
     def _resolve(self, name: str) -> str:
         document_id = self._places.resolve(name)
         if document_id is None:
-            raise _FaultError(self._unknown(name))
+            raise _MisfitError(self._unknown(name))
         return document_id
 
     def _unknown(self, document_id: str) -> str:
@@ -229,7 +251,7 @@ class _Corpus:
             where = f'document "{main}"' if main else "any document"
             normal = " ".join(asked.quote.split())
             start = normal if len(normal) <= 60 else f"{normal[:57]}..."
-            raise _FaultError(
+            raise _MisfitError(
                 f'the "passage" that begins "{start}" is not in {where}. '
                 "Copy it from the text word for word."
             )
@@ -284,7 +306,7 @@ class _Corpus:
         if places:  # line ends may have been shortened since the offset was counted
             return [min(places, key=lambda place: abs(place[0] - start))]
         if start >= len(text):
-            raise _FaultError(
+            raise _MisfitError(
                 f'"answer_start" is {start}, but document "{document_id}" has '
                 f"{len(text)} characters. Correct or remove it."
             )
