@@ -15,12 +15,7 @@ from aloft.backends.device import best_device
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import quiet_libraries
 from aloft.backends.packaged import resolve_model
-from aloft.backends.sentence_transformers import (
-    ENCODER_CONFIG,
-    MODEL_KWARGS,
-    load_encoder,
-    passage_prompt,
-)
+from aloft.backends.sentence_transformers import LOCAL, load_encoder, passage_prompt
 from aloft.errors import ModelError
 from aloft.protocols import Floats
 from aloft.text.surrogates import replace_surrogates
@@ -112,12 +107,7 @@ def load_late_interaction(folder: Path) -> MultiVectorEncoder:
     if is_multi_vector(folder):
         with quiet_libraries(), reported_loading(f'The model "{folder}"'):
             model: MultiVectorEncoder = MultiVectorEncoder(
-                str(folder),
-                device=best_device(),
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs=MODEL_KWARGS,
-                config_kwargs=ENCODER_CONFIG,
+                str(folder), device=best_device(), **LOCAL
             )
         model.tokenizer.split_special_tokens = True
         return model

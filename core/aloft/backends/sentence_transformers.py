@@ -18,11 +18,17 @@ from aloft.text.surrogates import replace_surrogates
 
 _BATCH = 32
 _PROGRESS_BLOCK = 512  # texts between progress reports; the library sorts each block by length
-MODEL_KWARGS = {"use_safetensors": True, "dtype": torch.float32}
 # No dropout inside attention during training, under either name that configurations use: on a CPU
 # torch has no fused attention with dropout, and steps take three times as long. Dropout of the
 # layers' outputs stays.
-ENCODER_CONFIG = {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
+_CONFIG = {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
+LOCAL: dict[str, Any] = {
+    "local_files_only": True,
+    "trust_remote_code": False,
+    "model_kwargs": {"use_safetensors": True, "dtype": torch.float32},
+    "config_kwargs": _CONFIG,
+}
+"""How any encoder is loaded."""
 
 
 class SentenceTransformersEmbedder:
@@ -120,10 +126,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
         model = SentenceTransformer(
             str(folder),
             device=best_device(),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs=MODEL_KWARGS,
-            config_kwargs=ENCODER_CONFIG,
+            **LOCAL,
         )
     for module in model.modules():  # questions may have their own tokenizer
         tokenizer = getattr(module, "tokenizer", None)
@@ -139,10 +142,7 @@ def load_cross_encoder(folder: Path) -> CrossEncoder:
             str(folder),
             num_labels=1,
             device=best_device(),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs=MODEL_KWARGS,
-            config_kwargs=ENCODER_CONFIG,
+            **LOCAL,
         )
     model.tokenizer.split_special_tokens = True
     return model
