@@ -104,7 +104,11 @@ if TYPE_CHECKING:
     from aloft.synthesis.pairs import generate_pairs as generate_pairs
     from aloft.synthesis.rating import rate_passages as rate_passages
     from aloft.text.surrogates import replace_surrogates as replace_surrogates
-    from aloft.training import train_embedder as train_embedder, train_reranker as train_reranker
+    from aloft.training import (
+        start_cross_encoder as start_cross_encoder,
+        train_embedder as train_embedder,
+        train_reranker as train_reranker,
+    )
     from aloft.training.query_map import train_query_map as train_query_map
 
 _NAMES = {
@@ -192,7 +196,7 @@ _NAMES = {
     "aloft.synthesis.pairs": ["generate_pairs"],
     "aloft.synthesis.rating": ["rate_passages"],
     "aloft.text.surrogates": ["replace_surrogates"],
-    "aloft.training": ["train_embedder", "train_reranker"],
+    "aloft.training": ["start_cross_encoder", "train_embedder", "train_reranker"],
     "aloft.training.query_map": ["train_query_map"],
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
@@ -334,15 +335,16 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
         Raises:
             ModelError: the model is not on this machine.
         """
-        from aloft.api import train_reranker
+        from aloft.api import start_cross_encoder, train_reranker
 
-        with _local_work(self._show_progress) as progress:
-            given = (self._rows, self._model_id, self._out, self._config)
+        with _local_work(self._show_progress) as progress, TemporaryDirectory() as headed:
+            base = start_cross_encoder(self._model_id, Path(headed), seed=_SEED)
+            given = (self._rows, base, self._out, self._config)
             checkpoints = _checkpoints_of(self._out)
             train_reranker(*given, seed=_SEED, checkpoints=checkpoints, progress=progress)
             if self._val:
                 queries = [sample.query for sample in self._val]
-                self.gains = _gains(self._accuracy, self._model_id, self._out, queries)
+                self.gains = _gains(self._accuracy, base, self._out, queries)
 
     def _accuracy(self, model: str) -> Values:
         """Per sample 1 if its score is on the right side of 0.5, else 0."""

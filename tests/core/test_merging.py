@@ -12,6 +12,7 @@ from aloft.config import RunConfig, load_config
 from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.jsonl import RecordFile
 from aloft.records import GeneratorRow
+from aloft.retrieval.fusion import CoverageShare
 from aloft.run.job import open_run
 from aloft.serving.answering import ask
 from aloft.serving.bundle import Bundle, open_run_retriever, read_bundle, write_bundle
@@ -43,7 +44,8 @@ def train(tmp_path: Path, **training: Any) -> tuple[Path, Bundle]:
     stack = SystemVariant(
         parts=("generator",),
         system=System("dense", "base", "none"),
-        weight=1.0,
+        dense_share=CoverageShare.constant(1.0),
+        rerank_share=CoverageShare.constant(1.0),
         question_set="synthetic",
         metrics={},
         n=3,

@@ -192,13 +192,20 @@ class Retriever:
             that it reordered.
         """
         with self._lock:
-            first = self._rank_first(questions, among)
+            words = self._rank_by(self._lexical, questions, among) if self._reads_words else None
+            first = self._rank_first(questions, among, words)
             if self._reranker is None:
                 return first
             top = first.top(rerank_depth or self.settings.rerank_depth)
             pairs = pairs_of(top, questions, self.passages)
-            shares = self._shares(self.settings.rerank_share, questions, among)
+            shares = self._shares(self.settings.rerank_share, questions, words)
             return blend(top, self._reranker.score(pairs), shares)
+
+    @property
+    def _reads_words(self) -> bool:
+        """Whether BM25 ranks, or has to say what it covers."""
+        by_coverage = self._reranker is not None and not self.settings.rerank_share.is_constant
+        return self.settings.retriever != "dense" or by_coverage
 
     def retrieve(
         self,
@@ -226,33 +233,34 @@ class Retriever:
             for columns, scores in zip(top.columns.tolist(), top.scores.tolist(), strict=True)
         ]
 
-    def _rank_first(self, questions: Sequence[str], among: Collection[int] | None) -> Ranking:
-        """The ranking before a reranker."""
-        depth = FIRST_STAGE_DEPTH if among is None else len(self.passages)
+    def _rank_first(
+        self, questions: Sequence[str], among: Collection[int] | None, words: Ranking | None
+    ) -> Ranking:
+        """The ranking before a reranker; `words` is BM25's, where it is read."""
+        if self.settings.retriever == "bm25" and words is not None:
+            return words
+        if self._dense is None:
+            raise ValueError(f"A {self.settings.retriever} retriever needs a dense ranker.")
+        dense = self._rank_by(self._dense, questions, among)
+        if self.settings.retriever == "dense" or words is None:
+            return dense
+        shares = self._shares(self.settings.dense_share, questions, words)
+        return fuse(dense, words, FIRST_STAGE_DEPTH, shares)
 
-        def rank(ranker: Ranker | None) -> Ranking:
-            if ranker is None:
-                raise ValueError(f"A {self.settings.retriever} retriever needs a dense ranker.")
-            ranking = ranker.rank(questions, depth)
-            return ranking if among is None else ranking.among(among).top(FIRST_STAGE_DEPTH)
-
-        if self.settings.retriever == "bm25":
-            return rank(self._lexical)
-        if self.settings.retriever == "dense":
-            return rank(self._dense)
-        shares = self._shares(self.settings.dense_share, questions, among)
-        return fuse(rank(self._dense), rank(self._lexical), FIRST_STAGE_DEPTH, shares)
+    def _rank_by(
+        self, ranker: Ranker, questions: Sequence[str], among: Collection[int] | None
+    ) -> Ranking:
+        if among is None:
+            return ranker.rank(questions, FIRST_STAGE_DEPTH)
+        return ranker.rank(questions, len(self.passages)).among(among).top(FIRST_STAGE_DEPTH)
 
     def _shares(
-        self, share: CoverageShare, questions: Sequence[str], among: Collection[int] | None
+        self, share: CoverageShare, questions: Sequence[str], words: Ranking | None
     ) -> float | NDArray[np.float64]:
         """The share of each question, by what BM25 covers of it in the passages searched."""
-        if share.is_constant:
-            return float(share.of(np.zeros(1))[0])
-        depth = FIRST_STAGE_DEPTH if among is None else len(self.passages)
-        ranking = self._lexical.rank(questions, depth)
-        ranking = ranking if among is None else ranking.among(among)
-        return share.of(self._lexical.coverage(questions, ranking))
+        if share.is_constant or words is None:
+            return float(share.of(np.ones(1))[0])
+        return share.of(self._lexical.coverage(questions, words))
 
     def __copy__(self) -> "Retriever":
         return self

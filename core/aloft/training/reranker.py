@@ -113,6 +113,28 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
         return shared.finish_training(done, folder, checkpoints, save)
 
 
+def start_cross_encoder(model: str, folder: Path, *, seed: int) -> str:
+    """A cross-encoder to train: the model itself or, of an encoder, a copy with a new head.
+
+    Args:
+        model: Name of the model.
+        folder: Where the copy is saved.
+        seed: Of the new head's weights.
+
+    Returns:
+        The name of the cross-encoder.
+
+    Raises:
+        ModelError: the model is not on this machine.
+    """
+    source = Path(resolve_model(model))
+    if is_cross_encoder(source):
+        return model
+    with shared.seeded_training(seed):
+        load_cross_encoder(source).save_pretrained(str(folder), create_model_card=False)
+    return str(folder)
+
+
 class _Kind(Protocol):
     """A kind of reranker, ready to be trained on some rows.
 
