@@ -126,9 +126,24 @@ def test_with_one_question_a_document_it_is_the_bootstrap_over_questions(seed: i
     found = compared(np.zeros(37), values, resamples=500, seed=seed)
 
     drawn = np.random.default_rng(seed).integers(0, 37, (500, 37))
-    low, high = np.percentile(values[drawn].mean(1), [2.5, 97.5])
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    # Student's t with 36 degrees of freedom has 2.5 % above 2.0281; times sqrt(37 / 36) it is
+    # 2.0561, beyond which the normal distribution has 1.989 %
+    low, high = np.percentile(values[drawn].mean(1), [1.989, 98.011])
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
     assert found.clusters == found.n == 37
+
+
+@pytest.mark.parametrize(("documents", "plain"), [(8, 0.10), (15, 0.06)])
+def test_few_documents_seldom_show_a_gain_that_is_not_there(documents: int, plain: float) -> None:
+    rng, names = np.random.default_rng(0), [str(i) for i in range(documents)]
+    draws = rng.normal(size=(400, documents))
+    intervals = [compared(np.zeros(documents), d, names, resamples=400, seed=0) for d in draws]
+    wrong = np.mean([(one.low or 0) > 0 or (one.high or 0) < 0 for one in intervals])
+    assert wrong < 0.09
+    # the plain percentiles, which take few documents for many
+    rows = np.random.default_rng(0).integers(0, documents, (400, documents))
+    ends = np.percentile(draws[:, rows].mean(2), [2.5, 97.5], axis=1)
+    assert np.mean((ends[0] > 0) | (ends[1] < 0)) > plain
 
 
 def test_alike_questions_of_a_document_are_no_further_evidence() -> None:
