@@ -21,7 +21,7 @@ from uplift import read_lines, tell
 
 from aloft.backends.loading import Models
 from aloft.cli.progress import shown_progress
-from aloft.evaluation.blending import SHARES, rerank_table, share_table
+from aloft.evaluation.blending import SHARES, at_share, lines, rerank_table, share_table
 from aloft.protocols import Progress
 from aloft.randomness import rng_for
 from aloft.records import Passage, content_id
@@ -31,11 +31,7 @@ from aloft.retrieval.retriever import FIRST_STAGE_DEPTH, Bm25Ranker, DenseRanker
 
 Table = NDArray[np.float64]
 RERANKED = 30  # first ranks that late interaction reorders
-LINES = [
-    CoverageShare(uncovered=round(middle - slope / 2, 2), covered=round(middle + slope / 2, 2))
-    for middle in np.arange(0.2, 0.81, 0.05)
-    for slope in np.arange(-1.6, 0.01, 0.1)
-]
+LINES = lines(np.arange(0.2, 0.81, 0.05), np.arange(-1.6, 0.01, 0.1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,16 +124,9 @@ def _of(scores: Sequence[Mapping[int, float]], ranking: Ranking) -> NDArray[np.f
     return np.array([known[column] for known, columns in rows for column in columns], np.float32)
 
 
-def at(table: Table, share: CoverageShare, coverage: Table) -> Table:
-    """The column of each question's share; (questions, ...)."""
-    steps = np.rint(share.of(coverage) * (len(SHARES) - 1)).astype(int)
-    found: Table = table[np.arange(len(table)), steps]
-    return found
-
-
 def best_line(tables: Sequence[tuple[Table, Table]]) -> CoverageShare:
     """The line that is best on average over sets, given their tables and coverages."""
-    means = [np.mean([at(t, line, c).mean() for t, c in tables]) for line in LINES]
+    means = [np.mean([at_share(t, line, c).mean() for t, c in tables]) for line in LINES]
     return LINES[int(np.argmax(means))]
 
 
@@ -153,10 +142,10 @@ def leave_one_out(sets: Sequence[Measured], dense: CoverageShare) -> list[dict[s
         others = [other for other in sets if other.family != one.family]
         constant = int(np.mean([other.hybrid.mean(0) for other in others], axis=0).argmax())
         line = best_line([(other.hybrid, other.coverage) for other in others])
-        under = [(at(o.reranked, dense, o.coverage), o.coverage) for o in others]
+        under = [(at_share(o.reranked, dense, o.coverage), o.coverage) for o in others]
         late = best_line(under)
         same = int(np.mean([table.mean(0) for table, _ in under], axis=0).argmax())
-        own = at(one.reranked, dense, one.coverage)
+        own = at_share(one.reranked, dense, one.coverage)
         mean = one.hybrid.mean(axis=0)
         rows.append(
             {
@@ -169,11 +158,11 @@ def leave_one_out(sets: Sequence[Measured], dense: CoverageShare) -> list[dict[s
                 "best": float(mean.max()),
                 "best_share": float(SHARES[mean.argmax()]),
                 "constant": float(mean[constant]),
-                "line": float(at(one.hybrid, line, one.coverage).mean()),
+                "line": float(at_share(one.hybrid, line, one.coverage).mean()),
                 "line_ends": [line.uncovered, line.covered],
                 "without_late": float(own[:, 0].mean()),
                 "late_constant": float(own[:, same].mean()),
-                "late_line": float(at(own, late, one.coverage).mean()),
+                "late_line": float(at_share(own, late, one.coverage).mean()),
                 "late_ends": [late.uncovered, late.covered],
             }
         )
@@ -224,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tables = {"coverage": found.coverage, "hybrid": found.hybrid}
             np.savez_compressed(kept, passages=found.passages, reranked=found.reranked, **tables)
     dense = best_line([(one.hybrid, one.coverage) for one in sets])
-    under = [(at(one.reranked, dense, one.coverage), one.coverage) for one in sets]
+    under = [(at_share(one.reranked, dense, one.coverage), one.coverage) for one in sets]
     late = best_line(under)
     rows = leave_one_out(sets, dense)
     print_table(rows)

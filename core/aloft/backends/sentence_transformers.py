@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 
 from aloft.backends.checking import reported_loading
 from aloft.backends.device import best_device
@@ -114,7 +114,7 @@ class SentenceTransformersReranker:
         return np.asarray(scores, np.float32).reshape(len(pairs))
 
 
-def passage_prompt(model: SentenceTransformer) -> str | None:
+def passage_prompt(model: SentenceTransformer | MultiVectorEncoder) -> str | None:
     """The model's prompt for passages, as `encode_document` uses it."""
     known = (model.prompts.get(name) for name in ("document", "passage", "corpus"))
     return next((prompt for prompt in known if prompt is not None), None)

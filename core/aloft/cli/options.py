@@ -50,7 +50,7 @@ RerankerName = Annotated[
     typer.Option(
         "--reranker",
         metavar="MODEL",
-        help="Cross-encoder to train in place of the embedder's body.",
+        help="Cross-encoder or multi-vector model to train, in place of the embedder's body.",
     ),
 ]
 Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed of the run.")]

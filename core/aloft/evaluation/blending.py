@@ -20,11 +20,18 @@ DENSE_SHARE = CoverageShare(uncovered=0.8, covered=0.2)
 """Of the embedder in a hybrid, where nothing is known of a corpus; see docs/results/fusion.md."""
 RERANK_SHARE = CoverageShare(uncovered=0.9, covered=0.0)
 """Of late interaction: a question whose words stand in a passage needs none."""
-_LINES = [
-    CoverageShare(uncovered=round(middle - slope / 2, 2), covered=round(middle + slope / 2, 2))
-    for middle in np.arange(0.0, 1.01, 0.1).tolist()  # share at half a coverage
-    for slope in np.arange(-1.2, 0.01, 0.1).tolist()
-]
+
+
+def lines(middles: NDArray[np.float64], slopes: NDArray[np.float64]) -> list[CoverageShare]:
+    """Shares over coverage that are tried, by their value at a coverage of one half."""
+    return [
+        CoverageShare(uncovered=round(middle - slope / 2, 2), covered=round(middle + slope / 2, 2))
+        for middle in middles.tolist()
+        for slope in slopes.tolist()
+    ]
+
+
+_LINES = lines(np.arange(0.0, 1.01, 0.1), np.arange(-1.2, 0.01, 0.1))
 
 
 def choose(
@@ -127,6 +134,21 @@ def _at_shares(
     return measure_ranking(ranking, [right] * len(SHARES))["ndcg@10"]
 
 
+def at_share(
+    table: NDArray[np.float64], share: CoverageShare, coverage: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What a table holds for each question at its share; (questions, ...).
+
+    Args:
+        table: Values at each of `SHARES`; (questions, shares, ...).
+        share: A line over coverage; the nearest of `SHARES` counts.
+        coverage: Of these questions; (questions,).
+    """
+    columns = np.rint(share.of(coverage) * (len(SHARES) - 1)).astype(int)
+    found: NDArray[np.float64] = table[np.arange(len(table)), columns]
+    return found
+
+
 def fit_share(
     values: NDArray[np.float64],
     coverage: NDArray[np.float64],
@@ -141,10 +163,7 @@ def fit_share(
         clusters: Their documents; (questions,).
         prior: What is chosen where no other share is clearly better.
     """
-    lines = [prior, *_LINES]
-    rows, steps = np.arange(len(values)), len(SHARES) - 1
-    table = np.stack(
-        [values[rows, np.rint(line.of(coverage) * steps).astype(int)] for line in lines], axis=1
-    )
-    points = np.array([(line.uncovered, line.covered) for line in lines])
-    return lines[choose(table, clusters, points, points[0])]
+    tried = [prior, *_LINES]
+    table = np.stack([at_share(values, line, coverage) for line in tried], axis=1)
+    points = np.array([(line.uncovered, line.covered) for line in tried])
+    return tried[choose(table, clusters, points, points[0])]

@@ -164,11 +164,11 @@ class Evaluator:
         index: Vectors of the passages by an embedder, computed once and kept.
         score: Scores of (reranker, pairs of query and passage), kept. The reranker
             is "base", "tuned" or "body", the body of the tuned embedder.
+        reply: Replies of (generator, prompts), each computed once and kept.
+        read: Mean log-likelihoods of (generator, prompts, replies), computed once and kept.
         base_reranker: "base", or "none" where nothing can rerank before training.
         uses_body: Whether the tuned embedder's body reranks for it: no reranker is configured, and
             training has changed how the embedder reads passages.
-        reply: Replies of (generator, prompts), each computed once and kept.
-        read: Mean log-likelihoods of (generator, prompts, replies), computed once and kept.
     """
 
     passages: Sequence[Passage]
@@ -189,6 +189,7 @@ class Evaluator:
     _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
     _dense_shares: dict[str, CoverageShare] = field(default_factory=dict)
     _rerank_shares: dict[System, CoverageShare] = field(default_factory=dict)
+    _coverages: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     _columns: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -296,9 +297,11 @@ class Evaluator:
     def _coverage(self, rows: Sequence[int], name: str = "") -> NDArray[np.float64]:
         """How much of some questions of a set BM25 covers; (rows,)."""
         name = name or self.deciding
-        texts = [self.questions[name][row].question for row in rows]
-        ranking = self.rank(name, System("bm25", "none", "none")).of(rows)
-        return self._ranker("bm25").coverage(texts, ranking)
+        if name not in self._coverages:
+            texts = [question.question for question in self.questions[name]]
+            ranking = self.rank(name, System("bm25", "none", "none"))
+            self._coverages[name] = self._ranker("bm25").coverage(texts, ranking)
+        return self._coverages[name][list(rows)]
 
     def measure_retrieval(
         self, embedders: Sequence[str], rerankers: Sequence[str]

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.evaluation.gate import Verdict
 from aloft.files import read_json_object
 from aloft.records import Artifact
+from aloft.retrieval.fusion import WHOLE, CoverageShare
 from aloft.retrieval.retriever import RetrieverName
 
 FORMAT = 2
@@ -379,9 +380,6 @@ def _by_question(comparison: Mapping[str, Any]) -> dict[str, Any]:
 # ---- format 1, until November 2026
 
 
-_ENDS = ("uncovered", "covered")
-
-
 def _migrate_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
     """A hybrid had one dense share, its "weight", and a reranker the whole say."""
     current = dict(values)
@@ -392,8 +390,8 @@ def _migrate_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
     current["variants"] = [
         {
             **variant,
-            "dense_share": dict.fromkeys(_ENDS, variant["weight"]),
-            "rerank_share": dict.fromkeys(_ENDS, 1.0),
+            "dense_share": asdict(CoverageShare.constant(variant["weight"])),
+            "rerank_share": asdict(WHOLE),
         }
         for variant in current.get("variants", ())
     ]

@@ -1,6 +1,6 @@
 """Held-out questions in two parts: those that choices are made on, and those that are reported.
 
-The hybrid's dense share, the retriever and the system variant that ships are chosen. A figure on
+The shares of embedder and reranker and the system variant that ships are chosen. A figure on
 the questions that it was chosen by is too good, so these choices see the validation questions
 alone, and every reported figure and verdict comes from the test questions.
 """

@@ -192,20 +192,25 @@ class Retriever:
             that it reordered.
         """
         with self._lock:
-            words = self._rank_by(self._lexical, questions, among) if self._reads_words else None
-            first = self._rank_first(questions, among, words)
+            by_coverage = self._weighs_by_coverage
+            reads_words = self.settings.retriever != "dense" or by_coverage
+            words = self._rank_by(self._lexical, questions, among) if reads_words else None
+            covered = np.zeros(len(questions))  # all that a share for all questions needs
+            if words is not None and by_coverage:
+                covered = self._lexical.coverage(questions, words)
+            first = self._rank_first(questions, among, words, covered)
             if self._reranker is None:
                 return first
             top = first.top(rerank_depth or self.settings.rerank_depth)
-            pairs = pairs_of(top, questions, self.passages)
-            shares = self._shares(self.settings.rerank_share, questions, words)
-            return blend(top, self._reranker.score(pairs), shares)
+            scores = self._reranker.score(pairs_of(top, questions, self.passages))
+            return blend(top, scores, self.settings.rerank_share.of(covered))
 
     @property
-    def _reads_words(self) -> bool:
-        """Whether BM25 ranks, or has to say what it covers."""
-        by_coverage = self._reranker is not None and not self.settings.rerank_share.is_constant
-        return self.settings.retriever != "dense" or by_coverage
+    def _weighs_by_coverage(self) -> bool:
+        """Whether a share that is used depends on what BM25 covers."""
+        settings = self.settings
+        in_hybrid = settings.retriever == "hybrid" and not settings.dense_share.is_constant
+        return in_hybrid or (self._reranker is not None and not settings.rerank_share.is_constant)
 
     def retrieve(
         self,
@@ -234,7 +239,11 @@ class Retriever:
         ]
 
     def _rank_first(
-        self, questions: Sequence[str], among: Collection[int] | None, words: Ranking | None
+        self,
+        questions: Sequence[str],
+        among: Collection[int] | None,
+        words: Ranking | None,
+        covered: NDArray[np.float64],
     ) -> Ranking:
         """The ranking before a reranker; `words` is BM25's, where it is read."""
         if self.settings.retriever == "bm25" and words is not None:
@@ -244,8 +253,7 @@ class Retriever:
         dense = self._rank_by(self._dense, questions, among)
         if self.settings.retriever == "dense" or words is None:
             return dense
-        shares = self._shares(self.settings.dense_share, questions, words)
-        return fuse(dense, words, FIRST_STAGE_DEPTH, shares)
+        return fuse(dense, words, FIRST_STAGE_DEPTH, self.settings.dense_share.of(covered))
 
     def _rank_by(
         self, ranker: Ranker, questions: Sequence[str], among: Collection[int] | None
@@ -253,14 +261,6 @@ class Retriever:
         if among is None:
             return ranker.rank(questions, FIRST_STAGE_DEPTH)
         return ranker.rank(questions, len(self.passages)).among(among).top(FIRST_STAGE_DEPTH)
-
-    def _shares(
-        self, share: CoverageShare, questions: Sequence[str], words: Ranking | None
-    ) -> float | NDArray[np.float64]:
-        """The share of each question, by what BM25 covers of it in the passages searched."""
-        if share.is_constant or words is None:
-            return float(share.of(np.ones(1))[0])
-        return share.of(self._lexical.coverage(questions, words))
 
     def __copy__(self) -> "Retriever":
         return self

@@ -89,9 +89,7 @@ def take_over(config: RunConfig, store: RunStore) -> RunConfig:
         write_folder(carried, lambda path: _carry(source, path))
     shipped = read_bundle(carried / "models")
     models: dict[str, Any] = {"embedder": shipped.embedder, "generator": shipped.generator}
-    if (
-        shipped.reranker and shipped.reranker != shipped.embedder
-    ):  # or its body reranks, as by default
+    if shipped.reranker not in (None, shipped.embedder):  # whose body reranks by default
         models["reranker"] = shipped.reranker
     generator = config.generator_training.model_copy(update={"init_adapter": shipped.adapter})
     return config.model_copy(update={**models, "generator_training": generator})

@@ -7,6 +7,7 @@ not know, so a field may be added without a new format.
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from aloft.config import SERVER, FormatName, in_place, plain_name
 from aloft.errors import AloftError, DataError, ModelError
 from aloft.files import read_json_object
 from aloft.prompts.formats import PROMPTS_VERSION
+from aloft.retrieval.fusion import WHOLE, CoverageShare
 from aloft.retrieval.retriever import RetrieverName
 
 logger = logging.getLogger(__name__)
@@ -298,17 +300,15 @@ def _from_format_0(values: Mapping[str, Any], bundle: Path) -> dict[str, Any]:
     }
 
 
-_ENDS = ("uncovered", "covered")
-
-
 def _from_format_1(values: Mapping[str, Any], _bundle: Path) -> dict[str, Any]:
     """Until November 2026: one dense share for all questions, and a reranker's order alone."""
     retrieval = values.get("retrieval")
     if not isinstance(retrieval, Mapping) or "dense_weight" not in retrieval:
         return dict(values)  # damaged, which is said where it is read
     rest = {name: value for name, value in retrieval.items() if name != "dense_weight"}
-    dense, whole = (dict.fromkeys(_ENDS, share) for share in (retrieval["dense_weight"], 1.0))
-    return {**values, "retrieval": {"dense_share": dense, "rerank_share": whole, **rest}}
+    dense = asdict(CoverageShare.constant(retrieval["dense_weight"]))
+    shares = {"dense_share": dense, "rerank_share": asdict(WHOLE)}
+    return {**values, "retrieval": {**shares, **rest}}
 
 
 _Migration = Callable[[Mapping[str, Any], Path], Mapping[str, Any]]

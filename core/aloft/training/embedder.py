@@ -7,6 +7,7 @@ from typing import Any
 
 from datasets import Dataset
 from sentence_transformers import (
+    MultiVectorEncoder,
     SentenceTransformer,
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
@@ -83,7 +84,7 @@ def train_embedder(  # noqa: PLR0913 - two folders, and what every training take
             learning_rate=config.learning_rate,
             warmup_steps=config.warmup_share,
             batch_sampler=_sampler(config),
-            prompts=_prompts(encoder, datasets),
+            prompts=prompts_of(encoder, datasets),
         )
         trainer = SentenceTransformerTrainer(
             model=encoder,
@@ -142,7 +143,9 @@ def _sampler(config: EmbedderTrainingConfig) -> BatchSamplers:
     return BatchSamplers.NO_DUPLICATES if is_apart else BatchSamplers.BATCH_SAMPLER
 
 
-def _prompts(encoder: SentenceTransformer, datasets: dict[str, Dataset]) -> dict[str, Any]:
+def prompts_of(
+    encoder: SentenceTransformer | MultiVectorEncoder, datasets: dict[str, Dataset]
+) -> dict[str, Any]:
     """Prompt of each column, the same as `encode_query` and `encode_document` use."""
     names = {name for dataset in datasets.values() for name in dataset.column_names}
     query = encoder.prompts.get("query")

@@ -30,16 +30,27 @@ _MARGIN = 0.2  # between cosine distances of positive and negative
 def datasets_for(rows: Sequence[EmbedderRow], config: EmbedderTrainingConfig) -> dict[str, Dataset]:
     """One dataset per number of hard negatives, as short lists are never padded."""
     lay_out = _laid_out_index if config.keeps_index else _LAID_OUT[config.loss]
-    by_columns: dict[str, list[dict[str, Any]]] = {}
-    for number, row in enumerate(rows):
-        for columns in lay_out(number, row):
-            by_columns.setdefault(f"columns_{len(columns)}", []).append(columns)
-    return {name: Dataset.from_list(by_columns[name]) for name in sorted(by_columns)}
+    return by_columns(
+        columns for number, row in enumerate(rows) for columns in lay_out(number, row)
+    )
+
+
+def by_columns(laid_out: Iterable[Mapping[str, Any]]) -> dict[str, Dataset]:
+    """One dataset per number of columns."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for columns in laid_out:
+        found.setdefault(f"columns_{len(columns)}", []).append(columns)
+    return {name: Dataset.from_list(found[name]) for name in sorted(found)}
+
+
+def contrasted(anchor: str, positive: str, negatives: Sequence[str]) -> dict[str, Any]:
+    """The columns of a question with its right passage and wrong ones."""
+    wrong = {f"negative_{i}": text for i, text in enumerate(negatives, start=1)}
+    return {"anchor": anchor, "positive": positive, **wrong}
 
 
 def _texts(row: EmbedderRow) -> dict[str, Any]:
-    negatives = {f"negative_{i}": text for i, text in enumerate(row.negatives, start=1)}
-    return {"anchor": row.anchor, "positive": row.positive, **negatives}
+    return contrasted(row.anchor, row.positive, row.negatives)
 
 
 def _laid_out_contrast(_number: int, row: EmbedderRow) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Trains a late-interaction model or a cross-encoder with sentence-transformers' trainer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +35,8 @@ from aloft.records import Artifact, RerankerRow
 from aloft.training import trainer as shared
 from aloft.training import tuning
 from aloft.training.collapse_guard import WATCHED, CollapseGuard
-from aloft.training.embedder import AT_ONCE
+from aloft.training.embedder import AT_ONCE, prompts_of
+from aloft.training.losses import by_columns, contrasted
 
 LATE_SCALE = 40.0  # of mean cosines of matched tokens before the softmax
 RIGHT = 0.5  # labels above it are of passages that answer
@@ -190,7 +191,7 @@ class _LateInteraction:
     ) -> None:
         self.encoder = load_late_interaction(folder)
         self.batch_size = config.per_device_train_batch_size
-        self._datasets = _lay_out_contrast(rows)
+        self._datasets = by_columns(_lay_out_contrast(rows))
         self.examples = sum(map(len, self._datasets.values()))
 
     def trainer(self, **arguments: Any) -> MultiVectorEncoderTrainer:
@@ -203,19 +204,13 @@ class _LateInteraction:
         return MultiVectorEncoderTrainer(
             model=self.encoder,
             args=MultiVectorEncoderTrainingArguments(
-                **arguments, batch_sampler=BatchSamplers.NO_DUPLICATES, prompts=self._prompts
+                **arguments,
+                batch_sampler=BatchSamplers.NO_DUPLICATES,
+                prompts=prompts_of(self.encoder, self._datasets),
             ),
             train_dataset=self._datasets,
             loss=loss,
         )
-
-    @property
-    def _prompts(self) -> dict[str, str]:
-        """Prompt of each column, the same as at retrieval."""
-        known = self.encoder.prompts
-        names = {name for dataset in self._datasets.values() for name in dataset.column_names}
-        found = {name: known["query" if name == "anchor" else "document"] for name in names}
-        return {name: prompt for name, prompt in found.items() if prompt}
 
     def score(self, pairs: list[tuple[str, str]]) -> Floats:
         asked, texts = [query for query, _ in pairs], [text for _, text in pairs]
@@ -225,17 +220,11 @@ class _LateInteraction:
         return scores
 
 
-def _lay_out_contrast(rows: Sequence[RerankerRow]) -> dict[str, Dataset]:
-    """A dataset per number of wrong passages, as short lists are never padded."""
-    by_count: dict[int, list[dict[str, str]]] = {}
+def _lay_out_contrast(rows: Sequence[RerankerRow]) -> Iterator[dict[str, Any]]:
+    """A question with each of its right passages and all wrong ones."""
     for (_, query), some in _by_question(rows).items():
         wrong = [row.passage for row in some if row.label <= RIGHT]
-        named = {f"negative_{i}": text for i, text in enumerate(wrong, start=1)}
-        for row in some:
-            if row.label > RIGHT:
-                one = {"anchor": query, "positive": row.passage, **named}
-                by_count.setdefault(len(wrong), []).append(one)
-    return {f"negatives_{n}": Dataset.from_list(by_count[n]) for n in sorted(by_count)}
+        yield from (contrasted(query, row.passage, wrong) for row in some if row.label > RIGHT)
 
 
 def _watch(trained: _Kind, rows: Sequence[RerankerRow], steps: int) -> CollapseGuard:

@@ -68,8 +68,8 @@ def questions(report: Report) -> Iterator[Block]:
     )
     if any(split.is_parted for split in counts.values()):
         yield (
-            "The hybrid's dense share, the retriever and the combination that ships were chosen on "
-            "validation questions. Figures and verdicts are from test questions, which are about "
+            "The combination that ships was chosen on validation questions, and so were the shares of "
+            "embedder and reranker where human questions decide. Figures and verdicts are from test questions, which are about "
             "other documents."
         )
     whole = [set_title(report, name, count=False) for name, c in counts.items() if not c.is_parted]

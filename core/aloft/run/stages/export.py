@@ -65,7 +65,7 @@ def _declare(name: str, doing: str, *, merged: bool) -> Declaration:
             for one in PARTS:
                 _write_part(one, bundle, folder / one, context, merged=merged)
                 if (folder / one).is_dir():
-                    card = _card(one, bundle, measured, merged=merged)
+                    card = _card(one, folder / one, bundle, measured, merged=merged)
                     (folder / one / "README.md").unlink(missing_ok=True)  # the base model's own
                     (folder / one / "README.md").write_text(card, encoding="utf-8")
 
@@ -112,7 +112,7 @@ def _merge(bundle: Bundle, folder: Path, context: Context) -> None:
     merge_adapter(plain_name(bundle.generator), Path(bundle.adapter), folder, rows)
 
 
-def _card(part: Part, bundle: Bundle, measured: Measurements, *, merged: bool) -> str:
+def _card(part: Part, folder: Path, bundle: Bundle, measured: Measurements, *, merged: bool) -> str:
     """The model card: what the part is, what it gained, and how to load it."""
     is_adapter = part == "generator" and bundle.adapter is not None and not merged
     library, task = ("peft", "text-generation") if is_adapter else _CARDS[part]
@@ -142,9 +142,7 @@ def _card(part: Part, bundle: Bundle, measured: Measurements, *, merged: bool) -
         word = "Kept" if verdict.is_kept else "Refused"
         lines += [f"{word}: {verdict.reason}.", ""]
     use = library if is_adapter else str(part)
-    if part == "reranker" and is_cross_encoder(
-        Path(resolve_model(plain_name(bundle.reranker or "")))
-    ):
+    if part == "reranker" and is_cross_encoder(folder):
         use = "cross-encoder"
     lines += ["```python", _USES[use], "```", ""]
     if part == "embedder" and bundle.reranker == bundle.embedder:
