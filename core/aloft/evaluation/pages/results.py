@@ -68,9 +68,9 @@ def questions(report: Report) -> Iterator[Block]:
     )
     if any(split.is_parted for split in counts.values()):
         yield (
-            "The combination that ships was chosen on validation questions, and so were the shares of "
-            "embedder and reranker where human questions decide. Figures and verdicts are from test questions, which are about "
-            "other documents."
+            "The combination that ships was chosen on validation questions, and so were the shares "
+            "of embedder and reranker where human questions decide. Figures and verdicts are from "
+            "test questions, which are about other documents."
         )
     whole = [set_title(report, name, count=False) for name, c in counts.items() if not c.is_parted]
     if whole:
