@@ -1,11 +1,16 @@
-"""The whole job on corpora with human questions: base, tuned and shipped figures, with intervals.
+"""What ships against the best untuned stack, on many corpora with human questions.
 
-    python benchmarks/uplift.py --data FOLDER --sets covidqa_en,pira_en --parts embedder \\
-        --teacher ID --limit-documents 800 --seed 1 --json uplift.json
+    python benchmarks/uplift.py --data FOLDER --sets pira_en,xquad_de --parts embedder,reranker \\
+        --config benchmarks/uplift.toml --other benchmarks/uplift_other.toml \\
+        --replies benchmarks/replies --limit-questions 300 --seed 1 --out RUNS --json uplift.json
 
 FOLDER holds a folder per set with corpus.jsonl.gz ({"id", "title", "text"}) and qa.jsonl.gz
-({"id", "question", "answers", "doc_id"}). Nothing else is read. Each set runs in a process of its
-own, so that its peak memory is its own. The last line on standard output is one JSON object.
+({"id", "question", "answers", "doc_id"}). Each set is measured twice: *blind*, where no human
+question takes part in any choice, and *with labels*, where choices for a question are made on those
+about other documents. Untuned is BM25, the untuned embedder and its late interaction, blended by
+the same rules. --replies keeps what the teacher wrote: a set whose file lies there needs none. Each
+set runs in a process of its own, so that its peak memory is its own; one that cannot be used is
+listed. The last line on standard output is one JSON object.
 """
 
 import argparse
@@ -14,18 +19,27 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aloft.cli.progress import shown_progress
 from aloft.config import PARTS, RunConfig, load_config
-from aloft.errors import AloftError
+from aloft.errors import AloftError, ModelError
+from aloft.evaluation.evaluator import System
 from aloft.evaluation.pages.figures import interval, points
-from aloft.evaluation.report import to_json
+from aloft.evaluation.report import Report, to_json
 from aloft.machine import describe_machine
+from aloft.protocols import Prompt, Reply
+from aloft.randomness import rng_for
+from aloft.run.job import OpenRun, open_run
+
+NEVER_DECIDES = 10**9  # as evaluation.min_human_questions: human questions judge afterwards
+METRIC = "ndcg@10"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -64,7 +78,7 @@ def cut_set(
     ]
     for row in asked:
         row["also_ok"] = [i for i in row.get("also_ok", []) if str(i) in known]
-    kept = asked[:questions]
+    kept = rng_for(0, source.name).sample(asked, min(questions or len(asked), len(asked)))
     unknown = source / "unanswerable.jsonl.gz"
     rows = read_lines(unknown)[:questions] if unknown.exists() else []
     nothing = [{**row, "unanswerable": True} for row in rows if row["doc_id"] in known]
@@ -78,52 +92,170 @@ def cut_set(
     }
 
 
-def run_set(
-    name: str, source: Path, folder: Path, config: RunConfig, limits: Sequence[Any]
-) -> dict[str, Any]:
-    """The whole job on one set; returns its figures."""
-    from aloft.run.whole import Aloft
+class KeptTeacher:
+    """Stands for a teacher whose replies were kept; it need not be on the machine.
 
-    started = time.monotonic()
-    sizes = cut_set(source, folder, *limits)
-    with shown_progress() as progress:
-        result = Aloft(config).run(
-            folder / "corpus",
-            folder / "run",
-            questions=folder / "questions.jsonl",
-            progress=progress,
+    Attributes:
+        fingerprint: The teacher's.
+    """
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        """Refuse: the replies were kept for other prompts.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError(
+            f"{len(prompts)} prompts are not among the kept replies. Delete the set's file in "
+            "--replies, and name the --teacher that is to write it anew."
         )
-    report = to_json(result.report)
-    keys = ("questions", "deciding", "retrieval", "answers", "comparisons", "verdicts", "variants")
+
+
+def keep_replies(run: OpenRun, file: Path) -> None:
+    """Write all that the teacher was asked for a set's pairs."""
+    run.do("filters")
+    rows = [{"fingerprint": run.shared.models.teacher_fingerprint(run.config.teacher)}]
+    rows += [{"key": key, "value": value} for key, value in run.shared.cache.values()]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def measure(
+    folder: Path, config: RunConfig, replies: Path | None, *, blind: bool
+) -> tuple[Report, dict[str, Any]]:
+    """Do what is missing of a run, and compare what ships with nothing tuned on human questions."""
+    least = NEVER_DECIDES if blind else 1
+    evaluation = config.evaluation.model_copy(update={"min_human_questions": least})
+    config = config.model_copy(update={"evaluation": evaluation})
+    kept = read_lines(replies) if replies and replies.exists() else []
+    teacher = KeptTeacher(kept[0]["fingerprint"]) if kept else None
+    with shown_progress() as progress, open_run(folder / "run", config, teacher, progress) as run:
+        run.give(folder / "corpus", folder / "questions.jsonl")
+        run.shared.cache.add({row["key"]: (row["value"], None) for row in kept[1:]})
+        if replies and not kept:
+            keep_replies(run, replies)
+        report = run.report()
+        return report, _figures(run, report)
+
+
+def _figures(run: OpenRun, report: Report) -> dict[str, Any]:
+    """What one way of choosing comes to, by human questions."""
+    assert report.shipped is not None  # nothing tuned is always a variant
+    system, evaluator = report.shipped.system, run.evaluator
+    human = [c for c in report.measured.comparisons if c.question_set == "human"]
+    bare = evaluator.measure_system("human", System(system.retriever, system.embedder, "none"))
+    whole = evaluator.measure_system("human", system)
+    added = next(c for c in evaluator.compare(bare, whole) if c.metric == METRIC)
+    values = to_json(report)
+    return {
+        "parts": report.shipped.parts,
+        "stack": [_row(c) for c in human if c.part == "what ships"],
+        "reranking": {
+            **_row(added),
+            "share": evaluator.mean_share(
+                "human", lambda fold: evaluator.rerank_share(system, fold)
+            ),
+        },
+        "verdicts": values["verdicts"],
+        "comparisons": values["comparisons"],
+        "shipped": values["shipped"],
+    }
+
+
+def _row(comparison: Any) -> dict[str, Any]:
+    names = ("metric", "before", "after", "gain", "low", "high", "n", "clusters")
+    return {name: getattr(comparison, name) for name in names}
+
+
+def run_set(
+    name: str,
+    source: Path,
+    folder: Path,
+    config: RunConfig,
+    replies: Path | None,
+    most: Sequence[Any],
+) -> dict[str, Any]:
+    """The whole job on one set, blind and with labels."""
+    started = time.monotonic()
+    sizes = cut_set(source, folder, *most)
+    report, blind = measure(folder, config, replies, blind=True)
+    _, labelled = measure(folder, config, replies, blind=False)
+    facts = to_json(report)
     return {
         "set": name,
         **sizes,
         "seconds": round(time.monotonic() - started, 1),
-        "stage_seconds": {row["stage"]: row["seconds"] for row in report["funnel"]},
-        "peak_memory_megabytes": report["peak_memory_megabytes"],
-        "machine": report["machine"],
-        "funnel": report["funnel"],
-        **{key: report[key] for key in keys},
-        "shipped": report["shipped"],
+        "stage_seconds": {row["stage"]: row["seconds"] for row in facts["funnel"]},
+        "peak_memory_megabytes": facts["peak_memory_megabytes"],
+        "pairs": next(row["kept"] for row in facts["funnel"] if row["stage"] == "filters"),
+        "unusable": facts["funnel"] and _unusable(folder / "run"),
+        "retrieval": facts["retrieval"],
+        "answers": facts["answers"],
+        "blind": blind,
+        "labelled": labelled,
     }
 
 
-def print_table(figures: dict[str, Any]) -> None:
-    """Gains of each part, for a person."""
+def _unusable(run: Path) -> list[str]:
+    """Questions that were left out, with the reasons."""
+    file = run / "rejections" / "questions.jsonl"
+    if not file.exists():
+        return []
+    rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return [f"{row['subject_id']}: {row['reason']}" for row in rows]
+
+
+def print_set(figures: Mapping[str, Any]) -> None:
+    """What ships over nothing tuned, then each part; for a person."""
+    minutes = f"{figures['seconds'] / 60:.1f} minutes"
     print(
-        f"\n{figures['set']}: {figures['documents']} documents, "
-        f"{figures['seconds'] / 60:.1f} minutes"
+        f"\n{figures['set']}: {figures['documents']} documents, {figures['pairs']} pairs, {minutes}"
     )
-    for row in figures["comparisons"]:
-        print(
-            f"  {row['question_set']:<9} {row['part']:<24} {row['metric']:<18} "
-            f"{100 * row['before']:6.1f} -> {100 * row['after']:6.1f}  "
-            f"{points(row['gain']):>6} {interval(row['low'], row['high'])}  "
-            f"n = {row['n']} in {row['clusters']} documents"
-        )
-    for verdict in figures["verdicts"]:
-        word = "kept" if verdict["is_kept"] else "refused"
-        print(f"  {verdict['part']}: {word}: {verdict['reason']}")
+    for way in ("blind", "labelled"):
+        for row in figures[way]["stack"]:
+            if row["metric"] in (METRIC, "hit@10", "mrr@10", "citation accuracy", "answer f1"):
+                parts = " + ".join(figures[way]["parts"]) or "nothing tuned"
+                print(f"  {way:<9} {parts:<24} {_gain(row)}")
+        print(f"  {way:<9} {'reranking':<24} {_gain(figures[way]['reranking'])}")
+    for row in figures["blind"]["comparisons"]:
+        if row["part"] != "what ships" and row["metric"] == METRIC:
+            print(f"  {row['question_set']:<9} {row['part']:<24} {_gain(row)}")
+    if figures["unusable"]:
+        print(f"  {len(figures['unusable'])} questions could not be used")
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    before_after = f"{100 * row['before']:5.1f} -> {100 * row['after']:5.1f}"
+    gain = f"{points(row['gain']):>6} {interval(row['low'], row['high'])}"
+    return (
+        f"{row['metric']:<18} {before_after}  {gain}  n = {row['n']}, {row['clusters']} documents"
+    )
+
+
+def over_sets(results: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+    """The mean gain of what ships over all sets, its interval with sets as units, and signs."""
+    means = {}
+    for way in ("blind", "labelled"):
+        rows = [next(r for r in one[way]["stack"] if r["metric"] == METRIC) for one in results]
+        gains = np.array([row["gain"] for row in rows])
+        drawn = np.random.default_rng(seed).integers(0, len(gains), (10_000, len(gains)))
+        low, high = np.percentile(gains[drawn].mean(axis=1), [2.5, 97.5])
+        means[way] = {
+            "sets": len(gains),
+            "mean": float(gains.mean()),
+            "low": float(low),
+            "high": float(high),
+            "above_zero": int((gains > 0).sum()),
+            "wholly_below_zero": sum(row["high"] is not None and row["high"] < 0 for row in rows),
+            "reranking": float(np.mean([one[way]["reranking"]["gain"] for one in results])),
+        }
+    return means
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -136,6 +268,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--config", type=Path, help="TOML file laid over the preset")
+    parser.add_argument("--other", type=Path, help="in its place for sets that are not in English")
+    parser.add_argument("--replies", type=Path, help="where the teacher's replies are kept")
     parser.add_argument("--teacher")
     parser.add_argument("--generator")
     parser.add_argument("--embedder")
@@ -155,24 +289,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         "parts": tuple(options.parts.split(",")),
         "seed": options.seed,
     }
-    try:
-        config = load_config(options.preset, options.config, overrides)
-        results = []
-        with tempfile.TemporaryDirectory() as temporary:
-            out = options.out or Path(temporary)
-            for name in options.sets.split(","):
-                source = options.data / name
-                if not (source / "corpus.jsonl.gz").exists():
-                    raise AloftError(f"{source} holds no corpus.jsonl.gz. Check --data and --sets.")
-                limits = (options.limit_documents, options.limit_questions)
+    limits = (options.limit_documents, options.limit_questions)
+    results, unusable = [], {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in options.sets.split(","):
+            file = options.other if options.other and not name.endswith("_en") else options.config
+            replies = options.replies / f"{name}.jsonl.gz" if options.replies else None
+            folder = (options.out or Path(temporary)) / name
+            try:
+                if not (options.data / name / "corpus.jsonl.gz").exists():
+                    raise AloftError(f"{options.data / name} holds no corpus.jsonl.gz.")
+                config = load_config(options.preset, file, overrides)
+                arguments = (name, options.data / name, folder, config, replies, limits)
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                    arguments = (name, source, out / name, config, limits)
                     results.append(pool.submit(run_set, *arguments).result())
-                print_table(results[-1])
-    except AloftError as error:
-        print(f"uplift: {error}", file=sys.stderr)
+            except AloftError as error:
+                unusable[name] = str(error)
+                print(f"\n{name}: cannot be used: {error}", file=sys.stderr)
+                continue
+            print_set(results[-1])
+    if not results:
         return 2
-    tell("uplift.py", argv, options.json, config=config.model_dump(mode="json"), sets=results)
+    means = over_sets(results, options.seed)
+    print(json.dumps(means))
+    tell("uplift.py", argv, options.json, means=means, unusable=unusable, sets=results)
     return 0
 
 

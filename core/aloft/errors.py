@@ -4,6 +4,7 @@
   - ConfigError        (also ValueError)   a setting is out of range or contradicts another
   - DataError          (also ValueError)   a file or record is not what a stage expects
   - ModelError                             a model is not here or can not do what is asked
+    - ProbabilitiesError                   a model returns no probabilities of tokens
   - RunFolderError                         a run folder is held by another or not writable
   - MissingExtraError  (also ImportError)  an optional dependency is not installed
 
@@ -25,6 +26,10 @@ class DataError(AloftError, ValueError):
 
 class ModelError(AloftError):
     """A model is not on this machine or can not do what is asked of it."""
+
+
+class ProbabilitiesError(ModelError):
+    """A model returns no probabilities of tokens."""
 
 
 class RunFolderError(AloftError):

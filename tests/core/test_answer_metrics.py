@@ -1,13 +1,16 @@
 """Citations and answers measured by hand, whatever the script they are written in."""
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from aloft.evaluation.answer_metrics import (
     GUESSING,
     METRICS,
     MISCITED,
+    cited_answer,
     measure_answer,
     normalize,
     token_f1,
@@ -142,3 +145,30 @@ def test_two_texts_without_words_are_alike() -> None:
     assert token_f1("", "nine") == token_f1("nine", "") == 0
     assert measured("", "+") == [0, 1, 0]
     assert measured("+", "+") == [1, 1, 1]
+
+
+# ---- what a generator is judged by
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {"citation precision": [1, 0.5, 0, 1], "answer f1": [1, 0.25, 1, NAN]},
+            [1, 0.375, 0.5, 1],
+        ),
+        ({"answer f1": [0.25, NAN]}, [0.25, NAN]),  # of what cites nothing
+        ({"citation precision": [NAN], "answer f1": [NAN]}, [NAN]),
+        # accuracy is gained by citing everything
+        ({"citation accuracy": [1], "citation precision": [0.25], "answer f1": [0.5]}, [0.375]),
+        ({"citation precision": [], "answer f1": []}, []),
+    ],
+)
+def test_a_cited_answer_is_the_mean_of_precision_and_f1_of_those_that_apply(
+    values: dict[str, list[float]], expected: list[float]
+) -> None:
+    found = cited_answer({metric: np.array(column, float) for metric, column in values.items()})
+    np.testing.assert_array_equal(found, np.array(expected, float))

@@ -1,6 +1,6 @@
 """Answers hold what was cited and shown, at once or in a stream."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from scripted import CONTRACT, ScriptedModels, WordByWord, retrieving
 
+from aloft.backends.loading import Models
+from aloft.backends.shared import SharedModels
 from aloft.config import FormatName
+from aloft.errors import ProbabilitiesError
 from aloft.prompts.abstention import SENTENCES
-from aloft.protocols import Prompt, Reply
+from aloft.prompts.formats import format_of
+from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import Passage
 from aloft.serving.answering import Answer, answer_streaming, ask, ask_streaming
 from aloft.serving.bundle import Bundle, open_retriever
@@ -81,6 +85,197 @@ def test_a_generator_is_stopped_where_its_format_ends() -> None:
 
     assert answer.text == "A fox."
     assert stops == [("\n### ",)]
+
+
+# ---- what is cited: by the generator and the order of what was retrieved
+
+
+FOX = "\n\n### Answer\nA red fox."
+
+
+class Alone:
+    """A model that returns no probabilities, and does not stream."""
+
+    def __init__(self, teacher: ScriptedTeacher) -> None:
+        self._teacher = teacher
+        self.fingerprint = teacher.fingerprint
+
+    def complete(self, prompts: Sequence[Prompt], **options: Any) -> list[Reply]:
+        return self._teacher.complete(prompts, **options)
+
+
+class Unable(WordByWord):
+    """A model behind a server that returns none."""
+
+    def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+        raise ProbabilitiesError("The server returns no probabilities.")
+
+
+def citing(weight: float | None, **settings: Any) -> Bundle:
+    """What is found for "blue red" is "blue", then "red fox red"."""
+    return replace(TWO, order_weight=weight, **settings)
+
+
+def answers_of(models: Models, bundle: Bundle) -> list[Answer]:
+    """As they grow."""
+    retriever = open_retriever(bundle, PASSAGES, models)
+    return list(ask_streaming(bundle, retriever, "blue red", models))
+
+
+def cited_by(answer: Answer) -> list[int]:
+    return [PASSAGES.index(found.passage) for found in answer.cited]
+
+
+@pytest.mark.parametrize(
+    ("chances", "weight", "number"),
+    [
+        ((0.3, 0.7), 0.0, 2),
+        ((0.3, 0.7), 1.0, 2),  # 0.7 / 2 = 0.35
+        ((0.3, 0.7), 2.0, 1),  # 0.7 / 4 = 0.175
+        ((0.055, 0.945), 4.0, 2),  # 0.945 / 16 = 0.0591
+        ((0.06, 0.94), 4.0, 1),  # 0.0588
+        ((0.0, 1.0), 100.0, 1),
+        ((0.5, 0.5), 4.0, 1),
+    ],
+)
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_the_generator_and_the_order_decide_the_citation_together(
+    chances: tuple[float, float], weight: float, number: int, is_streamed: bool
+) -> None:
+    models = ScriptedModels()
+    kind = WordByWord if is_streamed else ScriptedTeacher
+    models.teacher_model = kind(lambda _: FOX, score=lambda _: chances)
+    answers = answers_of(models, citing(weight))
+
+    grown = ["A", "A red", "A red fox."]
+    assert [answer.text for answer in answers] == (grown if is_streamed else grown[-1:])
+    assert [cited_by(answer) for answer in answers] == [[2] if number == 1 else [0]] * len(answers)
+    asked, begun = models.teacher_model.asked
+    assert asked.prefix == "### Reference\n"
+    assert (begun.messages, begun.prefix) == (asked.messages, f"### Reference\n{number}")
+
+
+def test_further_passages_may_be_cited_behind_the_one_that_was_chosen() -> None:
+    models = ScriptedModels()
+    models.teacher_model = ScriptedTeacher(lambda _: f", 1{FOX}", score=lambda _: (0.1, 0.9))
+    (answer,) = answers_of(models, citing(1.0))
+    assert (answer.text, cited_by(answer)) == ("A red fox.", [0, 2])
+
+
+def test_the_numbers_are_those_of_what_is_shown() -> None:
+    asked: list[Sequence[str]] = []
+
+    class Choosing(ScriptedTeacher):
+        def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+            asked.append(choices)
+            return super().choice_probabilities(prompts, choices)
+
+    models = ScriptedModels()
+    models.teacher_model = Choosing(lambda _: FOX)
+    bundle = citing(4.0)
+    (contexts,) = open_retriever(bundle, PASSAGES, models).retrieve(["blue red"])
+    for shown, abstains in ((contexts, False), (contexts, True), (contexts[:1], False)):
+        told = replace(bundle, abstains=abstains)
+        (answer,) = answer_streaming(told, "blue red", shown, models)
+        assert answer.cited == (contexts[0],)
+    assert asked == [["1", "2"], ["1", "2", "none"], ["1"]]
+
+
+def own(models: ScriptedModels, teacher: Any) -> Models:
+    models.teacher_model = teacher
+    return models
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda teacher: own(ScriptedModels(), Alone(teacher)),
+        lambda teacher: SharedModels(own(ScriptedModels(), Alone(teacher))),
+        lambda _: own(ScriptedModels(), Unable(lambda _: f"2{FOX}")),
+        lambda _: SharedModels(own(ScriptedModels(), Unable(lambda _: f"2{FOX}"))),
+    ],
+    ids=["none", "shared", "refused and streamed", "shared, refused and streamed"],
+)
+def test_a_model_without_probabilities_cites_by_itself(
+    model: Callable[[ScriptedTeacher], Models],
+) -> None:
+    with_weight, without = (
+        answers_of(model(ScriptedTeacher(lambda _: f"2{FOX}")), citing(weight))
+        for weight in (4.0, None)
+    )
+    assert with_weight == without
+    assert {tuple(cited_by(answer)) for answer in with_weight} == {(0,)}
+    assert with_weight[-1].text == "A red fox."
+
+
+class BegunAnew(ScriptedTeacher):
+    """A model that cannot continue the beginning of a reply."""
+
+    def complete(self, prompts: Sequence[Prompt], **options: Any) -> list[Reply]:
+        return [replace(one, is_anew=True) for one in super().complete(prompts, **options)]
+
+
+class StreamedAnew(WordByWord):
+    """The same, word by word."""
+
+    def stream(self, prompt: Prompt, **options: Any) -> Iterator[Reply]:
+        for piece in super().stream(prompt, **options):
+            yield replace(piece, is_anew=True)
+
+
+@pytest.mark.parametrize("kind", [BegunAnew, StreamedAnew])
+def test_a_reply_that_was_begun_anew_cites_by_itself(kind: type[ScriptedTeacher]) -> None:
+    models = ScriptedModels()
+    models.teacher_model = kind(lambda _: f"2{FOX}", score=lambda _: (0.9, 0.1))
+    *_, answer = answers_of(models, citing(4.0))
+    assert (answer.text, cited_by(answer)) == ("A red fox.", [0])
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "reply"),
+    [
+        ("aloftrag", None, f"2{FOX}"),
+        ("raft", 4.0, f'[2] "red fox red"\n\n### Reference\n2{FOX}'),
+        ("ralt", 4.0, "A red fox."),
+    ],
+)
+def test_no_number_is_chosen_for_what_cites_by_itself(
+    name: FormatName, weight: float | None, reply: str
+) -> None:
+    models = ScriptedModels(lambda _: reply)
+    (answer,) = answers_of(models, citing(weight, format=name))
+    assert (answer.text, cited_by(answer)) == ("A red fox.", [0] if name != "ralt" else [])
+    (asked,) = models.teacher_model.asked
+    assert asked.prefix == format_of(name, abstains=False).prefix
+
+
+@pytest.mark.parametrize("is_streamed", [True, False])
+@pytest.mark.parametrize(
+    ("chances", "is_abstaining"),
+    [
+        ((0.1, 0.2, 0.7), True),
+        ((0.3, 0.3, 0.4), True),  # whatever its power, the order does not count for "none"
+        ((0.5, 0.1, 0.4), False),
+        ((0.05, 0.5, 0.45), False),
+    ],
+)
+def test_a_generator_abstains_where_that_is_the_likeliest(
+    chances: tuple[float, ...], is_abstaining: bool, is_streamed: bool
+) -> None:
+    models = ScriptedModels()
+    kind = WordByWord if is_streamed else ScriptedTeacher
+    models.teacher_model = kind(lambda _: FOX, score=lambda _: chances)
+    answers = answers_of(models, citing(4.0, abstains=True))
+    if is_abstaining:  # what it says beside that is made up
+        (answer,) = answers
+        assert (answer.text, answer.cited) == (SENTENCES["en"], ())
+        assert len(answer.contexts) == 2
+    else:
+        assert answers[-1].text == "A red fox."
+        assert cited_by(answers[-1]) == [2]
+    assert {answer.is_abstaining for answer in answers} == {is_abstaining}
+    begun = models.teacher_model.asked[-1]
+    assert begun.prefix == f"### Reference\n{'none' if is_abstaining else 1}"
 
 
 # ---- abstaining

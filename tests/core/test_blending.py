@@ -1,4 +1,4 @@
-"""Shares worked out by hand: coverage, lines over it, and what validation questions choose."""
+"""Shares worked out by hand: coverage, lines over it, and what held-out questions choose."""
 
 import math
 
@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from aloft.evaluation.blending import (
     DENSE_SHARE,
+    ORDER_WEIGHT,
+    ORDER_WEIGHTS,
     RERANK_SHARE,
     SHARES,
     choose,
+    choose_order_weight,
     fit_share,
     rerank_table,
     share_table,
@@ -159,3 +162,38 @@ def test_shares_stay_at_the_prior_where_all_are_alike_and_move_where_one_is_clea
         assert never.of(coverage).tolist() == [0, 0, 0]
     assert never.is_never
     assert not RERANK_SHARE.is_never
+
+
+# ---- what the order counts for
+
+
+def right_at(*weights: float) -> np.ndarray:
+    return np.array([[float(weight in weights) for weight in ORDER_WEIGHTS]])
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ((), ORDER_WEIGHT),  # nothing is right: all are alike
+        (ORDER_WEIGHTS, ORDER_WEIGHT),
+        ((2.0,), 2.0),
+        ((0.0, 0.5, 1.0), 1.0),
+        ((6.0, 8.0, 100.0), 6.0),
+        ((1.0, 8.0), 8.0),  # two places from the prior, not three
+        ((0.5, 100.0), 100.0),  # three places, not four
+        ((3.0, 6.0), 3.0),  # as near: the first
+    ],
+)
+def test_the_weight_that_is_right_nearest_to_the_prior_is_chosen(
+    weights: tuple[float, ...], expected: float
+) -> None:
+    assert choose_order_weight(right_at(*weights).repeat(4, axis=0), list("abcd")) == expected
+
+
+def test_a_weight_is_left_for_one_that_is_better_by_a_standard_error_over_documents() -> None:
+    # three questions want 1 or less, the last one 2 or more: the prior lacks a half, with an error
+    # of sqrt(3 * (1/2)^2 + (3/2)^2) / 4 = 0.43
+    right = np.concatenate([right_at(0.0, 0.5, 1.0)] * 3 + [right_at(*ORDER_WEIGHTS[3:])])
+    assert choose_order_weight(right, list("abcd")) == 1.0
+    # two documents: deviations of 3 * 1/2 and -3/2 give an error of sqrt(2) * 1.5 / 4 = 0.53
+    assert choose_order_weight(right, list("aaab")) == ORDER_WEIGHT

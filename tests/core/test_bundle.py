@@ -20,7 +20,7 @@ from aloft.retrieval.fusion import CoverageShare
 from aloft.retrieval.retriever import RetrievalSettings
 from aloft.run.store import RunStore
 from aloft.serving.bundle import open_run_retriever, read_bundle, reranker_of, write_bundle
-from aloft.serving.bundle_file import ModelReference
+from aloft.serving.bundle_file import ModelReference, read_bundle_file
 
 
 def model(folder: Path, weights: str = "weights") -> Path:
@@ -44,7 +44,12 @@ def config(**changes: Any) -> RunConfig:
     return RunConfig(**{"teacher": "language-model", "embedder": "encoder", **changes})
 
 
-def stack(*parts: Part, retriever: str = "hybrid", reranker: str = "none") -> SystemVariant:
+def stack(
+    *parts: Part,
+    retriever: str = "hybrid",
+    reranker: str = "none",
+    order_weight: float | None = None,
+) -> SystemVariant:
     return SystemVariant(
         parts=parts,
         system=System(retriever, "tuned" if "embedder" in parts else "base", reranker),
@@ -53,7 +58,7 @@ def stack(*parts: Part, retriever: str = "hybrid", reranker: str = "none") -> Sy
         question_set="human",
         metrics={},
         n=1,
-        score=0.5,
+        order_weight=order_weight,
     )
 
 
@@ -273,7 +278,8 @@ def test_the_file_has_relative_paths_names_and_fingerprints(tmp_path: Path, base
     values = json.loads(text)
 
     assert values == content.to_json()
-    assert (values["format"], values["prompts"], values["blend_weights"]) == (2, 1, {})
+    assert (values["format"], values["prompts"]) == (2, 1)
+    assert values["blend_weights"] == {"embedder": 0.5}
     assert values["retrieval"] == {
         "retriever": "hybrid",
         "dense_share": {"uncovered": 1.2, "covered": 0.4},
@@ -289,6 +295,65 @@ def test_the_file_has_relative_paths_names_and_fingerprints(tmp_path: Path, base
     assert generator["fingerprint"] not in ("", values["embedder"]["fingerprint"])
     assert str(run) not in text
     assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0, 100.0])
+def test_what_the_order_counts_for_is_written_and_read_back(
+    tmp_path: Path, base: Path, weight: float
+) -> None:
+    run = trained(tmp_path / "run", "generator")
+    content = write_bundle(run, config(), stack("generator", order_weight=weight))
+    assert content.answering.order_weight == weight
+    values = json.loads((run / "models" / "aloft.json").read_bytes())
+    assert values["answering"]["order_weight"] == weight
+    assert read_bundle(run).order_weight == weight
+
+
+def test_a_file_without_what_the_order_counts_for_opens(tmp_path: Path, base: Path) -> None:
+    run = trained(tmp_path / "run", "generator")
+    write_bundle(run, config(), stack("generator"))
+    answering = json.loads((run / "models" / "aloft.json").read_bytes())["answering"]
+    assert answering == {
+        "format": "aloftrag",
+        "abstains": False,
+        "contexts": 10,
+        "max_new_tokens": 256,
+    }
+    assert read_bundle(run).order_weight is None
+
+
+def test_a_power_below_zero_is_damage(tmp_path: Path, base: Path) -> None:
+    run = trained(tmp_path / "run")
+    content = write_bundle(run, config(), stack(order_weight=1.0))
+    rewrite(run, answering={**content.to_json()["answering"], "order_weight": -1})
+    with pytest.raises(DataError, match=r"damaged \(answering\.order_weight"):
+        read_bundle(run)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ((), {}),
+        (("generator",), {}),
+        (("embedder",), {"embedder": 0.25}),
+        (("reranker",), {"reranker": 0.75}),
+        (("embedder", "reranker", "generator"), {"embedder": 0.25, "reranker": 0.75}),
+    ],
+)
+def test_shares_of_tuned_weights_are_told_of_the_parts_that_ship(
+    tmp_path: Path, base: Path, parts: tuple[Part, ...], expected: dict[str, float]
+) -> None:
+    run = trained(tmp_path / "run", "embedder", "reranker", "generator")
+    shares: dict[str, Any] = {
+        "embedder_training": {"tuned_share": 0.25},
+        "reranker_training": {"tuned_share": 0.75},
+    }
+    reranker = "tuned" if "reranker" in parts else "none"
+    content = write_bundle(run, config(**shares), stack(*parts, reranker=reranker))
+    assert content.blend_weights == expected
+    values = json.loads((run / "models" / "aloft.json").read_bytes())
+    assert values["blend_weights"] == expected
+    assert read_bundle_file(run / "models") == content
 
 
 def rewrite(run: Path, **changes: Any) -> None:

@@ -3,26 +3,37 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
-from aloft.config import EvaluationConfig, Part, RunConfig, TrainingSetsConfig
-from aloft.evaluation.answer_metrics import GUESSING, MISCITED
-from aloft.evaluation.blending import DENSE_SHARE, RERANK_SHARE
+from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
+from aloft.evaluation.answer_metrics import CITED_ANSWER, GUESSING, MISCITED
+from aloft.evaluation.blending import DENSE_SHARE, ORDER_WEIGHT, RERANK_SHARE
 from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant
-from aloft.evaluation.measure import measure_parts
+from aloft.evaluation.measure import SHIPPED, SHUFFLED, measure_parts
 from aloft.evaluation.pages import render_html, render_markdown
 from aloft.evaluation.probes import probe
-from aloft.evaluation.report import ProbeRow, QuestionCounts, Report, dump, from_json
-from aloft.evaluation.splits import QuestionSplit
+from aloft.evaluation.report import (
+    Measurements,
+    PartComparison,
+    ProbeRow,
+    QuestionCounts,
+    Report,
+    dump,
+    from_json,
+)
+from aloft.evaluation.splits import Fold, QuestionSplit
+from aloft.prompts.citation import REFERENCE
 from aloft.protocols import Floats, Prompt
 from aloft.records import LabelledQuestion, Passage
 from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.fusion import CoverageShare
 from aloft.testing import HashingEmbedder, OverlapReranker
 
 MEANT = {
@@ -62,11 +73,24 @@ def question(column: int, *more: int, origin: Any = "synthetic", answers: Any = 
 
 
 def undivided(questions: Sequence[LabelledQuestion]) -> QuestionSplit:
-    """A split whose parts are both all questions, so that values can be worked out by hand."""
+    """One fold whose questions both choose and are reported, so that values are plain to see."""
     colour_of = {passage.id: passage.document_id for passage in PASSAGES}
     rows = tuple(range(len(questions)))
     documents = tuple(colour_of[one.passage_ids[0]] for one in questions)
-    return QuestionSplit(documents=documents, validation=rows, test=rows)
+    return QuestionSplit(documents=documents, folds=(Fold(choosing=rows, reported=rows),))
+
+
+def crossed(evaluator: Evaluator, *folds: Sequence[int]) -> Evaluator:
+    """The same with the deciding questions in these folds."""
+    name = evaluator.deciding
+    rows = range(len(evaluator.questions[name]))
+    assert sorted(row for fold in folds for row in fold) == [*rows]
+    parted = tuple(
+        Fold(choosing=tuple(row for row in rows if row not in fold), reported=tuple(fold))
+        for fold in folds
+    )
+    split = replace(evaluator.splits[name], folds=parted)
+    return replace(evaluator, splits={**evaluator.splits, name: split})
 
 
 def shown(prompt: Prompt) -> list[str]:
@@ -82,10 +106,24 @@ def is_instruction(prompt: Prompt) -> bool:
     return "### Question\n" not in prompt.messages[-1].content
 
 
-def cite_right(prompt: Prompt) -> str:
+def right_number(prompt: Prompt) -> str:
+    """Of the passage that answers; 0 where it is not shown."""
     wanted = MEANT.get(asked(prompt))
-    ordinals = [i for i, text in enumerate(shown(prompt), start=1) if text == wanted]
-    return f"{ordinals[0] if ordinals else 0}\n\n### Answer\nyes"
+    return next((str(i) for i, text in enumerate(shown(prompt), start=1) if text == wanted), "0")
+
+
+def cite_right(prompt: Prompt) -> str:
+    return f"{right_number(prompt)}\n\n### Answer\nyes"
+
+
+def begun(prompt: Prompt) -> str:
+    """What a prompt holds of its reply already: the citation, if that was chosen."""
+    return prompt.prefix.removeprefix(REFERENCE) if prompt.prefix.startswith(REFERENCE) else ""
+
+
+def rest_of(reply: str, prompt: Prompt) -> str:
+    """What is written of a reply whose first number may be chosen."""
+    return re.sub(r"^(\d+|none)", "", reply) if begun(prompt) else reply
 
 
 class World:
@@ -99,7 +137,15 @@ class World:
         self.instructed: list[tuple[str, Prompt]] = []
         self.read: list[tuple[str, str, str]] = []
         self.likelihood = lambda which, text, reply: -1.0
-        self.replies = {"base": lambda _: "I do not know.", "tuned": cite_right}
+        self.replies: dict[str, Callable[[Prompt], str]] = {
+            "base": lambda _: "I do not know.",
+            "tuned": cite_right,
+        }
+        self.chosen: list[tuple[str, tuple[str, ...]]] = []
+        self.chances: dict[str, Callable[[Prompt], Mapping[str, float]]] = {
+            "base": lambda _: {},
+            "tuned": lambda prompt: {right_number(prompt): 1},
+        }
         self.rerank = {"base": lambda _: 0.0, "tuned": self._overlap}
 
     def _overlap(self, pair: tuple[str, str]) -> float:
@@ -127,7 +173,17 @@ class World:
         for prompt in prompts:
             kept = self.instructed if is_instruction(prompt) else self.prompts
             kept += [] if (which, prompt) in kept else [(which, prompt)]
-        return [self.replies[which](prompt) for prompt in prompts]
+        return [rest_of(self.replies[which](prompt), prompt) for prompt in prompts]
+
+    def choose(self, which: str, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+        """Chances by choice; where a generator has none, all are alike."""
+        self.chosen.extend((which, tuple(choices)) for _ in prompts)
+        table = np.zeros((len(prompts), len(choices)), np.float32)
+        for row, prompt in enumerate(prompts):
+            known = self.chances[which](prompt)
+            table[row] = [known.get(choice, 0) for choice in choices]
+            table[row] = table[row] if table[row].any() else 1 / len(choices)
+        return table
 
     def find_likely(self, which: str, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
         texts = [prompt.messages[0].content for prompt in prompts]
@@ -162,6 +218,7 @@ class World:
             index=self.index,
             score=self.score,
             reply=self.reply,
+            choose=self.choose,
             read=self.find_likely,
         )
 
@@ -226,19 +283,20 @@ def test_the_dense_share_is_fitted_on_human_questions_where_they_decide() -> Non
     assert share > 2 / 3 > DENSE_SHARE.of(np.array([COVERED]))[0]
     hybrid = System("hybrid", "tuned", "none")
     assert evaluator.measure_system("human", hybrid).values["hit@1"].tolist() == [1, 1]
-    mean = evaluator.mean_share("human", evaluator.dense_share("tuned"))
+    mean = evaluator.mean_share("human", partial(evaluator.dense_share, "tuned"))
     assert mean == pytest.approx(share, abs=1e-3)
 
     few = World().evaluator(*HARD, question(2), min_human_questions=3)
     assert few.dense_share("tuned") == DENSE_SHARE
-    assert few.mean_share("human", DENSE_SHARE) == pytest.approx(0.8 - 0.6 * COVERED, abs=1e-3)
+    mean = few.mean_share("human", partial(few.dense_share, "tuned"))
+    assert mean == pytest.approx(0.8 - 0.6 * COVERED, abs=1e-3)
     assert few.measure_system("human", hybrid).values["hit@1"].tolist() == [0, 0]
 
 
 def test_what_bm25_covers_whole_it_ranks_mostly_alone() -> None:
     evaluator = World().evaluator(replace(question(3), question="grey"))
     hybrid = System("hybrid", "base", "none")
-    assert evaluator.mean_share("synthetic", DENSE_SHARE) == pytest.approx(0.2)
+    assert evaluator.mean_share("synthetic", lambda _: DENSE_SHARE) == pytest.approx(0.2)
     assert evaluator.measure_system("synthetic", hybrid).values["hit@1"].tolist() == [1]
 
 
@@ -433,59 +491,6 @@ def test_what_nothing_answers_is_asked_with_what_is_found_for_it() -> None:
     assert world.evaluator(*given, abstaining_share=0.1).measure_unanswerable("tuned") is None
 
 
-def test_a_generator_that_cites_nothing_is_judged_by_its_answers() -> None:
-    world = World()
-    world.replies["tuned"] = lambda _: "yes"
-    evaluator = world.evaluator(*FOUR, format="ralt")
-    values = {
-        name: {"synthetic": evaluator.measure_answers("synthetic", name)["all"]}
-        for name in ("base", "tuned")
-    }
-    assert "citation accuracy" not in values["tuned"]["synthetic"].values
-    verdict = evaluator.judge("generator", values["base"], values["tuned"])
-    assert (verdict.is_kept, verdict.comparison.metric) == (True, "answer f1")
-
-
-def generator_verdict(base: Sequence[float], tuned: Sequence[float], guess: float) -> Any:
-    evaluator = World().evaluator(*FOUR)
-    guessing = {GUESSING: np.full(len(base), guess)}
-    before, after = (
-        Measured(
-            question_set="synthetic",
-            values={"citation accuracy": np.array(values), **guessing},
-            documents=COLOURS[: len(values)],
-        )
-        for values in (base, tuned)
-    )
-    return evaluator.judge("generator", {"synthetic": before}, {"synthetic": after})
-
-
-def test_a_generator_must_beat_guessing_too() -> None:
-    verdict = generator_verdict([0.0] * 4, [1.0, 0, 0, 1], 0.5)
-    assert not verdict.is_kept  # one half is what a blind choice of two gets
-    assert verdict.comparison.metric == "citation accuracy over guessing"
-    assert (verdict.comparison.before, verdict.comparison.after) == (0.5, 0.5)
-
-    assert generator_verdict([0.0] * 4, [1.0] * 4, 0.5).is_kept
-
-    verdict = generator_verdict([1.0, 1, 1, 0], [1.0] * 4, 0.5)  # the base model is the better one
-    assert verdict.comparison.metric == "citation accuracy"
-    assert verdict.comparison.before == 0.75
-
-
-def test_a_generator_that_cites_everything_is_refused() -> None:
-    world = World()
-    world.replies["tuned"] = lambda prompt: "1, 2, 3, 4\n\n### Answer\nno idea"
-    world.replies["base"] = lambda prompt: "I cite nothing."
-    evaluator = world.evaluator(*FOUR, contexts=4)
-    values = {
-        which: {"synthetic": evaluator.measure_answers("synthetic", which)["all"]}
-        for which in ("base", "tuned")
-    }
-    assert values["tuned"]["synthetic"].values["citation accuracy"].mean() == 1
-    assert not evaluator.judge("generator", values["base"], values["tuned"]).is_kept
-
-
 # ---- each thing is asked once
 
 
@@ -494,7 +499,9 @@ def test_a_ranking_is_worked_out_once() -> None:
     evaluator = world.evaluator(*FOUR, question(5, origin="human"))
     for _ in range(2):
         evaluator.measure_retrieval(["base", "tuned"], ["tuned"])
-        evaluator.measure_variants(["embedder", "reranker"], has_generator=False)
+        evaluator.measure_variants(["embedder", "reranker"])
+        for name in ("human", "synthetic"):
+            evaluator.rank_shipped(name, ["embedder", "reranker"])
 
     assert len(world.encoded) == 4  # two embedders, two sets
     assert set(world.encoded.values()) == {1}
@@ -502,74 +509,370 @@ def test_a_ranking_is_worked_out_once() -> None:
     assert world.scored.total() == 4  # two hybrids, two sets
 
 
-# ---- stacks
+def test_folds_do_not_part_what_is_embedded() -> None:
+    world = World()
+    humans = [replace(one, origin="human") for one in FOUR]
+    evaluator = crossed(world.evaluator(*humans, min_human_questions=1), [0, 2], [3], [1])
+    evaluator.measure_retrieval(["base", "tuned"], ["tuned"])
+    evaluator.measure_variants(["embedder", "reranker"])
+    evaluator.rank_shipped("human", ["embedder", "reranker"])
+    assert world.encoded == {("base", *ASKED[:4]): 1, ("tuned", *ASKED[:4]): 1}
 
 
-def stacked(world: World, *kept: Part, **settings: Any) -> dict[tuple[str, ...], SystemVariant]:
-    evaluator = world.evaluator(*FOUR, **settings)
-    stacks = evaluator.measure_variants(kept, has_generator="generator" in kept)
-    return {stack.parts: stack for stack in stacks}
+# ---- variants
 
 
-def test_every_combination_of_the_kept_parts_is_measured_best_first() -> None:
-    stacks = stacked(World(), "embedder", "generator")
-
-    # nDCG of the base order: 1, 1/log2(3), 1/2, 1/log2(5); no citation without the generator,
-    # and with it two of four: the base order shows only the first two passages
-    base = (1 + SECOND + 0.5 + 0.43067655807339306) / 4  # 0.640
-    assert {parts: stack.score for parts, stack in stacks.items()} == {
-        ("embedder", "generator"): pytest.approx(1),
-        ("generator",): pytest.approx((base + 0.5) / 2),  # 0.570
-        ("embedder",): pytest.approx(0.5),
-        (): pytest.approx(base / 2),
-    }
-    assert [*stacks] == [("embedder", "generator"), ("generator",), ("embedder",), ()]
-    assert stacks["embedder",].system.embedder == "tuned"
-    assert stacks["generator",].system.embedder == "base"
-    assert {stack.n for stack in stacks.values()} == {4}
+BASE_ORDER = (1 + SECOND + 0.5 + 0.43067655807339306) / 4  # nDCG of FOUR: 0.640
 
 
-def test_of_equal_stacks_the_smaller_stands_first() -> None:
+def test_every_combination_of_what_retrieves_is_measured_what_ships_first() -> None:
+    evaluator = World().evaluator(*FOUR)
+    variants = evaluator.measure_variants(["embedder", "reranker", "generator"])
+
     # tuned retrieval is perfect already: the reranker adds nothing to it, nor it to the reranker
-    stacks = [*stacked(World(), "embedder", "reranker").values()]
-
-    assert [(stack.parts, stack.score) for stack in stacks[:3]] == [
-        (("embedder",), 1),
-        (("reranker",), 1),
-        (("embedder", "reranker"), 1),
+    assert [(one.parts, one.metrics["ndcg@10"], one.n) for one in variants] == [
+        (("embedder", "reranker"), 1, 4),
+        (("embedder",), 1, 4),
+        (("reranker",), 1, 4),
+        ((), pytest.approx(BASE_ORDER), 4),
     ]
-    assert stacks[3].parts == ()
+    assert [one.system for one in variants] == [
+        System("hybrid", "tuned", "tuned"),
+        System("hybrid", "tuned", "none"),
+        System("hybrid", "base", "tuned"),
+        System("hybrid", "base", "none"),
+    ]
+    assert {one.order_weight for one in variants} == {None}  # nothing answers yet
+    assert not any(CITED_ANSWER in one.metrics for one in variants)
+    alone = World().evaluator(*FOUR).measure_variants(["generator"])
+    assert [one.parts for one in alone] == [()]
+
+
+def reranked(*lacks: int, folds: Sequence[Sequence[int]] = (), **settings: Any) -> Evaluator:
+    """What a reranker takes from each question: 1, from rank 1 to 2; -1, to rank 1 from 2; 0."""
+    world = World()
+    asked_of = [
+        replace(question(int(lack < 0)), id=str(i), question=f"why {i}")
+        for i, lack in enumerate(lacks)
+    ]
+    pairs = zip(asked_of, lacks, strict=True)
+    first = {one.question: "blue" if lack else "red" for one, lack in pairs}
+    world.rerank["tuned"] = lambda pair: float(first[pair[0]] == pair[1])
+    evaluator = world.evaluator(*asked_of, **settings)
+    documents = tuple("abcdefgh"[: len(lacks)])
+    split = replace(evaluator.splits["synthetic"], documents=documents)
+    evaluator = replace(evaluator, splits={**evaluator.splits, "synthetic": split})
+    return crossed(evaluator, *folds) if folds else evaluator
+
+
+@pytest.mark.parametrize(
+    ("lacks", "documents", "ships"),
+    [
+        ((0, 0, 0, 0), "abcd", True),  # as good
+        # A fourth in the mean. Deviations of 3/4, 3/4, -5/4 and -1/4 give an error of
+        # sqrt(11/4)/4 = 0.41.
+        ((1, 1, -1, 0), "abcd", True),
+        # By documents they are 3/4 - 5/4, 3/4 and -1/4: an error of sqrt(7/8)/4 = 0.23.
+        ((1, 1, -1, 0), "abac", False),
+        ((1, 1, 0, 0), "abcd", False),  # a half, with an error of a fourth
+        ((1, 0, 0, 0), "abcd", False),  # a fourth, with an error of sqrt(3/4)/4 = 0.22
+        ((-1, 0, 0, 0), "abcd", True),  # better
+    ],
+)
+def test_a_part_ships_unless_the_best_without_it_is_better_by_a_standard_error(
+    lacks: Sequence[int], documents: str, ships: bool
+) -> None:
+    evaluator = reranked(*lacks)
+    split = replace(evaluator.splits["synthetic"], documents=tuple(documents))
+    evaluator = replace(evaluator, splits={"synthetic": split})
+    variants = evaluator.measure_variants(["reranker"])
+
+    assert evaluator.choose_parts(["reranker"]) == variants[0].parts
+    assert [one.parts for one in variants] == (
+        [("reranker",), ()] if ships else [(), ("reranker",)]
+    )
+    before = [SECOND if lack < 0 else 1 for lack in lacks]
+    after = [SECOND if lack > 0 else 1 for lack in lacks]
+    assert {one.parts: one.metrics["ndcg@10"] for one in variants} == {
+        (): pytest.approx(sum(before) / 4),
+        ("reranker",): pytest.approx(sum(after) / 4),
+    }
+
+
+def test_of_two_parts_the_one_that_helps_ships_where_both_do_harm() -> None:
+    # over the tuned embedder, which is right already, the reranker brings "blue" forward
+    world = World()
+    world.rerank["tuned"] = lambda pair: float(pair[1] == "blue")
+    variants = world.evaluator(*FOUR).measure_variants(["reranker", "embedder"])
+    # both: "red", "brown" and "grey" come second. The reranker alone: the ranks 2, 1, 3 and 4.
+    assert [(one.parts, one.metrics["ndcg@10"]) for one in variants] == [
+        (("embedder",), 1),
+        (("reranker", "embedder"), pytest.approx((1 + 3 * SECOND) / 4)),
+        ((), pytest.approx(BASE_ORDER)),
+        (("reranker",), pytest.approx(BASE_ORDER)),
+    ]
 
 
 def test_nothing_kept_still_gives_one_stack() -> None:
-    stacks = stacked(World())
-    assert [*stacks] == [()]
-    assert stacks[()].system == System("hybrid", "base", "none")
+    (only,) = World().evaluator(*FOUR).measure_variants([])
+    assert (only.parts, only.system) == ((), System("hybrid", "base", "none"))
 
 
 def test_the_users_own_reranker_stays_where_no_trained_one_does() -> None:
     evaluator = replace(World().evaluator(*FOUR), base_reranker="base")
-    stacks = evaluator.measure_variants(["reranker"], has_generator=False)
+    stacks = evaluator.measure_variants(["reranker"])
     assert {s.parts: s.system.reranker for s in stacks} == {(): "base", ("reranker",): "tuned"}
 
 
-def test_stacks_answer_what_was_really_retrieved() -> None:
+# ---- answers from what is retrieved
+
+
+def answered(
+    evaluator: Evaluator,
+    generator: str = "tuned",
+    *,
+    name: str = "synthetic",
+    most: int | None = None,
+) -> Measured:
+    """What a generator makes of the base embedder's order, in which FOUR are on ranks 1 to 4."""
+    return evaluator.measure_end_to_end(name, evaluator.rank(name, BASE), generator, most)
+
+
+def test_what_was_really_retrieved_is_answered_in_its_order() -> None:
     world = World()
-    stacks = stacked(world, "generator", max_stack_questions=3)
+    evaluator = world.evaluator(*FOUR)
+    measured = answered(evaluator, most=3)
 
     # at most three questions, whose right passage is not put in
-    assert len(world.prompts) == 2 * 3
-    assert {tuple(shown(prompt)) for _, prompt in world.prompts} == {("red", "blue")}
-    drawn = [asked(prompt) for _, prompt in world.prompts[:3]]
-    right = sum(MEANT[word] in ("red", "blue") for word in drawn) / 3
-    assert stacks["generator",].metrics["citation accuracy"] == pytest.approx(right)
+    drawn = evaluator.chosen("synthetic", 3)
+    assert [asked(prompt) for _, prompt in world.prompts] == [ASKED[row] for row in drawn]
+    assert [shown(prompt) for _, prompt in world.prompts] == [["red", "blue"]] * 3
+    assert measured.values["citation accuracy"].tolist() == [float(row < 2) for row in drawn]
+    assert measured.documents == [COLOURS[row] for row in drawn]
+
+    world = World()
+    evaluator = world.evaluator(*FOUR)
+    found = evaluator.measure_end_to_end("synthetic", evaluator.rank("synthetic", TUNED), "base", 9)
+    assert [shown(prompt)[0] for _, prompt in world.prompts] == COLOURS[:4]
+    assert found.n == 4
+
+
+def cites_first(prompt: Prompt) -> str:
+    return "1\n\n### Answer\nyes"
+
+
+def test_the_order_decides_the_citation_where_the_generator_does_not() -> None:
+    world = World()
+    world.replies["base"] = cites_first
+    measured = answered(world.evaluator(*FOUR, contexts=4), "base")
+    assert [begun(prompt) for _, prompt in world.prompts] == ["1"] * 4
+    assert world.chosen == [("base", ("1", "2", "3", "4"))] * 4
+    assert measured.values["citation precision"].tolist() == [1, 0, 0, 0]
+    assert measured.values["answer f1"].tolist() == [1] * 4
+    assert measured.values[CITED_ANSWER].tolist() == [1, 0.5, 0.5, 0.5]
+
+
+def test_a_generator_that_is_sure_overrides_the_order() -> None:
+    world = World()
+    measured = answered(world.evaluator(*FOUR, contexts=4))
+    assert [begun(prompt) for _, prompt in world.prompts] == ["1", "2", "3", "4"]
+    assert measured.values[CITED_ANSWER].tolist() == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("chances", "cited"),
+    [
+        # with the prior's power of 4 the second place counts 1/16 and the third 1/81
+        ({"1": 0.055, "2": 0.9, "3": 0.045}, "2"),  # 0.9 / 16 = 0.05625
+        ({"1": 0.057, "2": 0.9, "3": 0.043}, "1"),
+        ({"1": 0.01, "2": 0.13, "3": 0.86}, "3"),  # 0.13 / 16 = 0.0081; 0.86 / 81 = 0.0106
+        ({"1": 0.01, "2": 0.18, "3": 0.81}, "2"),  # 0.01125; 0.01
+    ],
+)
+def test_chances_are_divided_by_the_fourth_power_of_the_place(
+    chances: Mapping[str, float], cited: str
+) -> None:
+    world = World()
+    world.chances["tuned"] = lambda _: chances
+    answered(world.evaluator(FOUR[0], contexts=3))
+    assert [begun(prompt) for _, prompt in world.prompts] == [cited]
+
+
+def test_a_reply_is_its_number_and_what_follows() -> None:
+    world = World()
+    said = {
+        "crimson": "\n\n### Answer\nyes",
+        "azure": ", 1\n\n### Answer\nyes indeed",  # one of two is right
+        "umber": " is what I mean.",  # a sentence cites nothing, and has no answer
+        "ashen": "\n\n### Answer\nno",
+    }
+    world.replies["tuned"] = lambda prompt: said[asked(prompt)]
+    values = answered(world.evaluator(*FOUR, contexts=4)).values
+
+    assert [prompt.prefix for _, prompt in world.prompts] == [
+        f"{REFERENCE}{i}" for i in (1, 2, 3, 4)
+    ]
+    assert values["citation precision"].tolist() == [1, 0.5, 0, 1]
+    assert values["answer f1"].tolist() == [1, pytest.approx(2 / 3), 0, 0]
+    assert values[CITED_ANSWER].tolist() == [1, pytest.approx(7 / 12), 0, 0.5]
+
+
+def test_citing_everything_gains_nothing() -> None:
+    world = World()
+    world.replies = {"base": cites_first, "tuned": lambda _: "1, 2, 3, 4\n\n### Answer\nyes"}
+    world.chances["tuned"] = world.chances["base"]
+    evaluator = world.evaluator(*FOUR, contexts=4)
+    base, tuned = ({"synthetic": answered(evaluator, which)} for which in ("base", "tuned"))
+
+    assert tuned["synthetic"].values["citation accuracy"].tolist() == [1] * 4
+    assert base["synthetic"].values["citation accuracy"].tolist() == [1, 0, 0, 0]
+    # one of four is right wherever it stands, and one in four is right at the first place
+    assert tuned["synthetic"].values[CITED_ANSWER].tolist() == [0.625] * 4
+    verdict = evaluator.judge("generator", base, tuned)
+    assert not verdict.is_kept and verdict.reason.startswith("no gain")
+    assert (verdict.comparison.before, verdict.comparison.after) == (0.625, 0.625)
+
+
+def test_questions_without_answers_are_judged_by_the_citations_precision_alone() -> None:
+    questions = [question(0, answers=()), question(1)]
+    world = World()
+    world.replies["tuned"] = lambda prompt: "1, 2\n\n### Answer\nyes"
+    values = answered(world.evaluator(*questions)).values
+    # "crimson" cites both passages, and "azure" the second twice, which counts once
+    assert values["citation precision"].tolist() == [0.5, 1]
+    assert values[CITED_ANSWER].tolist() == [0.5, 1]
+
+
+def test_a_generator_that_may_abstain_does_so_where_that_is_the_likeliest() -> None:
+    world = World()
+    chances = {
+        "crimson": {"none": 0.4, "1": 0.3, "2": 0.3},
+        "azure": {"none": 0.4, "1": 0.1, "2": 0.5},  # by the order the first, 0.1 to 0.5 / 16
+    }
+    world.chances["tuned"] = lambda prompt: chances[asked(prompt)]
+    measured = answered(world.evaluator(*FOUR[:2], abstaining_share=0.1))
+    assert world.chosen == [("tuned", ("1", "2", "none"))] * 2
+    assert [begun(prompt) for _, prompt in world.prompts] == ["none", "1"]
+    assert measured.values["citation precision"].tolist() == [0, 0]
+    assert measured.values["answer f1"].tolist() == [1, 1]
+
+    world.chosen.clear()
+    answered(world.evaluator(*FOUR[:2]))
+    assert world.chosen == [("tuned", ("1", "2"))] * 2
+
+
+@pytest.mark.parametrize("form", ["raft", "ralt"])
+def test_a_reply_that_begins_otherwise_cites_by_itself(form: str) -> None:
+    world = World()
+    said = {
+        "raft": lambda p: f'[1] "red"\n\n### Reference\n{cite_right(p)}',
+        "ralt": lambda p: "yes indeed" if asked(p) == "azure" else "yes",
+    }
+    world.replies["tuned"] = said[form]
+    evaluator = world.evaluator(*FOUR, contexts=4, format=form)
+    measured = answered(evaluator)
+    assert world.chosen == []
+    (prefix,) = {prompt.prefix for _, prompt in world.prompts}
+    assert prefix == evaluator.form.prefix
+    if form == "raft":
+        assert measured.values["citation precision"].tolist() == [1] * 4
+        assert measured.values[CITED_ANSWER].tolist() == [1] * 4
+    else:  # by the answer alone
+        assert "citation precision" not in measured.values
+        assert measured.values[CITED_ANSWER].tolist() == [1, pytest.approx(2 / 3), 1, 1]
+        assert measured.values["answer f1"].tolist() == measured.values[CITED_ANSWER].tolist()
+
+
+def test_where_no_answer_is_known_a_generator_without_citations_is_not_judged() -> None:
+    evaluator = World().evaluator(*without_answers(0, 1, origin="synthetic"), format="ralt")
+    assert np.isnan(answered(evaluator).values[CITED_ANSWER]).all()
+
+
+# ---- what the order counts for
+
+
+def ordered(*columns: int, origin: str = "human", **settings: Any) -> tuple[World, Evaluator]:
+    """Questions about the first passage or the second, of which a generator prefers the second.
+
+    It is 0.7 sure of it: with a power of 1 the second has 0.35 to 0.3, and with 2 it has 0.175.
+    """
+    world = World()
+    world.chances["tuned"] = lambda _: {"1": 0.3, "2": 0.7}
+    world.replies["tuned"] = cites_first
+    some = [replace(question(column, origin=origin), id=str(i)) for i, column in enumerate(columns)]
+    some += [question(1)] if origin == "human" else []
+    evaluator = world.evaluator(*some, **{"min_human_questions": 1, **settings})
+    split = replace(evaluator.splits[origin], documents=tuple("abcdefgh"[: len(columns)]))
+    return world, replace(evaluator, splits={**evaluator.splits, origin: split})
+
+
+def test_what_the_order_counts_for_is_chosen_on_human_questions_where_they_decide() -> None:
+    # Three are right up to a power of 1, one from 2 on: of the former 1 is the nearest to the
+    # prior. Others lack a half, with an error of sqrt(3 * (1/2)^2 + (3/2)^2) / 4 = 0.43.
+    _, evaluator = ordered(0, 1, 1, 1)
+    assert evaluator.order_weight("tuned") == ORDER_WEIGHT == 4
+    precision = answered(evaluator, name="human").values["citation precision"]
+    assert precision.tolist() == [0, 1, 1, 1]
+    assert evaluator.order_weight("tuned") == 1
+    assert evaluator.order_weight("base") == ORDER_WEIGHT
+    # the other set has what the human questions chose
+    assert answered(evaluator).values["citation precision"].tolist() == [1]
+
+    # two and two: nothing is clearly better than the prior
+    _, evaluator = ordered(0, 0, 1, 1)
+    precision = answered(evaluator, name="human").values["citation precision"]
+    assert precision.tolist() == [1, 1, 0, 0]
+    assert evaluator.order_weight("tuned") == ORDER_WEIGHT
+
+
+def test_what_the_order_counts_for_in_a_fold_is_chosen_on_the_others() -> None:
+    world, evaluator = ordered(0, 1, 1, 1)
+    evaluator = crossed(evaluator, [0], [1, 2, 3])
+    # by the first question the prior, by the three others 1: all are wrong
+    precision = answered(evaluator, name="human").values["citation precision"]
+    assert precision.tolist() == [0, 0, 0, 0]
+    assert [begun(prompt) for _, prompt in world.prompts] == ["2", "1"]  # the last three are alike
+    assert evaluator.order_weight("tuned") == 1  # what ships is chosen on all of them
+
+    # without one of the last three the first lacks 1/3, with an error of sqrt(8/3) / 3 = 0.54
+    _, evaluator = ordered(0, 1, 1, 1)
+    evaluator = crossed(evaluator, [0], [3], [1], [2])
+    precision = answered(evaluator, name="human").values["citation precision"]
+    assert precision.tolist() == [0, 0, 0, 0]
+    # where all agree each fold's others choose the same
+    _, evaluator = ordered(1, 1, 1, 1)
+    agreed = answered(crossed(evaluator, [0, 3], [1, 2]), name="human")
+    assert agreed.values["citation precision"].tolist() == [1, 1, 1, 1]
+
+
+def test_a_fold_whose_others_were_not_answered_has_the_prior() -> None:
+    world, evaluator = ordered(1, 1, 1, 1)
+    evaluator = crossed(evaluator, [0], [1], [2], [3])
+    measured = answered(evaluator, name="human", most=1)
+    assert [begun(prompt) for _, prompt in world.prompts] == ["1"]
+    assert measured.values["citation precision"].tolist() == [0]
+    assert evaluator.order_weight("tuned") == 1  # the one that was answered chooses what ships
+
+
+@pytest.mark.parametrize(
+    ("origin", "settings"),
+    [("synthetic", {}), ("human", {"min_human_questions": 5})],
+)
+def test_what_the_order_counts_for_is_the_prior_where_human_questions_do_not_decide(
+    origin: str, settings: Mapping[str, int]
+) -> None:
+    world, evaluator = ordered(1, 1, 1, 1, origin=origin, **settings)
+    precision = answered(evaluator, name=origin).values["citation precision"]
+    assert set(precision) == {0}
+    assert {begun(prompt) for _, prompt in world.prompts} == {"1"}
+    assert evaluator.order_weight("tuned") == ORDER_WEIGHT
 
 
 # ---- all of it
 
 
-def config(reranker: str | None = None) -> RunConfig:
-    return RunConfig(teacher="t", embedder="e", reranker=reranker)
+def compared(found: Measurements, part: str, metric: str = "ndcg@10") -> list[PartComparison]:
+    return [row for row in found.comparisons if (row.part, row.metric) == (part, metric)]
 
 
 def parts_of(stacks: Sequence[SystemVariant]) -> set[tuple[str, ...]]:
@@ -578,10 +881,11 @@ def parts_of(stacks: Sequence[SystemVariant]) -> set[tuple[str, ...]]:
 
 def test_a_generator_alone_is_measured_judged_and_stacked() -> None:
     own = [question(column, origin="human") for column in range(4, 8)]
-    found = measure_parts(World().evaluator(*FOUR, *own), config(), ("generator",))
+    found = measure_parts(World().evaluator(*FOUR, *own), ("generator",))
 
     assert [(v.part, v.is_kept) for v in found.verdicts] == [("generator", True)]
-    assert parts_of(found.variants) == {(), ("generator",)}
+    assert found.variants[0].parts == ("generator",)
+    assert found.variants[0].system == System("hybrid", "base", "none")
     assert {(row.generator, row.questions) for row in found.answers} == {
         (generator, some) for generator in ("base", "tuned") for some in ("all", "easy", "hard")
     }
@@ -595,6 +899,126 @@ def test_a_generator_alone_is_measured_judged_and_stacked() -> None:
     ]
     assert {GUESSING, MISCITED}.isdisjoint(row.metric for row in found.comparisons)
     assert {row.question_set for row in found.comparisons} == {"human", "synthetic"}
+    assert {row.part for row in found.comparisons} == {SHIPPED, "generator", SHUFFLED}
+
+
+def first_cited(world: World) -> None:
+    """The base generator cites by the order alone, and answers wrongly."""
+    world.replies["base"] = lambda _: "1\n\n### Answer\nno"
+
+
+def test_a_generator_is_judged_by_what_it_makes_of_what_ships() -> None:
+    world = World()
+    first_cited(world)
+    found = measure_parts(world.evaluator(*FOUR), ("embedder", "generator"))
+
+    # the tuned embedder has the right passage first: all that is missing is the answer
+    generator = found.verdicts[1]
+    assert (generator.part, generator.is_kept) == ("generator", True)
+    assert generator.comparison.metric == CITED_ANSWER
+    assert (generator.comparison.before, generator.comparison.after) == (0.5, 1)
+    assert (generator.comparison.n, generator.question_set) == (4, "synthetic")
+    (judged,) = compared(found, "generator", CITED_ANSWER)
+    assert (judged.before, judged.after, judged.low) == (0.5, 1, generator.comparison.low)
+    (precision,) = compared(found, "generator", "citation precision")
+    assert (precision.before, precision.after) == (1, 1)
+
+    # without it one of four is found in the first place
+    world = World()
+    first_cited(world)
+    alone = measure_parts(world.evaluator(*FOUR), ("generator",)).verdicts[0]
+    # the second passage is shown to the tuned one too; the others are cited wrongly
+    assert (alone.comparison.before, alone.comparison.after) == (0.125, 0.75)
+
+
+def test_shuffled_answers_are_compared_beside_the_verdict() -> None:
+    world = World()
+    first_cited(world)
+    evaluator = world.evaluator(*FOUR, max_answer_questions=2, max_stack_questions=3)
+    found = measure_parts(evaluator, ("embedder", "generator"))
+
+    (shuffled,) = compared(found, SHUFFLED, CITED_ANSWER)
+    rows = {row.generator: row for row in found.answers if row.questions == "all"}
+    assert (shuffled.n, shuffled.after) == (2, 1)
+    assert shuffled.before == rows["base"].metrics[CITED_ANSWER]
+    assert rows["tuned"].metrics[CITED_ANSWER] == 1
+    (judged,) = compared(found, "generator", CITED_ANSWER)
+    assert judged.n == 3
+    # shuffled passages are cited without being asked for a number
+    assert [begun(prompt) for _, prompt in world.prompts[:4]] == [""] * 4
+    assert "" not in [begun(prompt) for _, prompt in world.prompts[4:]]
+
+
+def test_a_generator_that_gains_nothing_is_refused() -> None:
+    world = World()
+    world.replies["base"] = cite_right
+    # sure of the passage, the tuned one gains nothing where the order has it first
+    found = measure_parts(world.evaluator(*FOUR), ("embedder", "generator"))
+
+    generator = found.verdicts[1]
+    assert not generator.is_kept and generator.reason.startswith("no gain on the synthetic")
+    assert (generator.comparison.before, generator.comparison.after) == (1, 1)
+    assert found.variants[0].parts == ("embedder",)
+    assert found.variants[0].metrics[CITED_ANSWER] == 1  # by the base generator
+    # it is sure of it where the order is wrong, too
+    alone = measure_parts(world.evaluator(*FOUR), ("generator",)).verdicts[0]
+    assert alone.is_kept and alone.comparison.metric == CITED_ANSWER
+    assert (alone.comparison.before, alone.comparison.after) == (0.625, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("form", "reply", "before"),
+    [
+        ("ralt", lambda _: "yes", 0),
+        # by itself it cites the third passage, that is one of four, without an answer
+        ("raft", lambda p: f'[1] "red"\n\n### Reference\n{cite_right(p)}', 0.125),
+    ],
+)
+def test_a_generator_is_judged_by_the_answers_and_citations_that_it_gives(
+    form: str, reply: Callable[[Prompt], str], before: float
+) -> None:
+    world = World()
+    world.replies["tuned"] = reply
+    if form == "raft":
+        world.replies["base"] = lambda _: '[3] "red"\n\n### Reference\n3\n\n### Answer\nno'
+    evaluator = world.evaluator(*FOUR, contexts=4, format=form)
+    found = measure_parts(evaluator, ("generator",))
+
+    (verdict,) = found.verdicts
+    assert (verdict.is_kept, verdict.comparison.metric) == (True, CITED_ANSWER)
+    assert (verdict.comparison.before, verdict.comparison.after) == (before, 1)
+    assert world.chosen == []
+    assert {variant.order_weight for variant in found.variants} == {None}
+
+
+def test_what_ships_tells_what_its_generator_cites_by() -> None:
+    found = measure_parts(World().evaluator(*FOUR), ("embedder", "generator"))
+    answering = {v.parts: v for v in found.variants if CITED_ANSWER in v.metrics}
+    assert {parts: one.order_weight for parts, one in answering.items()} == {
+        ("embedder", "generator"): ORDER_WEIGHT,
+        (): ORDER_WEIGHT,
+    }
+    found = measure_parts(World().evaluator(*FOUR), ("embedder",))
+    assert {variant.order_weight for variant in found.variants} == {None}
+
+    # where human questions decide it is what they choose, for the generator that ships
+    _, evaluator = ordered(0, 1, 1, 1)
+    found = measure_parts(evaluator, ("generator",))
+    assert found.variants[0].parts == ("generator",)
+    assert found.variants[0].order_weight == 1
+
+
+def test_the_other_set_is_answered_after_the_one_that_decides() -> None:
+    _, evaluator = ordered(0, 1, 1, 1)
+    otherwise = dict(reversed(evaluator.questions.items()))
+    assert [*otherwise] == ["synthetic", "human"]
+    found = measure_parts(replace(evaluator, questions=otherwise), ("generator",))
+    # with the prior the first passage would be cited, which is wrong
+    precision = {
+        row.question_set: row for row in compared(found, "generator", "citation precision")
+    }
+    assert (precision["synthetic"].before, precision["synthetic"].after) == (0, 1)
+    assert (precision["human"].before, precision["human"].after) == (0, 0.75)
 
 
 def test_both_generators_are_tried_beside_their_task() -> None:
@@ -602,7 +1026,7 @@ def test_both_generators_are_tried_beside_their_task() -> None:
     world.likelihood = lambda which, _text, _reply: {"base": -2.0, "tuned": -3.0}[which]
     said = world.replies["base"]
     world.replies["base"] = lambda p: "Paris, honey or ice." if is_instruction(p) else said(p)
-    found = measure_parts(world.evaluator(*FOUR), config(), ("generator",))
+    found = measure_parts(world.evaluator(*FOUR), ("generator",))
 
     assert found.probes == ()
     perplexity = found.forgetting.perplexity
@@ -613,7 +1037,7 @@ def test_both_generators_are_tried_beside_their_task() -> None:
     followed = found.forgetting.instructions
     assert (followed.n, followed.before, followed.after) == (22, pytest.approx(3 / 22), 0)
     assert [which for which, _ in world.instructed] == ["base"] * 22 + ["tuned"] * 22
-    assert measure_parts(World().evaluator(*FOUR), config(), ("embedder",)).forgetting is None
+    assert measure_parts(World().evaluator(*FOUR), ("embedder",)).forgetting is None
 
 
 def test_an_answer_rests_on_what_it_cites_where_that_makes_it_likelier() -> None:
@@ -714,15 +1138,15 @@ def test_few_of_the_deciding_questions_are_probed() -> None:
 
 
 def test_probes_are_asked_of_both_generators_where_they_are_wanted() -> None:
-    found = measure_parts(World().evaluator(*FOUR, probes=True), config(), ("generator",))
+    found = measure_parts(World().evaluator(*FOUR, probes=True), ("generator",))
     assert [row.generator for row in found.probes] == ["base"] * 6 + ["tuned"] * 6
 
 
 def test_refused_parts_are_in_no_stack() -> None:
     world = World()
     world.rerank["tuned"] = lambda pair: -world._overlap(pair)  # the right one goes last
-    world.replies["tuned"] = lambda _: "0\n\n### Answer\nno"
-    found = measure_parts(world.evaluator(*FOUR), config(), ("embedder", "reranker", "generator"))
+    world.replies["tuned"] = world.replies["base"]  # it has learnt nothing
+    found = measure_parts(world.evaluator(*FOUR), ("embedder", "reranker", "generator"))
 
     assert [(v.part, v.is_kept) for v in found.verdicts] == [
         ("embedder", True),
@@ -732,13 +1156,15 @@ def test_refused_parts_are_in_no_stack() -> None:
     assert parts_of(found.variants) == {(), ("embedder",)}
     for stack in found.variants:
         assert stack.system.reranker == "none"
-    assert {which for which, _ in world.prompts[8:]} == {"base"}  # stacks ask the base generator
+    # both generators answer from what ships, which has no reranker
+    last = [(which, shown(prompt)[0]) for which, prompt in world.prompts[-8:]]
+    assert last == [(which, colour) for which in ("base", "tuned") for colour in COLOURS[:4]]
 
 
 def test_an_embedder_that_is_refused_is_under_no_reranker() -> None:
     world = World()
     evaluator = world.evaluator(*[question(0)] * 4)  # the base embedder is right already
-    found = measure_parts(evaluator, config(), ("embedder", "reranker"))
+    found = measure_parts(evaluator, ("embedder", "reranker"))
 
     assert [(v.part, v.is_kept) for v in found.verdicts] == [
         ("embedder", False),
@@ -752,7 +1178,7 @@ def test_a_trained_reranker_is_judged_over_the_users_own_one() -> None:
     world = World()
     world.rerank["base"] = world._overlap  # as good as the trained one: nothing to gain
     evaluator = replace(world.evaluator(*FOUR), base_reranker="base")
-    found = measure_parts(evaluator, config("a reranker"), ("reranker",))
+    found = measure_parts(evaluator, ("reranker",))
 
     (verdict,) = found.verdicts
     assert (verdict.is_kept, verdict.comparison.before) == (False, 1)
@@ -760,8 +1186,98 @@ def test_a_trained_reranker_is_judged_over_the_users_own_one() -> None:
     assert [stack.system.reranker for stack in found.variants] == ["base"]
 
 
+def test_an_embedder_is_judged_by_the_hybrid_with_it() -> None:
+    # the question's word stands in its passage: BM25 brings the base hybrid there, too
+    found = measure_parts(World().evaluator(replace(FOUR[3], question="grey")), ("embedder",))
+
+    (verdict,) = found.verdicts
+    assert not verdict.is_kept and "no gain" in verdict.reason
+    (judged,) = compared(found, "embedder")
+    assert (judged.before, judged.after) == (verdict.comparison.before, 1) == (1, 1)
+    (alone,) = compared(found, "embedder alone")
+    assert (alone.before, alone.after) == (pytest.approx(0.43067655807339306), 1)
+
+
+def test_an_embedder_is_judged_with_what_reranks_before_training() -> None:
+    world = World()
+    world.rerank["base"] = world._overlap  # it finds what either embedder leaves on a first rank
+    evaluator = replace(world.evaluator(*FOUR), base_reranker="base")
+    found = measure_parts(evaluator, ("embedder",))
+
+    (verdict,) = found.verdicts
+    assert (verdict.is_kept, verdict.comparison.before, verdict.comparison.after) == (False, 1, 1)
+    (alone,) = compared(found, "embedder alone")
+    assert (alone.before, alone.after) == (pytest.approx(0.6404, abs=1e-4), 1)
+
+    world.rerank["base"] = lambda _: 0.0  # it adds nothing
+    found = measure_parts(replace(world.evaluator(*FOUR), base_reranker="base"), ("embedder",))
+    assert [verdict.is_kept for verdict in found.verdicts] == [True]
+
+
+def test_the_tuned_embedder_is_judged_with_its_body_where_that_reranks() -> None:
+    world = World()
+    world.rerank["body"] = lambda pair: -world._overlap(pair)  # the right one goes last of four
+    evaluator = replace(world.evaluator(*FOUR), base_reranker="base", uses_body=True)
+    found = measure_parts(evaluator, ("embedder",))
+
+    (verdict,) = found.verdicts
+    assert not verdict.is_kept
+    assert verdict.comparison.before == pytest.approx(0.6404, abs=1e-4)
+    assert verdict.comparison.after == pytest.approx(0.43067655807339306)
+    (alone,) = compared(found, "embedder alone")
+    assert alone.after == 1
+
+
+def test_a_reranker_is_judged_over_the_body_that_reranks_without_it() -> None:
+    world = World()
+    world.rerank["body"] = lambda pair: world._overlap(pair) * (-1 if pair[0] == "ashen" else 1)
+    evaluator = replace(world.evaluator(*FOUR), base_reranker="base", uses_body=True)
+    found = measure_parts(evaluator, ("embedder", "reranker"))
+
+    assert [verdict.is_kept for verdict in found.verdicts] == [True, True]
+    reranker = found.verdicts[1].comparison
+    assert reranker is not None
+    # the body puts the right passage of "ashen" last of four
+    assert (reranker.before, reranker.after) == (pytest.approx((3 + 0.43067655807339306) / 4), 1)
+
+
+def test_what_ships_is_compared_first_with_nothing_tuned_on_each_question_set() -> None:
+    own = [question(column, origin="human") for column in (4, 5)]  # base ranks: 5 and 6
+    world = World()
+    first_cited(world)
+    found = measure_parts(world.evaluator(*FOUR, *own), ("embedder", "generator"))
+
+    first = [row for row in found.comparisons if row.part == SHIPPED]
+    assert found.comparisons[: len(first)] == tuple(first)
+    known = {(row.question_set, row.metric): (row.before, row.after, row.n) for row in first}
+    assert known["synthetic", "ndcg@10"] == (pytest.approx(0.6404, abs=1e-4), 1, 4)
+    assert known["human", "mrr@10"] == (pytest.approx((1 / 5 + 1 / 6) / 2), 1, 2)
+    # the base generator cites what the untuned embedder has first, and answers wrongly
+    assert known["synthetic", "citation accuracy"] == (0.25, 1, 4)
+    assert known["synthetic", "answer f1"] == (0, 1, 4)
+    assert known["synthetic", CITED_ANSWER] == (0.125, 1, 4)
+    assert known["human", CITED_ANSWER] == (0, 1, 2)
+    assert ("synthetic", GUESSING) not in known
+    reached = {variant.parts: variant.metrics.get(CITED_ANSWER) for variant in found.variants}
+    assert reached == {("embedder", "generator"): 1, (): 0.125}
+
+
+def test_what_ships_leaves_refused_parts_out() -> None:
+    world = World()
+    first_cited(world)
+    world.replies["tuned"] = world.replies["base"]
+    found = measure_parts(world.evaluator(*FOUR), ("embedder", "generator"))
+
+    assert found.variants[0].parts == ("embedder",)
+    (whole,) = compared(found, SHIPPED)
+    assert (whole.before, whole.after) == (pytest.approx(0.6404, abs=1e-4), 1)
+    # the base generator answers behind the tuned embedder, which has the right passage first
+    (cited,) = compared(found, SHIPPED, CITED_ANSWER)
+    assert (cited.before, cited.after) == (0.125, 0.5)
+
+
 def test_the_tuned_hybrid_is_compared_with_bm25() -> None:
-    found = measure_parts(World().evaluator(*FOUR), config(), ("embedder",))
+    found = measure_parts(World().evaluator(*FOUR), ("embedder",))
     rows = [row for row in found.comparisons if row.part == "tuned hybrid over BM25"]
 
     (ndcg,) = [row for row in rows if row.metric == "ndcg@10"]
@@ -772,9 +1288,10 @@ def test_the_tuned_hybrid_is_compared_with_bm25() -> None:
 
 def test_nothing_trained_measures_retrieval_alone() -> None:
     world = World()
-    found = measure_parts(world.evaluator(*FOUR), config(), ())
+    found = measure_parts(world.evaluator(*FOUR), ())
 
-    assert found.verdicts == found.answers == found.comparisons == ()
+    assert found.verdicts == found.answers == ()
+    assert {(row.part, row.gain) for row in found.comparisons} == {(SHIPPED, 0)}
     assert parts_of(found.variants) == {()}
     assert {row.embedder for row in found.retrieval} == {"none", "base"}
     assert world.prompts == []
@@ -782,7 +1299,7 @@ def test_nothing_trained_measures_retrieval_alone() -> None:
 
 def test_rows_hold_means_of_the_questions_that_a_metric_applies_to() -> None:
     own = [question(column, origin="human", answers=()) for column in (4, 5)]
-    found = measure_parts(World().evaluator(*FOUR, *own), config(), ("generator",))
+    found = measure_parts(World().evaluator(*FOUR, *own), ("generator",))
 
     (hybrid,) = [
         row
@@ -795,78 +1312,234 @@ def test_rows_hold_means_of_the_questions_that_a_metric_applies_to() -> None:
     human = [row for row in found.answers if row.question_set == "human"]
     assert all("citation accuracy" in row.metrics for row in human)
     assert not any("answer f1" in row.metrics for row in human)  # no answers were given
-    assert found.questions["human"] == QuestionCounts(
-        validation=2, test=2, documents=2, is_parted=False
-    )
+    assert found.questions["human"] == QuestionCounts(questions=2, documents=2, is_crossed=False)
 
 
 # ---- choices are made on other questions than those that are reported
 
 
-def parted(
-    world: World, validation: Sequence[int], *questions: LabelledQuestion, **more: Any
-) -> Any:
-    """An evaluator whose synthetic questions in these rows are for choices."""
-    evaluator = world.evaluator(*questions, **more)
-    whole = evaluator.splits["synthetic"]
-    test = tuple(row for row in whole.test if row not in validation)
-    split = replace(whole, validation=tuple(validation), test=test)
-    return replace(evaluator, splits={**evaluator.splits, "synthetic": split})
+def test_every_question_is_reported() -> None:
+    evaluator = crossed(World().evaluator(*FOUR), [0, 2], [3], [1])
+    found = measure_parts(evaluator, ("embedder", "generator"))
 
-
-def test_test_questions_alone_are_reported() -> None:
-    world = World()
-    evaluator = parted(world, [0, 1], *FOUR)
-    found = measure_parts(evaluator, config(), ("embedder", "generator"))
-
-    assert found.questions["synthetic"] == QuestionCounts(
-        validation=2, test=2, documents=2, is_parted=True
-    )
-    assert {row.n for row in (*found.retrieval, *found.comparisons)} == {2}
-    assert all(row.n <= 2 for row in found.answers)
-    # base ranks of the test questions are 3 and 4
+    assert found.questions["synthetic"] == QuestionCounts(questions=4, documents=4, is_crossed=True)
+    assert {row.n for row in (*found.retrieval, *found.comparisons)} == {4}
     (base,) = [r for r in found.retrieval if (r.retriever, r.embedder) == ("dense", "base")]
-    assert base.metrics["mrr@10"] == pytest.approx((1 / 3 + 1 / 4) / 2)
-    assert [verdict.comparison.n for verdict in found.verdicts if verdict.comparison] == [2, 2]
-    assert {variant.n for variant in found.variants} == {2}
+    assert base.metrics["mrr@10"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert [verdict.comparison.n for verdict in found.verdicts if verdict.comparison] == [4, 4]
+    assert {variant.n for variant in found.variants} == {4}
 
 
-def test_the_dense_share_is_chosen_on_validation_questions() -> None:
-    # of the questions above each wants another share: the prior gets "red" right, and not the rest
+def test_values_stand_in_the_order_of_the_questions_however_they_are_dealt() -> None:
+    humans = [replace(one, origin="human") for one in FOUR]
+    for folds in ([[3], [1], [0, 2]], [[2, 3], [0, 1]]):
+        evaluator = crossed(World().evaluator(*humans, min_human_questions=4), *folds)
+        for system in (BASE, System("hybrid", "base", "none")):
+            measured = evaluator.measure_system("human", system)
+            assert measured.values["mrr@10"].tolist() == [1, 1 / 2, pytest.approx(1 / 3), 1 / 4]
+            assert measured.documents == COLOURS[:4]
+
+
+def red_or_hard() -> Evaluator:
+    """A question that every share gets right, "red", and two that the prior gets wrong."""
     easy = replace(question(0, origin="human"), question="red")
-    shares = []
-    for validation in ((0, 1), (2,)):
-        evaluator = World().evaluator(*HARD, easy, FOUR[2], min_human_questions=3)
-        split = replace(evaluator.splits["human"], validation=validation)
-        evaluator = replace(evaluator, splits={**evaluator.splits, "human": split})
-        shares.append(evaluator.dense_share("tuned"))
-    assert shares[0] != DENSE_SHARE
-    assert shares[1] == DENSE_SHARE
+    return World().evaluator(easy, *HARD, FOUR[2], min_human_questions=3)
 
 
-def test_the_variant_that_ships_is_chosen_on_validation_questions() -> None:
+# What the hard questions choose: of lines that give passage 1 a share of 0.675 or more, so that
+# 0.7 is nearest, (0.9, 0.3) is nearest to the prior. It gives them 0.9 - 0.6 * 0.28 = 0.73.
+HIGHER = CoverageShare(uncovered=0.9, covered=0.3)
+
+
+def test_the_dense_share_of_a_question_is_chosen_on_the_other_folds() -> None:
+    evaluator = crossed(red_or_hard(), [1, 2], [0])
+    hard, easy = evaluator.splits["human"].folds
+    assert evaluator.dense_share("tuned", hard) == DENSE_SHARE  # by "red" alone
+    assert evaluator.dense_share("tuned", easy) == HIGHER
+    assert evaluator.dense_share("tuned") == HIGHER  # what ships is chosen on all of them
+
+    hybrid = System("hybrid", "tuned", "none")
+    assert evaluator.measure_system("human", hybrid).values["hit@1"].tolist() == [1, 0, 0]
+    whole = red_or_hard()
+    assert whole.dense_share("tuned") == HIGHER
+    assert whole.measure_system("human", hybrid).values["hit@1"].tolist() == [1, 1, 1]
+
+    texts = [one.question for one in evaluator.questions["human"]]
+    shipped = evaluator.retriever(hybrid)
+    assert shipped.settings.dense_share == HIGHER
+    assert shipped.rank(texts).columns[:, 0].tolist() == [0, 1, 1]
+
+
+def test_a_row_tells_the_mean_of_the_shares_that_were_used() -> None:
+    evaluator = crossed(red_or_hard(), [1, 2], [0])
+    found = measure_parts(evaluator, ("embedder",))
+    shares = {
+        row.question_set: row.dense_share
+        for row in found.retrieval
+        if (row.retriever, row.embedder) == ("hybrid", "tuned")
+    }
+    # the hard ones have the prior's; "red", which is covered whole, has what they chose
+    mean = (2 * (0.8 - 0.6 * COVERED) + 0.3) / 3
+    assert shares["human"] == pytest.approx(mean, abs=1e-3)
+    assert shares["synthetic"] == pytest.approx(0.9)  # nothing of "umber" is covered
+
+
+def before_and_after(
+    evaluator: Evaluator, *kept: Part, name: str = ""
+) -> tuple[Measured, Measured]:
+    """Retrieval with nothing tuned, and with what ships."""
+    name = name or evaluator.deciding
+    untuned = evaluator.rank(name, evaluator.system_of(()))
+    shipped = evaluator.rank_shipped(name, kept)
+    return evaluator.measure_ranking(name, untuned), evaluator.measure_ranking(name, shipped)
+
+
+def test_a_variant_tells_the_share_that_ships_and_what_was_measured_without_each_fold() -> None:
+    evaluator = crossed(red_or_hard(), [1, 2], [0])
+    variants = evaluator.measure_variants(["embedder"])
+    before, after = before_and_after(evaluator, "embedder")
+    # passage 0 leads with the base embedder, and with the tuned one at the share "red" chooses
+    assert before.values["hit@1"].tolist() == [1, 0, 0]
+    assert after.values["hit@1"].tolist() == [1, 0, 0]
+    assert [variant.parts for variant in variants] == [("embedder",), ()]
+    assert variants[0].dense_share == HIGHER
+    assert variants[0].metrics["hit@1"] == pytest.approx(1 / 3)
+
+
+def test_synthetic_questions_choose_no_share_in_any_fold() -> None:
+    synthetic = [replace(one, origin="synthetic") for one in HARD]
+    evaluator = crossed(World().evaluator(*synthetic, FOUR[0]), [0, 1], [2])
+    for fold in evaluator.splits["synthetic"].folds:
+        assert evaluator.dense_share("tuned", fold) == DENSE_SHARE
+        assert evaluator.rerank_share(System("hybrid", "tuned", "tuned"), fold) == RERANK_SHARE
+    hybrid = System("hybrid", "tuned", "none")
+    assert evaluator.measure_system("synthetic", hybrid).values["hit@1"].tolist() == [0, 0, 1]
+
+
+def test_the_rerankers_share_of_a_question_is_chosen_on_the_other_folds() -> None:
     world = World()
-    # on the validation questions the tuned generator is right, on the test questions never
-    world.replies["tuned"] = lambda p: cite_right(p) if asked(p) in ASKED[:2] else "0"
-    evaluator = parted(world, [0, 1], *FOUR)
-    variants = evaluator.measure_variants(["generator"], has_generator=True)
+    humans = [replace(one, origin="human") for one in FOUR]
+    hybrid = System("hybrid", "tuned", "tuned")
 
-    assert [variant.parts for variant in variants] == [("generator",), ()]
-    assert [variant.score for variant in variants] == [
-        pytest.approx((1 + SECOND) / 4 + 0.5),
-        pytest.approx((1 + SECOND) / 4),
-    ]
-    assert variants[0].metrics["citation accuracy"] == 0
-    assert variants[0].metrics["mrr@10"] == pytest.approx((1 / 3 + 1 / 4) / 2)
+    def rerank(pair: tuple[str, str]) -> float:
+        # the right passage of the first two questions goes last
+        return world._overlap(pair) * (-1 if pair[0] in ASKED[:2] else 1)
+
+    world.rerank["tuned"] = rerank
+    evaluator = world.evaluator(*humans, question(5), min_human_questions=4)
+    evaluator = crossed(evaluator, [0, 1], [2, 3])
+    misled, helped = evaluator.splits["human"].folds
+    assert evaluator.rerank_share(hybrid, misled) == RERANK_SHARE
+    # At 0.5, where both weigh the same, the first rank leads. Of the lines that give a question
+    # without coverage no more, this one is nearest to the prior, and as near as (0.5, 0.1).
+    low = CoverageShare(uncovered=0.5, covered=-0.1)
+    assert evaluator.rerank_share(hybrid, helped) == low
+    assert evaluator.measure_system("human", hybrid).values["hit@1"].tolist() == [0, 0, 1, 1]
+    # All choose as the first two do: the prior lacks 0.57 on each of them, half of that in the
+    # mean, with an error of a fourth of it.
+    assert evaluator.rerank_share(hybrid) == low
+    whole = world.evaluator(*humans, question(5), min_human_questions=4)
+    assert whole.measure_system("human", hybrid).values["hit@1"].tolist() == [1] * 4
+
+    found = measure_parts(evaluator, ("embedder", "reranker"))
+    rows = {(r.question_set, r.embedder, r.reranker): r for r in found.retrieval}
+    told = {name: rows[name, "tuned", "tuned"].rerank_share for name in ("human", "synthetic")}
+    assert told == {"human": pytest.approx((2 * 0.9 + 2 * 0.5) / 4), "synthetic": 0.5}
 
 
-def test_both_sides_of_a_split_keep_to_the_limit_of_questions_together() -> None:
+def test_a_rerankers_share_is_chosen_on_the_first_ranks_of_its_fold() -> None:
+    # the words of the hard questions, asked of "red": those that want the prior are more
+    reds = [replace(question(0, origin="human"), id=f"red {i}", question=WORDS) for i in range(3)]
+    world = World()
+    world.rerank["tuned"] = lambda pair: -float(pair[1] == "blue")
+    evaluator = world.evaluator(HARD[0], *reds, question(2), min_human_questions=4)
+    evaluator = crossed(evaluator, [0], [1, 2, 3])
+    fold = evaluator.splits["human"].folds[1]
+    assert evaluator.dense_share("tuned") == DENSE_SHARE
+    assert evaluator.dense_share("tuned", fold) == HIGHER
+    # At 0.73 "red" has 0.73 / 2 + 0.27 = 0.64, 0.87 of what "blue" has. The reranker puts "blue"
+    # last: it leads up to w = (1 - 0.87) / (2 - 0.87) = 0.11, so up to a share of 0.1. Of the lines
+    # that give it less than 0.125, this one is nearest to the prior.
+    system = System("hybrid", "tuned", "tuned")
+    assert evaluator.rerank_share(system, fold) == CoverageShare(uncovered=0.25, covered=-0.25)
+
+
+def test_what_ships_is_measured_with_the_variant_that_the_other_folds_choose() -> None:
+    # the reranker harms one fold's questions and helps the other's: each chooses the wrong one
+    evaluator = reranked(1, 1, -1, -1, folds=([0, 1], [2, 3]))
+    harmed, helped = evaluator.splits["synthetic"].folds
+    assert evaluator.choose_parts(["reranker"], harmed) == ("reranker",)
+    assert evaluator.choose_parts(["reranker"], helped) == ()
+    before, after = before_and_after(evaluator, "reranker")
+
+    assert before.values["hit@1"].tolist() == [1, 1, 0, 0]
+    assert after.values["hit@1"].tolist() == [0, 0, 0, 0]
+    assert before.documents == after.documents == ["a", "b", "c", "d"]
+    # over all questions they are equal, so that it ships; figures of variants are all's
+    variants = evaluator.measure_variants(["reranker"])
+    assert [variant.parts for variant in variants] == [("reranker",), ()]
+    assert [variant.metrics["hit@1"] for variant in variants] == [0.5, 0.5]
+
+
+def test_a_variant_that_most_questions_want_is_chosen_without_the_one_that_is_measured() -> None:
+    # without one of the first three the reranker is better by 1/3, without the last by 1
+    evaluator = reranked(-1, -1, -1, 1, folds=([3], [1], [0], [2]))
+    before, after = before_and_after(evaluator, "reranker")
+    assert evaluator.choose_parts(["reranker"]) == ("reranker",)
+    assert before.values["hit@1"].tolist() == [0, 0, 0, 1]
+    assert after.values["hit@1"].tolist() == [1, 1, 1, 0]
+
+    # the other way round: without the last it is worse by 1, without another by 1/3 with an error
+    # of sqrt((16 + 4 + 4) / 9) / 3 = 0.54, so that it ships
+    evaluator = reranked(1, 1, 1, -1, folds=([3], [1], [0], [2]))
+    before, after = before_and_after(evaluator, "reranker")
+    assert before.values["hit@1"].tolist() == [1, 1, 1, 0]
+    assert after.values["hit@1"].tolist() == [0, 0, 0, 0]
+    # over all it lacks a half, with an error of sqrt(3) / 4 = 0.43
+    assert evaluator.choose_parts(["reranker"]) == ()
+
+
+def test_each_fold_chooses_its_own_combination() -> None:
+    # over the tuned embedder, which is right already, the reranker harms one fold's questions
+    world = World()
+    world.rerank["tuned"] = lambda pair: world._overlap(pair) * (1 if pair[0] in ASKED[:2] else -1)
+    evaluator = crossed(world.evaluator(*FOUR), [0, 1], [2, 3])
+    helped, harmed = evaluator.splits["synthetic"].folds
+    parts: tuple[Part, ...] = ("embedder", "reranker")
+    assert evaluator.choose_parts(parts, helped) == ("embedder",)
+    assert evaluator.choose_parts(parts, harmed) == parts
+    _, after = before_and_after(evaluator, *parts)
+    # of four that stand behind, the right one is last
+    assert after.values["mrr@10"].tolist() == [1, 1, 0.25, 0.25]
+    assert evaluator.rank_shipped("synthetic", parts).columns.shape == (4, 4)  # as the reranker's
+
+
+def test_the_other_set_is_measured_with_what_ships() -> None:
+    evaluator = World().evaluator(*FOUR, question(5, origin="human"))  # base rank 6
+    evaluator = crossed(evaluator, [0, 1], [2, 3])
+    before, after = before_and_after(evaluator, "embedder", name="human")
+    assert before.values["mrr@10"].tolist() == [pytest.approx(1 / 6)]
+    assert after.values["mrr@10"].tolist() == [1]
+    _, after = before_and_after(evaluator, "embedder")
+    assert after.values["mrr@10"].tolist() == [1] * 4
+
+
+def test_no_more_questions_are_answered_in_order_than_the_limit() -> None:
     world = World()
     many = [question(column) for column in range(12)]
-    evaluator = parted(world, range(6), *many, max_stack_questions=4)
-    evaluator.measure_variants([], has_generator=True)
-    drawn = [ASKED.index(asked(prompt)) for _, prompt in world.prompts]
-    assert (sum(i < 6 for i in drawn), sum(i >= 6 for i in drawn)) == (2, 2)
+    limits = {"max_stack_questions": 4, "max_answer_questions": 3}
+    evaluator = world.evaluator(*many, contexts=9, **limits)
+    evaluator = crossed(evaluator, range(6), range(6, 12))
+    found = measure_parts(evaluator, ("generator",))
+
+    drawn = evaluator.chosen("synthetic", 4)
+    for which in ("base", "tuned"):
+        asked_of = [asked(p) for name, p in world.prompts if name == which and begun(p)]
+        assert asked_of == [ASKED[row] for row in drawn]
+    counts = {(row.part, row.metric): row.n for row in found.comparisons}
+    assert counts[SHIPPED, "ndcg@10"] == 12
+    assert counts[SHIPPED, CITED_ANSWER] == counts["generator", CITED_ANSWER] == 4
+    assert counts[SHUFFLED, CITED_ANSWER] == 3
 
 
 # ---- question sets and metrics that are empty: a run must end with a report
@@ -884,9 +1557,13 @@ EMPTY = {
     "no human answer, synthetic decides": ([*FOUR, *without_answers(4, 5, 6)], {}),
     "no answer at all": (without_answers(0, 1, 2, origin="synthetic"), {}),
     "some answers": ([*FOUR, *without_answers(4), question(5, origin="human")], {}),
-    "answers in validation alone": (
+    "answers in one fold alone": (
         [*FOUR[:2], *without_answers(2, 3, origin="synthetic")],
-        {"validation": [0, 1]},
+        {"folds": [[0, 1], [2, 3]]},
+    ),
+    "human decides in folds": (
+        [*FOUR, *without_answers(4, 5, 6)],
+        {"min_human_questions": 1, "folds": [[2], [0], [1]]},
     ),
     "one question": (FOUR[:1], {}),
     "all unanswerable": (FOUR, {"unanswerable": ["ruby", "jade"], "abstaining_share": 0.1}),
@@ -901,14 +1578,10 @@ def test_a_run_ends_with_a_report_whatever_cannot_be_measured(
 ) -> None:
     questions, settings = EMPTY[name]
     settings = {**settings, "format": form, "probes": probes}
-    validation = settings.pop("validation", None)
-    world = World()
-    evaluator = (
-        world.evaluator(*questions, **settings)
-        if validation is None
-        else parted(world, validation, *questions, **settings)
-    )
-    found = measure_parts(evaluator, config(), ("embedder", "generator"))
+    folds = settings.pop("folds", None)
+    evaluator = World().evaluator(*questions, **settings)
+    evaluator = crossed(evaluator, *folds) if folds else evaluator
+    found = measure_parts(evaluator, ("embedder", "generator"))
 
     report = Report(measured=found)
     assert from_json(json.loads(dump(report))) == report
@@ -916,7 +1589,7 @@ def test_a_run_ends_with_a_report_whatever_cannot_be_measured(
     generator = found.verdicts[-1]
     can_be_judged = form != "ralt" or name in (
         *("no human answer, synthetic decides", "some answers", "one question"),
-        "all unanswerable",
+        *("answers in one fold alone", "all unanswerable"),
     )
     assert (generator.comparison is not None) == can_be_judged
     if not can_be_judged:
@@ -931,7 +1604,7 @@ def test_unanswerable_questions_are_reported_where_no_other_human_question_is() 
         "none\n\n### Answer\nno" if asked(p) in ("ruby", "jade") else cite_right(p)
     )
     asks = {"unanswerable": ["ruby", "jade", "opal"], "abstaining_share": 0.1}
-    found = measure_parts(world.evaluator(*FOUR, **asks), config(), ("generator",))
+    found = measure_parts(world.evaluator(*FOUR, **asks), ("generator",))
 
     rows = {r.generator: r for r in found.answers if r.questions == "unanswerable"}
     assert {which: (row.n, row.question_set) for which, row in rows.items()} == {
@@ -943,11 +1616,14 @@ def test_unanswerable_questions_are_reported_where_no_other_human_question_is() 
     assert (gain.question_set, gain.n, gain.clusters) == ("human", 3, 3)
 
 
-def test_questions_about_one_document_keep_no_part() -> None:
+def test_questions_about_one_document_keep_what_is_blended_and_no_generator() -> None:
     # all are about the second passage, which the tuned embedder finds and the base one does not
     same = [replace(question(1), id=str(i)) for i in range(4)]
-    found = measure_parts(World().evaluator(*same), config(), ("embedder",))
-    (verdict,) = found.verdicts
-    assert verdict.comparison is not None and verdict.comparison.gain > 0
-    assert not verdict.is_kept
-    assert "all synthetic questions are about one document" in verdict.reason
+    found = measure_parts(World().evaluator(*same), ("embedder", "generator"))
+
+    assert [verdict.is_kept for verdict in found.verdicts] == [True, False]
+    for verdict in found.verdicts:
+        assert verdict.comparison is not None and verdict.comparison.gain > 0
+        assert (verdict.comparison.low, verdict.comparison.clusters) == (None, 1)
+    assert "all synthetic questions are about one document" in found.verdicts[1].reason
+    assert found.variants[0].parts == ("embedder",)

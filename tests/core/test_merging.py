@@ -49,7 +49,6 @@ def train(tmp_path: Path, **training: Any) -> tuple[Path, Bundle]:
         question_set="synthetic",
         metrics={},
         n=3,
-        score=0.0,
     )
     write_bundle(run_folder, config, stack)
     return run_folder, read_bundle(run_folder / "models")

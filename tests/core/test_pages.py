@@ -12,8 +12,9 @@ import pytest
 from aloft.cli.views import show_report
 from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.charts import Length, Line, draw_bars, draw_curve, draw_forest, draw_lines
-from aloft.evaluation.evaluator import System, SystemVariant
+from aloft.evaluation.evaluator import ShareCurve, System, SystemVariant
 from aloft.evaluation.gate import Verdict
+from aloft.evaluation.measure import SHIPPED, SHUFFLED
 from aloft.evaluation.pages import render_html, render_markdown
 from aloft.evaluation.pages.rows import headline_rows, verdict_rows
 from aloft.evaluation.pages.summary import summarize
@@ -62,16 +63,20 @@ def ranked(name: str, retriever: str, embedder: str) -> RetrievalRow:
     )
 
 
-def variant(parts: tuple[Any, ...], embedder: str, ndcg: float, cited: float) -> SystemVariant:
+def variant(
+    parts: tuple[Any, ...], embedder: str, ndcg: float, cited: float | None = None
+) -> SystemVariant:
+    """With what is cited of those that answer."""
+    answers = {} if cited is None else {"citation accuracy": cited, "cited answer": cited / 2}
     return SystemVariant(
         parts=parts,
         system=System("hybrid", embedder, "none"),
         dense_share=CoverageShare(uncovered=1.1, covered=0.3),
         rerank_share=CoverageShare.constant(0.6),
         question_set="human",
-        metrics={"hit@1": 0.5, "ndcg@10": ndcg, "citation accuracy": cited},
+        metrics={"hit@1": 0.5, "ndcg@10": ndcg, **answers},
         n=60,
-        score=(ndcg + cited) / 2,
+        order_weight=None if cited is None else 4.0,
     )
 
 
@@ -89,7 +94,9 @@ def trained(part: Any) -> Artifact:
 def measurements() -> Measurements:
     embedder = gain("ndcg@10", 0.6, 0.72149, 0.0304, 0.2096, 60)
     reranker = gain("ndcg@10", 0.72149, 0.71749, -0.03, 0.02, 60)
-    generator = gain("citation accuracy", 0.25, 0.5, 0.1, 0.4, 50)
+    generator = gain("cited answer", 0.25, 0.5, 0.1, 0.4, 50)
+    shuffled = gain("cited answer", 0.2, 0.3, 0.05, 0.15, 50)
+    whole = gain("ndcg@10", 0.65, 0.7449, 0.04, 0.15, 60)
     systems = [("bm25", "none"), ("dense", "base"), ("dense", "tuned"), ("hybrid", "tuned")]
     judged: list[tuple[Any, bool, dict[str, Any], str]] = [
         ("embedder", True, embedder, "excludes a loss"),
@@ -98,8 +105,8 @@ def measurements() -> Measurements:
     ]
     return Measurements(
         questions={
-            "human": QuestionCounts(validation=25, test=60, documents=12, is_parted=True),
-            "synthetic": QuestionCounts(validation=130, test=300, documents=40, is_parted=True),
+            "human": QuestionCounts(questions=60, documents=12, is_crossed=True),
+            "synthetic": QuestionCounts(questions=300, documents=40, is_crossed=True),
         },
         deciding="human",
         retrieval=tuple(ranked(s, r, e) for s in ("human", "synthetic") for r, e in systems),
@@ -115,10 +122,12 @@ def measurements() -> Measurements:
             for some, n in (("all", 50), ("easy", 41), ("hard", 9))
         ),
         comparisons=(
+            PartComparison(part=SHIPPED, question_set="human", **whole),
             PartComparison(part="embedder", question_set="human", **embedder),
             PartComparison(part="tuned hybrid over BM25", question_set="human", **embedder),
             PartComparison(part="reranker", question_set="human", **reranker),
             PartComparison(part="generator", question_set="human", **generator),
+            PartComparison(part=SHUFFLED, question_set="human", **shuffled),
             PartComparison(
                 part="embedder",
                 question_set="synthetic",
@@ -137,8 +146,6 @@ def measurements() -> Measurements:
         ),
         variants=(
             variant(("embedder", "generator"), "tuned", 0.75, 0.5),
-            variant(("embedder",), "tuned", 0.75, 0.25),
-            variant(("generator",), "base", 0.65, 0.4),
             variant((), "base", 0.65, 0.2),
         ),
         probes=tuple(
@@ -215,7 +222,7 @@ def measured_otherwise(report: Report, **changes: Any) -> Report:
 def embedder_only() -> Report:
     """Only the embedder was trained, on synthetic questions alone, and is refused."""
     report, whole = full_report(), measurements()
-    untuned = replace(whole.variants[-1], metrics={"ndcg@10": 0.65}, question_set="synthetic")
+    untuned = replace(variant((), "base", 0.65), question_set="synthetic")
     measured = replace(
         whole,
         questions={"synthetic": whole.questions["synthetic"]},
@@ -313,15 +320,21 @@ def test_figures_are_rounded_to_a_tenth_of_a_percent() -> None:
     assert f"| {' | '.join(marked)} | **60** | **12** |" in text
     row = "| tuned hybrid over BM25 | nDCG@10 | 60.0 | 72.1 | +12.1 | [+3.0, +21.0] | 60 | 12 |"
     assert row in text
+    assert "| what ships | nDCG@10 | 65.0 | 74.5 | +9.5 | [+4.0, +15.0] | 60 | 12 |" in text
     assert "| embedder | hit@5 | 50.0 | 50.0 | +0.0 | [+0.0, +0.0] | 300 | 12 |" in text  # not -0.0
-    assert "| Human questions | 25 | 60 | 12 | yes |" in text
-    assert "| Synthetic held-out questions | 130 | 300 | 40 | – |" in text
+    assert "| Human questions | 60 | 12 | yes |" in text
+    assert "| questions | number | documents | decides |" in text
+    assert "| Synthetic held-out questions | 300 | 40 | – |" in text
     assert "| dense | tuned | – | – | – | 40.0 | 45.0 | 50.0 | 55.0 | 60.0 | 65.0 |" in text
     marked = [f"**{c}**" for c in ("hybrid", "tuned", "0.55", "–", "–", "40.0", "45.0")]
     assert f"| {' | '.join(marked)} |" in text  # ships
     assert "| tuned | hard | 9 | 25.0 | 33.3 |" in text
     assert "| reranker | refused | no gain |" in text
-    assert "| none | hybrid | base | 0.30 to 1.00 | – | – | 65.0 | 20.0 | 42.5 | – |" in text
+    header = "| tuned parts | retriever | embedder | dense share | reranker | its share | nDCG@10 |"
+    assert f"{header} citation accuracy | cited answer | verdict |" in text
+    assert "| none | hybrid | base | 0.30 to 1.00 | – | – | 65.0 | 20.0 | 10.0 | – |" in text
+    assert "| **generator** | **cited answer** | **25.0** | **50.0** | **+25.0** |" in text
+    assert "| generator, shuffled | cited answer | 20.0 | 30.0 | +10.0 |" in text
     assert "| pairs | 1,800 | 1,120 | 1,100 no reply; 20 cut | – | 88.5 |" in text
     assert "| sets | – | – | – | 300 held out | 0.2 |" in text
     assert "| embedder | a-model | 1,234.6 | 2.500 1.250 0.900 |" in text
@@ -358,6 +371,44 @@ def test_a_point_stands_at_its_value() -> None:
     ]
 
 
+def test_a_scale_may_be_cut() -> None:
+    line = Line(label="tuned", values=[60, 65, 70], mark="tuned")
+    drawn = draw_lines("x", "X", ["0", "0.5", "1"], [line], (60, 70))
+    assert [y for _, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn)] == [
+        "186.0",
+        "104.0",
+        "22.0",
+    ]
+    assert re.findall(r'text-anchor="end" class="tick">(\d+)<', drawn) == ["60", "65", "70"]
+
+
+def test_each_share_is_drawn_with_and_without_what_ships() -> None:
+    def curve(share: str, embedder: str, reranker: str, *values: float) -> ShareCurve:
+        return ShareCurve(
+            question_set="human",
+            share=share,
+            system=System("hybrid", embedder, reranker),
+            shares=[0.0, 0.5, 1.0],
+            values=list(values),
+            chosen=max(values) + 0.01,
+        )
+
+    curves = (
+        curve("dense", "base", "none", 0.5, 0.61, 0.55),
+        curve("dense", "tuned", "none", 0.5, 0.65, 0.6),
+        curve("reranking", "tuned", "tuned", 0.65, 0.68, 0.6),
+    )
+    report = full_report()
+    report = replace(report, measured=replace(report.measured, curves=curves))
+    page = render_html(report)
+    assert page.count("nDCG@10 by the share of the embedder beside BM25") == 2
+    assert "Broken line: nothing tuned" in page
+    assert "62.0 (base) and 66.0 (tuned)" in page
+    assert "69.0 (tuned)" in page
+    assert "base embedder, none reranker: 0 50.0, 0.5 61.0, 1 55.0" in page
+    assert from_json(json.loads(dump(report))) == report
+
+
 def test_the_page_holds_the_same_figures_as_the_markdown() -> None:
     report = full_report()
     page = render_html(report)
@@ -372,15 +423,39 @@ def test_the_shipped_combination_is_marked() -> None:
     assert line.startswith("| **embedder and generator** |")
 
 
+def test_it_is_said_how_what_ships_is_chosen_answered_and_cited() -> None:
+    chosen = "All of them ship, unless a combination without some of them has an nDCG@10"
+    asked = "At most 40 questions were answered from what was retrieved, in its order"
+    cited = "times a power of the place in the retriever's order: here the power -4."
+    text = render_markdown(full_report())
+    assert chosen in text and asked in text and cited in text
+
+    first, *rest = measurements().variants
+    for report, left in (
+        (measured_otherwise(full_report(), variants=(replace(first, order_weight=None), *rest)), 2),
+        (embedder_only(), 1),
+        (measured_otherwise(full_report(), variants=()), 0),
+    ):
+        text = render_markdown(report)
+        assert [said in text for said in (chosen, asked, cited)] == [i < left for i in range(3)]
+
+    for weight, said in ((0.5, "-0.5."), (100.0, "-100.")):
+        variants = (replace(first, order_weight=weight), *rest)
+        text = render_markdown(measured_otherwise(full_report(), variants=variants))
+        assert f"here the power {said}" in text
+    every = replace(full_report(), config={"evaluation": {"max_stack_questions": None}})
+    assert "The questions were answered from what was retrieved" in render_markdown(every)
+
+
 def test_the_verdict_says_in_words_what_happened() -> None:
     assert summarize(full_report()) == (
-        "The 60 human test questions decide. "
+        "The 60 human questions decide. "
         "Gained and kept: the embedder (nDCG@10 60.0 to 72.1, +12.1 [+3.0, +21.0], n = 60), "
-        "and the generator (citation accuracy 25.0 to 50.0, +25.0 [+10.0, +40.0], n = 50). "
+        "and the generator (cited answer 25.0 to 50.0, +25.0 [+10.0, +40.0], n = 50). "
         "Refused: the reranker; no gain. "
         "Ships: hybrid retrieval with the tuned embedder (dense share 0.30 to 1.00), answers by "
-        "the tuned generator, with nDCG@10 75.0 and citation accuracy 50.0 end to end "
-        "(nothing tuned: nDCG@10 65.0 and citation accuracy 20.0), the best of 4 combinations."
+        "the tuned generator, with nDCG@10 75.0 and citation accuracy 50.0 "
+        "(nothing tuned: nDCG@10 65.0 and citation accuracy 20.0)."
     )
 
 
@@ -419,10 +494,10 @@ def test_a_share_is_shown_of_what_has_one_alone() -> None:
 
 def test_a_run_without_gain_says_so() -> None:
     assert summarize(embedder_only()) == (
-        "The 300 synthetic held-out test questions decide; no human questions were given. "
+        "The 300 synthetic held-out questions decide; no human questions were given. "
         "No part gained enough to be kept. Refused: the embedder; a loss. "
         "Ships: hybrid retrieval with the base embedder (dense share 0.30 to 1.00), "
-        "with nDCG@10 65.0 end to end."
+        "with nDCG@10 65.0."
     )
 
 
@@ -437,9 +512,9 @@ def test_the_summary_says_what_becomes_of_an_index(is_kept: bool, said: str) -> 
     indexing = Indexing(texts=2345, seconds=41.2, is_kept=is_kept)
     report = replace(full_report(), indexing=indexing)
     variants = report.measured.variants
-    shipping = measured_otherwise(report, variants=variants[1:])  # the embedder alone
-    assert said in summarize(shipping)
-    assert "index" not in summarize(measured_otherwise(report, variants=variants[2:]))
+    assert said in summarize(report)
+    untuned = measured_otherwise(report, variants=variants[1:])
+    assert "index" not in summarize(untuned)
 
 
 def test_what_the_collapse_guard_saw_is_shown_with_what_came_of_it() -> None:
@@ -458,16 +533,21 @@ def test_what_the_collapse_guard_saw_is_shown_with_what_came_of_it() -> None:
 
 def test_few_human_questions_do_not_decide_and_a_kept_part_may_not_ship() -> None:
     counts = measurements().questions
-    few = QuestionCounts(validation=3, test=6, documents=2, is_parted=True)
+    few = QuestionCounts(questions=9, documents=2, is_crossed=True)
     report = measured_otherwise(
         full_report(),
         questions={**counts, "human": few},
         deciding="synthetic",
-        variants=measurements().variants[1:],
+        variants=(
+            variant(("generator",), "base", 0.68, 0.4),
+            variant(("embedder",), "tuned", 0.65),
+        ),
     )
     text = summarize(report)
     assert "decide; 9 human questions were given, and it takes 50 to decide." in text
-    assert "Kept but not shipped: the generator; the whole system is no better with it." in text
+    assert "Kept but not shipped: the embedder; the whole system is better without." in text
+    row = "| embedder | hybrid | tuned | 0.30 to 1.00 | – | – | 65.0 | – | – | – |"
+    assert row in render_markdown(report)  # which answers nothing
 
 
 @pytest.mark.parametrize(
@@ -480,7 +560,7 @@ def test_few_human_questions_do_not_decide_and_a_kept_part_may_not_ship() -> Non
     ],
 )
 def test_few_documents_are_pointed_out(documents: int | None, said: str | None) -> None:
-    counts = QuestionCounts(validation=3, test=60, documents=documents, is_parted=True)
+    counts = QuestionCounts(questions=60, documents=documents, is_crossed=True)
     report = measured_otherwise(full_report(), questions={"human": counts})
     if said:
         assert said in summarize(report) and said in render_html(report)
@@ -488,17 +568,26 @@ def test_few_documents_are_pointed_out(documents: int | None, said: str | None) 
         assert "documents only" not in summarize(report)
 
 
-def test_questions_that_are_not_split_are_pointed_out() -> None:
-    assert "Not split" not in render_markdown(full_report())
-    whole = QuestionCounts(validation=60, test=60, documents=2, is_parted=False)
-    report = measured_otherwise(full_report(), questions={"human": whole})
-    assert "Not split: Human questions. Choices were made on" in render_markdown(report)
+def test_whether_choices_are_kept_apart_from_what_is_reported_is_said_of_the_deciding_set() -> None:
+    apart = "Each question was measured with what was chosen on questions about other documents"
+    together = "Choices were made on the questions that are reported"
+    counts = measurements().questions
+    whole = QuestionCounts(questions=60, documents=1, is_crossed=False)
+    for name, questions, said, unsaid in (
+        ("human", counts, apart, together),
+        ("human", {**counts, "human": whole}, together, apart),
+        ("human", {**counts, "synthetic": whole}, apart, together),
+        ("synthetic", {**counts, "human": whole}, apart, together),
+    ):
+        report = measured_otherwise(full_report(), questions=questions, deciding=name)
+        for text in (render_markdown(report), render_html(report)):
+            assert said in text and unsaid not in text
 
 
 def test_a_gain_without_an_interval_is_shown_without_one() -> None:
-    first, *rest = measurements().comparisons
-    alone = replace(first, low=None, high=None, clusters=1)
-    report = measured_otherwise(full_report(), comparisons=(alone, *rest))
+    first, embedder, *rest = measurements().comparisons
+    alone = replace(embedder, low=None, high=None, clusters=1)
+    report = measured_otherwise(full_report(), comparisons=(first, alone, *rest))
     text = render_markdown(report)
     assert "| **+12.1** | **–** | **60** | **1** |" in text
     assert not Page(render_html(report)).open
@@ -612,13 +701,15 @@ def test_the_teachers_usage_is_stated_and_unknown_counts_are_not_zero() -> None:
 def test_rows_for_other_tables_are_in_percent() -> None:
     rows = headline_rows(full_report())
     assert [(r.part, r.metric) for r in rows] == [  # hit@5 is no headline
+        ("what ships", "nDCG@10"),
         ("embedder", "nDCG@10"),
         ("tuned hybrid over BM25", "nDCG@10"),
         ("reranker", "nDCG@10"),
-        ("generator", "citation accuracy"),
+        ("generator", "cited answer"),
+        ("generator, shuffled", "cited answer"),
     ]
-    assert (rows[0].before, rows[0].n, rows[0].interval) == ("60.0", 60, "[+3.0, +21.0]")
-    assert (rows[0].gain, rows[0].clusters) == ("+12.1", 12)
+    assert (rows[1].before, rows[1].n, rows[1].interval) == ("60.0", 60, "[+3.0, +21.0]")
+    assert (rows[1].gain, rows[1].clusters) == ("+12.1", 12)
     assert verdict_rows(full_report())[1] == ("reranker", "refused", "no gain")
 
 
@@ -666,8 +757,8 @@ def test_a_terminal_of_80_columns_shows_every_row_of_a_report_whole(
     show_report(tmp_path, full_report())
     shown = capsys.readouterr().out
     assert "…" not in shown
-    for title in ("embedder, human questions", "tuned hybrid over BM25, human questions"):
-        assert title in shown
+    for part in ("what ships", "embedder", "tuned hybrid over BM25"):
+        assert f"{part}, human questions" in shown
     rows = [" ".join(line.split()) for line in shown.splitlines()]
     for row in headline_rows(full_report()):
         figures = f"{row.before} {row.after} {row.gain} {row.interval} {row.n} {row.clusters}"

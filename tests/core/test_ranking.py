@@ -5,7 +5,7 @@ import pytest
 
 from aloft.protocols import Floats
 from aloft.records import Passage
-from aloft.retrieval.ranking import Ranking, best_first, pairs_of, rank_block, reorder
+from aloft.retrieval.ranking import Ranking, best_first, pairs_of, rank_block, reorder, stack
 
 
 def floats(*rows: list[float]) -> Floats:
@@ -31,6 +31,15 @@ def test_there_are_no_more_ranks_than_passages() -> None:
     found = rank_block(floats([-1, 0]), PASSAGES, depth=9)
     assert found.columns.tolist() == [[3, 2, 1, 0]]
     assert rank_block(np.empty((0, 2), np.float32), PASSAGES, depth=9).columns.shape == (0, 4)
+
+
+def test_rankings_of_other_questions_stand_one_after_the_other() -> None:
+    one, two = ranking([2, 0], [0.9, 0.1]), rank_block(floats([1, 0], [0, 1]), PASSAGES, depth=2)
+    both = stack(one, two)
+    assert both.columns.tolist() == [[2, 0], [0, 1], [2, 1]]
+    assert both.scores.tolist() == [*one.scores.tolist(), *two.scores.tolist()]
+    none = rank_block(np.empty((0, 2), np.float32), PASSAGES, depth=2)
+    assert stack(one, none).columns.tolist() == stack(one).columns.tolist() == [[2, 0]]
 
 
 def test_equal_scores_stand_in_corpus_order() -> None:

@@ -53,13 +53,16 @@ def test_it_is_read_back_as_it_was_written(report: Report, tmp_path: Path) -> No
 
 def test_people_find_what_was_measured_beside_the_facts() -> None:
     values = json.loads(dump(full_report()))
-    assert values["format"] == 2
+    assert values["format"] == 3
     assert values["deciding"] == "human"
-    assert values["comparisons"][0]["part"] == "embedder"
+    assert values["questions"]["human"] == {"questions": 60, "documents": 12, "is_crossed": True}
+    assert values["comparisons"][0]["part"] == "what ships"
     assert values["verdicts"][0]["comparison"]["metric"] == "ndcg@10"
     assert values["shipped"] == values["variants"][0]
     assert values["shipped"]["parts"] == ["embedder", "generator"]
     assert values["shipped"]["dense_share"] == {"uncovered": 1.1, "covered": 0.3}
+    assert [variant["order_weight"] for variant in values["variants"]] == [4.0, 4.0]
+    assert not any("score" in variant for variant in values["variants"])
     assert (
         values["retrieval"][3]["dense_share"],
         values["shipped"]["rerank_share"]["covered"],
@@ -67,9 +70,59 @@ def test_people_find_what_was_measured_beside_the_facts() -> None:
     assert values["funnel"][1]["teacher"]["pairs"]["calls"] == 3100
 
 
+def format_2(report: Report) -> dict[str, Any]:
+    """What a run's report was while some questions chose, and the others were reported."""
+    values = json.loads(dump(report))
+    values["format"] = 2
+    values["questions"] = {
+        name: {
+            "validation": 25,
+            "test": one["questions"],
+            "documents": one["documents"],
+            "is_parted": one["is_crossed"],
+        }
+        for name, one in values["questions"].items()
+    }
+    for variant in values["variants"]:
+        variant["score"] = 0.5
+        del variant["order_weight"]
+    return values
+
+
+def unweighted(variants: Sequence[SystemVariant]) -> tuple[SystemVariant, ...]:
+    """What becomes of variants that `format_2` has rewritten: generators cited by themselves."""
+    return tuple(replace(one, order_weight=None) for one in variants)
+
+
+def test_reports_of_format_2_are_read_with_the_questions_that_were_reported() -> None:
+    report = whole_report()
+    whole = QuestionCounts(questions=300, documents=2, is_crossed=False)
+    counts = {**report.measured.questions, "synthetic": whole}
+    report = replace(report, measured=replace(report.measured, questions=counts))
+    written = format_2(report)
+    variants = unweighted(report.measured.variants)
+    report = replace(report, measured=replace(report.measured, variants=variants))
+    assert written["questions"]["synthetic"] == {
+        "validation": 25,
+        "test": 300,
+        "documents": 2,
+        "is_parted": False,
+    }
+    read = from_json(written)
+    assert read.measured.questions == counts
+    assert read == report
+    assert render_markdown(read) == render_markdown(report)
+    assert render_html(read) == render_html(report)
+
+
+def test_a_report_of_format_2_without_questions_is_read() -> None:
+    read = from_json({"format": 2, "deciding": "human"})
+    assert (read.measured.questions, read.measured.deciding) == ({}, "human")
+
+
 def format_1(report: Report) -> dict[str, Any]:
     """What a run's report was while a hybrid had one share, and a reranker the whole say."""
-    values = json.loads(dump(report))
+    values = format_2(report)
     values["format"] = 1
     for row in values["retrieval"]:
         row["weight"] = row.pop("dense_share")
@@ -85,7 +138,7 @@ def migrated(variants: Sequence[SystemVariant]) -> tuple[SystemVariant, ...]:
     share = CoverageShare.constant(0.3)
     return tuple(
         replace(one, dense_share=share, rerank_share=CoverageShare.constant(1.0))
-        for one in variants
+        for one in unweighted(variants)
     )
 
 
@@ -138,7 +191,7 @@ def test_reports_from_before_there_were_formats_are_read() -> None:
     read = from_json(earlier_report())
 
     assert read.measured.questions["human"] == QuestionCounts(
-        validation=60, test=60, documents=None, is_parted=False
+        questions=60, documents=None, is_crossed=False
     )
     assert read.measured.answers[0] == AnswerRow(
         question_set="human",
@@ -156,7 +209,7 @@ def test_reports_from_before_there_were_formats_are_read() -> None:
     assert read.funnel == whole_report().funnel
     assert read.parts == whole_report().parts
     assert from_json(to_json(read)) == read
-    assert "Not split: Human questions and Synthetic" in render_html(read)
+    assert "Choices were made on the questions that are reported" in render_html(read)
 
 
 def test_a_report_of_a_run_that_measured_little_is_read_from_before_formats() -> None:
@@ -181,9 +234,9 @@ def test_fields_of_a_later_minor_version_are_ignored() -> None:
     assert from_json(values) == full_report()
 
 
-@pytest.mark.parametrize("written_as", [3, "4"])
+@pytest.mark.parametrize("written_as", [4, "3"])
 def test_a_later_format_is_refused_in_one_line(written_as: Any) -> None:
-    said = f"report.json has format {written_as}, but this version of Aloft reads formats up to 2"
+    said = f"report.json has format {written_as}, but this version of Aloft reads formats up to 3"
     with pytest.raises(DataError, match=said):
         from_json({**to_json(full_report()), "format": written_as})
 
@@ -196,6 +249,7 @@ def test_a_later_format_is_refused_in_one_line(written_as: Any) -> None:
         ('{"format": 1, "funnel": [{"stage": "pairs"}]}', "funnel.0.kept: Field required"),
         ('{"format": 1, "retrieval": [{"reranker": "none"}]}', "is damaged: KeyError..weight"),
         ('{"format": 1, "variants": 3}', "is damaged"),
+        ('{"format": 2, "questions": {"human": {"validation": 3}}}', "is damaged: KeyError..test"),
         ('{"questions": 3}', "is damaged"),
         ('{"comparisons": [{"metric": "hit@1"}]}', "is damaged"),
     ],

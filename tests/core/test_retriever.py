@@ -200,10 +200,13 @@ def measured(
 ) -> Ranking:
     """How the evaluator ranks QUESTIONS with models of `aloft.testing`."""
     embedder, reranker = HashingEmbedder(), OverlapReranker()
+    splits = split_questions({"human": QUESTIONS}, CORPUS, seed=0)
+    folds = splits["human"].folds
+    assert len(folds) == 5
     evaluator = Evaluator(
         passages=CORPUS,
         questions={"human": QUESTIONS},
-        splits=split_questions({"human": QUESTIONS}, CORPUS, seed=0),
+        splits=splits,
         config=EvaluationConfig(rerank_depth=rerank_depth, min_human_questions=1),
         sets=TrainingSetsConfig(),
         seed=0,
@@ -211,9 +214,10 @@ def measured(
         index=lambda _: index_passages(CORPUS, embedder, 3, VectorStore()),
         score=lambda _, pairs: reranker.score(pairs),
         reply=lambda *_: [],
+        choose=lambda *_: np.zeros((0, 0), np.float32),
         read=lambda *_: np.zeros(0, np.float32),
-        _dense_shares={system.embedder: dense_share},
-        _rerank_shares={system: rerank_share},
+        _dense_shares={(system.embedder, fold): dense_share for fold in folds},
+        _rerank_shares={(system, fold): rerank_share for fold in folds},
     )
     return evaluator.rank("human", system)
 
@@ -294,6 +298,7 @@ def test_systems_with_one_first_stage_rank_it_once() -> None:
         index=lambda _: index_passages(CORPUS, embedder, None, VectorStore()),
         score=lambda _, pairs: OverlapReranker().score(pairs),
         reply=lambda *_: [],
+        choose=lambda *_: np.zeros((0, 0), np.float32),
         read=lambda *_: np.zeros(0, np.float32),
     )
     evaluator.measure_retrieval(["base"], ["base"])

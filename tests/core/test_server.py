@@ -20,7 +20,7 @@ from aloft.backends.loading import Models
 from aloft.backends.server import ServerLanguageModel, fingerprint_of, parse_name
 from aloft.backends.shared import SharedModels
 from aloft.config import load_config
-from aloft.errors import AloftError, ConfigError, ModelError
+from aloft.errors import AloftError, ConfigError, ModelError, ProbabilitiesError
 from aloft.network_guard import NetworkRefusedError, hosts_of, local_only
 from aloft.protocols import LanguageModel, Prompt, ScoringModel
 from aloft.records import Message
@@ -344,6 +344,15 @@ def test_a_server_without_probabilities_is_told(serve: Serve) -> None:
     server = serve(lambda _path, _body: chat("7"))
     with pytest.raises(ModelError, match=r'Set ratings.method to "generate"'):
         server.model().choice_probabilities([asked()], ("3", "7"))
+
+
+def test_a_server_that_refuses_to_give_probabilities_has_none(serve: Serve) -> None:
+    refused = 400, {"error": "no logprobs"}
+    server = serve(lambda _path, body: refused if "logprobs" in body else chat("7"))
+    with pytest.raises(ProbabilitiesError, match="no logprobs"):
+        server.model().choice_probabilities([asked()], ("3", "7"))
+    (reply,) = server.model().complete([asked()], max_new_tokens=9)
+    assert reply.text == "7"
 
 
 def test_the_only_model_is_taken_and_one_of_several_must_be_named(serve: Serve) -> None:

@@ -57,7 +57,7 @@ def test_what_ships_ranks_as_was_measured(tmp_path: Path, method: str) -> None:
         asked = [one.question for one in evaluator.questions["human"]]
         for retriever, reranker in retrievers:
             system = System(retriever, "tuned", reranker)
-            measured = evaluator.rank("human", system)
+            measured = evaluator.retriever(system).rank(asked)
             ship(folder, config, system, evaluator)
             found = open_run_retriever(folder).rank(asked)
 
@@ -85,6 +85,5 @@ def ship(folder: Path, config: RunConfig, system: System, evaluator: Evaluator) 
         question_set="human",
         metrics={},
         n=3,
-        score=0.0,
     )
     write_bundle(folder, config, variant)

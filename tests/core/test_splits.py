@@ -1,77 +1,114 @@
-"""Choices are made on other documents than those that are reported."""
+"""Choices for the questions of a fold are made on other documents than those it reports."""
 
 from collections import Counter
 from random import Random
 
 import pytest
 
-from aloft.evaluation.splits import VALIDATION_SHARE, split_by_document, split_questions
+from aloft.evaluation.splits import MOST_FOLDS, QuestionSplit, split_by_document, split_questions
 from aloft.records import LabelledQuestion, Passage
 
 
 def drawn(seed: int) -> list[str]:
     """Documents of up to 80 questions, in any proportion."""
     random = Random(seed)
-    names = [f"d{i}" for i in range(random.randint(3, 20))]
+    names = [f"d{i}" for i in range(random.randint(2, 20))]
     weights = [random.random() ** 3 for _ in names]
-    return [*names, *random.choices(names, weights, k=random.randint(0, 60))]
+    documents = [*names, *random.choices(names, weights, k=random.randint(0, 60))]
+    random.shuffle(documents)
+    return documents
+
+
+def groups(split: QuestionSplit) -> set[frozenset[str]]:
+    """The documents that are reported together."""
+    return {frozenset(split.documents_of(fold.reported)) for fold in split.folds}
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_no_document_is_on_both_sides_and_no_question_is_lost(seed: int) -> None:
+def test_every_question_is_reported_once_and_chosen_for_by_all_other_folds(seed: int) -> None:
     documents = drawn(seed)
     split = split_by_document(documents, seed=seed, name="human")
 
-    assert split.is_parted
-    assert sorted([*split.validation, *split.test]) == [*range(len(documents))]
-    assert split.validation == tuple(sorted(split.validation))
-    validation, test = (
-        set(split.documents_of(split.validation)),
-        set(split.documents_of(split.test)),
-    )
-    assert not validation & test
-    assert validation
-    assert len(test) >= 2  # an interval takes two
-    smallest = min(Counter(documents).values())
-    share = VALIDATION_SHARE * len(documents)
-    assert len(split.validation) <= max(1.5 * share, smallest)
+    assert split.is_crossed
+    rows = [*range(len(documents))]
+    assert sorted(row for fold in split.folds for row in fold.reported) == rows
+    for fold in split.folds:
+        assert fold.reported == tuple(sorted(fold.reported))
+        assert fold.choosing == tuple(row for row in rows if row not in fold.reported)
+        assert fold.choosing and fold.reported
 
 
-def test_many_documents_give_validation_its_share() -> None:
-    documents = [f"d{i // 3}" for i in range(300)]
-    split = split_by_document(documents, seed=0, name="human")
-    assert len(split.validation) == 90
+@pytest.mark.parametrize("seed", range(200))
+def test_no_document_is_in_two_folds_and_folds_are_about_as_large(seed: int) -> None:
+    documents = drawn(seed)
+    split = split_by_document(documents, seed=seed, name="human")
+
+    sizes = Counter(documents)
+    assert len(split.folds) == min(MOST_FOLDS, len(sizes))
+    held = [set(split.documents_of(fold.reported)) for fold in split.folds]
+    assert sum(map(len, held)) == len(sizes)
+    assert all(not held[i] & held[j] for i in range(len(held)) for j in range(i))
+    # what a fold was dealt last is its smallest, and it was the smallest fold then
+    questions = [len(fold.reported) for fold in split.folds]
+    for number, names in zip(questions, held, strict=True):
+        assert number - min(sizes[name] for name in names) <= min(questions)
 
 
-def test_a_document_too_large_for_its_share_is_reported_on() -> None:
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [(2, [1, 1]), (4, [1] * 4), (5, [1] * 5), (23, [5, 5, 5, 4, 4]), (100, [20] * 5)],
+)
+def test_equal_documents_are_dealt_evenly(documents: int, expected: list[int]) -> None:
+    about = [f"d{i // 3}" for i in range(3 * documents)]
+    split = split_by_document(about, seed=0, name="human")
+    assert sorted((len(names) for names in groups(split)), reverse=True) == expected
+    assert sorted((len(fold.reported) for fold in split.folds), reverse=True) == [
+        3 * number for number in expected
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_largest_documents_are_dealt_first_each_to_the_smallest_fold(seed: int) -> None:
+    sizes = {"a": 6, "b": 5, "c": 4, "d": 3, "e": 2, "f": 2, "g": 1}
+    documents = [name for name, size in sizes.items() for _ in range(size)]
+    split = split_by_document(documents, seed=seed, name="human")
+    # 6, 5, 4, 3 and 2 begin a fold each; 2 goes to 2, then 1 to 3
+    assert groups(split) == {frozenset(some) for some in ("a", "b", "c", "dg", "ef")}
+
+
+def test_a_document_larger_than_a_fold_is_reported_alone() -> None:
     documents = ["large"] * 50 + [f"d{i}" for i in range(20)]
     for seed in range(20):
         split = split_by_document(documents, seed=seed, name="human")
-        assert "large" not in split.documents_of(split.validation)
+        assert frozenset(["large"]) in groups(split)
+        assert sorted(len(fold.reported) for fold in split.folds) == [5, 5, 5, 5, 50]
 
 
-def test_where_all_are_too_large_the_smallest_chooses() -> None:
-    documents = ["a"] * 20 + ["b"] * 19 + ["c"] * 21
+@pytest.mark.parametrize("documents", [["a"], ["a"] * 60])
+def test_questions_about_one_document_are_not_crossed(documents: list[str]) -> None:
     split = split_by_document(documents, seed=0, name="human")
-    assert set(split.documents_of(split.validation)) == {"b"}
+    assert not split.is_crossed
+    (fold,) = split.folds
+    assert fold.choosing == fold.reported == tuple(range(len(documents)))
 
 
-@pytest.mark.parametrize("documents", [["a"], ["a"] * 60, ["a", "b"], ["a"] * 30 + ["b"] * 30])
-def test_two_documents_are_not_parted(documents: list[str]) -> None:
+@pytest.mark.parametrize("documents", [["a", "b"], ["a"] * 30 + ["b"] * 30, ["b", "a", "b"]])
+def test_each_of_two_documents_chooses_for_the_other(documents: list[str]) -> None:
     split = split_by_document(documents, seed=0, name="human")
-    assert not split.is_parted
-    assert split.validation == split.test == tuple(range(len(documents)))
+    one, other = split.folds
+    assert split.is_crossed
+    assert (one.choosing, one.reported) == (other.reported, other.choosing)
+    assert groups(split) == {frozenset("a"), frozenset("b")}
 
 
 def test_the_seed_and_the_sets_name_draw_the_documents() -> None:
     documents = [f"d{i}" for i in range(40)]
     split = split_by_document(documents, seed=3, name="human")
     assert split == split_by_document(documents, seed=3, name="human")
-    assert split != split_by_document(documents, seed=4, name="human")
-    assert split != split_by_document(documents, seed=3, name="synthetic")
+    assert groups(split) != groups(split_by_document(documents, seed=4, name="human"))
+    assert groups(split) != groups(split_by_document(documents, seed=3, name="synthetic"))
     shuffled = Random(0).sample(documents, 40)
-    again = split_by_document(shuffled, seed=3, name="human")
-    assert set(again.documents_of(again.validation)) == set(split.documents_of(split.validation))
+    assert groups(split_by_document(shuffled, seed=3, name="human")) == groups(split)
 
 
 def test_a_question_is_about_the_document_of_its_first_passage() -> None:
@@ -86,7 +123,9 @@ def test_a_question_is_about_the_document_of_its_first_passage() -> None:
             origin="human",
         )
 
-    sets = {"human": [ask(5, 0), ask(1), ask(11)], "synthetic": [ask(0)]}
+    sets = {"human": [ask(5, 0), ask(1), ask(11), ask(4)], "synthetic": [ask(0)]}
     splits = split_questions(sets, passages, seed=0)
-    assert splits["human"].documents == ("d2", "d0", "d5")
+    assert splits["human"].documents == ("d2", "d0", "d5", "d2")
+    assert groups(splits["human"]) == {frozenset(["d2"]), frozenset(["d0"]), frozenset(["d5"])}
     assert splits["synthetic"].documents == ("d0",)
+    assert not splits["synthetic"].is_crossed

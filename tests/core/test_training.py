@@ -167,6 +167,56 @@ def test_the_embedder_learns_and_is_saved_whole(folder: Path) -> None:
     assert still <= {name for name in before if name.startswith("pooler")}
 
 
+@pytest.mark.parametrize("method", ["all", "lora", "query_lora", "query_adapter"])
+def test_an_embedder_is_as_far_from_its_start_as_its_share_says(folder: Path, method: str) -> None:
+    from aloft.backends.sentence_transformers import load_encoder
+    from aloft.training import train_embedder
+
+    base = folder / "encoder"
+    for share in (1.0, 0.25):
+        config = EmbedderTrainingConfig(
+            method=method, num_train_epochs=2, learning_rate=1e-3, tuned_share=share
+        )
+        train_embedder(embedder_rows(), str(base), folder / str(share), config, seed=0)
+    start, part = load_encoder(base), load_encoder(folder / "0.25")
+    whole = load_encoder(folder / "1.0").state_dict()
+    known, moved = start.state_dict(), 0
+    for name, weight in part.state_dict().items():
+        before = known.get(name.removeprefix("0.sub_modules.query."))
+        if "linear.weight" in name and before is None:
+            before = torch.eye(len(weight))  # the map that "query_adapter" adds
+        if before is None or not weight.is_floating_point():
+            continue
+        expected = 0.75 * before + 0.25 * whole[name]
+        torch.testing.assert_close(weight, expected, atol=1e-6, rtol=1e-5)
+        moved += not torch.equal(weight, before)
+    assert moved
+
+
+@pytest.mark.parametrize("kind", ["late interaction", "cross-encoder"])
+def test_a_reranker_is_as_far_from_its_start_as_its_share_says(
+    folder: Path, cross_encoder: Path, kind: str
+) -> None:
+    from safetensors.torch import load_file
+
+    from aloft.training import train_reranker
+
+    base = cross_encoder if kind == "cross-encoder" else folder / "encoder"
+    for share in (1.0, 0.25):
+        config = RerankerTrainingConfig(num_train_epochs=2, learning_rate=1e-3, tuned_share=share)
+        train_reranker(reranker_rows(), str(base), folder / str(share), config, seed=0)
+    before, whole, part = (
+        load_file(path / "model.safetensors") for path in (base, folder / "1.0", folder / "0.25")
+    )
+    moved = 0
+    for name, weight in part.items():
+        torch.testing.assert_close(
+            weight, 0.75 * before[name] + 0.25 * whole[name], atol=1e-6, rtol=1e-5
+        )
+        moved += not torch.equal(weight, before[name])
+    assert moved
+
+
 def test_two_trainings_with_one_seed_give_one_model(folder: Path) -> None:
     from aloft.training import train_embedder
 

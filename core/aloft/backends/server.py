@@ -29,7 +29,7 @@ from aloft.backends.host_models import (
     turns,
 )
 from aloft.config import SERVER
-from aloft.errors import ModelError
+from aloft.errors import ModelError, ProbabilitiesError
 from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import content_id
 
@@ -206,7 +206,7 @@ class ServerLanguageModel:
         """Probability of each choice as the next token; (prompts, choices), rows sum to 1.
 
         Raises:
-            ModelError: the server returns no probabilities.
+            ProbabilitiesError: the server returns none.
         """
         rows = self._each(partial(self._score, choices=choices), prompts)
         return np.array(rows, np.float32).reshape(len(prompts), len(choices))
@@ -241,7 +241,7 @@ class ServerLanguageModel:
         likely = _alternatives(answer[0]) if answer else {}
         chances = [sum(p for token, p in likely.items() if token.strip() == c) for c in choices]
         if not sum(chances):
-            raise ModelError(
+            raise ProbabilitiesError(
                 f"The server at {self._address} returns no probabilities of {', '.join(choices)}. "
                 'Set ratings.method to "generate" or "none".'
             )
@@ -326,7 +326,8 @@ class ServerLanguageModel:
                 return  # exceeds the context window: a rejection of this passage alone
             if body is not None and not body.keys().isdisjoint({*_CONTINUE, _HOLD}):
                 raise _RefusedFormError(said)
-        raise ModelError(
+        refused = ProbabilitiesError if body is not None and "logprobs" in body else ModelError
+        raise refused(
             f"The server at {self._address} refused: {response.status_code} {said}. "
             "Check the address and the model."
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from aloft.backends.loading import Models
 from aloft.config import SERVER
-from aloft.errors import ModelError
+from aloft.errors import ProbabilitiesError
 from aloft.protocols import (
     Embedder,
     Floats,
@@ -154,12 +154,12 @@ class _SharedLanguageModel:
         """Probability of each choice's first token; (prompts, choices).
 
         Raises:
-            ModelError: the model returns no probabilities.
+            ProbabilitiesError: the model returns none.
         """
         with self._turn:
             model = self._loaded
             if not isinstance(model, ScoringModel):
-                raise ModelError(
+                raise ProbabilitiesError(
                     f"{self.name} returns no token probabilities. Name a model on this machine."
                 )
             return model.choice_probabilities(prompts, choices)

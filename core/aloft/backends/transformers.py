@@ -26,7 +26,7 @@ from aloft.backends.host_models import has_system_turn, merge_system_turn, strea
 from aloft.backends.host_state import quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.prefix_cache import SHORTEST_START, Ids, PrefixCache, can_be_kept, shared_starts
-from aloft.errors import ModelError
+from aloft.errors import ModelError, ProbabilitiesError
 from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import Message
 from aloft.text.surrogates import replace_surrogates
@@ -480,13 +480,19 @@ def takes_system_turn(tokenizer: Any) -> bool:
 def first_tokens(tokenizer: Any, choices: Sequence[str]) -> list[int]:
     """First token of each choice.
 
+    Some tokenizers begin every text with one and the same token; there that is told apart which
+    follows a new line.
+
     Raises:
-        ModelError: two choices begin with the same token.
+        ProbabilitiesError: two choices begin with the same token.
     """
-    first = [tokenizer(choice, add_special_tokens=False)["input_ids"][0] for choice in choices]
-    if len(set(first)) != len(choices):
-        raise ModelError(f"The choices {list(choices)} do not begin with different tokens.")
-    return first
+    for before in ("", "\n"):
+        skipped = len(_tokenize(tokenizer, before)["input_ids"])
+        rows = [_tokenize(tokenizer, before + choice)["input_ids"] for choice in choices]
+        first = [row[skipped] for row in rows if len(row) > skipped]
+        if len(set(first)) == len(choices):
+            return first
+    raise ProbabilitiesError(f"The choices {list(choices)} do not begin with different tokens.")
 
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:

@@ -12,10 +12,10 @@ class EvaluationConfig(Settings):
 
     Attributes:
         rerank_depth: Passages that the reranker reorders.
-        max_answer_questions: Questions per set that the generators answer; retrieval uses all.
-            None: all.
-        max_stack_questions: Questions that every combination of kept parts answers end to end.
-            None: all.
+        max_answer_questions: Questions per set that both generators answer from shuffled passages,
+            as the paper does. None: all.
+        max_stack_questions: Questions per set that they answer from what is retrieved, in its
+            order; by these a generator is judged. Retrieval uses all questions. None: all.
         max_new_tokens: Longest answer; the paper's 2048 for large models.
         resamples: Bootstrap resamples behind each 95 % interval.
         min_human_questions: From this many of the user's own questions on, they decide which parts
@@ -25,8 +25,8 @@ class EvaluationConfig(Settings):
     """
 
     rerank_depth: Count = 30
-    max_answer_questions: Count | None = 250
-    max_stack_questions: Count | None = 100
+    max_answer_questions: Count | None = 100
+    max_stack_questions: Count | None = 200
     max_new_tokens: Annotated[int, Field(ge=8, le=10_000_000)] = 256
     resamples: Annotated[int, Field(ge=100, le=10_000_000)] = 10_000
     min_human_questions: Count = 50

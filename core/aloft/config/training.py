@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from aloft.config.base import Epochs, LearningRate, Rank, Settings, Text, Tokens
+from aloft.config.base import Epochs, LearningRate, Rank, Settings, Share, Text, Tokens
 
 EmbedderLoss = Literal["contrastive", "guided", "triplet", "graded", "distilled"]
 GRADED: tuple[EmbedderLoss, ...] = ("graded", "distilled")  # losses that need a reranker's grades
@@ -40,6 +40,8 @@ class EmbedderTrainingConfig(Settings):
         per_device_train_batch_size: Rows per step; the other rows of a batch are negatives.
         max_seq_length: Tokens of a text that training reads; the trained model reads as many as
             before.
+        tuned_share: Share of the trained weights in the model; the rest is of the untuned ones. An
+            average of both keeps more of what the model knew of other words and questions.
     """
 
     loss: EmbedderLoss = "contrastive"
@@ -53,6 +55,7 @@ class EmbedderTrainingConfig(Settings):
     warmup_share: WarmupShare = 0.1
     per_device_train_batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = 64
     max_seq_length: Tokens = 256
+    tuned_share: Share = 0.5
 
     @property
     def keeps_index(self) -> bool:
@@ -83,6 +86,7 @@ class RerankerTrainingConfig(Settings):
         per_device_train_batch_size: Rows per step; of late interaction, questions.
         max_seq_length: Tokens of a text, or of a question with its passage, that training reads;
             the trained model reads as many as before.
+        tuned_share: Share of the trained weights in the model; the rest is of those it began with.
     """
 
     loss: Literal["binary", "listwise"] = "binary"
@@ -93,6 +97,7 @@ class RerankerTrainingConfig(Settings):
     warmup_share: WarmupShare = 0.1
     per_device_train_batch_size: BatchSize = 32
     max_seq_length: Tokens = 256
+    tuned_share: Share = 0.5
 
 
 class GeneratorTrainingConfig(Settings):

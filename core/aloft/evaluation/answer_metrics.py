@@ -5,8 +5,11 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
 
 from aloft.prompts import answering
 from aloft.prompts.citation import CitedAnswer
@@ -20,6 +23,7 @@ ANSWERED = "answer when present"  # does not abstain where a right passage is sh
 GUESSING = "citation by guessing"  # accuracy of citing as many passages at random
 MISCITED = "right answer, wrong citation"
 GROUNDED = "groundedness"
+CITED_ANSWER = "cited answer"  # mean of citation precision and answer F1, of those that apply
 NO_GAINS = (GUESSING, MISCITED)  # higher is not better
 OF_CITATIONS = ("citation accuracy", "citation precision", "citation recall", MISCITED, GUESSING)
 METRICS = (
@@ -30,6 +34,7 @@ METRICS = (
     MISCITED,
     GUESSING,
 )
+_OF_CITED_ANSWER = ("citation precision", "answer f1")
 _GAIN = 0.5  # nats a token; 99 of 100 human questions of xquad_en gain it from their passage
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -72,6 +77,19 @@ def measure_answer(
         }
         measured[MISCITED] = measured["answer contained"] * (1 - measured["citation accuracy"])
     return measured
+
+
+def cited_answer(values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """What a generator is judged by, from what was measured; (questions,), NaN where nothing was.
+
+    Precision, so that a generator gains nothing by citing everything.
+    """
+    columns = [values[metric] for metric in _OF_CITED_ANSWER if metric in values]
+    table = np.stack(columns)
+    counts = (~np.isnan(table)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        found: NDArray[np.float64] = np.nansum(table, axis=0) / counts
+    return found
 
 
 def measure_grounding(

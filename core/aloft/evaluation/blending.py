@@ -1,4 +1,4 @@
-"""Chooses how parts are blended: shares fitted on validation questions, drawn towards a prior.
+"""Chooses how parts are blended: shares fitted on held-out questions, drawn towards a prior.
 
 Few questions choose badly: the best of many candidates is best partly by luck. So the candidate
 nearest to the prior is taken among those that are not clearly worse than the best.
@@ -20,6 +20,23 @@ DENSE_SHARE = CoverageShare(uncovered=0.8, covered=0.2)
 """Of the embedder in a hybrid, where nothing is known of a corpus; see docs/results/fusion.md."""
 RERANK_SHARE = CoverageShare(uncovered=0.9, covered=0.0)
 """Of late interaction: a question whose words stand in a passage needs none."""
+
+ORDER_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 100.0)
+"""What the order may count for in a citation, from nothing to the first passage alone."""
+ORDER_WEIGHT = 4.0
+"""Where nothing is known of a corpus and a generator."""
+
+
+def choose_order_weight(right: NDArray[np.float64], clusters: Sequence[str]) -> float:
+    """One of `ORDER_WEIGHTS`, chosen on some questions.
+
+    Args:
+        right: Whether what is cited is right, at each weight; (questions, weights).
+        clusters: Their documents; (questions,).
+    """
+    places = np.arange(len(ORDER_WEIGHTS), dtype=float)[:, None]
+    prior = places[ORDER_WEIGHTS.index(ORDER_WEIGHT)]
+    return ORDER_WEIGHTS[choose(right, clusters, places, prior)]
 
 
 def lines(middles: NDArray[np.float64], slopes: NDArray[np.float64]) -> list[CoverageShare]:

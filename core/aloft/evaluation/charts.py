@@ -155,29 +155,41 @@ class Line:
     mark: str  # "base", a broken line with its figures below it, or "tuned"
 
 
-def draw_lines(name: str, title: str, labels: Sequence[str], lines: Sequence[Line]) -> Markup:
-    """Lines over a scale from 0 to 100, each point with its figure.
+def draw_lines(
+    name: str,
+    title: str,
+    labels: Sequence[str],
+    lines: Sequence[Line],
+    scale: tuple[float, float] = (0, 100),
+) -> Markup:
+    """Lines over a scale, each point with its figure.
 
     Args:
         name: Prefix of the picture's ids, unique within a page.
         title: Accessible name of the picture.
         labels: Of the places along the picture, evenly spaced.
         lines: One value a label each.
+        scale: Its ends.
     """
     width, height, left, top = 320, 220, 40, 22
     right, bottom = width - 8, height - 34
     between = (right - left) / len(labels)
     xs = [left + (i + 0.5) * between for i in range(len(labels))]
     marks = []
-    for tick in (0, 50, 100):
-        y = bottom - (bottom - top) * tick / 100
-        marks.append(_line(left, y, right, y, "grid" if tick else "zero"))
-        marks.append(_text(left - 6, y + 4, str(tick), "tick", "end"))
+    low, high = scale
+
+    def down(value: float) -> float:
+        return bottom - (bottom - top) * (value - low) / (high - low)
+
+    for tick in (low, (low + high) / 2, high):
+        y = down(tick)
+        marks.append(_line(left, y, right, y, "grid" if tick > low else "zero"))
+        marks.append(_text(left - 6, y + 4, f"{tick:g}", "tick", "end"))
     for x, label in zip(xs, labels, strict=True):
         marks.append(_text(x, height - 14, label, "tick", "middle"))
     spoken = []
     for line in lines:
-        ys = [bottom - (bottom - top) * value / 100 for value in line.values]
+        ys = [down(value) for value in line.values]
         marks += _points(line, list(zip(xs, ys, strict=True)))
         pairs = zip(labels, line.values, strict=True)
         spoken.append(f"{line.label}: " + ", ".join(f"{label} {v:.1f}" for label, v in pairs))

@@ -1,8 +1,8 @@
 """Values per question of retrievers, generators and whole systems, and what is chosen by them.
 
-All systems answer the same held-out questions: those of the test part are reported, those of the
-validation part are what choices are made on. Texts are embedded once per embedder, passages are
-reranked once per reranker, and a prompt that two systems share is answered once.
+All systems answer the same held-out questions. What is chosen for the questions of a fold is chosen
+on those of the other folds (`aloft.evaluation.splits`). Texts are embedded once per embedder,
+passages are reranked once per reranker, and a prompt that two systems share is answered once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +13,30 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
+from aloft.config import PARTS, EvaluationConfig, Part, TrainingSetsConfig
+from aloft.errors import ProbabilitiesError
 from aloft.evaluation import answer_metrics, blending, retrieval_metrics
-from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, GROUNDED, GUESSING, UNANSWERABLE
+from aloft.evaluation.answer_metrics import (
+    ABSTENTION,
+    ANSWERED,
+    CITED_ANSWER,
+    GROUNDED,
+    UNANSWERABLE,
+)
 from aloft.evaluation.bootstrap import Comparison, compare
-from aloft.evaluation.gate import OVER_GUESSING, Verdict, gate_metric, judge_part
-from aloft.evaluation.splits import QuestionSplit
-from aloft.prompts.citation import CitedAnswer, Format
+from aloft.evaluation.gate import METRICS, Verdict, judge_part
+from aloft.evaluation.splits import Fold, QuestionSplit
+from aloft.prompts.citation import CitedAnswer, Format, go_on_from
 from aloft.prompts.formats import format_of
 from aloft.protocols import Floats, Prompt
 from aloft.randomness import deal_places, rng_for
 from aloft.records import LabelledQuestion, Passage
+from aloft.retrieval import citing
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.fusion import CoverageShare
-from aloft.retrieval.ranking import Ranking, pairs_of
+from aloft.retrieval.ranking import Ranking, pairs_of, stack
 from aloft.retrieval.retriever import (
+    FIRST_STAGE_DEPTH,
     Bm25Ranker,
     RetrievalSettings,
     Retriever,
@@ -36,6 +45,7 @@ from aloft.retrieval.retriever import (
 
 Values = Mapping[str, NDArray[np.float64]]
 Questions = Mapping[str, Sequence[LabelledQuestion]]
+_RANKED = METRICS["embedder"]
 
 
 def means_of(values: Values) -> dict[str, float]:
@@ -59,7 +69,7 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Values of one system on test questions of one set.
+    """Values of one system on questions of one set.
 
     Attributes:
         values: (questions,) per metric; NaN where a metric does not apply.
@@ -93,11 +103,12 @@ class SystemVariant:
     """One on/off combination of the trained parts, end to end.
 
     Attributes:
-        dense_share: Of its hybrid.
-        rerank_share: Of its reranker, where there is one.
-        metrics: On the test questions.
-        n: Test questions.
-        score: On the validation questions; the variant with the highest score ships.
+        dense_share: Of its hybrid, chosen on all questions.
+        rerank_share: Of its reranker, where there is one; likewise.
+        order_weight: What the order of passages counts for in what its generator cites; see
+            `aloft.retrieval.citing`. None: it has none, or one that cites by itself.
+        metrics: Each question with what is chosen without its fold.
+        n: Questions.
     """
 
     parts: tuple[Part, ...]
@@ -105,9 +116,29 @@ class SystemVariant:
     dense_share: CoverageShare
     rerank_share: CoverageShare
     question_set: str
+    order_weight: float | None = None
     metrics: Mapping[str, float]
     n: int
-    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareCurve:
+    """What a share is worth on a question set, were it the same for all questions.
+
+    Attributes:
+        share: "dense", of a hybrid's embedder, or "reranking", of a reranker over it.
+        system: The share's.
+        shares: Those tried.
+        values: nDCG@10 at each.
+        chosen: nDCG@10 with the shares that depend on the question.
+    """
+
+    question_set: str
+    share: str
+    system: System
+    shares: Sequence[float]
+    values: Sequence[float]
+    chosen: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +169,17 @@ class _RankedOnce:
     """Remembers rankings: several systems share a first stage."""
 
     ranker: Bm25Ranker | _KeptVectors
-    known: dict[tuple[int, tuple[str, ...]], Ranking] = field(default_factory=dict)
+    known: dict[int, tuple[dict[str, int], Ranking]] = field(default_factory=dict)
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
-        key = depth, tuple(questions)
-        if key not in self.known:
-            self.known[key] = self.ranker.rank(questions, depth)
-        return self.known[key]
+        rows, ranking = self.known.get(depth, ({}, None))
+        missing = [text for text in dict.fromkeys(questions) if text not in rows]
+        if missing or ranking is None:
+            more = self.ranker.rank(missing, depth)
+            rows.update({text: len(rows) + i for i, text in enumerate(missing)})
+            ranking = more if ranking is None else stack(ranking, more)
+            self.known[depth] = rows, ranking
+        return ranking.of([rows[text] for text in questions])
 
     def coverage(self, questions: Sequence[str], ranking: Ranking) -> NDArray[np.float64]:
         if not isinstance(self.ranker, Bm25Ranker):
@@ -165,6 +200,7 @@ class Evaluator:
         score: Scores of (reranker, pairs of query and passage), kept. The reranker
             is "base", "tuned" or "body", the body of the tuned embedder.
         reply: Replies of (generator, prompts), each computed once and kept.
+        choose: Probabilities of (generator, prompts, choices), likewise; (prompts, choices).
         read: Mean log-likelihoods of (generator, prompts, replies), computed once and kept.
         base_reranker: "base", or "none" where nothing can rerank before training.
         uses_body: Whether the tuned embedder's body reranks for it: no reranker is configured, and
@@ -182,14 +218,16 @@ class Evaluator:
     index: Callable[[str], DenseIndex]
     score: Callable[[str, Sequence[tuple[str, str]]], Floats]
     reply: Callable[[str, Sequence[Prompt]], list[str]]
+    choose: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     read: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     base_reranker: str = "none"
     uses_body: bool = False
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
     _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
-    _dense_shares: dict[str, CoverageShare] = field(default_factory=dict)
-    _rerank_shares: dict[System, CoverageShare] = field(default_factory=dict)
+    _dense_shares: dict[tuple[str, Fold | None], CoverageShare] = field(default_factory=dict)
+    _rerank_shares: dict[tuple[System, Fold | None], CoverageShare] = field(default_factory=dict)
     _coverages: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    _order_weights: dict[str, float | None] = field(default_factory=dict)
     _columns: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -214,21 +252,42 @@ class Evaluator:
         ]
 
     def rank(self, name: str, system: System) -> Ranking:
-        """A system's ranking for a question set."""
+        """A system's ranking for a question set; with shares that are chosen without its fold."""
         key = (name, system)
         if key not in self._rankings:
             texts = [question.question for question in self.questions[name]]
-            self._rankings[key] = self.retriever(system).rank(texts)
+            for which in {"bm25", system.embedder} - {"none"}:  # at once, not fold by fold
+                self._ranker(which).rank(texts, FIRST_STAGE_DEPTH)
+            self.rerank_share(system)  # likewise: the folds need scores of few other pairs
+            folds = self._folds(name)
+            parts = [
+                self.retriever(system, fold).rank([texts[row] for row in fold.reported])
+                for fold in folds
+            ]
+            order = np.argsort([row for fold in folds for row in fold.reported])
+            self._rankings[key] = stack(*parts).of(order.tolist())
         return self._rankings[key]
 
-    def retriever(self, system: System) -> Retriever:
-        """The retriever that ships if this system does; all of them share rankings and scores."""
+    def _folds(self, name: str) -> Sequence[Fold]:
+        """The folds that shares differ between; one for all where nothing is chosen on a set."""
+        if name == self.deciding == "human":
+            return self.splits[name].folds
+        return [Fold(choosing=(), reported=tuple(range(len(self.questions[name]))))]
+
+    def retriever(self, system: System, fold: Fold | None = None) -> Retriever:
+        """The retriever that ships if this system does; all of them share rankings and scores.
+
+        Args:
+            system: What it is made of.
+            fold: Choose its shares for this fold; None: on all questions.
+        """
         is_hybrid = system.retriever == "hybrid"
+        share = self.dense_share(system.embedder, fold) if is_hybrid else blending.DENSE_SHARE
         settings = RetrievalSettings(
             retriever=system.retriever,
-            dense_share=self.dense_share(system.embedder) if is_hybrid else blending.DENSE_SHARE,
+            dense_share=share,
             rerank_depth=self.config.rerank_depth,
-            rerank_share=self.rerank_share(system),
+            rerank_share=self.rerank_share(system, fold),
         )
         dense = None if system.embedder == "none" else self._ranker(system.embedder)
         scores = None if system.reranker == "none" else _KeptScores(self._judge(system), self.score)
@@ -250,58 +309,91 @@ class Evaluator:
             self._rankers[which] = _RankedOnce(ranker)
         return self._rankers[which]
 
-    def dense_share(self, embedder: str) -> CoverageShare:
-        """The hybrid's dense share, fitted on human validation questions where those decide.
+    def dense_share(self, embedder: str, fold: Fold | None = None) -> CoverageShare:
+        """The hybrid's dense share, fitted on human questions where those decide.
 
         Otherwise it is the prior: synthetic questions share more words with their passage than
         people's do, so that what is fitted on them counts BM25 for too much.
+
+        Args:
+            embedder: Of the hybrid.
+            fold: Fit it for this fold; None: on all questions.
         """
         if self.deciding == "synthetic":
             return blending.DENSE_SHARE
-        if embedder not in self._dense_shares:
-            rows, gold, documents = self._choosing()
-            dense = self.rank(self.deciding, System("dense", embedder, "none")).of(rows)
-            lexical = self.rank(self.deciding, System("bm25", "none", "none")).of(rows)
+        fold = fold if fold is None or fold.choosing else None
+        key = embedder, fold
+        if key not in self._dense_shares:
+            rows, gold, documents = self._choosing(fold)
+            asked = [self.questions[self.deciding][row].question for row in rows]
+            dense = self._ranker(embedder).rank(asked, FIRST_STAGE_DEPTH)
+            lexical = self._ranker("bm25").rank(asked, FIRST_STAGE_DEPTH)
             table = blending.share_table(dense, lexical, gold)
-            self._dense_shares[embedder] = blending.fit_share(
-                table, self._coverage(rows), documents, blending.DENSE_SHARE
+            self._dense_shares[key] = blending.fit_share(
+                table, self._coverage(self.deciding)[rows], documents, blending.DENSE_SHARE
             )
-        return self._dense_shares[embedder]
+        return self._dense_shares[key]
 
-    def rerank_share(self, system: System) -> CoverageShare:
+    def rerank_share(self, system: System, fold: Fold | None = None) -> CoverageShare:
         """The reranker's share, fitted like the dense one."""
         if system.reranker == "none" or self.deciding == "synthetic":
             return blending.RERANK_SHARE
-        if system not in self._rerank_shares:
-            rows, gold, documents = self._choosing()
-            first = self.rank(self.deciding, replace(system, reranker="none")).of(rows)
+        fold = fold if fold is None or fold.choosing else None
+        key = system, fold
+        if key not in self._rerank_shares:
+            rows, gold, documents = self._choosing(fold)
+            asked = [self.questions[self.deciding][row].question for row in rows]
+            first = self.retriever(replace(system, reranker="none"), fold).rank(asked)
             first = first.top(self.config.rerank_depth)
-            texts = [self.questions[self.deciding][row].question for row in rows]
-            scores = self.score(self._judge(system), pairs_of(first, texts, self.passages))
+            scores = self.score(self._judge(system), pairs_of(first, asked, self.passages))
             table = blending.rerank_table(first, scores, gold)
-            self._rerank_shares[system] = blending.fit_share(
-                table, self._coverage(rows), documents, blending.RERANK_SHARE
+            self._rerank_shares[key] = blending.fit_share(
+                table, self._coverage(self.deciding)[rows], documents, blending.RERANK_SHARE
             )
-        return self._rerank_shares[system]
+        return self._rerank_shares[key]
 
-    def mean_share(self, name: str, share: CoverageShare) -> float:
-        """A share, averaged over the test questions of a set."""
-        return float(share.of(self._coverage(self.splits[name].test, name)).mean())
+    def mean_share(self, name: str, share: Callable[[Fold], CoverageShare]) -> float:
+        """A share, as each fold has it, averaged over the questions of a set."""
+        coverage = self._coverage(name)
+        found = [share(f).of(coverage[list(f.reported)]) for f in self._folds(name)]
+        return float(np.concatenate(found).mean())
 
-    def _choosing(self) -> tuple[list[int], list[frozenset[int]], list[str]]:
+    def share_curves(self, name: str, system: System) -> list[ShareCurve]:
+        """The curves of a system's dense share and, where it reranks, of its reranker's."""
+        asked = [question.question for question in self.questions[name]]
+        gold, bare = self.gold(name), replace(system, reranker="none")
+        dense = self._ranker(system.embedder).rank(asked, FIRST_STAGE_DEPTH)
+        lexical = self._ranker("bm25").rank(asked, FIRST_STAGE_DEPTH)
+        tables = [("dense", bare, blending.share_table(dense, lexical, gold))]
+        if system.reranker != "none":
+            first = self.rank(name, bare).top(self.config.rerank_depth)
+            scores = self.score(self._judge(system), pairs_of(first, asked, self.passages))
+            tables.append(("reranking", system, blending.rerank_table(first, scores, gold)))
+        return [
+            ShareCurve(
+                question_set=name,
+                share=share,
+                system=one,
+                shares=blending.SHARES[::2].tolist(),
+                values=table.mean(axis=0)[::2].tolist(),
+                chosen=float(self.measure_system(name, one).values[_RANKED].mean()),
+            )
+            for share, one, table in tables
+        ]
+
+    def _choosing(self, fold: Fold | None) -> tuple[list[int], list[frozenset[int]], list[str]]:
         """The questions that choices are made on: rows, right passages and documents."""
         split, gold = self.splits[self.deciding], self.gold(self.deciding)
-        rows = list(split.validation)
+        rows = list(fold.choosing) if fold else list(range(len(gold)))
         return rows, [gold[row] for row in rows], split.documents_of(rows)
 
-    def _coverage(self, rows: Sequence[int], name: str = "") -> NDArray[np.float64]:
-        """How much of some questions of a set BM25 covers; (rows,)."""
-        name = name or self.deciding
+    def _coverage(self, name: str) -> NDArray[np.float64]:
+        """How much of each question of a set BM25 covers; (questions,)."""
         if name not in self._coverages:
             texts = [question.question for question in self.questions[name]]
-            ranking = self.rank(name, System("bm25", "none", "none"))
+            ranking = self._ranker("bm25").rank(texts, FIRST_STAGE_DEPTH)
             self._coverages[name] = self._ranker("bm25").coverage(texts, ranking)
-        return self._coverages[name][list(rows)]
+        return self._coverages[name]
 
     def measure_retrieval(
         self, embedders: Sequence[str], rerankers: Sequence[str]
@@ -317,14 +409,8 @@ class Evaluator:
         }
 
     def measure_system(self, name: str, system: System) -> Measured:
-        """A system's retrieval on the test questions of a set."""
-        rows = self.splits[name].test
-        return self._measured(name, rows, self._retrieval_values(name, system, rows))
-
-    def _retrieval_values(self, name: str, system: System, rows: Sequence[int]) -> Values:
-        gold = self.gold(name)
-        ranking = self.rank(name, system).of(rows)
-        return retrieval_metrics.measure_ranking(ranking, [gold[row] for row in rows])
+        """A system's retrieval on the questions of a set."""
+        return self.measure_ranking(name, self.rank(name, system))
 
     def _measured(self, name: str, rows: Sequence[int], values: Values) -> Measured:
         documents = self.splits[name].documents_of(rows)
@@ -346,10 +432,8 @@ class Evaluator:
         return gains
 
     def chosen(self, name: str, most: int | None) -> list[int]:
-        """Rows of the test questions that generators answer, the same for every system."""
-        return self._drawn(name, self.splits[name].test, most)
-
-    def _drawn(self, name: str, rows: Sequence[int], most: int | None) -> list[int]:
+        """Rows of the questions that generators answer, the same for every system."""
+        rows = range(len(self.questions[name]))
         if most is None or most >= len(rows):
             return list(rows)
         return sorted(rng_for(self.seed, "answered questions", name).sample(rows, most))
@@ -453,16 +537,87 @@ class Evaluator:
         return ranks
 
     def measure_end_to_end(
-        self, name: str, system: System, generator: str, most: int | None
+        self, name: str, ranking: Ranking, generator: str, most: int | None
     ) -> Measured:
-        """A generator's answers from the passages that a system retrieves."""
-        rows = self.chosen(name, most)
-        return self._measured(name, rows, self._end_to_end(name, system, generator, rows))
+        """A generator's answers from the first passages of a ranking of a set's questions.
 
-    def _end_to_end(self, name: str, system: System, generator: str, rows: Sequence[int]) -> Values:
-        columns = self.rank(name, system).columns
-        contexts = [columns[row, : self.sets.contexts].tolist() for row in rows]
-        return self.answer(name, generator, rows, contexts)
+        Where its replies begin with a citation, what it reads and the order decide it together.
+        """
+        rows = self.chosen(name, most)
+        columns = ranking.columns[:, : self.sets.contexts]
+        contexts = columns[rows].tolist()
+        if not self.form.begins_with_citation:
+            return self._measured(name, rows, self.answer(name, generator, rows, contexts))
+        shown = [self._contents(context) for context in contexts]
+        prompts = [
+            self.form.render(self.questions[name][row].question, contents)
+            for row, contents in zip(rows, shown, strict=True)
+        ]
+        count = columns.shape[1]
+        choose = partial(self.choose, generator)
+        try:
+            read = citing.read_choices(choose, prompts, count, abstains=self.sets.abstains)
+        except ProbabilitiesError:
+            self._order_weights[generator] = None
+            return self._measured(name, rows, self.answer(name, generator, rows, contexts))
+        starts = [
+            citing.named(number) for number in self._cite(name, generator, rows, contexts, read)
+        ]
+        begun = [go_on_from(*pair, count) for pair in zip(prompts, starts, strict=True)]
+        replies = [
+            self.form.parse(start + reply, contents)
+            for start, reply, contents in zip(
+                starts, self.reply(generator, begun), shown, strict=True
+            )
+        ]
+        return self._measured(name, rows, self._answer_values(name, rows, contexts, replies))
+
+    def order_weight(self, generator: str) -> float | None:
+        """What the order of passages counts for in what a generator cites.
+
+        It is chosen on human questions where those decide, once they were answered. None: the
+        generator returns no probabilities, or replies in this format begin otherwise.
+        """
+        if not self.form.begins_with_citation:
+            return None
+        return self._order_weights.get(generator, blending.ORDER_WEIGHT)
+
+    def _cite(
+        self,
+        name: str,
+        generator: str,
+        rows: Sequence[int],
+        contexts: Sequence[Sequence[int]],
+        read: Floats,
+    ) -> list[int]:
+        """The number that each reply begins with; for a fold, by what is chosen on the others."""
+        count, gold = len(contexts[0]) if contexts else 0, self.gold(name)
+        if name != self.deciding or name != "human":
+            weight = self.order_weight(generator) or 0.0
+            whole: list[int] = citing.cited(read, count, weight).tolist()
+            return whole
+        at_weights = [citing.cited(read, count, weight) for weight in blending.ORDER_WEIGHTS]
+        numbers = np.stack(at_weights, axis=1)
+        right = np.array(
+            [
+                [0 < number <= count and context[number - 1] in gold[row] for number in some]
+                for row, context, some in zip(rows, contexts, numbers.tolist(), strict=True)
+            ],
+            float,
+        )
+        documents = np.array(self.splits[name].documents_of(rows))
+        self._order_weights[generator] = blending.choose_order_weight(right, documents.tolist())
+        found = np.zeros(len(rows), np.intp)
+        for fold in self.splits[name].folds:
+            chooses = np.isin(rows, fold.choosing)
+            weight = blending.ORDER_WEIGHT
+            if chooses.any():
+                some = documents[chooses].tolist()
+                weight = blending.choose_order_weight(right[chooses], some)
+            reported = np.isin(rows, fold.reported)
+            found[reported] = citing.cited(read, count, weight)[reported]
+        crossed: list[int] = found.tolist()
+        return crossed
 
     def answer(
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
@@ -488,11 +643,12 @@ class Evaluator:
             )
             for reply, context, row in zip(replies, contexts, rows, strict=True)
         ]
-        return {
+        values = {
             metric: np.array([values.get(metric, np.nan) for values in measured], float)
             for metric in answer_metrics.METRICS
             if self.form.cites or metric not in answer_metrics.OF_CITATIONS
         }
+        return {**values, CITED_ANSWER: answer_metrics.cited_answer(values)}
 
     def _replies(
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]
@@ -517,77 +673,84 @@ class Evaluator:
     def judge(
         self, part: Part, before: Mapping[str, Measured], after: Mapping[str, Measured]
     ) -> Verdict:
-        """The verdict on one part from its values on each question set.
-
-        A generator must also beat citing as many passages at random: a base model that never
-        cites says nothing about a tuned model that cites blindly.
-        """
-        comparisons: dict[str, Comparison] = {}
-        for name in before:
-            without, having = before[name], after[name].values
-            metric = gate_metric(part, means_of(without.values))
-            if metric is None or metric not in having:
-                continue
-            label, reference = metric, without.values[metric]
-            guessed = having.get(GUESSING)
-            if guessed is not None and guessed.mean() > reference.mean():
-                label, reference = metric + OVER_GUESSING, guessed
-            pair = (replace(without, values={label: v}) for v in (reference, having[metric]))
-            for comparison in self.compare(*pair):
-                comparisons[name] = comparison
+        """The verdict on one part from its values on each question set."""
+        metric, comparisons = METRICS[part], dict[str, Comparison]()
+        for name, without in before.items():
+            some = replace(without, values={metric: without.values[metric]})
+            for found in self.compare(some, after[name]):
+                comparisons[name] = found
         return judge_part(part, comparisons, self.deciding)
 
-    def measure_variants(self, kept: Sequence[Part], *, has_generator: bool) -> list[SystemVariant]:
-        """Every on/off combination of the kept parts, end to end on the deciding set.
-
-        Args:
-            kept: Parts that the gate let through; a refused part cannot ship.
-            has_generator: Whether answers are part of the run.
+    def measure_variants(self, kept: Sequence[Part]) -> list[SystemVariant]:
+        """Retrieval by every on/off combination of the kept parts on the deciding questions.
 
         Returns:
-            A variant per combination, best score first; of equal ones the one with fewer parts
-            comes first. The score is the mean, on validation questions, of nDCG@10 and, with a
-            generator, of its deciding metric on the passages that were retrieved.
+            A variant per combination, the one that ships first, then by nDCG@10.
         """
-        variants = [
-            self._variant(parts, has_generator=has_generator)
-            for size in range(len(kept) + 1)
-            for parts in combinations(kept, size)
-        ]
-        return sorted(variants, key=lambda variant: (-round(variant.score, 6), len(variant.parts)))
+        ships = self.choose_parts(kept)
+        variants = [self._variant(parts) for parts in _combinations(kept)]
+        return sorted(variants, key=lambda v: (v.parts != ships, -round(v.metrics[_RANKED], 6)))
 
-    def _variant(self, parts: tuple[Part, ...], *, has_generator: bool) -> SystemVariant:
+    def choose_parts(self, kept: Sequence[Part], fold: Fold | None = None) -> tuple[Part, ...]:
+        """The parts that retrieve in what ships: all, unless it is clearly better without some.
+
+        That is, of the combinations within one standard error of the best the largest.
+
+        Args:
+            kept: Parts that may ship; a generator does not retrieve.
+            fold: Choose for this fold; None: on all questions.
+        """
+        rows, _, documents = self._choosing(fold)
+        found = _combinations(kept)
         name = self.deciding
+        values = [
+            self.measure_system(name, self.system_of(parts)).values[_RANKED][rows]
+            for parts in found
+        ]
+        points = np.array([[part in parts for part in PARTS] for parts in found], float)
+        return found[blending.choose(np.stack(values, 1), documents, points, points.max(axis=0))]
+
+    def rank_shipped(self, name: str, kept: Sequence[Part]) -> Ranking:
+        """The ranking of what ships; in each fold of the deciding set, of what the others chose."""
+        if name != self.deciding:
+            return self.rank(name, self.system_of(self.choose_parts(kept)))
+        folds = self.splits[name].folds
+        parts = [
+            self.rank(name, self.system_of(self.choose_parts(kept, fold))).of(fold.reported)
+            for fold in folds
+        ]
+        depth = min(ranking.columns.shape[1] for ranking in parts)
+        order = np.argsort([row for fold in folds for row in fold.reported])
+        return stack(*(ranking.top(depth) for ranking in parts)).of(order.tolist())
+
+    def measure_ranking(self, name: str, ranking: Ranking) -> Measured:
+        """Retrieval metrics of a ranking of all questions of a set."""
+        values = retrieval_metrics.measure_ranking(ranking, self.gold(name))
+        return self._measured(name, range(len(self.questions[name])), values)
+
+    def system_of(self, parts: Sequence[Part]) -> System:
+        """What retrieves where some parts are tuned."""
         embedder = "tuned" if "embedder" in parts else "base"
         reranker = "tuned" if "reranker" in parts else self.base_reranker
-        system = System("hybrid", embedder, reranker)
-        if self.rerank_share(system).is_never:
-            system = replace(system, reranker="none")
-        generator = "tuned" if "generator" in parts else "base"
-        sides = []
-        for rows in (self.splits[name].validation, self.splits[name].test):
-            metrics = means_of(self._retrieval_values(name, system, rows))
-            if has_generator:
-                drawn = self._drawn(name, rows, self._most_end_to_end)
-                metrics |= means_of(self._end_to_end(name, system, generator, drawn))
-            sides.append(metrics)
-        validation, test = sides
-        deciding = {"ndcg@10", gate_metric("generator", validation)}
+        return System("hybrid", embedder, reranker)
+
+    def _variant(self, parts: tuple[Part, ...]) -> SystemVariant:
+        system = self.system_of(parts)
+        measured = self.measure_system(self.deciding, system)
+        share = self.rerank_share(system)
         return SystemVariant(
             parts=parts,
-            system=system,
-            dense_share=self.dense_share(embedder),
-            rerank_share=self.rerank_share(system),
-            question_set=name,
-            metrics=test,
-            n=len(self.splits[name].test),
-            score=float(np.mean([v for metric, v in validation.items() if metric in deciding])),
+            system=replace(system, reranker="none") if share.is_never else system,
+            dense_share=self.dense_share(system.embedder),
+            rerank_share=share,
+            question_set=self.deciding,
+            metrics=means_of(measured.values),
+            n=measured.n,
         )
 
-    @property
-    def _most_end_to_end(self) -> int | None:
-        """Questions of each side that every variant answers: both together keep to the limit."""
-        most = self.config.max_stack_questions
-        if most is None or not self.splits[self.deciding].is_parted:
-            return most
-        return max(1, most // 2)
+
+def _combinations(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
+    """Every selection of those parts that retrieve, the smallest first."""
+    retrieving = [part for part in parts if part != "generator"]
+    sizes = range(len(retrieving) + 1)
+    return [some for size in sizes for some in combinations(retrieving, size)]

@@ -1,22 +1,24 @@
-"""Verdicts on trained parts: a part is kept where its gain's interval excludes a loss."""
+"""Verdicts on trained parts: which of them may ship.
 
-from collections.abc import Collection, Mapping
+Embedder and reranker are blended with what they were tuned from and with BM25, and over many
+corpora that was better than leaving them out. They are kept where they gain and no question set
+shows that they lose. A generator replaces another one: its gain's interval must exclude a loss.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aloft.config import Part
+from aloft.evaluation.answer_metrics import CITED_ANSWER
 from aloft.evaluation.bootstrap import Comparison
 
-OVER_GUESSING = " over guessing"
-_METRICS: dict[Part, tuple[str, ...]] = {
-    "embedder": ("ndcg@10",),
-    "reranker": ("ndcg@10",),
-    "generator": ("citation accuracy", "answer f1"),  # the second where nothing is cited
+BLENDED: frozenset[Part] = frozenset({"embedder", "reranker"})
+METRICS: dict[Part, str] = {
+    "embedder": "ndcg@10",
+    "reranker": "ndcg@10",
+    "generator": CITED_ANSWER,
 }
-
-
-def gate_metric(part: Part, measured: Collection[str]) -> str | None:
-    """The metric that a part is judged by, of those measured; None where none of its was."""
-    return next((metric for metric in _METRICS[part] if metric in measured), None)
+"""The metric that each part is judged by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +46,9 @@ def judge_part(part: Part, comparisons: Mapping[str, Comparison], deciding: str)
         part: The part.
         comparisons: The part's metric without and with it, by question set; a set that the metric
             applies to no question of is left out.
-        deciding: The set on which the interval must exclude a loss. On the others the part must
-            not be significantly worse (an interval wholly below zero).
+        deciding: The set on which it must gain; where it is not blended, by an interval that
+            excludes a loss. On the others the part must not be significantly worse (an interval
+            wholly below zero).
 
     Returns:
         The verdict. A part that changes nothing is refused: it would cost time and gain nothing.
@@ -53,25 +56,31 @@ def judge_part(part: Part, comparisons: Mapping[str, Comparison], deciding: str)
     """
     comparison = comparisons.get(deciding)
     if comparison is None:
-        metrics = " and ".join(_METRICS[part])
-        reason = f"it cannot be judged: {metrics} are undefined on all {deciding} questions"
+        reason = f"it cannot be judged: {METRICS[part]} is undefined on all {deciding} questions"
         return Verdict(
             part=part, is_kept=False, question_set=deciding, comparison=None, reason=reason
         )
     worse = [name for name, other in comparisons.items() if name != deciding and other.is_loss]
+    questions = f"the {deciding} questions"
+    must_exclude = part not in BLENDED
+    fault = ""
     if comparison.gain <= 0:
-        reason = f"no gain on the {deciding} questions"
-    elif comparison.low is None:
-        reason = f"no interval: all {deciding} questions are about one document"
-    elif comparison.includes_loss:
-        reason = f"the 95 % interval includes a loss on the {deciding} questions"
+        fault = f"no gain on {questions}"
+    elif must_exclude and comparison.low is None:
+        fault = f"no interval: all {deciding} questions are about one document"
+    elif must_exclude and comparison.includes_loss:
+        fault = f"the 95 % interval includes a loss on {questions}"
     elif worse:
-        reason = f"significantly worse on the {worse[0]} questions"
+        fault = f"significantly worse on the {worse[0]} questions"
+    if fault or not comparison.includes_loss:
+        reason = fault or f"the 95 % interval excludes a loss on {questions}"
+    elif comparison.low is None:
+        reason = f"a gain, without an interval: all {deciding} questions are about one document"
     else:
-        reason = f"the 95 % interval excludes a loss on the {deciding} questions"
+        reason = f"a gain on {questions}, whose 95 % interval includes a loss"
     return Verdict(
         part=part,
-        is_kept=comparison.gain > 0 and not comparison.includes_loss and not worse,
+        is_kept=not fault,
         question_set=deciding,
         comparison=comparison,
         reason=f"{reason}: {comparison.metric} {describe(comparison)}",

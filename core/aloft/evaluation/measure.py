@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
-from aloft.config import Part, RunConfig
+from aloft.config import Part
 from aloft.evaluation.answer_metrics import NO_GAINS
-from aloft.evaluation.evaluator import Evaluator, Measured, System, means_of
+from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant, means_of
 from aloft.evaluation.forgetting import FOLLOWED, INSTRUCTIONS, TEXTS, measure_forgetting
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.probes import probe
@@ -19,7 +19,10 @@ from aloft.evaluation.report import (
     QuestionCounts,
     RetrievalRow,
 )
+from aloft.retrieval.ranking import Ranking
 
+SHIPPED = "what ships"
+SHUFFLED = "generator, shuffled"
 _GENERATORS = ("base", "tuned")
 Retrieval = Mapping[tuple[str, System], Measured]
 BySet = Mapping[str, Measured]
@@ -50,19 +53,20 @@ class _Judged:
             ]
 
 
-def measure_parts(evaluator: Evaluator, config: RunConfig, trained: Sequence[Part]) -> Measurements:
-    """Measure every part before and after, judge it, and combine the parts that are kept."""
+def measure_parts(evaluator: Evaluator, trained: Sequence[Part]) -> Measurements:
+    """Measure every part before and after, judge each, and choose the combination that ships."""
     embedders = ["base", *(["tuned"] if "embedder" in trained else [])]
-    rerankers = ["base"] if evaluator.base_reranker == "base" else []
+    rerankers = [evaluator.base_reranker] if evaluator.base_reranker != "none" else []
     rerankers += ["tuned"] if "reranker" in trained else []
     retrieval = evaluator.measure_retrieval(embedders, rerankers)
     judged = _Judged(evaluator)
     if "embedder" in trained:
         _judge_embedder(judged, retrieval)
     if "reranker" in trained:
-        _judge_reranker(judged, retrieval, without="base" if config.reranker else "none")
+        _judge_reranker(judged, retrieval)
     has_generator = "generator" in trained
-    answers = _judge_generator(judged) if has_generator else []
+    answers = _measure_shuffled(judged) if has_generator else []
+    variants, shipped = _measure_shipped(judged, has_generator=has_generator)
     return Measurements(
         questions=_count(evaluator),
         deciding=evaluator.deciding,
@@ -70,9 +74,15 @@ def measure_parts(evaluator: Evaluator, config: RunConfig, trained: Sequence[Par
             _retrieval_row(*key, evaluator, measured) for key, measured in retrieval.items()
         ),
         answers=tuple(answers),
-        comparisons=tuple(judged.comparisons),
+        comparisons=(*shipped, *judged.comparisons),
         verdicts=tuple(judged.verdicts),
-        variants=tuple(evaluator.measure_variants(judged.kept, has_generator=has_generator)),
+        variants=tuple(variants),
+        curves=tuple(
+            curve
+            for name in evaluator.questions
+            for system in dict.fromkeys((evaluator.system_of(()), variants[0].system))
+            for curve in evaluator.share_curves(name, system)
+        ),
         probes=tuple(
             row
             for generator in _GENERATORS
@@ -83,13 +93,63 @@ def measure_parts(evaluator: Evaluator, config: RunConfig, trained: Sequence[Par
     )
 
 
+def _measure_shipped(
+    judged: _Judged, *, has_generator: bool
+) -> tuple[list[SystemVariant], list[PartComparison]]:
+    """The variants, the one that ships first, and its gains over nothing tuned.
+
+    A generator is judged on what the parts that ship retrieve, in their order.
+    """
+    evaluator, whole = judged.evaluator, _Judged(judged.evaluator)
+    variants = evaluator.measure_variants(judged.kept)
+    untuned = {name: evaluator.rank(name, evaluator.system_of(())) for name in evaluator.questions}
+    shipped = {name: evaluator.rank_shipped(name, judged.kept) for name in evaluator.questions}
+    sides = ({n: evaluator.measure_ranking(n, one[n]) for n in one} for one in (untuned, shipped))
+    whole.compare(SHIPPED, *sides)
+    if has_generator:
+        before = _answer(evaluator, untuned, "base")
+        weight = evaluator.order_weight("base")
+        base, tuned = (_answer(evaluator, shipped, which) for which in _GENERATORS)
+        judged.judge("generator", base, tuned)
+        is_kept = "generator" in judged.kept
+        after = tuned if is_kept else base
+        whole.compare(SHIPPED, before, after)
+        name, which, first = evaluator.deciding, _GENERATORS[is_kept], variants[0]
+        ships = _with_answers(first, after[name], evaluator.order_weight(which))
+        if is_kept:
+            ships = replace(ships, parts=(*first.parts, "generator"))
+        others = [v for v in variants if v.parts != first.parts or (is_kept and not v.parts)]
+        others = [v if v.parts else _with_answers(v, before[name], weight) for v in others]
+        variants = [ships, *others]
+    return variants, whole.comparisons
+
+
+def _answer(
+    evaluator: Evaluator, rankings: Mapping[str, Ranking], generator: str
+) -> dict[str, Measured]:
+    """A generator's answers from what was retrieved, by question set; the deciding one first."""
+    names = sorted(rankings, key=lambda name: name != evaluator.deciding)
+    most = evaluator.config.max_stack_questions
+    found = {
+        name: evaluator.measure_end_to_end(name, rankings[name], generator, most) for name in names
+    }
+    return {name: found[name] for name in rankings}
+
+
+def _with_answers(
+    variant: SystemVariant, measured: Measured, order_weight: float | None
+) -> SystemVariant:
+    """A variant of what retrieves, with what answers."""
+    metrics = {**variant.metrics, **means_of(measured.values)}
+    return replace(variant, metrics=metrics, order_weight=order_weight)
+
+
 def _count(evaluator: Evaluator) -> dict[str, QuestionCounts]:
     return {
         name: QuestionCounts(
-            validation=len(split.validation),
-            test=len(split.test),
-            documents=len(set(split.documents_of(split.test))),
-            is_parted=split.is_parted,
+            questions=len(split.documents),
+            documents=len(set(split.documents)),
+            is_crossed=split.is_crossed,
         )
         for name, split in evaluator.splits.items()
     }
@@ -98,15 +158,18 @@ def _count(evaluator: Evaluator) -> dict[str, QuestionCounts]:
 def _retrieval_row(
     name: str, system: System, evaluator: Evaluator, measured: Measured
 ) -> RetrievalRow:
-    dense = evaluator.dense_share(system.embedder) if system.retriever == "hybrid" else None
-    late = evaluator.rerank_share(system) if system.reranker != "none" else None
+    dense = late = None
+    if system.retriever == "hybrid":
+        dense = evaluator.mean_share(name, partial(evaluator.dense_share, system.embedder))
+    if system.reranker != "none":
+        late = evaluator.mean_share(name, partial(evaluator.rerank_share, system))
     return RetrievalRow(
         question_set=name,
         retriever=system.retriever,
         embedder=system.embedder,
         reranker=system.reranker,
-        dense_share=evaluator.mean_share(name, dense) if dense else None,
-        rerank_share=evaluator.mean_share(name, late) if late else None,
+        dense_share=dense,
+        rerank_share=late,
         n=measured.n,
         metrics=means_of(measured.values),
     )
@@ -118,23 +181,27 @@ def _of(retrieval: Retrieval, system: System) -> dict[str, Measured]:
 
 
 def _judge_embedder(judged: _Judged, retrieval: Retrieval) -> None:
-    base, tuned = (_of(retrieval, System("dense", which, "none")) for which in ("base", "tuned"))
-    judged.judge("embedder", base, tuned)
+    """Judge the embedder by the stack with it, whose reranker may be its body."""
+    reranker = judged.evaluator.base_reranker
+    stacks = (_of(retrieval, System("hybrid", which, reranker)) for which in ("base", "tuned"))
+    judged.judge("embedder", *stacks)
+    alone = (_of(retrieval, System("dense", which, "none")) for which in ("base", "tuned"))
+    judged.compare("embedder alone", *alone)
     lexical = _of(retrieval, System("bm25", "none", "none"))
     hybrid = _of(retrieval, System("hybrid", "tuned", "none"))
     judged.compare("tuned hybrid over BM25", lexical, hybrid)
 
 
-def _judge_reranker(judged: _Judged, retrieval: Retrieval, without: str) -> None:
-    first = System("hybrid", "tuned" if "embedder" in judged.kept else "base", "none")
-    before, after = (
-        _of(retrieval, replace(first, reranker=reranker)) for reranker in (without, "tuned")
-    )
-    judged.judge("reranker", before, after)
+def _judge_reranker(judged: _Judged, retrieval: Retrieval) -> None:
+    """Judge the reranker by the stack with it, over what reranked before."""
+    embedder = "tuned" if "embedder" in judged.kept else "base"
+    rerankers = judged.evaluator.base_reranker, "tuned"
+    stacks = (_of(retrieval, System("hybrid", embedder, which)) for which in rerankers)
+    judged.judge("reranker", *stacks)
 
 
-def _judge_generator(judged: _Judged) -> list[AnswerRow]:
-    """Judge the generator by all test questions; returns the rows of the report."""
+def _measure_shuffled(judged: _Judged) -> list[AnswerRow]:
+    """Both generators on shuffled passages, as the paper does; returns the rows of the report."""
     evaluator = judged.evaluator
     found: dict[tuple[str, str], dict[str, Measured]] = {}
     asked: dict[str, Measured] = {}
@@ -153,9 +220,9 @@ def _judge_generator(judged: _Judged) -> list[AnswerRow]:
             rows += [_answer_row(generator, label, whole)] if whole.n else []
             if label == "all":
                 by_generator[generator][name] = whole
-    judged.judge("generator", by_generator["base"], by_generator["tuned"])
+    judged.compare(SHUFFLED, *by_generator.values())
     if asked:
-        judged.compare("generator", {"human": asked["base"]}, {"human": asked["tuned"]})
+        judged.compare(SHUFFLED, {"human": asked["base"]}, {"human": asked["tuned"]})
     return rows + [
         _answer_row(which, "unanswerable", measured) for which, measured in asked.items()
     ]

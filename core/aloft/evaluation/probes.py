@@ -7,6 +7,7 @@ corpus has as many; and no passage at all, where a right answer was known before
 
 from collections.abc import Iterator, Sequence
 
+from aloft.evaluation.answer_metrics import CITED_ANSWER, OF_CITATIONS
 from aloft.evaluation.evaluator import Evaluator, means_of
 from aloft.evaluation.report import ProbeRow
 from aloft.randomness import deal_places
@@ -24,7 +25,8 @@ def probe(evaluator: Evaluator, generator: str) -> list[ProbeRow]:
     for what, value, contexts in _variants(evaluator, name, rows):
         metrics = means_of(evaluator.answer(name, generator, rows, contexts))
         if what == NOTHING:  # there is nothing to cite
-            metrics = {metric: mean for metric, mean in metrics.items() if "answer" in metric}
+            cites = (*OF_CITATIONS, CITED_ANSWER)
+            metrics = {metric: mean for metric, mean in metrics.items() if metric not in cites}
         found.append(
             ProbeRow(
                 probe=what,

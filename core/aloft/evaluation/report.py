@@ -17,14 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from aloft.config import Part
 from aloft.errors import DataError
 from aloft.evaluation.bootstrap import Comparison
-from aloft.evaluation.evaluator import System, SystemVariant
+from aloft.evaluation.evaluator import ShareCurve, System, SystemVariant
 from aloft.evaluation.gate import Verdict
 from aloft.files import read_json_object
 from aloft.records import Artifact
 from aloft.retrieval.fusion import WHOLE, CoverageShare
 from aloft.retrieval.retriever import RetrieverName
 
-FORMAT = 2
+FORMAT = 3
 FILE = "report.json"
 
 
@@ -65,21 +65,20 @@ class QuestionCounts:
     """The held-out questions of one set.
 
     Attributes:
-        validation: Questions that choices were made on.
-        test: Questions that are reported.
-        documents: Documents that the test questions are about; None: not known.
-        is_parted: Whether validation and test are different questions.
+        questions: Those that are reported.
+        documents: Documents that they are about; None: not known.
+        is_crossed: Whether what is measured with a question was chosen on questions about other
+            documents.
     """
 
-    validation: int
-    test: int
+    questions: int
     documents: int | None
-    is_parted: bool
+    is_crossed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalRow:
-    """Retrieval metrics of one system on the test questions of one set.
+    """Retrieval metrics of one system on the questions of one set.
 
     Attributes:
         dense_share: Of a hybrid, the mean over its questions; None of other retrievers.
@@ -107,7 +106,7 @@ class AnswerRow:
 
     Attributes:
         generator: "base" or "tuned".
-        questions: "all" test questions, the "easy" or "hard" ones, or "unanswerable" ones.
+        questions: "all" questions, the "easy" or "hard" ones, or "unanswerable" ones.
     """
 
     question_set: str
@@ -119,7 +118,7 @@ class AnswerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartComparison(Comparison):
-    """One metric of one part, or of the tuned hybrid over BM25, before and after."""
+    """One metric of one part, or of the whole system that ships, before and after."""
 
     part: str
     question_set: str
@@ -198,6 +197,7 @@ class Measurements:
         questions: Counts by question set.
         deciding: The question set that verdicts rest on.
         variants: On/off combinations of the kept parts, the one that ships first.
+        curves: What each share of what ships, and of nothing tuned, is worth.
     """
 
     questions: Mapping[str, QuestionCounts] = field(default_factory=dict)
@@ -207,6 +207,7 @@ class Measurements:
     comparisons: tuple[PartComparison, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     variants: tuple[SystemVariant, ...] = ()
+    curves: tuple[ShareCurve, ...] = ()
     probes: tuple[ProbeRow, ...] = ()
     forgetting: Forgetting | None = None
 
@@ -402,7 +403,23 @@ def _whole_say(reranker: str) -> float | None:
     return None if reranker == "none" else 1.0
 
 
-_MIGRATIONS = (_migrate_format_0, _migrate_format_1)
+# ---- format 2, until 28 November 2026
+
+
+def _migrate_format_2(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Some questions chose, and the others were reported."""
+    counts = {
+        name: {
+            "questions": one["test"],
+            "documents": one["documents"],
+            "is_crossed": one["is_parted"],
+        }
+        for name, one in values.get("questions", {}).items()
+    }
+    return {**values, "questions": counts}
+
+
+_MIGRATIONS = (_migrate_format_0, _migrate_format_1, _migrate_format_2)
 _MEASUREMENTS = TypeAdapter(Measurements)
 
 

@@ -1,8 +1,9 @@
-"""Held-out questions in two parts: those that choices are made on, and those that are reported.
+"""Held-out questions in folds: choices for the questions of one are made on those of the others.
 
-The shares of embedder and reranker and the system variant that ships are chosen. A figure on
-the questions that it was chosen by is too good, so these choices see the validation questions
-alone, and every reported figure and verdict comes from the test questions.
+What ships is chosen: the shares of embedder and reranker, and the system variant. A figure on the
+questions that it was chosen by is too good. So the questions are divided by document, and those of
+each fold are measured with what is chosen on the other folds. All of them count, and none of them
+judges its own choice. What ships is then chosen on all.
 """
 
 from collections import Counter
@@ -13,28 +14,39 @@ from aloft.evaluation.bootstrap import MIN_CLUSTERS
 from aloft.randomness import rng_for
 from aloft.records import LabelledQuestion, Passage
 
-VALIDATION_SHARE = 0.3  # of a set's questions
+MOST_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """Rows of a question set, in order.
+
+    Attributes:
+        choosing: Those that choices are made on.
+        reported: Those that are measured with what was chosen.
+    """
+
+    choosing: tuple[int, ...]
+    reported: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionSplit:
-    """The parts of one question set.
+    """The folds of one question set.
 
     Attributes:
         documents: Per question the document that it is about.
-        validation: Rows of the questions that choices are made on, in order.
-        test: Rows of the questions that are reported, in order. Where the questions are about too
-            few documents to part them, both are all rows.
+        folds: Every question is reported in one. Where all are about one document, a single fold
+            both chooses and reports.
     """
 
     documents: tuple[str, ...]
-    validation: tuple[int, ...]
-    test: tuple[int, ...]
+    folds: tuple[Fold, ...]
 
     @property
-    def is_parted(self) -> bool:
+    def is_crossed(self) -> bool:
         """Whether choices are made on other questions than those reported."""
-        return self.validation != self.test
+        return len(self.folds) > 1
 
     def documents_of(self, rows: Sequence[int]) -> list[str]:
         """The documents of some questions; (rows,)."""
@@ -47,7 +59,7 @@ def split_questions(
     *,
     seed: int,
 ) -> dict[str, QuestionSplit]:
-    """Split each question set by document, so that no document is on both sides.
+    """Split each question set by document, so that no document is in two folds.
 
     A question belongs to the document of its gold passage; of several gold passages the first
     counts.
@@ -67,37 +79,38 @@ def split_questions(
 
 
 def split_by_document(documents: Sequence[str], *, seed: int, name: str) -> QuestionSplit:
-    """Draw documents for validation until they hold `VALIDATION_SHARE` of the questions.
+    """Deal documents to at most `MOST_FOLDS` folds of about as many questions each.
 
-    A document that would take validation past one and a half times its share is passed over;
-    where all are that large, the smallest is taken. At least `MIN_CLUSTERS` documents are left
-    for the test questions, which need them for an interval: with no more documents than that the
-    questions are not parted.
+    Documents with many questions are dealt first, each to the fold that has the fewest.
 
     Args:
         documents: Per question its document.
         seed: The run's seed.
         name: Of the question set.
+
+    Source: cross-fitting, as in Chernozhukov et al. 2018 (arXiv:1608.00060), with documents as
+    units.
     """
-    sizes = dict(sorted(Counter(documents).items()))
-    spare = len(sizes) - MIN_CLUSTERS
     rows = tuple(range(len(documents)))
-    if spare < 1:
-        return QuestionSplit(documents=tuple(documents), validation=rows, test=rows)
-    wanted = VALIDATION_SHARE * len(documents)
+    sizes = dict(sorted(Counter(documents).items()))
+    if len(sizes) < MIN_CLUSTERS:
+        whole = Fold(choosing=rows, reported=rows)
+        return QuestionSplit(documents=tuple(documents), folds=(whole,))
     order = list(sizes)
-    rng_for(seed, "validation documents", name).shuffle(order)
-    chosen: set[str] = set()
-    held = 0
+    rng_for(seed, "folds", name).shuffle(order)
+    order.sort(key=lambda document: -sizes[document])
+    held = [0] * min(MOST_FOLDS, len(sizes))
+    dealt: dict[str, int] = {}
     for document in order:
-        if held >= wanted or len(chosen) == spare:
-            break
-        if held + sizes[document] <= 1.5 * wanted:
-            chosen.add(document)
-            held += sizes[document]
-    chosen = chosen or {min(order, key=sizes.__getitem__)}
+        dealt[document] = held.index(min(held))
+        held[dealt[document]] += sizes[document]
     return QuestionSplit(
         documents=tuple(documents),
-        validation=tuple(row for row in rows if documents[row] in chosen),
-        test=tuple(row for row in rows if documents[row] not in chosen),
+        folds=tuple(
+            Fold(
+                choosing=tuple(row for row in rows if dealt[documents[row]] != number),
+                reported=tuple(row for row in rows if dealt[documents[row]] == number),
+            )
+            for number in range(len(held))
+        ),
     )

@@ -34,6 +34,7 @@ class AloftragFormat:
     prefix: str = REFERENCE
     stop: tuple[str, ...] = ("\n### Question", "\n### Reference", "\n### 1")
     cites: bool = True
+    begins_with_citation: bool = True
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
         """Return the prompt that asks for passage numbers and the answer."""

@@ -6,7 +6,7 @@ always gets the prompt that it was trained on.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from aloft.prompts.abstention import NONE
@@ -78,6 +78,11 @@ class Format(Protocol):
         """Whether replies cite passages."""
         ...
 
+    @property
+    def begins_with_citation(self) -> bool:
+        """Whether a reply's first word names a passage."""
+        ...
+
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
         """Return the prompt for a question about passages."""
         ...
@@ -115,6 +120,18 @@ def cite(ordinals: Sequence[int], answer: str) -> str:
     return f"{', '.join(map(str, ordinals)) or NONE}\n\n{ANSWER}{answer}"
 
 
+def go_on_from(prompt: Prompt, named: str, count: int) -> Prompt:
+    """Return the prompt of a reply that begins with a citation already.
+
+    Args:
+        prompt: About passages, in a format whose replies begin with a citation.
+        named: What is cited, a number or `NONE`.
+        count: Passages in the prompt.
+    """
+    rest = _ANSWERED if named == NONE else _further(count) + _ANSWERED
+    return replace(prompt, prefix=prompt.prefix + named, pattern=rest)
+
+
 def named_in(target: str, prefix: str) -> tuple[int, int]:
     """Return the span of a target that holds the passage numbers; (0, 0) if it has none."""
     found = None if prefix == ANSWER else _NAMED.match(target)
@@ -128,10 +145,13 @@ def ordinal_pattern(count: int) -> str:
 
 def cited_pattern(count: int, *, abstains: bool) -> str:
     """Return a regular expression for what `cite` writes about `count` passages."""
-    further = f"(, {ordinal_pattern(count)}){{0,{count - 1}}}" if count > 1 else ""
-    named = [ordinal_pattern(count) + further] if count else []
+    named = [ordinal_pattern(count) + _further(count)] if count else []
     named += [NONE] if abstains or not count else []
     return f"({'|'.join(named)}){_ANSWERED}"
+
+
+def _further(count: int) -> str:
+    return f"(, {ordinal_pattern(count)}){{0,{count - 1}}}" if count > 1 else ""
 
 
 def begins_answer(reply: str) -> bool:

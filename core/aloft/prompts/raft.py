@@ -49,6 +49,7 @@ class RaftFormat:
     prefix: str = PREFIX
     stop: tuple[str, ...] = ("\n### Question", "\n### Quotes", "\n### 1")
     cites: bool = True
+    begins_with_citation: bool = False
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
         """Return the prompt that asks for quotes, passage numbers and the answer."""

@@ -26,6 +26,7 @@ class RaltFormat:
     prefix: str = ANSWER
     stop: tuple[str, ...] = ("\n### ",)
     cites: bool = False
+    begins_with_citation: bool = False
 
     def render(self, question: str, contents: Sequence[str]) -> Prompt:
         """Return the prompt that asks for the answer."""

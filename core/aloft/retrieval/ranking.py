@@ -39,6 +39,14 @@ class Ranking:
         )
 
 
+def stack(*rankings: Ranking) -> Ranking:
+    """The rankings of other questions of the same corpus, one after the other."""
+    return Ranking(
+        columns=np.concatenate([ranking.columns for ranking in rankings]),
+        scores=np.concatenate([ranking.scores for ranking in rankings]),
+    )
+
+
 def rank_block(queries: Floats, passages: Floats, depth: int) -> Ranking:
     """Rank passages by cosine similarity, exactly; ties are broken by corpus order.
 

@@ -7,7 +7,7 @@ for this process alone.
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -74,6 +74,14 @@ class CallCache:
             if self._own or file is None:
                 return bool(self._own)
             return file.execute("SELECT 1 FROM calls LIMIT 1").fetchone() is not None
+
+    def values(self) -> Iterator[tuple[str, Any]]:
+        """Every key on disk with its value, by key."""
+        with self._lock:
+            file = self._connection(create=False)
+            if file is not None:
+                for key, value in file.execute("SELECT key, value FROM calls ORDER BY key"):
+                    yield key, json.loads(value)
 
     def add(self, entries: Mapping[str, tuple[Any, Any]]) -> None:
         """Keep values with their costs; they are on disk when this returns."""

@@ -142,15 +142,16 @@ def _copy_run(source: Path, target: Path) -> None:
 
 
 def _measure(run: OpenRun, trained: Collection[Part]) -> tuple[Measured, Measured]:
-    """Retrieval and answers, on the test questions of the set that decides."""
+    """Retrieval and answers, on the questions of the set that decides."""
     name = run.evaluator.deciding
     embedder, generator = (
         "tuned" if part in trained else "base" for part in ("embedder", "generator")
     )
     system = System("dense", embedder, "none")
     most = run.config.evaluation.max_answer_questions
-    found = run.evaluator.measure_system(name, system)
-    return found, run.evaluator.measure_end_to_end(name, system, generator, most)
+    ranking = run.evaluator.rank(name, system)
+    found = run.evaluator.measure_ranking(name, ranking)
+    return found, run.evaluator.measure_end_to_end(name, ranking, generator, most)
 
 
 def _means(measured: tuple[Measured, Measured]) -> dict[str, float]:

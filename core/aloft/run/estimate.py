@@ -373,12 +373,12 @@ def scores_per_question(config: RunConfig) -> Range:
 
 
 def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: int = 0) -> Range:
-    """Prompts that the generator answers: tuned and untuned, then in each combination of parts.
+    """Prompts that the generator answers: tuned and untuned, on shuffled passages and in order.
 
     Beside them are the instructions that show what was forgotten, and the probes where they are
-    wanted. Where it may abstain, it is asked everything once more without the right passages, and
-    what nothing answers. At least no part is let through, and there is one combination; at most
-    all are.
+    wanted. Where it may abstain, it is asked the shuffled ones once more without the right
+    passages, and what nothing answers. In order it answers behind nothing tuned and, tuned and
+    untuned, behind what ships, which may retrieve the same.
     """
     evaluation = config.evaluation
     most = evaluation.max_answer_questions
@@ -387,7 +387,8 @@ def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: 
         answers += [*answers, exactly(unanswerable).most(most) * 2]
     human = questions.get("human", exactly(0))
     deciding = human if human.low >= evaluation.min_human_questions else questions["synthetic"]
-    stacks = deciding.most(evaluation.max_stack_questions) * Range(1, 2 ** len(config.parts))
+    each = [some.most(evaluation.max_stack_questions) for some in questions.values()]
+    stacks = sum(each, exactly(0)) * Range(2, 3)
     beside = exactly(2 * len(INSTRUCTIONS))
     if evaluation.probes:
         variants = config.training_sets.contexts + len(COUNTS) + 1

@@ -1,17 +1,27 @@
 """Answers questions from retrieved passages with what a bundle ships, with citations."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from aloft.backends.loading import Models
 from aloft.config import SERVER
 from aloft.config.loading import read_run_config
+from aloft.errors import ProbabilitiesError
 from aloft.network_guard import guarded_steps, hosts_of
 from aloft.prompts.abstention import abstain_in, is_abstention
-from aloft.prompts.citation import CitedAnswer, Quote, begins_answer
+from aloft.prompts.citation import CitedAnswer, Quote, begins_answer, go_on_from
 from aloft.prompts.formats import format_of
-from aloft.protocols import Progress, no_progress, stream_reply
+from aloft.protocols import (
+    LanguageModel,
+    Progress,
+    Prompt,
+    ScoringModel,
+    no_progress,
+    stream_reply,
+)
+from aloft.retrieval.citing import cited, named, read_choices
 from aloft.retrieval.retriever import Retriever, ScoredPassage
 from aloft.serving.bundle import Bundle, open_run_retriever, read_bundle
 from aloft.text.language import language_of
@@ -74,9 +84,14 @@ def answer_streaming(
     contents = [context.passage.content for context in contexts]
     form = format_of(bundle.format, abstains=bundle.abstains)
     prompt = form.render(question, contents)
-    reply, limit = "", bundle.max_new_tokens
+    start, written, limit = "", "", bundle.max_new_tokens
+    if bundle.order_weight is not None and form.begins_with_citation:
+        with suppress(ProbabilitiesError):  # it then cites by itself
+            start = _citation(generator, prompt, len(contents), bundle)
+            prompt = go_on_from(prompt, start, len(contents))
     for piece in stream_reply(generator, prompt, max_new_tokens=limit, stop=form.stop):
-        reply += piece.text
+        written += piece.text
+        reply = written if piece.is_anew else start + written
         if piece.is_piece and form.cites and not begins_answer(reply):
             continue
         parsed = form.parse(reply, contents)
@@ -85,6 +100,19 @@ def answer_streaming(
         elif not piece.is_piece:  # an answer beside "none" is made up
             is_plain = is_abstention(parsed.answer)
             yield _read_answer(parsed, contexts) if is_plain else _abstain(question, contexts)
+
+
+def _citation(generator: LanguageModel, prompt: Prompt, passages: int, bundle: Bundle) -> str:
+    """What the reply begins with, chosen as the evaluator does.
+
+    Raises:
+        ProbabilitiesError: the generator returns no probabilities.
+    """
+    if not isinstance(generator, ScoringModel):
+        raise ProbabilitiesError("The generator returns no probabilities.")
+    choose = generator.choice_probabilities
+    read = read_choices(choose, [prompt], passages, abstains=bundle.abstains)
+    return named(int(cited(read, passages, bundle.order_weight or 0.0)[0]))
 
 
 def _abstain(question: str, contexts: Sequence[ScoredPassage]) -> Answer:

@@ -16,6 +16,7 @@ from aloft.backends.shared import SharedModels
 from aloft.config import PARTS, FormatName, Part, RunConfig, in_place, plain_name
 from aloft.errors import DataError
 from aloft.evaluation.evaluator import SystemVariant
+from aloft.evaluation.gate import BLENDED
 from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
 from aloft.records import Passage
@@ -48,6 +49,8 @@ class Bundle:
         max_new_tokens: Longest answer.
         format, abstains: The prompt that the generator was trained with; see
             `aloft.prompts.formats`.
+        order_weight: What the order of passages counts for in the choice of the one that is cited;
+            see `aloft.retrieval.citing`. None: the generator cites by itself.
         window_tokens: Longest stretch of a passage that is embedded as one.
     """
 
@@ -59,6 +62,7 @@ class Bundle:
     max_new_tokens: int
     format: FormatName = "aloftrag"
     abstains: bool = False
+    order_weight: float | None = None
     window_tokens: int | None = None
 
     @property
@@ -99,7 +103,13 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
             abstains=config.training_sets.abstains,
             contexts=config.training_sets.contexts,
             max_new_tokens=config.evaluation.max_new_tokens,
+            order_weight=stack.order_weight,
         ),
+        blend_weights={
+            part: getattr(config, f"{part}_training").tuned_share
+            for part in stack.parts
+            if part in BLENDED
+        },
     )
 
     def write(folder: Path) -> None:
@@ -186,6 +196,7 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
         max_new_tokens=answering.max_new_tokens,
         format=answering.format,
         abstains=answering.abstains,
+        order_weight=answering.order_weight,
         window_tokens=retrieval.window_tokens,
     )
 

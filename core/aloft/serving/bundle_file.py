@@ -146,6 +146,7 @@ class AnsweringRecord(_Record):
     abstains: bool
     contexts: int = Field(ge=1)
     max_new_tokens: int = Field(ge=1)
+    order_weight: float | None = Field(default=None, ge=0)
 
 
 class BundleFile(_Record):

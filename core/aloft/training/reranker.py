@@ -100,6 +100,8 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
         def save(path: Path) -> None:
             if config.method == "lora":
                 tuning.merge_updates(encoder)
+            base = kind(folder_of_base, rows, config).encoder
+            tuning.average_weights(encoder, base, config.tuned_share)
             encoder.max_seq_length = own
             encoder.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
 

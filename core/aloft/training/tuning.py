@@ -53,7 +53,7 @@ def prepare(encoder: SentenceTransformer, config: EmbedderTrainingConfig) -> Sen
 def finish(
     encoder: SentenceTransformer, source: Path, config: EmbedderTrainingConfig
 ) -> SentenceTransformer:
-    """The model to save: updates merged, and for a kept index the untuned route for passages.
+    """The model to save: averaged, and for a kept index with the untuned route for passages.
 
     Args:
         encoder: The prepared and trained model.
@@ -62,9 +62,10 @@ def finish(
     """
     if config.method in ("lora", "query_lora"):
         merge_updates(encoder)
+    base = load_encoder(source)
+    average_weights(encoder, base, config.tuned_share)
     if not config.keeps_index:
         return encoder
-    base = load_encoder(source)
     asks: list[Any] = list(encoder.children())
     holds: list[Any] = list(base.children())
     if config.method == "query_adapter":  # questions go on from where passages end
@@ -82,6 +83,27 @@ def finish(
 def cut_texts(model: Encoder, length: int) -> None:
     """Limit the tokens read per text, during training only, where they are expensive."""
     model.max_seq_length = min(length, model.max_seq_length or length)
+
+
+def average_weights(model: Encoder, base: Encoder, share: float) -> None:
+    """Draw a tuned model's weights towards those that it was tuned from, in place.
+
+    A linear map that tuning has added began as the identity.
+
+    Args:
+        model: The tuned model, without adapters.
+        base: The same model before.
+        share: Of the tuned weights; 1 changes nothing.
+
+    Source: WiSE-FT (arXiv:2109.01903); for embedders, LM-Cocktail (arXiv:2311.13534).
+    """
+    before = base.state_dict()
+    with torch.no_grad():
+        for name, weight in model.state_dict().items():
+            if weight.is_floating_point():
+                start = before.get(name)
+                start = torch.eye(len(weight)) if start is None else start
+                weight.copy_(torch.lerp(start.to(weight), weight, share))
 
 
 def merge_updates(model: Encoder) -> None:

@@ -178,6 +178,15 @@ def test_a_cache_that_cannot_be_written_is_read(tmp_path: Path) -> None:
     assert CallCache(path).get(["new"]) == {}
 
 
+def test_everything_on_disk_is_listed_by_key(tmp_path: Path) -> None:
+    cache = CallCache(tmp_path / "c.sqlite")
+    assert [*cache.values()] == []
+    assert not (tmp_path / "c.sqlite").exists()
+    cache.add({"b": ([1.5, None], {"calls": 1}), "a": ("é", None)})
+    assert [*cache.values()] == [("a", "é"), ("b", [1.5, None])]
+    assert [*CallCache(tmp_path / "c.sqlite", read_only=True).values()] == [*cache.values()]
+
+
 def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
     one, other = CallCache(tmp_path / "c.sqlite"), CallCache(tmp_path / "c.sqlite")
     for i in range(20):

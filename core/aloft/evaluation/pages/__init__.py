@@ -35,12 +35,13 @@ _READING = (
     'passage; "clusters" is the number of documents. With few documents the interval still tends '
     "to be too narrow, and with one there is none. An interval above zero says that questions "
     "about other documents of this kind would very likely show a gain, too; one that contains "
-    "zero says that the gain may be chance. A part is kept only where its gain is above zero, the "
-    "interval on the deciding questions does not include a loss, and the part is not "
-    "significantly worse on another set of questions.",
+    "zero says that the gain may be chance. A part is kept only where its gain is above zero and "
+    "the part is not significantly worse on another set of questions. Embedder and reranker are "
+    "blended with BM25 and with what they were tuned from; a generator replaces another one, and "
+    "is kept only where the interval on the deciding questions does not include a loss.",
     "Synthetic questions were written by the teacher from held-out documents, as the training "
     "questions were from others: gains on them tend to be larger than on questions that people "
-    "ask. What each part counts for in a hybrid is therefore fitted on human validation questions, "
+    "ask. What each part counts for in a hybrid is therefore fitted on human questions, "
     "where those decide; otherwise it is what was best over many corpora.",
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -52,6 +53,7 @@ def sections(report: Report) -> list[Section]:
         ("Questions", results.questions(report)),
         ("Before and after", results.gains(report)),
         ("Retrieval", results.retrieval(report)),
+        ("Shares", results.shares(report)),
         ("Answers", results.answers(report)),
         ("Place and number of passages", results.probes(report)),
         ("Forgetting check", results.forgetting(report)),

@@ -18,10 +18,10 @@ def metric_name(metric: str) -> str:
 
 
 def set_title(report: Report, question_set: str, *, count: bool = True) -> str:
-    """A question set's title, with the number of its test questions where it is known."""
+    """A question set's title, with the number of its questions where it is known."""
     counts = report.measured.questions.get(question_set)
     title = _SETS.get(question_set, f"{question_set} questions")
-    return f"{title} (n = {counts.test})" if count and counts else title
+    return f"{title} (n = {counts.questions})" if count and counts else title
 
 
 def percent(share: float) -> str:

@@ -13,7 +13,6 @@ from aloft.evaluation.charts import (
     draw_lines,
 )
 from aloft.evaluation.evaluator import System
-from aloft.evaluation.gate import OVER_GUESSING
 from aloft.evaluation.pages.blocks import Block, Picture, Table
 from aloft.evaluation.pages.figures import (
     NONE,
@@ -48,35 +47,36 @@ _PROBED = (  # id, title, probes along the axis, metric
 
 
 def questions(report: Report) -> Iterator[Block]:
-    """How the held-out questions are split."""
+    """The held-out questions, and how choices are kept apart from what they are judged by."""
     counts = report.measured.questions
     if not counts:
         return
     yield Table(
-        caption="Held-out questions, by document.",
-        header=("questions", "validation", "test", "documents of the test questions", "decides"),
+        caption="Held-out questions.",
+        header=("questions", "number", "documents", "decides"),
         rows=[
             (
                 set_title(report, name, count=False),
-                f"{split.validation:,}",
-                f"{split.test:,}",
-                count(split.documents),
+                f"{one.questions:,}",
+                count(one.documents),
                 "yes" if name == report.measured.deciding else NONE,
             )
-            for name, split in counts.items()
+            for name, one in counts.items()
         ],
     )
-    if any(split.is_parted for split in counts.values()):
+    deciding = counts.get(report.measured.deciding)
+    if deciding is None:
+        return
+    if deciding.is_crossed:
         yield (
-            "The combination that ships was chosen on validation questions, and so were the shares "
-            "of embedder and reranker where human questions decide. Figures and verdicts are from "
-            "test questions, which are about other documents."
+            "Each question was measured with what was chosen on questions about other documents: "
+            "the combination that ships and, where human questions decide, the shares of embedder "
+            "and reranker. What ships was then chosen on all of them."
         )
-    whole = [set_title(report, name, count=False) for name, c in counts.items() if not c.is_parted]
-    if whole:
+    else:
         yield (
-            f"Not split: {listed(whole)}. Choices were made on the questions that are reported, so "
-            "that figures of what was chosen may be too high. It takes three documents to split."
+            "Choices were made on the questions that are reported, so that figures of what was "
+            "chosen may be too high. It takes questions about two documents to keep them apart."
         )
 
 
@@ -117,7 +117,7 @@ def _gain_cells(comparison: PartComparison) -> tuple[str, ...]:
 def _rests_on(report: Report) -> set[tuple[str, str]]:
     """Parts with the metrics that their verdicts rest on."""
     return {
-        (verdict.part, verdict.comparison.metric.removesuffix(OVER_GUESSING))
+        (verdict.part, verdict.comparison.metric)
         for verdict in report.verdicts
         if verdict.comparison
     }
@@ -196,6 +196,34 @@ def _hit_bar(report: Report, row: RetrievalRow) -> Length:
         figure=f"{value:.1f}",
         mark="other" if is_lexical else row.embedder,
     )
+
+
+def shares(report: Report) -> Iterator[Block]:
+    """What each share is worth, were it the same for all questions."""
+    curves = report.measured.curves
+    ways = {"dense": "the embedder beside BM25", "reranking": "the reranker beside the hybrid"}
+    for name, share in dict.fromkeys((curve.question_set, curve.share) for curve in curves):
+        some = [one for one in curves if (one.question_set, one.share) == (name, share)]
+        heights = [100 * value for one in some for value in one.values]
+        low, high = 10 * (min(heights) // 10), 10 * (max(heights) // 10 + 1)
+        lines = [
+            Line(
+                label=f"{one.system.embedder} embedder, {one.system.reranker} reranker",
+                values=[100 * value for value in one.values],
+                mark="tuned" if "tuned" in (one.system.embedder, one.system.reranker) else "base",
+            )
+            for one in some
+        ]
+        labels = [f"{value:g}" for value in some[0].shares]
+        title = f"{set_title(report, name)}: nDCG@10 by the share of {ways[share]}"
+        pairs = zip(some, lines, strict=True)
+        reached = " and ".join(f"{percent(one.chosen)} ({line.mark})" for one, line in pairs)
+        yield Picture(
+            svg=draw_lines(f"share-{share}-{name}", title, labels, lines, (low, high)),
+            caption=f"{title}, in percent. Broken line: nothing tuned. With the shares that depend "
+            f"on the question: {reached}.",
+            is_small=True,
+        )
 
 
 # ---- answers
@@ -298,18 +326,14 @@ def forgetting(report: Report) -> Iterator[Block]:
 
 
 def variants(report: Report) -> Iterator[Block]:
-    """Every on/off combination of the kept parts, end to end."""
+    """Every on/off combination of the kept parts that retrieve, and what answers."""
     found = report.measured.variants
     if not found:
         return
     metrics = metrics_of((variant.metrics for variant in found), HEADLINES[1:])
     yield Table(
-        caption=f"{set_title(report, found[0].question_set)}. The best score ships; in percent.",
-        header=(
-            *("tuned parts", *SYSTEM_HEADER),
-            *map(metric_name, metrics),
-            *("score", "verdict"),
-        ),
+        caption=f"{set_title(report, found[0].question_set)}. In percent.",
+        header=("tuned parts", *SYSTEM_HEADER, *map(metric_name, metrics), "verdict"),
         rows=[
             (
                 listed(variant.parts) or "none",
@@ -319,21 +343,27 @@ def variants(report: Report) -> Iterator[Block]:
                     share_words(variant.rerank_share),
                 ),
                 *percents(variant.metrics, metrics),
-                percent(variant.score),
                 "shipped" if variant == report.shipped else NONE,
             )
             for variant in found
         ],
         marked=frozenset([0]),
     )
-    text = (
-        "Only parts that the gate keeps are combined. The metrics are from the test questions, the "
-        "score from the validation questions"
+    yield (
+        "Only parts that the gate keeps are combined. All of them ship, unless a combination "
+        "without some of them has an nDCG@10 that is better by more than one standard error."
     )
-    of_answers = [metric for metric in OF_ANSWERS if metric in metrics]
-    if not of_answers:
-        yield f"{text}: it is their nDCG@10."
+    if found[0].metrics.keys().isdisjoint(OF_ANSWERS):
         return
-    text += f": the mean of nDCG@10 and {metric_name(of_answers[0])} on the passages retrieved."
     most = report.config.get("evaluation", {}).get("max_stack_questions")
-    yield text + (f" Each combination answers at most {most} questions in all." if most else "")
+    number = f"At most {most:,} questions" if most else "The questions"
+    yield (
+        f"{number} were answered from what was retrieved, in its order, by the untuned generator "
+        "with nothing tuned and by the one that ships behind the parts that ship."
+    )
+    weight = found[0].order_weight
+    if weight is not None:
+        yield (
+            "Which passage is cited is decided by the generator's probabilities of the numbers, "
+            f"times a power of the place in the retriever's order: here the power {0 - weight:g}."
+        )

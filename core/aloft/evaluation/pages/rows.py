@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, UNANSWERABLE
+from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, CITED_ANSWER, UNANSWERABLE
 from aloft.evaluation.pages.figures import OF_ANSWERS, count, interval, metric_name, points
 from aloft.evaluation.report import FunnelRow, PartComparison, Report
 
-HEADLINES = ("hit@1", "hit@10", "ndcg@10", *OF_ANSWERS, ABSTENTION, UNANSWERABLE, ANSWERED)
+HEADLINES = (
+    *("hit@1", "hit@10", "ndcg@10", *OF_ANSWERS, CITED_ANSWER),
+    *(ABSTENTION, UNANSWERABLE, ANSWERED),
+)
 TEACHER_HEADER = (
     *("teacher", "calls", "tokens in", "tokens out"),
     *("seconds", "pairs an hour", "mended pairs"),

@@ -43,14 +43,13 @@ def _decided(report: Report) -> str:
     counts, deciding = report.measured.questions, report.measured.deciding
     if deciding not in counts:
         return ""
-    test = counts[deciding].test
+    asked = counts[deciding].questions
     if deciding == "human":
-        return f"The {test} human test questions decide."
-    start = f"The {test} {deciding} held-out test questions decide"
+        return f"The {asked} human questions decide."
+    start = f"The {asked} {deciding} held-out questions decide"
     if "human" not in counts:
         return f"{start}; no human questions were given."
-    human = counts["human"]
-    given = human.test + (human.validation if human.is_parted else 0)
+    given = counts["human"].questions
     least = report.config.get("evaluation", {}).get("min_human_questions", "more")
     return f"{start}; {given} human questions were given, and it takes {least} to decide."
 
@@ -84,19 +83,18 @@ def _judged(report: Report) -> Iterator[str]:
             yield f"Refused: the {verdict.part}; {verdict.reason}."
     left = [v.part for v in kept if report.shipped and v.part not in report.shipped.parts]
     if left:
-        yield f"Kept but not shipped: the {listed(left)}; the whole system is no better with it."
+        yield f"Kept but not shipped: the {listed(left)}; the whole system is better without."
 
 
 def _shipped(report: Report) -> str:
     ships, variants = report.shipped, report.measured.variants
     if ships is None:
         return ""
-    sentence = f"Ships: {_described(ships)}, with {_reached(ships)} end to end"
+    sentence = f"Ships: {_described(ships)}, with {_reached(ships)}"
     untuned = [variant for variant in variants if not variant.parts]
     if ships.parts and untuned:
         sentence += f" (nothing tuned: {_reached(untuned[0])})"
-    best = f", the best of {len(variants)} combinations" if len(variants) > 1 else ""
-    return f"{sentence}{best}."
+    return f"{sentence}."
 
 
 def _described(variant: SystemVariant) -> str:

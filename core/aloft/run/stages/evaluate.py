@@ -8,7 +8,7 @@ import numpy as np
 
 from aloft.backends.checking import has_tokens
 from aloft.backends.loading import trained_on
-from aloft.config import PARTS, Part, RunConfig
+from aloft.config import PARTS, Part
 from aloft.config.strategies import phases_of
 from aloft.corpus.windows import Windows, cut_windows
 from aloft.evaluation.evaluator import Evaluator
@@ -49,7 +49,7 @@ def base_models(setup: Setup) -> dict[str, Model]:
 
 @stage(
     name="evaluate",
-    version=2,
+    version=3,
     doing="measuring",
     inputs=_inputs,
     output={"measured": Value("work/stages/measured.json")},
@@ -70,9 +70,7 @@ def evaluate(context: Context, part: Inputs) -> Iterator[To | Fact]:
     trained = [name for name in PARTS if name in part]
     sources = Sources(context, part)
     evaluator = build_evaluator(context, part, sources)
-    own = context.name("reranker") if context.settings["has_reranker"] else None
-    config = RunConfig.model_construct(reranker=own)
-    yield To("measured", measurements_to_json(measure_parts(evaluator, config, trained)))
+    yield To("measured", measurements_to_json(measure_parts(evaluator, trained)))
     yield Fact("kept", 0)
     yield Fact("indexing", sources.indexing("tuned" if "embedder" in part else "base"))
 
@@ -97,6 +95,7 @@ def build_evaluator(context: Context, part: Inputs, sources: "Sources") -> Evalu
         index=sources.index,
         score=sources.score,
         reply=sources.reply,
+        choose=sources.choose,
         read=sources.read,
         base_reranker="base" if context.has("reranker") else "none",
         uses_body="embedder" in part
@@ -168,6 +167,12 @@ class Sources:
             stop=self._form.stop,
         )
         return [reply.text for reply in replies]
+
+    def choose(self, which: str, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+        """How likely replies begin with each choice."""
+        generator = self._generator(which, "citing")
+        chances: Floats = generator.choice_probabilities(prompts, choices)
+        return chances
 
     @property
     def _form(self) -> Format:

@@ -1,0 +1,63 @@
+"""Chooses the passage that an answer cites: by what the generator reads, and by where it ranks.
+
+A small generator finds the right passage less often than the retriever has it in front, and errs
+elsewhere. So both are asked, and the answer goes on from the winner.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloft.prompts.abstention import NONE
+from aloft.protocols import Floats, Prompt
+
+Choosing = Callable[[Sequence[Prompt], Sequence[str]], Floats]
+"""Probability of each choice's first token; (prompts, choices)."""
+
+MOST = 9  # of a passage further back the number begins as another one does
+NOTHING = 0  # in place of a number: no passage holds the answer
+_LEAST = 1e-6  # no probability counts as less
+
+
+def cited(probabilities: Floats, passages: int, weight: float) -> NDArray[np.intp]:
+    """The number of the passage that each answer cites, from 1, or `NOTHING`; (questions,).
+
+    A generator that was trained on shuffled passages expects the right one at every place equally.
+    Its probabilities are multiplied by the chance that a passage at that place is right, which
+    falls with a power of the place.
+
+    Args:
+        probabilities: Of the numbers of the first passages and, where there is one more, of saying
+            that none holds the answer, which is chosen where it is the likeliest; (questions,
+            choices).
+        passages: Passages shown, in the order of their retrieval, of which at most `MOST` count.
+        weight: The power. 0: the generator's own choice; large: the first passage.
+    """
+    numbered = min(passages, MOST)
+    chances = np.maximum(probabilities[:, :numbered], _LEAST)
+    places = np.arange(1, numbered + 1)
+    found: NDArray[np.intp] = 1 + (np.log(chances) - weight * np.log(places)).argmax(axis=1)
+    if probabilities.shape[1] > numbered:
+        found[probabilities.argmax(axis=1) == numbered] = NOTHING
+    return found
+
+
+def read_choices(
+    choose: Choosing, prompts: Sequence[Prompt], passages: int, *, abstains: bool
+) -> Floats:
+    """How likely replies begin with each citation; see `cited` for the columns.
+
+    Args:
+        choose: Of the generator.
+        prompts: In a format whose replies begin with a citation.
+        passages: Shown in each of them.
+        abstains: Whether replies may say that no passage holds the answer.
+    """
+    numbers = [str(number) for number in range(1, min(passages, MOST) + 1)]
+    return choose(prompts, [*numbers, *([NONE] if abstains else [])])
+
+
+def named(number: int) -> str:
+    """A number of `cited`, as a reply has it."""
+    return str(number) if number else NONE
