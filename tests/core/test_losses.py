@@ -195,7 +195,7 @@ def test_each_loss_is_learnt_and_moves_what_it_should(
     encoder: Path, settings: dict[str, Any]
 ) -> None:
     asked, right, wrong = vectors(encoder)
-    told = train(encoder, num_train_epochs=30, learning_rate=3e-3, **settings)
+    told = train(encoder, num_train_epochs=30, learning_rate=3e-3, tuned_share=1.0, **settings)
     assert told[-1] < 0.8 * told[0]
     tuned = encoder.parent / "tuned"
     assert {file.suffix for file in tuned.rglob("*") if file.is_file()} <= {".safetensors", ".json"}
@@ -214,7 +214,7 @@ def test_each_loss_is_learnt_and_moves_what_it_should(
 
 @pytest.mark.parametrize("trains", ["lora", "query_lora"])
 def test_low_rank_updates_are_merged_into_the_weights(encoder: Path, trains: Any) -> None:
-    config = EmbedderTrainingConfig(method=trains, r=2)
+    config = EmbedderTrainingConfig(method=trains, r=2, tuned_share=1.0)
     model = tuning.prepare(load_encoder(encoder), config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
