@@ -105,6 +105,7 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
             loss=_named(loss, "contrastive"),
             num_train_epochs=epochs,
             per_device_train_batch_size=max(2, batch_size),
+            tuned_share=1.0,
         )
         self._model_id = model_id
         self._out = Path(model_output_path)
@@ -322,6 +323,7 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
             loss=_named(loss, "binary"),
             num_train_epochs=epochs,
             per_device_train_batch_size=batch_size,
+            tuned_share=1.0,
         )
         self._model_id = model_id
         self._out = Path(model_output_path)

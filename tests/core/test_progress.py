@@ -39,6 +39,21 @@ def test_a_stage_is_named_at_its_start_and_its_end(
     assert written == ["rating: started", "rating: done in 25 s"]
 
 
+def test_a_few_more_of_what_was_ended_are_no_news(
+    lines: ProgressLines, clock: Clock, written: list[str]
+) -> None:
+    lines.report("reranking", 512, 512)
+    lines.report("reranking", 3, 3)
+    lines.report("reranking", 5, 9)  # this lasts
+    clock.now += 5
+    lines.report("reranking", 9, 9)
+    assert written == [
+        "reranking: done",
+        "reranking: started at 55 % (5 of 9)",
+        "reranking: done in 5 s",
+    ]
+
+
 def test_every_thirty_seconds_the_share_done_and_the_time_left(
     lines: ProgressLines, clock: Clock, written: list[str]
 ) -> None:
@@ -95,10 +110,12 @@ def test_a_stage_may_end_with_its_first_report_or_begin_anew(
     lines.report("embedding", 0, 2)
     clock.now += 4000
     lines.report("embedding", 2, 2)
-    lines.report("embedding", 0, 0)
+    lines.report("mining", 0, 0)
+    lines.report("embedding", 0, 2)
     assert written == [
         "evaluating: done",
         "embedding: started",
         "embedding: done in 67 min",
-        "embedding: done",
+        "mining: done",
+        "embedding: started",
     ]

@@ -69,6 +69,8 @@ class _Stage:
 class ProgressLines:
     """A line when a stage starts, every 30 seconds while it lasts, and when it ends.
 
+    What was ended before and now ends as it starts, such as a few scores more, is no news.
+
     Args:
         write: Takes a line.
         clock: Seconds, from any origin.
@@ -81,6 +83,7 @@ class ProgressLines:
         self._clock = clock
         self._lock = threading.Lock()
         self._stage: _Stage | None = None
+        self._ended: set[str] = set()
         self._began = self._last = clock()
 
     def report(self, stage: str, done: int, total: int) -> None:
@@ -94,9 +97,10 @@ class ProgressLines:
                 running = _Stage(stage, running.began, running.first, done, total)
             self._stage = running
             if done >= total:
-                self._say(
-                    f"{stage}: done{'' if is_new else f' in {_duration(now - running.began)}'}"
-                )
+                if not (is_new and stage in self._ended):
+                    took = "" if is_new else f" in {_duration(now - running.began)}"
+                    self._say(f"{stage}: done{took}")
+                self._ended.add(stage)
                 self._stage = None
             elif is_new:
                 self._say(f"{stage}: started{f' at {_share(running)}' if done else ''}")

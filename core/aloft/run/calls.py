@@ -83,8 +83,7 @@ class Caller:
         if missing and self.offline:
             raise NotCachedError
         size = self.at_once or size
-        is_told = bool(self.label) and len(missing) > size // 4  # a few more are no news
-        if is_told and len(missing) > size:
+        if self.label and len(missing) > size:
             self.progress(self.label, 0, len(missing))
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
@@ -95,7 +94,7 @@ class Caller:
             }
             self.cache.add(new)
             known.update(new)
-            if is_told:
+            if self.label:
                 self.progress(self.label, start + len(batch), len(missing))
         for key in dict.fromkeys(whole):
             cost = known[key][1]
