@@ -29,17 +29,22 @@ import numpy as np
 
 from aloft.cli.progress import shown_progress
 from aloft.config import PARTS, RunConfig, load_config
-from aloft.errors import AloftError, ModelError
+from aloft.errors import AloftError
 from aloft.evaluation.evaluator import System
+from aloft.evaluation.measure import SHIPPED
 from aloft.evaluation.pages.figures import interval, points
 from aloft.evaluation.report import Report, to_json
 from aloft.machine import describe_machine
-from aloft.protocols import Prompt, Reply
 from aloft.randomness import rng_for
+from aloft.run.host_teacher import AbsentTeacher
 from aloft.run.job import OpenRun, open_run
 
 NEVER_DECIDES = 10**9  # as evaluation.min_human_questions: human questions judge afterwards
 METRIC = "ndcg@10"
+OTHER_PROMPTS = (
+    "A prompt is not among the kept replies. Delete the set's file in --replies, and name the "
+    "--teacher that is to write it anew."
+)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -92,30 +97,6 @@ def cut_set(
     }
 
 
-class KeptTeacher:
-    """Stands for a teacher whose replies were kept; it need not be on the machine.
-
-    Attributes:
-        fingerprint: The teacher's.
-    """
-
-    def __init__(self, fingerprint: str) -> None:
-        self.fingerprint = fingerprint
-
-    def complete(
-        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
-    ) -> list[Reply]:
-        """Refuse: the replies were kept for other prompts.
-
-        Raises:
-            ModelError: always.
-        """
-        raise ModelError(
-            f"{len(prompts)} prompts are not among the kept replies. Delete the set's file in "
-            "--replies, and name the --teacher that is to write it anew."
-        )
-
-
 def keep_replies(run: OpenRun, file: Path) -> None:
     """Write all that the teacher was asked for a set's pairs."""
     run.do("filters")
@@ -134,7 +115,7 @@ def measure(
     evaluation = config.evaluation.model_copy(update={"min_human_questions": least})
     config = config.model_copy(update={"evaluation": evaluation})
     kept = read_lines(replies) if replies and replies.exists() else []
-    teacher = KeptTeacher(kept[0]["fingerprint"]) if kept else None
+    teacher = AbsentTeacher(kept[0]["fingerprint"], OTHER_PROMPTS) if kept else None
     with shown_progress() as progress, open_run(folder / "run", config, teacher, progress) as run:
         run.give(folder / "corpus", folder / "questions.jsonl")
         run.shared.cache.add({row["key"]: (row["value"], None) for row in kept[1:]})
@@ -155,7 +136,7 @@ def _figures(run: OpenRun, report: Report) -> dict[str, Any]:
     values = to_json(report)
     return {
         "parts": report.shipped.parts,
-        "stack": [_row(c) for c in human if c.part == "what ships"],
+        "stack": [_row(c) for c in human if c.part == SHIPPED],
         "reranking": {
             **_row(added),
             "share": evaluator.mean_share(
@@ -194,7 +175,7 @@ def run_set(
         "stage_seconds": {row["stage"]: row["seconds"] for row in facts["funnel"]},
         "peak_memory_megabytes": facts["peak_memory_megabytes"],
         "pairs": next(row["kept"] for row in facts["funnel"] if row["stage"] == "filters"),
-        "unusable": facts["funnel"] and _unusable(folder / "run"),
+        "unusable": _unusable(folder / "run"),
         "retrieval": facts["retrieval"],
         "answers": facts["answers"],
         "blind": blind,
@@ -224,7 +205,7 @@ def print_set(figures: Mapping[str, Any]) -> None:
                 print(f"  {way:<9} {parts:<24} {_gain(row)}")
         print(f"  {way:<9} {'reranking':<24} {_gain(figures[way]['reranking'])}")
     for row in figures["blind"]["comparisons"]:
-        if row["part"] != "what ships" and row["metric"] == METRIC:
+        if row["part"] != SHIPPED and row["metric"] == METRIC:
             print(f"  {row['question_set']:<9} {row['part']:<24} {_gain(row)}")
     if figures["unusable"]:
         print(f"  {len(figures['unusable'])} questions could not be used")

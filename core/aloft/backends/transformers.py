@@ -480,8 +480,8 @@ def takes_system_turn(tokenizer: Any) -> bool:
 def first_tokens(tokenizer: Any, choices: Sequence[str]) -> list[int]:
     """First token of each choice.
 
-    Some tokenizers begin every text with one and the same token; there that is told apart which
-    follows a new line.
+    Some tokenizers begin every text with the same token. With those, each choice is tokenized
+    after a line break, and the first token behind the line break is taken.
 
     Raises:
         ProbabilitiesError: two choices begin with the same token.

@@ -264,8 +264,7 @@ class Evaluator:
                 self.retriever(system, fold).rank([texts[row] for row in fold.reported])
                 for fold in folds
             ]
-            order = np.argsort([row for fold in folds for row in fold.reported])
-            self._rankings[key] = stack(*parts).of(order.tolist())
+            self._rankings[key] = _in_order(folds, parts)
         return self._rankings[key]
 
     def _folds(self, name: str) -> Sequence[Fold]:
@@ -591,8 +590,8 @@ class Evaluator:
         read: Floats,
     ) -> list[int]:
         """The number that each reply begins with; for a fold, by what is chosen on the others."""
-        count, gold = len(contexts[0]) if contexts else 0, self.gold(name)
-        if name != self.deciding or name != "human":
+        count, gold = len(contexts[0]), self.gold(name)
+        if not name == self.deciding == "human":
             weight = self.order_weight(generator) or 0.0
             whole: list[int] = citing.cited(read, count, weight).tolist()
             return whole
@@ -615,7 +614,7 @@ class Evaluator:
                 some = documents[chooses].tolist()
                 weight = blending.choose_order_weight(right[chooses], some)
             reported = np.isin(rows, fold.reported)
-            found[reported] = citing.cited(read, count, weight)[reported]
+            found[reported] = numbers[reported, blending.ORDER_WEIGHTS.index(weight)]
         crossed: list[int] = found.tolist()
         return crossed
 
@@ -720,8 +719,7 @@ class Evaluator:
             for fold in folds
         ]
         depth = min(ranking.columns.shape[1] for ranking in parts)
-        order = np.argsort([row for fold in folds for row in fold.reported])
-        return stack(*(ranking.top(depth) for ranking in parts)).of(order.tolist())
+        return _in_order(folds, [ranking.top(depth) for ranking in parts])
 
     def measure_ranking(self, name: str, ranking: Ranking) -> Measured:
         """Retrieval metrics of a ranking of all questions of a set."""
@@ -747,6 +745,12 @@ class Evaluator:
             metrics=means_of(measured.values),
             n=measured.n,
         )
+
+
+def _in_order(folds: Sequence[Fold], parts: Sequence[Ranking]) -> Ranking:
+    """The rankings of the questions that each fold reports, in the order of the set."""
+    order = np.argsort([row for fold in folds for row in fold.reported])
+    return stack(*parts).of(order.tolist())
 
 
 def _combinations(parts: Sequence[Part]) -> list[tuple[Part, ...]]:

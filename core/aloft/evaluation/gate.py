@@ -1,8 +1,8 @@
 """Verdicts on trained parts: which of them may ship.
 
-Embedder and reranker are blended with what they were tuned from and with BM25, and over many
-corpora that was better than leaving them out. They are kept where they gain and no question set
-shows that they lose. A generator replaces another one: its gain's interval must exclude a loss.
+Embedder and reranker are blended with what they were tuned from and with BM25, so that a small gain
+is not thrown away: they are kept where they gain and no question set shows that they lose. A
+generator replaces another one: its gain's interval must exclude a loss.
 """
 
 from collections.abc import Mapping

@@ -12,18 +12,18 @@ _FILE = Path("manifests") / "teacher.json"
 
 
 class AbsentTeacher:
-    """Stands for the teacher that a host passed in, and that is not here now.
+    """Stands for a teacher that is not here now.
 
     What the teacher wrote is found under its fingerprint. Asked for more, it says that it is gone.
 
     Args:
         fingerprint: The teacher's.
-        run: The run folder.
+        complaint: What it says then, and what to do.
     """
 
-    def __init__(self, fingerprint: str, run: Path) -> None:
+    def __init__(self, fingerprint: str, complaint: str) -> None:
         self.fingerprint = fingerprint
-        self._run = run
+        self._complaint = complaint
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
@@ -33,11 +33,7 @@ class AbsentTeacher:
         Raises:
             ModelError: always.
         """
-        raise ModelError(
-            f"{self._run} was written by a teacher that an application passed in, and this step "
-            "asks it again. Do it from the application, or name a teacher: aloft run DOCS --out "
-            f"{self._run} --teacher MODEL."
-        )
+        raise ModelError(self._complaint)
 
 
 def remember_teacher(run: Path, teacher: LanguageModel | None) -> None:
@@ -60,4 +56,9 @@ def recall_teacher(run: Path) -> LanguageModel | None:
         return None
     repair = "Delete it, and do this step from the application."
     known = read_json_object(path, missing=f"{path} is missing.", repair=repair)
-    return AbsentTeacher(str(known.get("fingerprint")), run)
+    complaint = (
+        f"{run} was written by a teacher that an application passed in, and this step asks it "
+        f"again. Do it from the application, or name a teacher: aloft run DOCS --out {run} "
+        "--teacher MODEL."
+    )
+    return AbsentTeacher(str(known.get("fingerprint")), complaint)

@@ -100,8 +100,7 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
         def save(path: Path) -> None:
             if config.method == "lora":
                 tuning.merge_updates(encoder)
-            base = kind(folder_of_base, rows, config).encoder
-            tuning.average_weights(encoder, base, config.tuned_share)
+            tuning.average_weights(encoder, kind.load(folder_of_base), config.tuned_share)
             encoder.max_seq_length = own
             encoder.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
 
@@ -161,10 +160,12 @@ class _Kind(Protocol):
 class _CrossEncoding:
     """A cross-encoder, which reads a question and a passage together."""
 
+    load = staticmethod(load_cross_encoder)
+
     def __init__(
         self, folder: Path, rows: Sequence[RerankerRow], config: RerankerTrainingConfig
     ) -> None:
-        self.encoder = load_cross_encoder(folder)
+        self.encoder = self.load(folder)
         self._dataset, self.batch_size = _lay_out(rows, config)
         self.examples = len(self._dataset)
         self._loss = _loss(self.encoder, rows, config)
@@ -188,10 +189,12 @@ class _LateInteraction:
     The right passage is to score higher than the wrong ones and than all passages of the batch.
     """
 
+    load = staticmethod(load_late_interaction)
+
     def __init__(
         self, folder: Path, rows: Sequence[RerankerRow], config: RerankerTrainingConfig
     ) -> None:
-        self.encoder = load_late_interaction(folder)
+        self.encoder = self.load(folder)
         self.batch_size = config.per_device_train_batch_size
         self._datasets = by_columns(_lay_out_contrast(rows))
         self.examples = sum(map(len, self._datasets.values()))
