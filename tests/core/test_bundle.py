@@ -118,9 +118,10 @@ def test_a_generator_trained_whole_ships_in_place_of_its_model(
         (stack("reranker", reranker="tuned"), None, "tuned"),
         (stack("reranker", reranker="tuned"), "reranker", "tuned"),
         (stack(reranker="base"), None, "body"),
-        (stack("embedder", reranker="base"), None, "tuned body"),
+        (stack("embedder", reranker="base"), None, "body"),
         (stack("embedder", reranker="base"), "reranker", "base"),
-        (stack("embedder", "reranker", reranker="tuned"), None, "tuned"),
+        (stack("embedder", "reranker", reranker="tuned"), None, "tuned body"),
+        (stack("embedder", "reranker", reranker="tuned"), "reranker", "tuned"),
         (stack("embedder"), None, None),
     ],
 )
@@ -143,23 +144,39 @@ def test_the_reranker_that_was_measured_ships(
 
 
 def test_the_body_that_reranks_is_the_embedders_own_reference(tmp_path: Path, base: Path) -> None:
-    run = trained(tmp_path / "run", "embedder")
-    content = write_bundle(run, config(), stack("embedder", reranker="base"))
+    run = trained(tmp_path / "run", "embedder", "reranker")
+    shipped = stack("embedder", "reranker", reranker="tuned")
+    content = write_bundle(run, config(), shipped)
     assert content.reranker == content.embedder
     found = sorted(p.name for p in (run / "models").iterdir())
     assert found == ["aloft.json", "embedder"]  # once
 
 
-def test_the_untuned_body_reranks_where_training_has_changed_questions_alone(
-    tmp_path: Path, base: Path
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"embedder_training": {"method": "query_lora"}},
+        {"reranker_training": {"num_train_epochs": 1}},
+    ],
+)
+def test_a_reranker_that_was_trained_by_itself_ships_its_own_weights(
+    tmp_path: Path, base: Path, own: dict[str, Any]
 ) -> None:
-    run = trained(tmp_path / "run", "embedder")
-    adapted = [{"idx": 0, "path": "", "type": "sentence_transformers.models.Router"}]
-    (run / "embedder" / "modules.json").write_text(json.dumps(adapted))
-    write_bundle(run, config(), stack("embedder", reranker="base"))
+    run = trained(tmp_path / "run", "embedder", "reranker")
+    write_bundle(run, config(**own), stack("embedder", "reranker", reranker="tuned"))
     bundle = read_bundle(run)
     assert bundle.embedder == str(run / "models" / "embedder")
-    assert bundle.reranker == str(base / "encoder")
+    assert bundle.reranker == str(run / "models" / "reranker")
+
+
+def test_the_tuned_body_reranks_for_an_embedder_that_was_refused(
+    tmp_path: Path, base: Path
+) -> None:
+    run = trained(tmp_path / "run", "embedder", "reranker")
+    write_bundle(run, config(), stack("reranker", reranker="tuned"))
+    bundle = read_bundle(run)
+    assert bundle.embedder == str(base / "encoder")
+    assert bundle.reranker == str(run / "models" / "reranker")
 
 
 def test_a_server_and_a_packaged_model_keep_their_names(tmp_path: Path, base: Path) -> None:

@@ -147,11 +147,11 @@ def test_answers_are_those_before_and_after_shuffled_and_in_order() -> None:
 @pytest.mark.parametrize(
     ("settings", "low", "high"),
     [
-        # two rankings: the hybrids of the embedder before and after; their bodies rerank too
-        ({}, 60, 80),  # each body that of its own embedder alone
-        ({"embedder_training": {"method": "query_lora"}}, 40, 80),  # one body of both
+        # two rankings: the hybrids of the embedder before and after; either body reranks both
+        ({}, 40, 80),
+        ({"embedder_training": {"method": "query_lora"}}, 40, 80),  # the reranker is trained
         ({"parts": ("reranker",)}, 40, 40),
-        ({"parts": ("embedder",)}, 40, 40),
+        ({"parts": ("embedder",)}, 20, 40),  # the untuned body
         ({"reranker": "own"}, 40, 80),  # it scores before it is trained too
         ({"reranker": "own", "parts": ("embedder",)}, 20, 40),
         ({"parts": ("generator",)}, 20, 20),  # the body alone

@@ -317,20 +317,6 @@ def test_the_rerankers_share_is_fitted_where_human_questions_decide() -> None:
     assert blind.measure_system("human", hybrid).values["hit@1"].tolist() == [0] * 4
 
 
-def test_the_body_of_the_tuned_embedder_reranks_for_it() -> None:
-    world = World()
-    world.rerank["body"] = world._overlap
-    evaluator = replace(world.evaluator(*FOUR), base_reranker="base", uses_body=True)
-    for embedder in ("base", "tuned"):
-        evaluator.measure_system("synthetic", System("hybrid", embedder, "base"))
-    assert [which for which, *_ in world.scored] == ["base", "body"]
-
-    world.scored.clear()
-    own = replace(world.evaluator(*FOUR), base_reranker="base")  # a reranker was configured
-    own.measure_system("synthetic", System("hybrid", "tuned", "base"))
-    assert [which for which, *_ in world.scored] == ["base"]
-
-
 def test_a_passage_of_a_small_corpus_is_ranked_once() -> None:
     three, world = PASSAGES[:3], World()
     small = DenseIndex(world.encode("tuned", [passage.content for passage in three]))
@@ -1214,30 +1200,16 @@ def test_an_embedder_is_judged_with_what_reranks_before_training() -> None:
     assert [verdict.is_kept for verdict in found.verdicts] == [True]
 
 
-def test_the_tuned_embedder_is_judged_with_its_body_where_that_reranks() -> None:
+def test_a_reranker_is_judged_over_the_untuned_one_on_what_the_kept_embedder_ranks() -> None:
     world = World()
-    world.rerank["body"] = lambda pair: -world._overlap(pair)  # the right one goes last of four
-    evaluator = replace(world.evaluator(*FOUR), base_reranker="base", uses_body=True)
-    found = measure_parts(evaluator, ("embedder",))
-
-    (verdict,) = found.verdicts
-    assert not verdict.is_kept
-    assert verdict.comparison.before == pytest.approx(0.6404, abs=1e-4)
-    assert verdict.comparison.after == pytest.approx(0.43067655807339306)
-    (alone,) = compared(found, "embedder alone")
-    assert alone.after == 1
-
-
-def test_a_reranker_is_judged_over_the_body_that_reranks_without_it() -> None:
-    world = World()
-    world.rerank["body"] = lambda pair: world._overlap(pair) * (-1 if pair[0] == "ashen" else 1)
-    evaluator = replace(world.evaluator(*FOUR), base_reranker="base", uses_body=True)
+    world.rerank["base"] = lambda pair: -world._overlap(pair) if pair[0] == "ashen" else 0.0
+    evaluator = replace(world.evaluator(*FOUR), base_reranker="base")
     found = measure_parts(evaluator, ("embedder", "reranker"))
 
     assert [verdict.is_kept for verdict in found.verdicts] == [True, True]
     reranker = found.verdicts[1].comparison
     assert reranker is not None
-    # the body puts the right passage of "ashen" last of four
+    # the untuned one puts the right passage of "ashen" last of four
     assert (reranker.before, reranker.after) == (pytest.approx((3 + 0.43067655807339306) / 4), 1)
 
 

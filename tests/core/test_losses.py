@@ -302,5 +302,6 @@ def test_passages_of_a_kept_index_are_embedded_once(tmp_path: Path, trains: str)
     kept = list((tmp_path / "run" / "work").glob("passages-*.npy"))
     assert len(kept) == (2 if trains == "all" else 1)
     (reranker,) = (tmp_path / "run" / "reranker.jsonl").read_text().splitlines()
-    from_ours = json.loads(reranker)["base_model"] == "the tuned embedder's body"
-    assert from_ours == (trains == "all")
+    told = json.loads(reranker)
+    from_ours = told["base_model"] == "the tuned embedder's body"
+    assert (from_ours, not told["losses"]) == (trains == "all",) * 2  # then it is not trained again

@@ -128,6 +128,20 @@ def test_texts_are_cut_in_training_alone(folder: Path, cross_encoder: Path, part
     assert before.max_seq_length == after.max_seq_length > 16
 
 
+def test_a_body_is_taken_as_it_is(folder: Path) -> None:
+    from aloft.backends.checking import is_multi_vector
+    from aloft.backends.late_interaction import LateInteractionReranker
+    from aloft.training import take_body
+
+    pairs = [(row.query, row.passage) for row in reranker_rows()]
+    taken = take_body(folder / "encoder", folder / "reranker")
+    assert (taken.kind, taken.path, taken.losses) == ("reranker", "reranker", ())
+    assert is_multi_vector(folder / "reranker")
+    wanted = LateInteractionReranker(str(folder / "encoder")).score(pairs)
+    found = LateInteractionReranker(str(folder / "reranker")).score(pairs)
+    assert found == pytest.approx(wanted, abs=1e-6)
+
+
 def test_the_embedder_learns_and_is_saved_whole(folder: Path) -> None:
     from safetensors.torch import load_file
 

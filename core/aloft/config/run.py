@@ -11,7 +11,7 @@ from aloft.config.datasets import TrainingSetsConfig
 from aloft.config.evaluation import EvaluationConfig
 from aloft.config.model_names import SERVER, VLLM, plain_name
 from aloft.config.retrieval import LinksConfig, NegativesConfig
-from aloft.config.strategies import Strategy, needed_by
+from aloft.config.strategies import Strategy, needed_by, phases_of, trained_before
 from aloft.config.synthesis import FiltersConfig, PairsConfig, RatingsConfig
 from aloft.config.training import (
     GRADED,
@@ -97,6 +97,23 @@ class RunConfig(Settings):
     def generator_model(self) -> str:
         """The language model that is trained to answer."""
         return self.generator or plain_name(self.teacher)
+
+    @property
+    def starts_from_body(self) -> bool:
+        """Whether the reranker begins as the tuned embedder's body.
+
+        Of an embedder that leaves passages as they are only the half that asks has changed.
+        """
+        if self.reranker is not None or self.embedder_training.keeps_index:
+            return False
+        if "reranker" not in self.parts:
+            return False
+        return "embedder" in trained_before("reranker", phases_of(self.strategy, self.parts))
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether the reranker is the tuned embedder's body, without training of its own."""
+        return self.starts_from_body and self.reranker_training.num_train_epochs is None
 
     @property
     def servers(self) -> tuple[str, ...]:

@@ -74,13 +74,17 @@ class EmbedderTrainingConfig(Settings):
 class RerankerTrainingConfig(Settings):
     """How the reranker is trained on the mined negatives.
 
+    Where none is configured and the embedder is trained, it is the tuned embedder's body: what
+    training gave to the vectors of texts serves late interaction as well.
+
     Attributes:
         loss: Of a cross-encoder. "binary": each passage by itself, right or wrong (cross-entropy);
             "listwise": the order of a question's passages, by what a swap costs in nDCG
             (LambdaLoss). Late interaction has one loss, the embedder's "contrastive".
         method: "all" weights; "lora": low-rank updates of all layers, merged before saving.
         r: Rank of the low-rank updates.
-        num_train_epochs: Passes over the rows.
+        num_train_epochs: Passes over the rows. None: one; and none over those of a tuned embedder's
+            body, which no corpus was seen to gain from.
         learning_rate: Highest learning rate; it decays linearly to 0.
         warmup_share: Share of the steps over which the learning rate rises to its highest value.
         per_device_train_batch_size: Rows per step; of late interaction, questions.
@@ -92,12 +96,17 @@ class RerankerTrainingConfig(Settings):
     loss: Literal["binary", "listwise"] = "binary"
     method: Literal["all", "lora"] = "all"
     r: Rank = 16
-    num_train_epochs: Epochs = 1.0
+    num_train_epochs: Epochs | None = None
     learning_rate: LearningRate = 5e-5
     warmup_share: WarmupShare = 0.1
     per_device_train_batch_size: BatchSize = 32
     max_seq_length: Tokens = 256
     tuned_share: Share = 0.5
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the rows where it is trained."""
+        return 1.0 if self.num_train_epochs is None else self.num_train_epochs
 
 
 class GeneratorTrainingConfig(Settings):

@@ -58,8 +58,8 @@ def means_of(values: Values) -> dict[str, float]:
 class System:
     """A retriever with "none", "base" or "tuned" parts.
 
-    A base reranker is the configured one or, where none is, late interaction by the body of the
-    system's own embedder.
+    A base reranker is the configured one or, where none is, late interaction by the untuned
+    embedder's body; a tuned one may be the tuned embedder's.
     """
 
     retriever: RetrieverName
@@ -197,14 +197,11 @@ class Evaluator:
         unanswerable: The user's own questions that no passage answers.
         encode: Vectors of (embedder, questions), computed once and kept.
         index: Vectors of the passages by an embedder, computed once and kept.
-        score: Scores of (reranker, pairs of query and passage), kept. The reranker
-            is "base", "tuned" or "body", the body of the tuned embedder.
+        score: Scores of (reranker, pairs of query and passage), kept.
         reply: Replies of (generator, prompts), each computed once and kept.
         choose: Probabilities of (generator, prompts, choices), likewise; (prompts, choices).
         read: Mean log-likelihoods of (generator, prompts, replies), computed once and kept.
         base_reranker: "base", or "none" where nothing can rerank before training.
-        uses_body: Whether the tuned embedder's body reranks for it: no reranker is configured, and
-            training has changed how the embedder reads passages.
     """
 
     passages: Sequence[Passage]
@@ -221,7 +218,6 @@ class Evaluator:
     choose: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     read: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     base_reranker: str = "none"
-    uses_body: bool = False
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
     _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
     _dense_shares: dict[tuple[str, Fold | None], CoverageShare] = field(default_factory=dict)
@@ -289,13 +285,8 @@ class Evaluator:
             rerank_share=self.rerank_share(system, fold),
         )
         dense = None if system.embedder == "none" else self._ranker(system.embedder)
-        scores = None if system.reranker == "none" else _KeptScores(self._judge(system), self.score)
+        scores = None if system.reranker == "none" else _KeptScores(system.reranker, self.score)
         return Retriever(settings, self.passages, dense, scores, self._ranker("bm25"))
-
-    def _judge(self, system: System) -> str:
-        """What reranks in a system, as `score` names it."""
-        has_body = self.uses_body and system.embedder == "tuned"
-        return "body" if system.reranker == "base" and has_body else system.reranker
 
     def _ranker(self, which: str) -> _RankedOnce:
         """BM25 or an embedder's search, which ranks the same questions only once."""
@@ -344,7 +335,7 @@ class Evaluator:
             asked = [self.questions[self.deciding][row].question for row in rows]
             first = self.retriever(replace(system, reranker="none"), fold).rank(asked)
             first = first.top(self.config.rerank_depth)
-            scores = self.score(self._judge(system), pairs_of(first, asked, self.passages))
+            scores = self.score(system.reranker, pairs_of(first, asked, self.passages))
             table = blending.rerank_table(first, scores, gold)
             self._rerank_shares[key] = blending.fit_share(
                 table, self._coverage(self.deciding)[rows], documents, blending.RERANK_SHARE
@@ -366,7 +357,7 @@ class Evaluator:
         tables = [("dense", bare, blending.share_table(dense, lexical, gold))]
         if system.reranker != "none":
             first = self.rank(name, bare).top(self.config.rerank_depth)
-            scores = self.score(self._judge(system), pairs_of(first, asked, self.passages))
+            scores = self.score(system.reranker, pairs_of(first, asked, self.passages))
             tables.append(("reranking", system, blending.rerank_table(first, scores, gold)))
         return [
             ShareCurve(

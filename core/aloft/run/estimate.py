@@ -276,16 +276,23 @@ def _lines_of_parts(
     for phase in phases_of(pilot.config.strategy, pilot.config.parts):
         parts = [part for part in phase.trains if part in left]
         if phase.by == "rows":
-            yield from (_line_of_part(pilot, amounts, part) for part in parts)
+            taught = [part for part in parts if part != "reranker" or not pilot.config.takes_body]
+            yield from (_line_of_part(pilot, amounts, part) for part in taught)
         elif parts:
             yield _line_of_phase(pilot, amounts, phase)
 
 
 def _line_of_part(pilot: Pilot, amounts: Amounts, part: Part) -> Line:
     pace = pilot.time_training(part)
-    epochs = getattr(pilot.config, f"{part}_training").num_train_epochs
-    rows = amounts.rows[part] * epochs
+    rows = amounts.rows[part] * _epochs(pilot.config, part)
     return Line(stage=part, left=rows, unit="rows", seconds=rows.at(pace), measured=str(pace))
+
+
+def _epochs(config: RunConfig, part: Part) -> float:
+    if part == "reranker":
+        return config.reranker_training.epochs
+    epochs: float = getattr(config, f"{part}_training").num_train_epochs
+    return epochs
 
 
 def _line_of_phase(pilot: Pilot, amounts: Amounts, phase: Phase) -> Line:
@@ -346,30 +353,23 @@ def _evaluation_line(pilot: Pilot, amounts: Amounts) -> Line:
 
 
 def rerankers_of(config: RunConfig) -> int:
-    """Rerankers that are measured: the trained one, and those before it."""
-    return _untuned_rerankers(config) + ("reranker" in config.parts)
+    """Rerankers that are measured: the trained one, and the one before it."""
+    return _has_untuned_reranker(config) + ("reranker" in config.parts)
 
 
-def _untuned_rerankers(config: RunConfig) -> int:
-    """The configured reranker; where there is none, the body of each embedder that has tokens."""
-    if config.reranker is not None:
-        return 1
-    if not has_tokens(config.embedder):
-        return 0
-    return 1 + ("embedder" in config.parts and not config.embedder_training.keeps_index)
+def _has_untuned_reranker(config: RunConfig) -> bool:
+    """Whether something can rerank before training."""
+    return config.reranker is not None or has_tokens(config.embedder)
 
 
 def scores_per_question(config: RunConfig) -> Range:
     """Passages that rerankers score for a question.
 
-    Each is scored once, whatever rankings it stands in: those of each embedder's hybrid, of which a
-    body reranks its own. At least they are all alike, at most no two share a passage.
+    Each is scored once, whatever rankings it stands in: those of each embedder's hybrid. At least
+    they are all alike, at most no two share a passage.
     """
     hybrids = Range(1, 1 + ("embedder" in config.parts))
-    bodies = _untuned_rerankers(config)
-    untuned = hybrids if bodies == 1 else exactly(bodies)
-    tuned = hybrids if "reranker" in config.parts else exactly(0)
-    return (untuned + tuned) * config.evaluation.rerank_depth
+    return hybrids * (rerankers_of(config) * config.evaluation.rerank_depth)
 
 
 def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: int = 0) -> Range:

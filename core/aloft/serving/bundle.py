@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aloft.backends.checking import has_tokens
 from aloft.backends.loading import Models, is_adapter
 from aloft.backends.shared import SharedModels
 from aloft.config import PARTS, FormatName, Part, RunConfig, in_place, plain_name
@@ -85,7 +84,7 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
         for part in PARTS
         if names[part] or part in folders
     }
-    if _ships_body(config, stack, folders):
+    if _ships_body(config, stack):
         references["reranker"] = references["embedder"]
     content = BundleFile(
         embedder=references["embedder"],
@@ -123,12 +122,9 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
     return content
 
 
-def _ships_body(config: RunConfig, stack: SystemVariant, folders: Mapping[Part, Path]) -> bool:
-    """Whether the tuned embedder reranks: it does unless training has changed questions alone."""
-    has_other = config.reranker is not None or "reranker" in folders
-    if has_other or stack.system.reranker == "none" or "embedder" not in folders:
-        return False
-    return has_tokens(str(folders["embedder"]))
+def _ships_body(config: RunConfig, stack: SystemVariant) -> bool:
+    """Whether one model both embeds and reranks, so that it is held once."""
+    return config.takes_body and {"embedder", "reranker"} <= set(stack.parts)
 
 
 def _shipped_folders(run: Path, config: RunConfig, stack: SystemVariant) -> dict[Part, Path]:
@@ -136,7 +132,7 @@ def _shipped_folders(run: Path, config: RunConfig, stack: SystemVariant) -> dict
     carried = run / CARRIED / FOLDER
     sources = {part: carried / part for part in PARTS if config.earlier}
     sources |= {part: run / part for part in stack.parts}
-    if stack.system.reranker == "none":
+    if stack.system.reranker == "none" or _ships_body(config, stack):
         sources.pop("reranker", None)
     return {part: folder for part, folder in sources.items() if folder.is_dir()}
 

@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from aloft.training.embedder import train_embedder
     from aloft.training.generator import plan_generator, train_generator
     from aloft.training.rag import train_rag
-    from aloft.training.reranker import start_cross_encoder, train_reranker
+    from aloft.training.reranker import start_cross_encoder, take_body, train_reranker
 
 __all__ = [
     "plan_generator",
     "start_cross_encoder",
+    "take_body",
     "train_embedder",
     "train_generator",
     "train_rag",
@@ -22,6 +23,7 @@ __all__ = [
 _HOMES = {
     "plan_generator": "generator",
     "start_cross_encoder": "reranker",
+    "take_body": "reranker",
     "train_embedder": "embedder",
     "train_generator": "generator",
     "train_rag": "rag",

@@ -86,10 +86,10 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
         if config.method == "lora":
             tuning.add_updates(encoder, config.r)
         shared.disable_card_examples(encoder)
-        steps = shared.steps_of(trained.examples, trained.batch_size, config.num_train_epochs)
+        steps = shared.steps_of(trained.examples, trained.batch_size, config.epochs)
         trainer = trained.trainer(
             **shared.shared_arguments(checkpoints, steps, seed),
-            num_train_epochs=config.num_train_epochs,
+            num_train_epochs=config.epochs,
             per_device_train_batch_size=trained.batch_size,
             learning_rate=config.learning_rate,
             warmup_steps=config.warmup_share,
@@ -113,6 +113,30 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
             event=watch.event,
         )
         return shared.finish_training(done, folder, checkpoints, save)
+
+
+def take_body(embedder: Path, folder: Path) -> Artifact:
+    """Save an embedder's body as a late-interaction model, as it is.
+
+    Args:
+        embedder: The tuned embedder's folder.
+        folder: Where the model is saved.
+
+    Raises:
+        ModelError: the embedder has no vectors of tokens.
+    """
+    started = time.monotonic()
+    with shared.seeded_training(0):
+        body = load_late_interaction(embedder)
+
+        def save(path: Path) -> None:
+            body.save_pretrained(str(path), create_model_card=False, safe_serialization=True)
+
+        seconds = time.monotonic() - started
+        taken = shared.Trained(
+            kind="reranker", base_model=str(embedder), losses=(), seconds=seconds
+        )
+        return shared.save_part(taken, folder, save)
 
 
 def start_cross_encoder(model: str, folder: Path, *, seed: int) -> str:

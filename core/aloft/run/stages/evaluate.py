@@ -49,7 +49,7 @@ def base_models(setup: Setup) -> dict[str, Model]:
 
 @stage(
     name="evaluate",
-    version=3,
+    version=4,
     doing="measuring",
     inputs=_inputs,
     output={"measured": Value("work/stages/measured.json")},
@@ -60,7 +60,6 @@ def base_models(setup: Setup) -> dict[str, Model]:
         "window_tokens": config.passages.window_tokens,
         "keeps_index": config.embedder_training.keeps_index,
         "parts": config.parts,
-        "has_reranker": config.reranker is not None,
     },
     models=base_models,
     resources=Resources(gpu=True),
@@ -98,9 +97,6 @@ def build_evaluator(context: Context, part: Inputs, sources: "Sources") -> Evalu
         choose=sources.choose,
         read=sources.read,
         base_reranker="base" if context.has("reranker") else "none",
-        uses_body="embedder" in part
-        and context.has("reranker")
-        and not (settings["has_reranker"] or settings["keeps_index"]),
     )
 
 
@@ -148,8 +144,7 @@ class Sources:
     def score(self, which: str, pairs: Sequence[tuple[str, str]]) -> Floats:
         """Scores of (query, passage) pairs."""
         label = f"reranking ({which} reranker)"
-        is_body = which == "body"
-        folder = self._part["embedder"] if is_body else self._folder("reranker", which)
+        folder = self._folder("reranker", which)
         return self._context.reranker(label=label, trained=folder).score(pairs)
 
     def _generator(self, which: str, doing: str) -> Any:

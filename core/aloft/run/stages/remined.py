@@ -20,6 +20,8 @@ _PARTS: tuple[Part, ...] = ("reranker", "generator")
 
 def uses_remined(setup: Setup, part: Part) -> bool:
     """Whether a part is trained by rows whose negatives the tuned embedder found."""
+    if part == "reranker" and setup.config.takes_body:
+        return False
     phases = phases_of(setup.config.strategy, setup.config.parts)
     own = [phase for phase in phases if part in phase.trains and phase.by == "rows"]
     return bool(own) and part != "embedder" and "embedder" in trained_before(part, phases)

@@ -33,7 +33,7 @@ from aloft.run.stages.remined import uses_remined
 from aloft.serving.bundle import CARRIED
 
 _TRAINING = Resources(gpu=True, retries=10)
-_VERSIONS: dict[Part, int] = {"reranker": 2}
+_VERSIONS: dict[Part, int] = {"reranker": 3}
 
 
 def _outputs(*parts: Part) -> dict[str, Output]:
@@ -61,22 +61,12 @@ def _by_retrieval(*parts: Part) -> Callable[[Setup], bool]:
 # ---- by rows
 
 
-def _starts_from_body(setup: Setup) -> bool:
-    """Whether the reranker begins as the tuned embedder's body.
-
-    Of an embedder that leaves passages as they are only the half that asks has changed.
-    """
-    config = setup.config
-    if config.reranker is not None or config.embedder_training.keeps_index:
-        return False
-    phases = phases_of(config.strategy, config.parts)
-    return "embedder" in trained_before("reranker", phases)
-
-
 def _row_inputs(part: Part) -> Callable[[Setup], tuple[str, ...]]:
     def inputs(setup: Setup) -> tuple[str, ...]:
+        if part == "reranker" and setup.config.takes_body:
+            return ("embedder",)
         rows = f"remined_{part}_rows" if uses_remined(setup, part) else f"{part}_rows"
-        body = ("embedder",) if part == "reranker" and _starts_from_body(setup) else ()
+        body = ("embedder",) if part == "reranker" and setup.config.starts_from_body else ()
         return (rows, *body)
 
     return inputs
@@ -91,8 +81,9 @@ def _bases(part: Part) -> Callable[[Setup], dict[str, Model]]:
                 found["reranker"] = Model(config.reranker, "reranker")
             return found
         if part == "reranker":
-            body = _starts_from_body(setup)
-            return {} if body else {"base": Model(config.reranker or config.embedder, "weights")}
+            if config.starts_from_body:
+                return {}
+            return {"base": Model(config.reranker or config.embedder, "weights")}
         start = config.generator_training.init_adapter
         name = plain_name(config.generator_model)
         return {"base": Model(name, "weights", Path(start) if start else None)}
@@ -131,9 +122,15 @@ embedder, reranker, generator = _declare("embedder"), _declare("reranker"), _dec
 
 
 def _train_by_rows(part: Part, context: Context, inputs: Inputs) -> Iterator[Artifact | Fact]:
+    from aloft import training as trainers
+
     training = context.settings["training"]
-    name = next(one for one in (f"remined_{part}_rows", f"{part}_rows") if one in inputs)
-    rows = list(inputs[name])
+    names = [one for one in (f"remined_{part}_rows", f"{part}_rows") if one in inputs]
+    if not names:
+        body = trainers.take_body(inputs["embedder"], context.run / part)
+        yield replace(body, base_model=_described(context, part, body.base_model))
+        return
+    rows = list(inputs[names[0]])
     base = str(inputs["embedder"]) if "embedder" in inputs else context.name("base")
     if part == "generator":
         start = context.adapter("base")
@@ -141,8 +138,6 @@ def _train_by_rows(part: Part, context: Context, inputs: Inputs) -> Iterator[Art
     if part == "embedder" and training.loss in GRADED:
         rows = _grade(context, rows)
     context.release()
-    from aloft import training as trainers
-
     train: Any = getattr(trainers, f"train_{part}")
     artifact: Artifact = train(
         rows,
