@@ -149,7 +149,7 @@ def test_answers_are_those_before_and_after_shuffled_and_in_order() -> None:
     [
         # two rankings: the hybrids of the embedder before and after; either body reranks both
         ({}, 40, 80),
-        ({"embedder_training": {"method": "query_lora"}}, 40, 80),  # the reranker is trained
+        ({"embedder_training": {"method": "query_lora"}}, 40, 80),
         ({"parts": ("reranker",)}, 40, 40),
         ({"parts": ("embedder",)}, 20, 40),  # the untuned body
         ({"reranker": "own"}, 40, 80),  # it scores before it is trained too

@@ -103,24 +103,46 @@ def test_a_projection_behind_the_pooling_maps_every_token(folder: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(tokens, axis=1), 1, atol=1e-5)
 
 
-def test_an_embedder_that_changed_its_questions_alone_has_no_tokens_to_match(folder: Path) -> None:
+def test_questions_with_an_encoder_of_their_own_are_matched_by_it(folder: Path) -> None:
+    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
 
     from aloft.backends.checking import check_reranker, has_tokens
-    from aloft.backends.late_interaction import load_late_interaction
+    from aloft.backends.late_interaction import LateInteractionReranker, load_late_interaction
 
-    base = SentenceTransformer(str(folder / "encoder"), device="cpu")
-    both: Any = list(base.children())
-    SentenceTransformer(modules=[Router.for_query_document(both, both)], device="cpu").save(
-        str(folder / "routed"), create_model_card=False
-    )
+    holds = SentenceTransformer(str(folder / "encoder"), device="cpu")
+    asks = SentenceTransformer(str(folder / "encoder"), device="cpu")
+    with torch.no_grad():
+        asks[0].auto_model.embeddings.word_embeddings.weight.mul_(torch.rand(32))
+    asks.save(str(folder / "asking"), create_model_card=False)
+    both: Any = [list(one.children()) for one in (asks, holds)]
+    routed = SentenceTransformer(modules=[Router.for_query_document(*both)], device="cpu")
+    routed.save(str(folder / "routed"), create_model_card=False)
+
+    assert has_tokens(str(folder / "routed"))
+    check_reranker(str(folder / "routed"))
+    question, text = "where is the owl", "the owl is in the barn"
+    asked, held = unit_tokens(folder / "asking", question), unit_tokens(folder / "encoder", text)
+    expected = (asked @ held.T).max(axis=1).mean()
+    assert abs((unit_tokens(folder / "encoder", question) @ held.T).max(1).mean() - expected) > 0.01
+    load_late_interaction(folder / "routed").save_pretrained(str(folder / "saved"))
+    for name in ("routed", "saved"):
+        (score,) = LateInteractionReranker(str(folder / name)).score([(question, text)])
+        assert score == pytest.approx(expected, abs=2e-3)
+
+
+def test_an_embedder_of_whole_texts_alone_has_no_tokens_to_match(folder: Path) -> None:
+    import json
+
+    from aloft.backends.checking import check_reranker, has_tokens
+
     assert has_tokens(str(folder / "encoder"))
-    assert not has_tokens(str(folder / "routed"))
-    for refuse in (lambda: check_reranker(str(folder / "routed")),
-                   lambda: load_late_interaction(folder / "routed")):  # fmt: skip
-        with pytest.raises(ModelError, match="vectors of"):
-            refuse()
+    static = [{"idx": 0, "path": "", "type": "sentence_transformers.models.StaticEmbedding"}]
+    (folder / "encoder" / "modules.json").write_text(json.dumps(static))
+    assert not has_tokens(str(folder / "encoder"))
+    with pytest.raises(ModelError, match="vectors of"):
+        check_reranker(str(folder / "encoder"))
 
 
 def test_a_run_without_a_configured_reranker_has_its_embedders_body(folder: Path) -> None:

@@ -227,7 +227,10 @@ class _Files:
     @property
     def has_tokens(self) -> bool:
         """Whether it begins with a transformer, which has a vector for each token."""
-        return not self.modules or self.modules[0].endswith(".Transformer")
+        if not self.modules or self.modules[0].endswith(".Transformer"):
+            return True
+        routes = _mapping(_mapping(self._read("router_config.json")).get("structure")).values()
+        return bool(routes) and all(str(one[0]).endswith("_Transformer") for one in routes)
 
     @property
     def sorts(self) -> bool:

@@ -3,11 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from sentence_transformers import MultiVectorEncoder
-from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.base.modules import Dense, Normalize, Router, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
 from aloft.backends.checking import is_multi_vector, reported_loading
@@ -24,6 +25,7 @@ _BATCH = 32
 _BLOCK = 256  # passages whose token vectors are made and scored at once
 _KEPT = 1 << 28  # bytes of token vectors that are kept for the next call
 TOKENS = "token_embeddings"
+_TASKS = ("query", "document")
 
 
 class LateInteractionReranker:
@@ -112,20 +114,31 @@ def load_late_interaction(folder: Path) -> MultiVectorEncoder:
         model.tokenizer.split_special_tokens = True
         return model
     embedder = load_encoder(folder)
-    body = embedder[0]
+    first, *further = embedder.children()
+    if isinstance(first, Router):
+        routes: Any = first.sub_modules
+        asks, holds = (_of_tokens([*routes[task], *further], folder) for task in _TASKS)
+        tokens: list[Any] = [Router.for_query_document(asks, holds)]
+    else:
+        tokens = _of_tokens([first, *further], folder)
+    prompts = {"query": embedder.prompts.get("query") or "", "document": passage_prompt(embedder)}
+    return MultiVectorEncoder(
+        modules=[*tokens, MultiVectorMask(), Normalize(module_input_name=TOKENS)],
+        device=best_device(),
+        prompts={name: prompt or "" for name, prompt in prompts.items()},
+        similarity_fn_name="meanmaxsim",
+    )
+
+
+def _of_tokens(modules: Sequence[Any], folder: Path) -> list[Any]:
+    """The modules of an embedder that give each token a vector."""
+    body, *further = modules
     if not isinstance(body, Transformer):
         raise ModelError(
             f'The model "{folder}" has no vectors of tokens, only of whole texts. Set reranker to '
             "a cross-encoder or to an embedder that is a transformer."
         )
-    heads = [module for module in embedder if isinstance(module, Dense)]
+    heads = [module for module in further if isinstance(module, Dense)]
     for head in heads:
         head.module_input_name = head.module_output_name = TOKENS
-    prompts = {"query": embedder.prompts.get("query") or "", "document": passage_prompt(embedder)}
-    modules = [body, *heads, MultiVectorMask(), Normalize(module_input_name=TOKENS)]
-    return MultiVectorEncoder(
-        modules=modules,
-        device=best_device(),
-        prompts={name: prompt or "" for name, prompt in prompts.items()},
-        similarity_fn_name="meanmaxsim",
-    )
+    return [body, *heads]

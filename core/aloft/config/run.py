@@ -99,21 +99,24 @@ class RunConfig(Settings):
         return self.generator or plain_name(self.teacher)
 
     @property
-    def starts_from_body(self) -> bool:
-        """Whether the reranker begins as the tuned embedder's body.
-
-        Of an embedder that leaves passages as they are only the half that asks has changed.
-        """
-        if self.reranker is not None or self.embedder_training.keeps_index:
-            return False
-        if "reranker" not in self.parts:
-            return False
-        return "embedder" in trained_before("reranker", phases_of(self.strategy, self.parts))
-
-    @property
     def takes_body(self) -> bool:
         """Whether the reranker is the tuned embedder's body, without training of its own."""
-        return self.starts_from_body and self.reranker_training.num_train_epochs is None
+        return self._has_tuned_body and self.reranker_training.num_train_epochs is None
+
+    @property
+    def starts_from_body(self) -> bool:
+        """Whether the reranker begins as the tuned embedder's body and is trained further.
+
+        Of an embedder that leaves passages as they are there are two, which are not trained as one.
+        """
+        is_whole = not self.embedder_training.keeps_index
+        return self._has_tuned_body and is_whole and not self.takes_body
+
+    @property
+    def _has_tuned_body(self) -> bool:
+        if self.reranker is not None or "reranker" not in self.parts:
+            return False
+        return "embedder" in trained_before("reranker", phases_of(self.strategy, self.parts))
 
     @property
     def servers(self) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ class EmbedderTrainingConfig(Settings):
         num_train_epochs: Passes over the rows.
         learning_rate: Highest learning rate; it decays linearly to 0.
         warmup_share: Share of the steps over which the learning rate rises to its highest value.
-        per_device_train_batch_size: Rows per step; the other rows of a batch are negatives.
+        per_device_train_batch_size: Rows per step. Where passages are encoded anew, those of the
+            batch are the negatives; where they are kept, all rows' are.
         max_seq_length: Tokens of a text that training reads; the trained model reads as many as
             before.
         tuned_share: Share of the trained weights in the model; the rest is of the untuned ones. An

@@ -132,8 +132,8 @@ def loss_for(
 class IndexLoss(nn.Module):
     """Contrastive loss of questions against passages with fixed vectors.
 
-    The vectors are computed once, so a step encodes only its questions. All passages of a batch,
-    positive and negative, are candidates for each question; duplicates count once.
+    The vectors are computed once, so a step encodes only its questions. The passages of all rows,
+    right ones and hard negatives, are candidates for each question; duplicates count once.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class IndexLoss(nn.Module):
         self.encoder = encoder
         texts = {text: None for row in rows for text in (row.positive, *row.negatives)}
         places = {text: place for place, text in enumerate(texts)}
-        self._rows = [[places[t] for t in (row.positive, *row.negatives)] for row in rows]
+        self._right = torch.tensor([places[row.positive] for row in rows])
         vectors = base.encode_document(
             list(texts), convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
         )
@@ -158,9 +158,6 @@ class IndexLoss(nn.Module):
         """
         (features,) = sentence_features
         questions = nn.functional.normalize(self.encoder(features)["sentence_embedding"], dim=1)
-        rows = [self._rows[number] for number in labels.tolist()]
-        held = sorted({place for row in rows for place in row})
-        columns = {place: column for column, place in enumerate(held)}
-        targets = torch.tensor([columns[row[0]] for row in rows], device=questions.device)
-        passages = self._vectors[held].to(questions.device, questions.dtype)
+        passages = self._vectors.to(questions.device, questions.dtype)
+        targets = self._right[labels.cpu()].to(questions.device)
         return nn.functional.cross_entropy(SCALE * questions @ passages.T, targets)

@@ -10,6 +10,7 @@ from torch import nn
 
 from aloft.backends.sentence_transformers import load_encoder
 from aloft.config import EmbedderTrainingConfig
+from aloft.errors import ModelError
 
 Encoder = SentenceTransformer | CrossEncoder | MultiVectorEncoder
 
@@ -33,7 +34,18 @@ def add_updates(model: Encoder, r: int) -> None:
 
 
 def prepare(encoder: SentenceTransformer, config: EmbedderTrainingConfig) -> SentenceTransformer:
-    """Freeze and add weights for the configured method, without changing the vectors."""
+    """Freeze and add weights for the configured method, without changing the vectors.
+
+    Raises:
+        ModelError: it has two encoders, and the method trains one for both.
+    """
+    if config.keeps_index:
+        encoder = _asking(encoder)
+    elif isinstance(encoder[0], Router):
+        raise ModelError(
+            "The embedder has an encoder for questions and one for passages. Set "
+            'embedder_training.method to "query_lora", or name an embedder with one for both.'
+        )
     if config.method in ("lora", "query_lora"):
         add_updates(encoder, config.r)
     elif config.method == "query_adapter":
@@ -63,20 +75,47 @@ def finish(
     if config.method in ("lora", "query_lora"):
         merge_updates(encoder)
     base = load_encoder(source)
-    average_weights(encoder, base, config.tuned_share)
     if not config.keeps_index:
+        average_weights(encoder, base, config.tuned_share)
         return encoder
+    average_weights(encoder, _asking(base), config.tuned_share)
     asks: list[Any] = list(encoder.children())
-    holds: list[Any] = list(base.children())
-    if config.method == "query_adapter":  # questions go on from where passages end
-        holds = asks[: len(holds)]
-    prompts: Any = base.prompts
+    holds = modules_of(base, "document")
+    if config.method == "query_adapter" and len(holds) == len(list(base.children())):
+        holds = asks[: len(holds)]  # questions go on from where passages end
+    return _like(base, [Router.for_query_document(asks, holds)])
+
+
+def modules_of(encoder: SentenceTransformer, task: str) -> list[Any]:
+    """What a text passes through.
+
+    Args:
+        encoder: One for questions and passages, or one for each.
+        task: "query" or "document".
+    """
+    first, *further = encoder.children()
+    if isinstance(first, Router):
+        routes: Any = first.sub_modules
+        return [*routes[task], *further]
+    return [first, *further]
+
+
+def _asking(encoder: SentenceTransformer) -> SentenceTransformer:
+    """The encoder of questions, by itself."""
+    if not isinstance(encoder[0], Router):
+        return encoder
+    return _like(encoder, modules_of(encoder, "query"))
+
+
+def _like(encoder: SentenceTransformer, modules: list[Any]) -> SentenceTransformer:
+    """An embedder with an encoder's prompts and other settings."""
+    prompts: Any = encoder.prompts
     return SentenceTransformer(
-        modules=[Router.for_query_document(asks, holds)],
+        modules=modules,
         prompts=prompts,
-        default_prompt_name=base.default_prompt_name,
-        similarity_fn_name=base.similarity_fn_name,
-        device=str(base.device),
+        default_prompt_name=encoder.default_prompt_name,
+        similarity_fn_name=encoder.similarity_fn_name,
+        device=str(encoder.device),
     )
 
 

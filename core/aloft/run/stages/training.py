@@ -81,7 +81,7 @@ def _bases(part: Part) -> Callable[[Setup], dict[str, Model]]:
                 found["reranker"] = Model(config.reranker, "reranker")
             return found
         if part == "reranker":
-            if config.starts_from_body:
+            if config.starts_from_body or config.takes_body:
                 return {}
             return {"base": Model(config.reranker or config.embedder, "weights")}
         start = config.generator_training.init_adapter
