@@ -220,6 +220,8 @@ class EmbedderRow:
     """One contrastive example: a question, a passage that it needs and hard negatives.
 
     Attributes:
+        pair_id: Of the pair; of a cloze row, of the passage.
+        anchor: The question, or a sentence in its place.
         grades: What a reranker says of the positive and of each negative, in [0, 1], where the loss
             asks for it.
     """

@@ -155,6 +155,11 @@ def test_a_run_without_a_configured_reranker_has_its_embedders_body(folder: Path
 
     load_cross_encoder(folder / "encoder").save_pretrained(str(folder / "cross-encoder"))
     models = Models()
-    assert isinstance(models.reranker(str(folder / "encoder")), LateInteractionReranker)
+    body = models.reranker(str(folder / "encoder"))
+    assert isinstance(body, LateInteractionReranker)
+    models.embedder(str(folder / "encoder"))
+    assert models.reranker(str(folder / "encoder")) is body  # with the vectors that it remembers
+    models.release()
+    assert models.reranker(str(folder / "encoder")) is not body
     crossed = models.reranker(str(folder / "cross-encoder"))
     assert isinstance(crossed, SentenceTransformersReranker)

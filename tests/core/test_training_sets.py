@@ -318,6 +318,65 @@ def test_an_embedder_row_takes_the_hardest_negatives() -> None:
         )
 
 
+FIRST = (
+    "The light of Aberley is turned by a clockwork that is wound every four hours of the night, "
+    "unless the wind is so strong that nobody can climb the tower."
+)
+SECOND = (
+    "Its keeper enters each ship that passes in a book that is kept in the harbour office, with "
+    "the weather, the state of the sea, and whatever else was seen."
+)
+
+
+def written(document: str, text: str = f"{FIRST} {SECOND}") -> Passage:
+    return Passage(document_id=document, text=text, start=0, title="Lights")
+
+
+def cloze_rows(corpus: Sequence[Passage], held: Sequence[Passage] = (), **config: int) -> set[str]:
+    """Anchors and positives of the rows that no pair gives, with the passage's document."""
+    known = {ASKED.id: MINED[ASKED.id], **{pair(one).id: mined(pair(one).id) for one in held}}
+    passages = PASSAGES | {one.id: one for one in corpus}
+    questions = label_held_out([pair(one) for one in held], known)
+    sets = build_training_sets(
+        [ASKED], questions, Corpus(passages=passages), known, TrainingSetsConfig(**config), seed=0
+    )
+    assert all(row.negatives == () for row in sets.embedder[1:])
+    assert all(row.pair_id == ASKED.id for row in (*sets.embedder[:1], *sets.reranker))
+    return {
+        f"{passages[row.pair_id].document_id}: {row.anchor} | {row.positive}"
+        for row in sets.embedder[1:]
+    }
+
+
+def test_a_sentence_stands_for_a_question_about_a_passage_that_no_pair_is_about() -> None:
+    # those of the pairs' corpus have one span each
+    found = cloze_rows([written(f"c{number}") for number in range(40)])
+    apart = {f"{FIRST} | Lights\n {SECOND}", f"{SECOND} | Lights\n{FIRST} "}
+    whole = {f"{one} | Lights\n{FIRST} {SECOND}" for one in (FIRST, SECOND)}
+    drawn = [text.split(": ", 1)[1] for text in found]
+    assert len(found) == 40 and set(drawn) == apart | whole
+    assert 1 <= sum(text in whole for text in drawn) <= 12  # one in ten
+
+
+def test_no_more_cloze_rows_are_made_than_wanted_and_none_of_held_out_documents() -> None:
+    corpus = [written(f"c{number}") for number in range(6)]
+    assert len(cloze_rows(corpus, cloze_rows=4)) == 4
+    assert cloze_rows(corpus, cloze_rows=0) == set()
+    assert {text[:2] for text in cloze_rows(corpus, corpus[:2])} == {"c2", "c3", "c4", "c5"}
+
+
+def test_a_cloze_row_is_of_one_window_of_a_long_passage() -> None:
+    one = written("c0")
+    shown = (f"Lights\n{FIRST} {FIRST}", f"Lights\n{SECOND} {SECOND}")
+    corpus = Corpus(passages={GOLD.id: GOLD, one.id: one}, windows={one.id: shown})
+    known = {ASKED.id: mined(ASKED.id)}
+    for seed in range(8):
+        sets = build_training_sets([ASKED], [], corpus, known, TrainingSetsConfig(), seed=seed)
+        row = sets.embedder[1]
+        other = SECOND if row.anchor == FIRST else FIRST
+        assert row.anchor in (FIRST, SECOND) and other not in row.positive
+
+
 def test_reranker_rows_are_the_right_passage_and_the_hardest_negatives() -> None:
     assert build(TrainingSetsConfig(reranker_negatives=2)).reranker == tuple(
         RerankerRow(pair_id=ASKED.id, query=ASKED.question, passage=one.content, label=label)

@@ -23,7 +23,7 @@ from aloft.text.surrogates import replace_surrogates
 
 _BATCH = 32
 _BLOCK = 256  # passages whose token vectors are made and scored at once
-_KEPT = 1 << 28  # bytes of token vectors that are kept for the next call
+_KEPT = 1 << 29  # bytes of token vectors that are kept for the next call
 TOKENS = "token_embeddings"
 _TASKS = ("query", "document")
 

@@ -29,6 +29,7 @@ class Models:
         self._progress = progress
         self._language: tuple[tuple[str, Path | None], LanguageModel] | None = None
         self._encoders: dict[str, Embedder] = {}
+        self._rerankers: dict[str, Reranker] = {}
 
     def fingerprint(self, name: str) -> str:
         """Identify a model without loading it; see `fingerprint_folder`.
@@ -79,22 +80,25 @@ class Models:
         if name not in self._encoders:
             from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 
-            self.release()  # vLLM, for example, occupies nearly all of a GPU
+            self._release_language()  # vLLM, for example, occupies nearly all of a GPU
             self._encoders[name] = SentenceTransformersEmbedder(name, self._progress)
         return self._encoders[name]
 
     def reranker(self, name: str) -> Reranker:
-        """A cross-encoder, or an encoder that ranks by late interaction."""
-        if is_cross_encoder(Path(resolve_model(name))):
-            from aloft.backends.sentence_transformers import SentenceTransformersReranker
+        """A cross-encoder, or an encoder that ranks by late interaction.
 
-            return SentenceTransformersReranker(name)
-        from aloft.backends.late_interaction import LateInteractionReranker
-
-        return LateInteractionReranker(name)
+        It is kept until room is made: late interaction remembers vectors of passages.
+        """
+        if name not in self._rerankers:
+            self._rerankers[name] = _load_reranker(name)
+        return self._rerankers[name]
 
     def release(self) -> None:
-        """Release the language model, for example to make room for a training."""
+        """Release the language model and the rerankers, for example to make room for a training."""
+        self._rerankers.clear()
+        self._release_language()
+
+    def _release_language(self) -> None:
         self._language = None
         gc.collect()
 
@@ -107,6 +111,16 @@ def trained_on(name: str, folder: Path) -> tuple[str, Path | None]:
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter rather than a whole model."""
     return (folder / "adapter_config.json").is_file()
+
+
+def _load_reranker(name: str) -> Reranker:
+    if is_cross_encoder(Path(resolve_model(name))):
+        from aloft.backends.sentence_transformers import SentenceTransformersReranker
+
+        return SentenceTransformersReranker(name)
+    from aloft.backends.late_interaction import LateInteractionReranker
+
+    return LateInteractionReranker(name)
 
 
 def _load(name: str, adapter: Path | None) -> LanguageModel:

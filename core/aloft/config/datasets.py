@@ -27,6 +27,9 @@ class TrainingSetsConfig(Settings):
         min_contexts: Passages in the smallest generator prompt; each number from there to
             `contexts` is equally frequent. None: `contexts` in all of them, as in the paper.
         embedder_negatives: Hard negatives per embedder row, in addition to those in the batch.
+        cloze_rows: Embedder rows at most, beside those of the pairs, in which a sentence of a
+            passage that no pair is about stands for a question. They need no teacher, and show the
+            embedder documents that nothing was asked about. 0: none.
         reranker_negatives: Hard negatives per reranker question.
         max_generator_rows: Generator rows, drawn with the run's seed. None: one per pair, plus
             those of `abstaining_share`.
@@ -41,6 +44,7 @@ class TrainingSetsConfig(Settings):
     contexts: Contexts = 10
     min_contexts: Contexts | None = None
     embedder_negatives: Annotated[int, Field(ge=0, le=10_000)] = 1
+    cloze_rows: Annotated[int, Field(ge=0, le=100_000_000)] = 1000
     reranker_negatives: Annotated[int, Field(ge=1, le=10_000)] = 4
     max_generator_rows: Count | None = None
     log_repeat: Annotated[int, Field(ge=0, le=1000)] = 2

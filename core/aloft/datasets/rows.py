@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from random import Random
 
 from aloft.config import Part, TrainingSetsConfig
 from aloft.corpus.windows import choose_window
@@ -21,6 +23,9 @@ from aloft.records import (
 )
 from aloft.retrieval.ranking import Ranking
 from aloft.text.language import language_of
+from aloft.text.spans import cut_spans
+
+_CUT = 0.9  # of cloze rows, those whose passage lacks the span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +73,7 @@ class TrainingRows:
         return self.reranker() if part == "reranker" else self.generator()
 
     def embedder(self) -> Iterator[EmbedderRow]:
-        """A row for each pair and gold passage, with the hardest negatives."""
+        """A row for each pair and gold passage, with the hardest negatives; then cloze rows."""
         for pair, golds in self._golds():
             chosen = self.negatives[pair.id].passage_ids[: self.config.embedder_negatives]
             for gold in golds:
@@ -78,6 +83,25 @@ class TrainingRows:
                     positive=self.corpus.embedded(gold, pair),
                     negatives=tuple(self.corpus.embedded(i, pair) for i in chosen),
                 )
+        yield from self._cloze()
+
+    def _cloze(self) -> Iterator[EmbedderRow]:
+        """Rows of passages that no pair is about, where a span of one stands for a question.
+
+        The right passage lacks the span in nine of ten rows, so that mostly words alone cannot tell
+        it. Those of held-out documents have none.
+
+        Source: the inverse cloze task of Lee et al. 2019 (arXiv:1906.00300).
+        """
+        passages = self.corpus.passages
+        asked = {i for pair in self.pairs for i in pair.passage_ids}
+        apart = {passages[i].document_id for one in self.held_out for i in one.passage_ids}
+        rng = rng_for(self.seed, "cloze rows")
+        ids = [i for i in passages if i not in asked]
+        rng.shuffle(ids)
+        drawn = (i for i in ids if passages[i].document_id not in apart)
+        rows = filter(None, (_cloze_row(i, self.corpus, rng) for i in drawn))
+        yield from islice(rows, self.config.cloze_rows)
 
     def reranker(self) -> Iterator[RerankerRow]:
         """A row for each pair and passage: every gold passage and the hardest negatives."""
@@ -119,6 +143,22 @@ class TrainingRows:
             further = self.negatives[pair.id].positive_ids
             allowed = (i for i in further if passages[i].document_id not in apart)
             yield pair, (*pair.passage_ids, *allowed)
+
+
+def _cloze_row(passage_id: str, corpus: Corpus, rng: Random) -> EmbedderRow | None:
+    """A span of a passage and the rest of it; None where it has no second one."""
+    passage = corpus.passages[passage_id]
+    text = rng.choice(corpus.windows.get(passage_id, (passage.content,)))
+    head = len(text.partition("\n")[0]) + 1 if passage.title else 0
+    spans = cut_spans(text[head:])
+    if len(spans) == 1:
+        return None
+    start, end = (head + place for place in rng.choice(spans))
+    is_cut = rng.random() < _CUT
+    rest = f"{text[:start].rstrip(' ')} {text[end:].lstrip()}" if is_cut else text
+    return EmbedderRow(
+        pair_id=passage_id, anchor=" ".join(text[start:end].split()), positive=rest, negatives=()
+    )
 
 
 def _choose_asked(

@@ -140,7 +140,9 @@ def estimate_run(run: OpenRun, progress: Progress = no_progress) -> Estimate:
     makers = {part: run.runner.graph.maker(part).name for part in trained}
     parts: list[Part] = [part for part in trained if plan.has_left(makers[part])]
     if plan.has_left("evaluate"):
-        amounts = _known_amounts(run, plan) or expect_amounts(kept, run.config)
+        amounts = _known_amounts(run, plan) or expect_amounts(
+            kept, pilot.passages_in_all, run.config
+        )
         lines += _lines_of_parts(pilot, amounts, parts, mines=plan.has_left("negatives"))
         lines.append(_evaluation_line(pilot, amounts))
     return Estimate(
@@ -238,13 +240,14 @@ class Amounts:
     held_out: Range
 
 
-def expect_amounts(pairs: Range, config: RunConfig) -> Amounts:
-    """Rows and questions that so many pairs come to."""
+def expect_amounts(pairs: Range, passages: int, config: RunConfig) -> Amounts:
+    """Rows and questions that so many pairs about a corpus come to."""
     sets = config.training_sets
     train = pairs * (1 - sets.held_out_share)
     asked = train * (1 / (1 - sets.abstaining_share))
+    cloze = exactly(passages * (1 - sets.held_out_share)).most(sets.cloze_rows)
     rows = {
-        "embedder": train,
+        "embedder": train + Range(0, cloze.high),
         "reranker": train * (1 + sets.reranker_negatives),
         "generator": asked.most(sets.max_generator_rows),
     }

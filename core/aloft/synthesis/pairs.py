@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from semantic_text_splitter import TextSplitter
-
 from aloft.config import Kind, PairsConfig
 from aloft.jsonl import RecordLookup
 from aloft.prompts import pair as prompts
@@ -19,12 +17,9 @@ from aloft.retrieval.dense import DenseIndex
 from aloft.text.language import language_of
 from aloft.text.normalising import fold
 from aloft.text.overlap import copies, holds, leaks, truncate_repetition
+from aloft.text.spans import cut_spans, letters_a_character
 
 _STAGE = "pairs"
-_FOCUS_CHARACTERS = (80, 280)  # one or two sentences: what a 135M model can still ask about
-_SHORTEST_FOCUS = 40
-_CONTINUES = re.compile(r"[\w,;:(–-][^\S\n]*(?=\S)")  # a sentence, beyond a span's last character
-_DENSE = re.compile("[぀-ヿ㐀-鿿豈-﫿가-힯]")  # a character carries as much as three letters
 _TITLE_CHARACTERS = 80
 _CHARACTERS_A_PAIR = 400
 _PARTNERS = 5  # nearest passages, from which the partner of a multi-hop question is drawn
@@ -94,7 +89,7 @@ def generate_pairs(
 
 def count_pairs(passage: Passage, config: PairsConfig) -> int:
     """How many pairs are requested of a passage: as configured, or by its length."""
-    letters = len(passage.text) * _letters_a_character(passage.text)
+    letters = len(passage.text) * letters_a_character(passage.text)
     return config.per_passage or max(1, min(8, round(letters / _CHARACTERS_A_PAIR)))
 
 
@@ -125,21 +120,9 @@ def choose_kinds(
 
 
 def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
-    """Draw spans of one or two sentences from a passage, in reading order.
-
-    Parts of a sentence that is longer than a span are drawn only where there is nothing else: their
-    answers would break off.
-    """
-    letters = _letters_a_character(passage.text)
-    low, high = (round(limit / letters) for limit in _FOCUS_CHARACTERS)
-    spans, is_cut = [], False
-    for start, chunk in TextSplitter((low, high)).chunk_indices(passage.text):
-        began, is_cut = is_cut, bool(_CONTINUES.match(passage.text, start + len(chunk) - 1))
-        if len(chunk) * letters >= _SHORTEST_FOCUS:
-            spans.append((" ".join(chunk.split()), not (began or is_cut)))
-    drawn = [span for span, is_whole in spans if is_whole] or [span for span, _ in spans]
-    if not drawn:
-        return [" ".join(passage.text.split())]
+    """Draw spans of one or two sentences from a passage, in reading order."""
+    text = passage.text
+    drawn = [" ".join(text[start:end].split()) for start, end in cut_spans(text)]
     rng = rng_for(seed, _STAGE, passage.id)
     return [drawn[i] for i in sorted(rng.sample(range(len(drawn)), min(count, len(drawn))))]
 
@@ -172,11 +155,6 @@ def choose_partners(
             drawn = rng_for(seed, "partner", passage_id).choice(others)
             partners[passage_id] = passages.id(drawn)
     return partners
-
-
-def _letters_a_character(text: str) -> float:
-    """How many letters of an alphabet carry as much as one character of the text; from 1 to 3."""
-    return 1 + 2 * len(_DENSE.findall(text)) / max(1, len(text))
 
 
 def select_passages(
