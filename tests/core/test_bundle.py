@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from scripted import CONTRACT, ScriptedModels, write_run
 
-from aloft.config import Part, RunConfig
+from aloft.config import PARTS, Part, RunConfig
 from aloft.errors import DataError, ModelError
 from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.jsonl import encode_record
 from aloft.records import Passage
 from aloft.retrieval.fusion import CoverageShare
 from aloft.retrieval.retriever import RetrievalSettings
+from aloft.run.stages.bundle import config_of, settings_of
 from aloft.run.store import RunStore
 from aloft.serving.bundle import open_run_retriever, read_bundle, reranker_of, write_bundle
 from aloft.serving.bundle_file import ModelReference, read_bundle_file
@@ -288,7 +289,7 @@ def test_the_file_has_relative_paths_names_and_fingerprints(tmp_path: Path, base
 
     assert values == content.to_json()
     assert (values["format"], values["prompts"]) == (2, 1)
-    assert values["blend_weights"] == {"embedder": 0.5}
+    assert values["blend_weights"] == {"embedder": 0.75}
     assert values["retrieval"] == {
         "retriever": "hybrid",
         "dense_share": {"uncovered": 1.2, "covered": 0.4},
@@ -363,6 +364,27 @@ def test_shares_of_tuned_weights_are_told_of_the_parts_that_ship(
     values = json.loads((run / "models" / "aloft.json").read_bytes())
     assert values["blend_weights"] == expected
     assert read_bundle_file(run / "models") == content
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"embedder_training": {"tuned_share": 0.25}},
+        {"reranker_training": {"num_train_epochs": 2}},
+        {"parts": ("embedder",)},
+        {"embedder_training": {"method": "query_lora"}},
+        {"passages": {"window_tokens": 99}},
+    ],
+)  # fmt: skip
+def test_a_runs_bundle_is_written_by_the_runs_own_settings(
+    tmp_path: Path, base: Path, own: dict[str, Any]
+) -> None:
+    run = trained(tmp_path / "run", "embedder", "reranker", "generator")
+    chosen = config(**own)
+    shipped = stack(*(part for part in PARTS if part in chosen.parts), reranker="tuned")
+    assert write_bundle(run, chosen, shipped) == write_bundle(
+        run, config_of(settings_of(chosen)), shipped
+    )
 
 
 def rewrite(run: Path, **changes: Any) -> None:

@@ -14,6 +14,7 @@ from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.charts import Length, Line, draw_bars, draw_curve, draw_forest, draw_lines
 from aloft.evaluation.evaluator import ShareCurve, System, SystemVariant
 from aloft.evaluation.gate import Verdict
+from aloft.evaluation.learning import LearningPoint
 from aloft.evaluation.measure import SHIPPED, SHUFFLED
 from aloft.evaluation.pages import render_html, render_markdown
 from aloft.evaluation.pages.rows import headline_rows, verdict_rows
@@ -407,6 +408,34 @@ def test_each_share_is_drawn_with_and_without_what_ships() -> None:
     assert "69.0 (tuned)" in page
     assert "base embedder, none reranker: 0 50.0, 0.5 61.0, 1 55.0" in page
     assert from_json(json.loads(dump(report))) == report
+
+
+def test_the_learning_curve_says_whether_more_pairs_would_help() -> None:
+    def point(pairs: int, after: float, name: str = "human") -> LearningPoint:
+        gain = Comparison(
+            metric="ndcg@10",
+            before=0.61,
+            after=after,
+            gain=after - 0.61,
+            low=0.001,
+            high=0.04,
+            n=130,
+            clusters=56,
+        )
+        return LearningPoint(question_set=name, pairs=pairs, gain=gain)
+
+    learning = (point(25, 0.62), point(50, 0.63), point(100, 0.641))
+    report = replace(full_report(), learning=learning)
+    page = render_html(report)
+    assert "From 50 to 100 pairs it changes by +1.1: more documents" in page
+    assert "tuned: 25 62.0, 50 63.0, 100 64.1" in page
+    assert "| Human questions | 100 | 61.0 | 64.1 | +3.1 | [+0.1, +4.0] | 130 |" in (
+        render_markdown(report)
+    )
+    assert from_json(json.loads(dump(report))) == report
+    flat = replace(report, learning=(*learning[:2], point(100, 0.632)))
+    assert "more of the same would add little" in render_html(flat)
+    assert "Learning curve" not in render_html(full_report())
 
 
 def test_the_page_holds_the_same_figures_as_the_markdown() -> None:

@@ -96,13 +96,21 @@ def evaluate(
             help="Also measure how the position and the number of passages change the answers.",
         ),
     ] = False,
+    learning_curve: Annotated[
+        bool,
+        typer.Option(
+            "--learning-curve",
+            help="Also train with a quarter and with half of the pairs, to see whether more would "
+            "help.",
+        ),
+    ] = False,
 ) -> None:
     """Compare before and after, decide what is kept, and write the report."""
     from aloft.api import open_run
 
     with shown_progress() as progress, open_run(run, progress=progress) as opened:
-        if probes:
-            opened.add_probes()
+        if probes or learning_curve:
+            opened.measure_also(probes=probes, learning_curve=learning_curve)
         content = opened.report()
     show_report(run, content)
 

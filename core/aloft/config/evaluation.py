@@ -22,6 +22,8 @@ class EvaluationConfig(Settings):
             are kept; with fewer the synthetic ones do.
         probes: Whether both generators also answer with the right passage at each position, with 2
             to 20 passages, and with none (`aloft evaluate RUN --probes`).
+        learning_curve: Whether the embedder is also trained with a quarter and with half of the
+            pairs, to see whether more documents would help (`aloft evaluate RUN --learning-curve`).
     """
 
     rerank_depth: Count = 30
@@ -31,3 +33,9 @@ class EvaluationConfig(Settings):
     resamples: Annotated[int, Field(ge=100, le=10_000_000)] = 10_000
     min_human_questions: Count = 50
     probes: bool = False
+    learning_curve: bool = False
+
+    @property
+    def decisive(self) -> "EvaluationConfig":
+        """What verdicts and what ships depend on."""
+        return self.model_copy(update={"learning_curve": False})

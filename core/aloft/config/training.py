@@ -56,7 +56,7 @@ class EmbedderTrainingConfig(Settings):
     warmup_share: WarmupShare = 0.1
     per_device_train_batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = 64
     max_seq_length: Tokens = 256
-    tuned_share: Share = 0.5
+    tuned_share: Share = 0.75
 
     @property
     def keeps_index(self) -> bool:

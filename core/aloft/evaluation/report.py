@@ -19,6 +19,7 @@ from aloft.errors import DataError
 from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.evaluator import ShareCurve, System, SystemVariant
 from aloft.evaluation.gate import Verdict
+from aloft.evaluation.learning import LearningPoint
 from aloft.files import read_json_object
 from aloft.records import Artifact
 from aloft.retrieval.fusion import WHOLE, CoverageShare
@@ -230,6 +231,7 @@ class Report:
         funnel: Per stage, in order.
         parts: The trained parts.
         measured: What was measured.
+        learning: What fewer pairs gain; empty unless it was asked for.
         connections_refused: Hosts, one for each outbound connection that was refused.
         text_sent_to: Hosts that were allowed and reached.
     """
@@ -242,6 +244,7 @@ class Report:
     funnel: tuple[FunnelRow, ...] = ()
     parts: Mapping[Part, Artifact] = field(default_factory=dict)
     measured: Measurements = field(default_factory=Measurements)
+    learning: tuple[LearningPoint, ...] = ()
     indexing: Indexing | None = None
     previous_run: PreviousRunFacts | None = None
     connections_refused: tuple[str, ...] | None = None

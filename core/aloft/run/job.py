@@ -16,6 +16,7 @@ from aloft.config import PARTS, SERVER, Part, RunConfig, read_run_config
 from aloft.errors import DataError
 from aloft.evaluation import report as reports
 from aloft.evaluation.evaluator import Evaluator
+from aloft.evaluation.learning import LearningPoint, points_from_json
 from aloft.evaluation.pages import write_report
 from aloft.evaluation.report import FunnelRow, Report
 from aloft.files import write_atomically, write_text
@@ -193,9 +194,16 @@ class OpenRun:
         part = Inputs(one, runner.graph, runner.store)
         return build_evaluator(context, part, Sources(context, part))
 
-    def add_probes(self) -> None:
-        """Also measure how the position and the number of passages change the answers."""
-        evaluation = self.config.evaluation.model_copy(update={"probes": True})
+    def measure_also(self, *, probes: bool = False, learning_curve: bool = False) -> None:
+        """Measure more than is configured.
+
+        Args:
+            probes: How the position and the number of passages change the answers.
+            learning_curve: What a quarter and half of the pairs gain.
+        """
+        wanted = {"probes": probes, "learning_curve": learning_curve}
+        more = {name: True for name, is_wanted in wanted.items() if is_wanted}
+        evaluation = self.config.evaluation.model_copy(update=more)
         self.config = self.config.model_copy(update={"evaluation": evaluation})
         self.runner.arrange(Setup(self.config, self.runner.setup.sources))
 
@@ -204,7 +212,9 @@ class OpenRun:
         self.check()
         self.do("measured", "bundle")
         runner = self.runner
-        key = cache_key(_REPORT, *(runner.keys.of(runner.graph.stages[n]) for n in _REPORTED))
+        reported = [*_REPORTED, *(name for name in _FURTHER if name in runner.graph.stages)]
+        self.do(*reported)
+        key = cache_key(_REPORT, *(runner.keys.of(runner.graph.stages[n]) for n in reported))
         known = runner.store.manifest(_REPORT)
         if known is not None and known["key"] == key and (self.folder / reports.FILE).exists():
             return reports.read_report(self.folder)
@@ -226,12 +236,19 @@ class OpenRun:
             funnel=tuple(reports.funnel_row(row.pop("stage"), row) for row in rows),
             parts=self._artifacts(),
             measured=reports.measurements_from_json(runner.read("measured")),
+            learning=self._learning(),
             indexing=self._indexing(),
             previous_run=self._previous(),
             connections_refused=tuple(self._guard.refused),
             text_sent_to=tuple(sorted(self._guard.reached)),
             peak_memory_megabytes=peak_memory_megabytes(),
         )
+
+    def _learning(self) -> tuple[LearningPoint, ...]:
+        """What fewer pairs gain, where that was measured."""
+        if _LEARNING not in self.runner.graph.stages:
+            return ()
+        return points_from_json(self.runner.read("learning_points"))
 
     def _indexing(self) -> reports.Indexing | None:
         """What embedding the corpus takes, and whether the tuned embedder needs it."""
@@ -258,6 +275,8 @@ class OpenRun:
 
 
 _REPORTED = ("evaluate", "bundle")
+_LEARNING = "learning_curve"
+_FURTHER = (_LEARNING,)  # measured where they are wanted
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

@@ -107,6 +107,7 @@ ENTERS: dict[str, tuple[str, ...]] = {
     "generator_training.init_adapter": (),  # by its weights
     "rag_training": (),  # no stage of the strategy "independent" reads it
     "evaluation": ("evaluate", "bundle"),
+    "evaluation.learning_curve": (),  # a stage of its own, which is there or not
 }
 CHANGES: dict[str, Any] = {  # where neither a number nor a flag is changed
     "parts": ("embedder", "generator"),

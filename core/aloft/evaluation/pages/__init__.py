@@ -54,6 +54,7 @@ def sections(report: Report) -> list[Section]:
         ("Before and after", results.gains(report)),
         ("Retrieval", results.retrieval(report)),
         ("Shares", results.shares(report)),
+        ("Learning curve", results.learning(report)),
         ("Answers", results.answers(report)),
         ("Place and number of passages", results.probes(report)),
         ("Forgetting check", results.forgetting(report)),

@@ -13,6 +13,7 @@ from aloft.evaluation.charts import (
     draw_lines,
 )
 from aloft.evaluation.evaluator import System
+from aloft.evaluation.learning import LearningPoint
 from aloft.evaluation.pages.blocks import Block, Picture, Table
 from aloft.evaluation.pages.figures import (
     NONE,
@@ -34,6 +35,7 @@ from aloft.evaluation.pages.rows import HEADLINES, gain_row, verdict_rows
 from aloft.evaluation.probes import COUNT, NOTHING, PLACE
 from aloft.evaluation.report import PartComparison, ProbeRow, Report, RetrievalRow
 
+_HELPS = 0.005  # nDCG@10 that the last doubling of the pairs adds
 _RANKED = ("hit@1", "hit@5", "hit@10", "recall@5", "mrr@10", "ndcg@10")
 _PROBED = (  # id, title, probes along the axis, metric
     ("place", "Citation accuracy by the place of the right passage", (PLACE,), OF_ANSWERS[0]),
@@ -224,6 +226,56 @@ def shares(report: Report) -> Iterator[Block]:
             f"on the question: {reached}.",
             is_small=True,
         )
+
+
+# ---- learning
+
+
+def learning(report: Report) -> Iterator[Block]:
+    """What fewer pairs gain."""
+    names = dict.fromkeys(point.question_set for point in report.learning)
+    for name in names:
+        some = [point for point in report.learning if point.question_set == name]
+        heights = [100 * value for one in some for value in (one.gain.before, one.gain.after)]
+        low, high = 10 * (min(heights) // 10), 10 * (max(heights) // 10 + 1)
+        lines = [
+            Line(label="tuned", values=[100 * one.gain.after for one in some], mark="tuned"),
+            Line(
+                label="nothing tuned", values=[100 * one.gain.before for one in some], mark="base"
+            ),
+        ]
+        title = f"{set_title(report, name)}: nDCG@10 by the pairs that were trained on"
+        labels = [f"{one.pairs:,}" for one in some]
+        yield Picture(
+            svg=draw_lines(f"learning-{name}", title, labels, lines, (low, high)),
+            caption=f"{title}, in percent. Broken line: nothing tuned. {_prospect(some)}",
+            is_small=True,
+        )
+    if names:
+        yield Table(
+            caption="nDCG@10 of the stack with a tuned embedder, in percent.",
+            header=("questions", "pairs", "before", "after", "gain", "95 % interval", "n"),
+            rows=[_learning_cells(report, point) for point in report.learning],
+        )
+
+
+def _learning_cells(report: Report, point: LearningPoint) -> tuple[str, ...]:
+    gain = point.gain
+    name = set_title(report, point.question_set, count=False)
+    values = percent(gain.before), percent(gain.after), points(gain.gain)
+    return name, f"{point.pairs:,}", *values, interval(gain.low, gain.high), f"{gain.n:,}"
+
+
+def _prospect(some: Sequence[LearningPoint]) -> str:
+    """What the last doubling of the pairs tells of the next one."""
+    half, whole = some[-2], some[-1]
+    more = whole.gain.after - half.gain.after
+    hint = (
+        "more documents, or more pairs of these, are likely to help"
+        if more >= _HELPS
+        else "more of the same would add little"
+    )
+    return f"From {half.pairs:,} to {whole.pairs:,} pairs it changes by {points(more)}: {hint}."
 
 
 # ---- answers

@@ -1,6 +1,6 @@
 """Measures the parts before and after, judges each, and combines those that are kept."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def base_models(setup: Setup) -> dict[str, Model]:
     inputs=_inputs,
     output={"measured": Value("work/stages/measured.json")},
     settings=lambda config: {
-        "evaluation": config.evaluation,
+        "evaluation": config.evaluation.decisive,
         "training_sets": config.training_sets,
         "seed": config.seed,
         "window_tokens": config.passages.window_tokens,
@@ -74,7 +74,9 @@ def evaluate(context: Context, part: Inputs) -> Iterator[To | Fact]:
     yield Fact("indexing", sources.indexing("tuned" if "embedder" in part else "base"))
 
 
-def build_evaluator(context: Context, part: Inputs, sources: "Sources") -> Evaluator:
+def build_evaluator(
+    context: Context, part: Inputs | Mapping[str, Any], sources: "Sources"
+) -> Evaluator:
     """What measures, with every encode, score and reply kept in the run folder."""
     settings = context.settings
     human: list[LabelledQuestion] = list(part["questions"])
@@ -103,7 +105,7 @@ def build_evaluator(context: Context, part: Inputs, sources: "Sources") -> Evalu
 class Sources:
     """The parts, "base" or "tuned", and what they return."""
 
-    def __init__(self, context: Context, part: Inputs) -> None:
+    def __init__(self, context: Context, part: Inputs | Mapping[str, Any]) -> None:
         self._context = context
         self._part = part
         self._windows: Windows | None = None
