@@ -19,8 +19,10 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -107,10 +109,11 @@ def keep_replies(run: OpenRun, file: Path) -> None:
     file.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
-def measure(
+@contextmanager
+def open_set(
     folder: Path, config: RunConfig, replies: Path | None, *, blind: bool
-) -> tuple[Report, dict[str, Any]]:
-    """Do what is missing of a run, and compare what ships with nothing tuned on human questions."""
+) -> Iterator[OpenRun]:
+    """A set's run, with the teacher's replies where they are kept; otherwise they are, now."""
     least = NEVER_DECIDES if blind else 1
     evaluation = config.evaluation.model_copy(update={"min_human_questions": least})
     config = config.model_copy(update={"evaluation": evaluation})
@@ -121,6 +124,14 @@ def measure(
         run.shared.cache.add({row["key"]: (row["value"], None) for row in kept[1:]})
         if replies and not kept:
             keep_replies(run, replies)
+        yield run
+
+
+def measure(
+    folder: Path, config: RunConfig, replies: Path | None, *, blind: bool
+) -> tuple[Report, dict[str, Any]]:
+    """Do what is missing of a run, and compare what ships with nothing tuned on human questions."""
+    with open_set(folder, config, replies, blind=blind) as run:
         report = run.report()
         return report, _figures(run, report)
 
@@ -239,10 +250,10 @@ def over_sets(results: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]
     return means
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None, description: str | None = __doc__) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=description, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", required=True, help="names below --data, with commas")
@@ -262,31 +273,55 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run all sets; returns the exit status."""
-    options = parse(argv)
+@dataclass(frozen=True)
+class OneSet:
+    """A set, where it comes from and goes to, and how it is run."""
+
+    name: str
+    source: Path
+    folder: Path
+    config: RunConfig
+    replies: Path | None
+
+
+def sets_of(options: argparse.Namespace, out: Path, unusable: dict[str, str]) -> Iterator[OneSet]:
+    """The named sets; what keeps one of them away while it is in use is noted."""
     named = {k: getattr(options, k) for k in ("teacher", "generator", "embedder")}
     overrides = {k: v for k, v in named.items() if v} | {
         "parts": tuple(options.parts.split(",")),
         "seed": options.seed,
     }
+    for name in options.sets.split(","):
+        file = options.other if options.other and not name.endswith("_en") else options.config
+        replies = options.replies / f"{name}.jsonl.gz" if options.replies else None
+        source = options.data / name
+        if (source / "corpus.jsonl.gz").exists():
+            config = load_config(options.preset, file, overrides)
+            yield OneSet(name, source, out / name, config, replies)
+        else:
+            leave_out(name, f"{source} holds no corpus.jsonl.gz.", unusable)
+
+
+def leave_out(name: str, reason: str, unusable: dict[str, str]) -> None:
+    """List a set that cannot be used."""
+    unusable[name] = reason
+    print(f"\n{name}: cannot be used: {reason}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run all sets; returns the exit status."""
+    options = parse(argv)
     limits = (options.limit_documents, options.limit_questions)
-    results, unusable = [], {}
+    results: list[dict[str, Any]] = []
+    unusable: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        for name in options.sets.split(","):
-            file = options.other if options.other and not name.endswith("_en") else options.config
-            replies = options.replies / f"{name}.jsonl.gz" if options.replies else None
-            folder = (options.out or Path(temporary)) / name
+        for one in sets_of(options, options.out or Path(temporary), unusable):
+            arguments = (one.name, one.source, one.folder, one.config, one.replies, limits)
             try:
-                if not (options.data / name / "corpus.jsonl.gz").exists():
-                    raise AloftError(f"{options.data / name} holds no corpus.jsonl.gz.")
-                config = load_config(options.preset, file, overrides)
-                arguments = (name, options.data / name, folder, config, replies, limits)
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                     results.append(pool.submit(run_set, *arguments).result())
             except AloftError as error:
-                unusable[name] = str(error)
-                print(f"\n{name}: cannot be used: {error}", file=sys.stderr)
+                leave_out(one.name, str(error), unusable)
                 continue
             print_set(results[-1])
     if not results:
