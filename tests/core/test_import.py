@@ -44,7 +44,8 @@ def config(encoder: Path) -> RunConfig:
             "ratings": {"method": "none"},
             "pairs": {"form": "examples"},
             "negatives": {"count": 4, "depth": 20},
-            "training_sets": {"contexts": 3, "held_out_share": 0.3},
+            # a passage that a question is linked to has no cloze row
+            "training_sets": {"contexts": 3, "held_out_share": 0.3, "cloze_rows": 0},
         }
     )
 
@@ -194,7 +195,7 @@ def test_only_an_accepted_answer_trains_the_generator(folder: Folder) -> None:
 def test_the_weight_says_how_often_a_question_stands(folder: Folder, weight: int) -> None:
     before = folder.anchors()
     folder.take_in(*first_words(folder))
-    settings = {"contexts": 3, "held_out_share": 0.3, "log_repeat": weight}
+    settings = {"contexts": 3, "held_out_share": 0.3, "cloze_rows": 0, "log_repeat": weight}
     folder.sets(training_sets=settings)
     new = folder.anchors() - before
     assert set(new.values()) == ({weight} if weight else set())

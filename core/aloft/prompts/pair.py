@@ -102,10 +102,16 @@ def render_instruct(
     return ask_about(content, task, _PREFIX, further=further, pattern=_PATTERN)
 
 
-def render_examples(title: str, focus: str, *, language: str) -> Prompt:
+def render_examples(title: str, focus: str, *, language: str, start: str = "") -> Prompt:
     """Worked examples, then the focus span; the model writes the question and the answer.
 
     Examples and labels are in the language with this code, or in English where it has none.
+
+    Args:
+        title: Of the passage.
+        focus: A span of it.
+        language: ISO 639-1 code.
+        start: What the question begins with; it is no part of the reply.
     """
     known = LANGUAGES.get(language, LANGUAGES["en"])
     topic, text, question, answer = known.labels
@@ -119,7 +125,7 @@ def render_examples(title: str, focus: str, *, language: str) -> Prompt:
             Message(role="user", content="".join(shown)),
             Message(role="user", content=task),
         ),
-        prefix=f"{question}:",
+        prefix=f"{question}:{start and ' '}{start}",
         is_plain=True,
         pattern=_EXAMPLES_PATTERN.format(answer=answer),
     )
