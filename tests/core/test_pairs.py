@@ -11,7 +11,7 @@ import pytest
 
 from aloft.config import PairsConfig
 from aloft.jsonl import RecordLookup
-from aloft.prompts.languages import LANGUAGES, STARTS
+from aloft.prompts.languages import LANGUAGES
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage, QAPair, Rejection
 from aloft.retrieval.dense import DenseIndex
@@ -32,7 +32,7 @@ SPAN = "The port of Aberley has eleven berths, and its pilot is called Mary Dunn
 PORT = Passage(document_id="port.md", text=SPAN, start=0, title="Aberley")
 PAPER = PairsConfig(form="paper", per_passage=1)
 INSTRUCT = PairsConfig(form="instruct", kinds={"fact": 1})
-SHOWN = PairsConfig(form="examples", per_passage=1, kinds={"fact": 1.0})
+SHOWN = PairsConfig(form="examples", per_passage=1)
 
 
 class CutTeacher(ScriptedTeacher):
@@ -417,7 +417,7 @@ def test_only_what_failed_is_asked_again_and_by_a_seed_of_its_own() -> None:
 def test_each_passage_is_asked_about_as_often_as_said_and_it_can_be() -> None:
     long = Passage(document_id="a.txt", text=sentences(5), start=0)
     teacher = ScriptedTeacher(lambda _: " Which?\nAnswer: Berth")
-    config = SHOWN.model_copy(update={"per_passage": 3})
+    config = PairsConfig(form="examples", per_passage=3)
     outcomes = list(generate_pairs([long, PORT], teacher, config, seed=0))
     assert [one.passage_id for one in outcomes if isinstance(one, QAPair)] == [
         long.id,
@@ -425,66 +425,6 @@ def test_each_passage_is_asked_about_as_often_as_said_and_it_can_be() -> None:
         long.id,
         PORT.id,  # one sentence is one focus
     ]
-
-
-WHY = SHOWN.model_copy(update={"kinds": {"why": 1.0}})
-
-
-@pytest.mark.parametrize(
-    ("passage", "reply", "prefix", "question"),
-    [
-        (PORT, " is it full?\nAnswer: Mary Dunn", "Question: Why", "Why is it full?"),
-        (HAFEN, " ist er voll?\nAntwort: Mary Dunn", "Frage: Warum", "Warum ist er voll?"),
-        (PORT, "?\nAnswer: Mary Dunn", "Question: Why", "Why?"),
-    ],
-)
-def test_a_kind_is_how_a_question_about_a_focus_begins(
-    passage: Passage, reply: str, prefix: str, question: str
-) -> None:
-    teacher = ScriptedTeacher(lambda _: reply)
-    (pair,) = generate_pairs([passage], teacher, WHY, seed=0)
-    assert isinstance(pair, QAPair)
-    assert [prompt.prefix for prompt in teacher.asked] == [prefix]
-    assert (pair.question, pair.answer, pair.kind) == (question, "Mary Dunn", "why")
-
-
-def test_where_questions_begin_otherwise_the_model_begins_as_it_likes() -> None:
-    teacher = ScriptedTeacher(lambda _: " 为什么?\n答案: 船")
-    list(generate_pairs([PORT], teacher, WHY.model_copy(update={"language": "Chinese"}), seed=0))
-    label = LANGUAGES["zh"].labels[2]
-    assert teacher.asked[0].prefix == f"{label}:"
-
-
-def test_a_cut_question_is_continued_behind_its_start() -> None:
-    texts = iter([None, " is it full?\nAnswer: Mary Dunn"])
-    teacher = ScriptedTeacher(lambda _: next(texts))
-    (pair,) = generate_pairs([PORT], teacher, WHY, seed=0)
-    assert [prompt.prefix for prompt in teacher.asked] == ["Question: Why"] * 2
-    assert isinstance(pair, QAPair) and pair.question == "Why is it full?"
-
-    class Cuts(ScriptedTeacher):
-        def complete(self, prompts: Any, **_: Any) -> list[Reply]:
-            self.asked.extend(prompts)
-            is_first = len(self.asked) == 1
-            text = " is Mary" if is_first else " Dunn known?\nAnswer: Mary Dunn"
-            return [Reply(text=text, is_finished=not is_first)]
-
-    teacher = Cuts(lambda _: None)
-    (pair,) = generate_pairs([PORT], teacher, WHY, seed=0)
-    assert [p.prefix for p in teacher.asked] == ["Question: Why", "Question: Why is Mary"]
-    assert isinstance(pair, QAPair) and pair.question == "Why is Mary Dunn known?"
-
-
-def test_a_passage_is_asked_about_in_different_ways() -> None:
-    long = Passage(document_id="a.txt", text=sentences(8), start=0)
-    teacher = ScriptedTeacher(lambda _: " x?\nAnswer: Berth")
-    config = PairsConfig(form="examples", per_passage=5, language="English")
-    pairs = generate_pairs([long], teacher, config, seed=0)
-    kinds = [pair.kind for pair in pairs if isinstance(pair, QAPair)]
-    assert len(set(kinds)) == 5
-    begun = {prompt.prefix.removeprefix("Question:").strip() for prompt in teacher.asked}
-    starts = {start for some in STARTS["en"].values() for start in some}
-    assert len(begun) == 5 and begun <= {"", *starts}
 
 
 def test_a_passage_without_a_title_is_named_by_its_start() -> None:

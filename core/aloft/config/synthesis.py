@@ -49,11 +49,9 @@ class PairsConfig(Settings):
             examples and one focus span of the passage, for models too small to follow instructions.
         per_passage: Pairs requested per passage, up to 8. None: one per 400 letters, where a
             Chinese, Japanese or Korean character counts as three. With "paper" it must be 1.
-        kinds: Kinds of question and their shares. A passage gets each kind at most once, and a
-            numeric question only where it contains a digit. With "examples" a kind is how the
-            question begins, in languages where that tells it; facts are asked as the model likes.
-            "multi_hop", with "instruct" alone, asks about two related passages, both of which the
-            question then needs; see the filter needs_all.
+        kinds: With "instruct", the kinds of question and their shares. A passage gets each kind at
+            most once, and a numeric question only where it contains a digit. "multi_hop" asks about
+            two related passages, both of which the question then needs; see the filter needs_all.
         style: With "instruct", up to 12 real questions whose form and tone are imitated.
         max_passages: Passages asked about, drawn at random with the run's seed. None: all.
         max_new_tokens: Longest reply. Truncated replies are continued up to three times, by models

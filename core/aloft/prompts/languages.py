@@ -4,10 +4,8 @@ The four examples state the same four facts in every language, written for Aloft
 stands word for word in its text, so that what they teach is to answer by a span.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aloft.config import Kind
 from aloft.text.normalising import fold
 
 
@@ -524,36 +522,3 @@ def code_of(name: str) -> str | None:
     """The code of a language by its English name; None where it is not among these."""
     wanted = fold(name)
     return next((code for code, one in LANGUAGES.items() if fold(one.name) == wanted), None)
-
-
-# of languages whose questions begin with what is asked for; elsewhere, and for facts, the model
-# begins as it likes
-STARTS: Mapping[str, Mapping[Kind, tuple[str, ...]]] = {
-    code: dict(zip(("definition", "how", "why", "comparison", "numeric"), starts, strict=True))
-    for code, starts in {
-        "en": (("What is", "What are"), ("How", "In what way"), ("Why",), ("Which",),
-               ("How many", "How much", "When")),
-        "de": (("Was ist", "Was sind"), ("Wie", "Auf welche Weise"), ("Warum",), ("Welche",),
-               ("Wie viele", "Wie viel", "Wann")),
-        "es": (("¿Qué es", "¿Qué son"), ("¿Cómo", "¿De qué manera"), ("¿Por qué",), ("¿Cuál",),
-               ("¿Cuántos", "¿Cuánto", "¿Cuándo")),
-        "fr": (("Qu'est-ce que", "Qu'est-ce qu'"), ("Comment", "De quelle manière"),
-               ("Pourquoi",), ("Quelle",), ("Combien de", "Quand")),
-        "it": (("Che cos'è", "Che cosa sono"), ("Come", "In che modo"), ("Perché",), ("Quale",),
-               ("Quanti", "Quanto", "Quando")),
-        "nl": (("Wat is", "Wat zijn"), ("Hoe", "Op welke manier"), ("Waarom",), ("Welke",),
-               ("Hoeveel", "Wanneer")),
-        "no": (("Hva er",), ("Hvordan", "På hvilken måte"), ("Hvorfor",), ("Hvilken",),
-               ("Hvor mange", "Hvor mye", "Når")),
-        "pl": (("Co to jest", "Czym jest"), ("Jak", "W jaki sposób"), ("Dlaczego",), ("Który",),
-               ("Ile", "Kiedy")),
-        "pt": (("O que é", "O que são"), ("Como", "De que maneira"), ("Por que",), ("Qual",),
-               ("Quantos", "Quanto", "Quando")),
-        "ro": (("Ce este", "Ce sunt"), ("Cum", "În ce fel"), ("De ce",), ("Care",),
-               ("Câți", "Cât", "Când")),
-        "ru": (("Что такое",), ("Как", "Каким образом"), ("Почему",), ("Какой",),
-               ("Сколько", "Когда")),
-        "fi": (("Mikä on", "Mitä ovat"), ("Miten", "Millä tavalla"), ("Miksi",), ("Mikä",),
-               ("Kuinka monta", "Kuinka paljon", "Milloin")),
-    }.items()
-}  # fmt: skip

@@ -102,16 +102,10 @@ def render_instruct(
     return ask_about(content, task, _PREFIX, further=further, pattern=_PATTERN)
 
 
-def render_examples(title: str, focus: str, *, language: str, start: str = "") -> Prompt:
+def render_examples(title: str, focus: str, *, language: str) -> Prompt:
     """Worked examples, then the focus span; the model writes the question and the answer.
 
     Examples and labels are in the language with this code, or in English where it has none.
-
-    Args:
-        title: Of the passage.
-        focus: A span of it.
-        language: ISO 639-1 code.
-        start: What the question begins with; it is no part of the reply.
     """
     known = LANGUAGES.get(language, LANGUAGES["en"])
     topic, text, question, answer = known.labels
@@ -125,7 +119,7 @@ def render_examples(title: str, focus: str, *, language: str, start: str = "") -
             Message(role="user", content="".join(shown)),
             Message(role="user", content=task),
         ),
-        prefix=f"{question}:{start and ' '}{start}",
+        prefix=f"{question}:",
         is_plain=True,
         pattern=_EXAMPLES_PATTERN.format(answer=answer),
     )

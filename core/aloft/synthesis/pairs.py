@@ -9,7 +9,7 @@ from types import MappingProxyType
 from aloft.config import Kind, PairsConfig
 from aloft.jsonl import RecordLookup
 from aloft.prompts import pair as prompts
-from aloft.prompts.languages import LANGUAGES, STARTS, code_of
+from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.protocols import LanguageModel, Prompt, Reply
 from aloft.randomness import rng_for
 from aloft.records import Passage, QAPair, Rejection
@@ -198,16 +198,10 @@ def drop_repeated_questions(pairs: Sequence[QAPair]) -> tuple[list[QAPair], list
 class _Request:
     passage: Passage
     prompt: Prompt
-    start: str = ""  # of the reply, that the prompt ends with
     answer_heading: str = prompts.ANSWER_HEADING
     kind: str = ""
     focus: str = ""
     additional_passage_ids: tuple[str, ...] = ()
-
-    @property
-    def stem(self) -> str:
-        """What the prompt ends with before the reply."""
-        return self.prompt.prefix.removesuffix(self.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +242,7 @@ def _continued(request: _Request, last: _Attempt, _seed: int) -> Prompt | None:
     else:
         return None
     # the part of the pattern that remains is not known
-    return replace(last.prompt, prefix=request.stem + start, pattern="")
+    return replace(last.prompt, prefix=request.prompt.prefix + start, pattern="")
 
 
 def _sampled(request: _Request, last: _Attempt, seed: int) -> Prompt:
@@ -283,20 +277,14 @@ def _requests(
         return [_Request(passage, prompts.render_paper(content, language=language))]
     if config.form == "examples":
         spoken, topic = code or "", _topic(passage)
-        focuses = choose_focuses(passage, count, seed=seed)
-        kinds = choose_kinds(passage, len(focuses), config.kinds, seed=seed)
-        kinds += ["fact"] * (len(focuses) - len(kinds))
         return [
             _Request(
                 passage,
-                prompts.render_examples(topic, focus, language=spoken, start=start),
-                start=start and f" {start}",
+                prompts.render_examples(topic, focus, language=spoken),
                 answer_heading=prompts.answer_line(spoken),
-                kind=kind if start else "",
                 focus=focus,
             )
-            for focus, kind in zip(focuses, kinds, strict=True)
-            for start in [_draw_start(passage, focus, kind, spoken, seed)]
+            for focus in choose_focuses(passage, count, seed=seed)
         ]
     has_partner = partner is not None
     kinds = choose_kinds(passage, count, config.kinds, seed=seed, has_partner=has_partner)
@@ -315,14 +303,6 @@ def _requests(
             _Request(passage, prompt, kind=kind, additional_passage_ids=additional_passage_ids)
         )
     return requests
-
-
-def _draw_start(passage: Passage, focus: str, kind: Kind, language: str, seed: int) -> str:
-    """What a question of a kind begins with; "" where the model begins as it likes."""
-    if language not in STARTS or kind not in STARTS[language]:
-        return ""
-    starts = STARTS[language][kind]
-    return rng_for(seed, "starts", passage.id, focus).choice(starts)
 
 
 def _ask(
@@ -346,7 +326,7 @@ def _ask(
         )
         for (i, prompt), reply in zip(todo.items(), replies, strict=True):
             if not reply.is_anew:
-                forced = prompt.prefix.removeprefix(requests[i].stem)
+                forced = prompt.prefix.removeprefix(requests[i].prompt.prefix)
                 reply = replace(reply, text=forced + reply.text)
             if form.is_repaired and not reply.is_finished:
                 without_loop = truncate_repetition(reply.text)  # to continue would only repeat it
