@@ -155,6 +155,7 @@ def _figures(run: OpenRun, report: Report) -> dict[str, Any]:
             ),
         },
         "verdicts": values["verdicts"],
+        "vetoed": [v.part for v in report.verdicts if "worse on the human" in v.reason],
         "comparisons": values["comparisons"],
         "shipped": values["shipped"],
     }
