@@ -49,8 +49,8 @@ def judge_part(part: Part, comparisons: Mapping[str, Comparison], deciding: str)
         comparisons: The part's metric without and with it, by question set; a set that the metric
             applies to no question of is left out.
         deciding: The set on which it must gain, by half a standard error; where it is not blended,
-            by an interval that excludes a loss. On the others the part must not be significantly worse (an interval
-            wholly below zero).
+            by an interval that excludes a loss. On the others the part must not be significantly
+            worse (an interval wholly below zero).
 
     Returns:
         The verdict. A part that changes nothing is refused: it would cost time and gain nothing.

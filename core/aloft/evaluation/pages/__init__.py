@@ -36,9 +36,9 @@ _READING = (
     "to be too narrow, and with one there is none. An interval above zero says that questions "
     "about other documents of this kind would very likely show a gain, too; one that contains "
     "zero says that the gain may be chance. A part is kept only where its gain is above "
-    "zero, and it is not significantly worse on another set of questions. Embedder and reranker are "
-    "blended with BM25 and with what they were tuned from; a generator replaces another one, and "
-    "is kept only where the interval on the deciding questions does not include a loss.",
+    "zero, and it is not significantly worse on another set of questions. Embedder and reranker "
+    "are blended with BM25 and with what they were tuned from; a generator replaces another one, "
+    "and is kept only where the interval on the deciding questions does not include a loss.",
     "Synthetic questions were written by the teacher from held-out documents, as the training "
     "questions were from others: gains on them tend to be larger than on questions that people "
     "ask. What each part counts for in a hybrid is therefore fitted on human questions, "
