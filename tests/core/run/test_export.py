@@ -51,7 +51,20 @@ def test_each_part_loads_by_its_own_library_and_has_a_card(run: Path) -> None:
         assert f"# The {part} of a RAG system" in card
         assert "\nKept: " in card or "\nRefused: " in card  # its verdict, with figures
         assert str(run) not in card
-    assert not (run / "export" / "reranker").exists()  # none ships
+
+
+def test_a_body_is_exported_as_a_model_of_its_own_unless_the_embedder_is_it(run: Path) -> None:
+    from aloft.backends.late_interaction import LateInteractionReranker
+    from aloft.serving.bundle import read_bundle
+
+    bundle = read_bundle(run)
+    folder = run / "export" / "reranker"
+    assert folder.exists() == (bundle.reranker not in (None, bundle.embedder))
+    if folder.exists():
+        pairs = [("what is an import", text) for text in ("The import statement", "Rain")]
+        told = LateInteractionReranker(str(bundle.reranker)).score(pairs)
+        assert LateInteractionReranker(str(folder)).score(pairs) == pytest.approx(told, abs=1e-5)
+        assert (folder / "config_sentence_transformers.json").exists()
 
 
 def test_the_merged_generator_is_a_whole_model(run: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aloft import __version__
-from aloft.backends.checking import is_cross_encoder
+from aloft.backends.checking import is_cross_encoder, is_multi_vector
 from aloft.backends.packaged import resolve_model
 from aloft.config import PARTS, Part, plain_name
 from aloft.evaluation.report import Measurements, measurements_from_json
@@ -98,8 +98,15 @@ def _write_part(
         return
     name = getattr(bundle, part)
     is_embedder = part == "reranker" and name == bundle.embedder  # whose card says so
-    if name is not None and not is_embedder:
-        shutil.copytree(resolve_model(plain_name(name)), folder, copy_function=link)
+    if name is None or is_embedder:
+        return
+    source = Path(resolve_model(plain_name(name)))
+    if part == "reranker" and not (is_cross_encoder(source) or is_multi_vector(source)):
+        from aloft.training import take_body
+
+        take_body(source, folder)  # of an embedder that does not ship itself
+    else:
+        shutil.copytree(source, folder, copy_function=link)
 
 
 def _merge(bundle: Bundle, folder: Path, context: Context) -> None:
