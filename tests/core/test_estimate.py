@@ -342,6 +342,7 @@ def test_the_command_measures_and_the_run_goes_on_from_there(
         teacher = "openai:{server.url}#small"
         embedder = "{tiny_encoder(tmp_path / "encoder")}"
         parts = ["embedder", "reranker"]
+        reranker_training.num_train_epochs = 1
         passages.max_tokens = 60
         pairs.max_passages = 24
         """
