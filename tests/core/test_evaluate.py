@@ -1213,6 +1213,23 @@ def test_a_reranker_is_judged_over_the_untuned_one_on_what_the_kept_embedder_ran
     assert (reranker.before, reranker.after) == (pytest.approx((3 + 0.43067655807339306) / 4), 1)
 
 
+def test_an_embedder_and_its_body_are_judged_together_and_then_the_body() -> None:
+    world = World()  # over the tuned embedder's ranking the untuned body is wrong, the tuned right
+    world.rerank["base"] = lambda pair: -world._overlap(pair)
+    evaluator = replace(world.evaluator(*FOUR), base_reranker="base")
+    apart = measure_parts(evaluator, ("embedder", "reranker"))
+    assert not apart.verdicts[0].is_kept  # both end as the untuned body has it
+
+    evaluator = replace(world.evaluator(*FOUR), base_reranker="base", shares_body=True)
+    found = measure_parts(evaluator, ("embedder", "reranker"))
+    assert [verdict.is_kept for verdict in found.verdicts] == [True, True]
+    embedder, reranker = (verdict.comparison for verdict in found.verdicts)
+    assert embedder is not None and reranker is not None
+    assert embedder.after == reranker.after == 1
+    assert embedder.before < 1 and reranker.before < 1
+    assert found.variants[0].parts == ("embedder", "reranker")
+
+
 def test_what_ships_is_compared_first_with_nothing_tuned_on_each_question_set() -> None:
     own = [question(column, origin="human") for column in (4, 5)]  # base ranks: 5 and 6
     world = World()

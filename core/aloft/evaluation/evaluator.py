@@ -202,6 +202,7 @@ class Evaluator:
         choose: Probabilities of (generator, prompts, choices), likewise; (prompts, choices).
         read: Mean log-likelihoods of (generator, prompts, replies), computed once and kept.
         base_reranker: "base", or "none" where nothing can rerank before training.
+        shares_body: Whether the tuned reranker is the tuned embedder's body.
     """
 
     passages: Sequence[Passage]
@@ -218,6 +219,7 @@ class Evaluator:
     choose: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     read: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     base_reranker: str = "none"
+    shares_body: bool = False
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
     _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
     _dense_shares: dict[tuple[str, Fold | None], CoverageShare] = field(default_factory=dict)

@@ -181,10 +181,15 @@ def _of(retrieval: Retrieval, system: System) -> dict[str, Measured]:
 
 
 def _judge_embedder(judged: _Judged, retrieval: Retrieval) -> None:
-    """Judge the embedder by the stack with it, whose reranker may be its body."""
-    reranker = judged.evaluator.base_reranker
-    stacks = (_of(retrieval, System("hybrid", which, reranker)) for which in ("base", "tuned"))
-    judged.judge("embedder", *stacks)
+    """Judge the embedder by the stack with it, and with its body where that is the reranker.
+
+    One body of two that were tuned as one fits the other's ranking badly, and tells little.
+    """
+    untuned = System("hybrid", "base", judged.evaluator.base_reranker)
+    tuned = replace(untuned, embedder="tuned")
+    if judged.evaluator.shares_body:
+        tuned = replace(tuned, reranker="tuned")
+    judged.judge("embedder", _of(retrieval, untuned), _of(retrieval, tuned))
     alone = (_of(retrieval, System("dense", which, "none")) for which in ("base", "tuned"))
     judged.compare("embedder alone", *alone)
     lexical = _of(retrieval, System("bm25", "none", "none"))

@@ -49,7 +49,7 @@ def base_models(setup: Setup) -> dict[str, Model]:
 
 @stage(
     name="evaluate",
-    version=4,
+    version=5,
     doing="measuring",
     inputs=_inputs,
     output={"measured": Value("work/stages/measured.json")},
@@ -60,6 +60,7 @@ def base_models(setup: Setup) -> dict[str, Model]:
         "window_tokens": config.passages.window_tokens,
         "keeps_index": config.embedder_training.keeps_index,
         "parts": config.parts,
+        "takes_body": config.takes_body,
     },
     models=base_models,
     resources=Resources(gpu=True),
@@ -99,6 +100,7 @@ def build_evaluator(
         choose=sources.choose,
         read=sources.read,
         base_reranker="base" if context.has("reranker") else "none",
+        shares_body=settings.get("takes_body", False),
     )
 
 
