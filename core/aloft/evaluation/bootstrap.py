@@ -37,13 +37,6 @@ class Comparison:
     clusters: int
 
     @property
-    def error(self) -> float:
-        """Standard error of the gain, of which the interval is four wide; 0 without one."""
-        if self.low is None or self.high is None:
-            return 0.0
-        return (self.high - self.low) / 4
-
-    @property
     def includes_loss(self) -> bool:
         """Whether a loss lies within the interval; an undefined interval excludes nothing."""
         return self.low is None or self.low < 0

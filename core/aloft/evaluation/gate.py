@@ -1,9 +1,8 @@
 """Verdicts on trained parts: which of them may ship.
 
 Embedder and reranker are blended with what they were tuned from and with BM25, so that a small gain
-is not thrown away: they are kept where they gain more than half a standard error, which is likelier
-than two to one a gain, and no question set shows that they lose. A generator replaces another one:
-its gain's interval must exclude a loss.
+is not thrown away: they are kept where they gain and no question set shows that they lose. A
+generator replaces another one: its gain's interval must exclude a loss.
 """
 
 from collections.abc import Mapping
@@ -20,7 +19,6 @@ METRICS: dict[Part, str] = {
     "generator": CITED_ANSWER,
 }
 """The metric that each part is judged by."""
-_CLEAR = 0.5  # standard errors that a blended part must gain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +46,9 @@ def judge_part(part: Part, comparisons: Mapping[str, Comparison], deciding: str)
         part: The part.
         comparisons: The part's metric without and with it, by question set; a set that the metric
             applies to no question of is left out.
-        deciding: The set on which it must gain, by half a standard error; where it is not blended,
-            by an interval that excludes a loss. On the others the part must not be significantly
-            worse (an interval wholly below zero).
+        deciding: The set on which it must gain; where it is not blended, by an interval that
+            excludes a loss. On the others the part must not be significantly worse (an interval
+            wholly below zero).
 
     Returns:
         The verdict. A part that changes nothing is refused: it would cost time and gain nothing.
@@ -68,8 +66,6 @@ def judge_part(part: Part, comparisons: Mapping[str, Comparison], deciding: str)
     fault = ""
     if comparison.gain <= 0:
         fault = f"no gain on {questions}"
-    elif not must_exclude and comparison.gain < _CLEAR * comparison.error:
-        fault = f"a gain of less than half its standard error on {questions}"
     elif must_exclude and comparison.low is None:
         fault = f"no interval: all {deciding} questions are about one document"
     elif must_exclude and comparison.includes_loss:
