@@ -99,7 +99,12 @@ def check_program(arguments: list[str]) -> None:
     """A program of this repository has the options that it is given."""
     if arguments[0] == "-m":
         return
-    source = (ROOT / arguments[0]).read_text(encoding="utf-8")
+    program = ROOT / arguments[0]
+    source = program.read_text(encoding="utf-8")
+    for name in re.findall(r"^from (\w+) import .*\bparse\b", source, re.MULTILINE):
+        source += (program.parent / f"{name}.py").read_text(
+            encoding="utf-8"
+        )  # whose options it has
     options = [word for word in arguments if word.startswith("--")]
     assert [option for option in options if f'"{option}"' not in source] == []
 
