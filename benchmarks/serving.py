@@ -60,20 +60,19 @@ def time_answers(
     run: Path, bundle: Bundle, asked: Sequence[str], generator: str
 ) -> dict[str, float]:
     """Answers that cite by themselves, and answers whose citation is chosen with the order."""
-    models = Models()
     passages = RecordFile(run / "passages.jsonl", Passage)
-    retriever = open_retriever(bundle, passages, models, VectorStore(run / "work"))
+    retriever = open_retriever(bundle, passages, Models(), VectorStore(run / "work"))
     contexts = list(zip(asked, retriever.retrieve(list(asked)), strict=True))
     plain = replace(bundle, generator=generator, adapter=None, order_weight=None)
 
-    def answer(one: Bundle) -> Callable[[Any], object]:
-        return lambda item: list(answer_streaming(one, *item, models))
+    def time_one(one: Bundle) -> float:
+        models = Models()  # of its own: what the other way has read of the passages is kept
+        list(answer_streaming(one, *contexts[0], models))  # loads the model
+        return median_of(lambda item: list(answer_streaming(one, *item, models)), contexts[1:])
 
-    answer(plain)(contexts[0])  # loads the model
-    chosen = replace(plain, order_weight=ORDER_WEIGHT)
     return {
-        "answers, by itself": median_of(answer(plain), contexts),
-        "answers, with the order": median_of(answer(chosen), contexts),
+        "answers, by itself": time_one(plain),
+        "answers, with the order": time_one(replace(plain, order_weight=ORDER_WEIGHT)),
     }
 
 
