@@ -4,16 +4,15 @@
         --parts embedder,reranker --config benchmarks/uplift.toml --replies benchmarks/replies \\
         --limit-questions 300 --seed 1 --out RUNS --json no_harm.json
 
-The options are those of "uplift.py", whose kept folders (--out) are gone on from. The tuned
-embedder and its body are replaced by others, and all that follows, the gate first, goes on blind:
-no human question takes part in any choice.
+The options are those of "uplift.py"; run folders that it left under --out are used again. The tuned
+embedder and its body are replaced, and then gate and choice of what ships run blind: no human
+question takes part in any choice.
 
 shuffled  trained with the run's settings on the same rows, each question with another one's passage
 random    all weights drawn anew
 """
 
 import json
-import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.measure import SHIPPED, measure_parts
 from aloft.evaluation.pages.figures import interval, points
 from aloft.protocols import Floats
+from aloft.randomness import rng_for
 from aloft.records import EmbedderRow
 from aloft.retrieval.dense import DenseIndex
 from aloft.run.job import OpenRun
@@ -43,7 +43,7 @@ def shuffle(run: OpenRun, folder: Path) -> None:
     """Train the embedder on rows whose questions have changed places."""
     rows: list[EmbedderRow] = list(run.records("embedder_rows"))
     anchors = [row.anchor for row in rows]
-    random.Random(run.config.seed).shuffle(anchors)
+    rng_for(run.config.seed, "shuffled questions").shuffle(anchors)
     wrong = [replace(row, anchor=anchor) for row, anchor in zip(rows, anchors, strict=True)]
     config = run.config
     train_embedder(wrong, config.embedder, folder, config.embedder_training, seed=config.seed)

@@ -173,8 +173,8 @@ def test_fixed_passages_of_all_rows_stand_against_a_batchs_questions(encoder: Pa
     loss = IndexLoss(model, load_encoder(encoder), ROWS)
     features = model.preprocess([ROWS[2].anchor], prompt=model.prompts.get("query"))
     with torch.no_grad():
-        told = float(loss([features], torch.tensor([2])))
-    assert told == pytest.approx(expected, abs=2e-3)
+        value = float(loss([features], torch.tensor([2])))
+    assert value == pytest.approx(expected, abs=2e-3)
 
 
 def test_an_encoder_of_questions_learns_on_from_where_it_was(encoder: Path) -> None:
@@ -331,5 +331,5 @@ def test_passages_of_a_kept_index_are_embedded_once(tmp_path: Path, trains: str)
     kept = list((tmp_path / "run" / "work").glob("passages-*.npy"))
     assert len(kept) == (2 if trains == "all" else 1)
     (reranker,) = (tmp_path / "run" / "reranker.jsonl").read_text().splitlines()
-    told = json.loads(reranker)
-    assert (told["base_model"], told["losses"]) == ("the tuned embedder's body", [])
+    artifact = json.loads(reranker)
+    assert (artifact["base_model"], artifact["losses"]) == ("the tuned embedder's body", [])

@@ -16,7 +16,12 @@ from aloft.backends.device import best_device
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import quiet_libraries
 from aloft.backends.packaged import resolve_model
-from aloft.backends.sentence_transformers import LOCAL, load_encoder, passage_prompt
+from aloft.backends.sentence_transformers import (
+    LOCAL,
+    load_encoder,
+    modules_of,
+    passage_prompt,
+)
 from aloft.errors import ModelError
 from aloft.protocols import Floats
 from aloft.text.surrogates import replace_surrogates
@@ -25,7 +30,6 @@ _BATCH = 32
 _BLOCK = 256  # passages whose token vectors are made and scored at once
 _KEPT = 1 << 29  # bytes of token vectors that are kept for the next call
 TOKENS = "token_embeddings"
-_TASKS = ("query", "document")
 
 
 class LateInteractionReranker:
@@ -114,13 +118,10 @@ def load_late_interaction(folder: Path) -> MultiVectorEncoder:
         model.tokenizer.split_special_tokens = True
         return model
     embedder = load_encoder(folder)
-    first, *further = embedder.children()
-    if isinstance(first, Router):
-        routes: Any = first.sub_modules
-        asks, holds = (_of_tokens([*routes[task], *further], folder) for task in _TASKS)
-        tokens: list[Any] = [Router.for_query_document(asks, holds)]
-    else:
-        tokens = _of_tokens([first, *further], folder)
+    tokens = _of_tokens(modules_of(embedder, "query"), folder)
+    if isinstance(embedder[0], Router):
+        holds = _of_tokens(modules_of(embedder, "document"), folder)
+        tokens = [Router.for_query_document(tokens, holds)]
     prompts = {"query": embedder.prompts.get("query") or "", "document": passage_prompt(embedder)}
     return MultiVectorEncoder(
         modules=[*tokens, MultiVectorMask(), Normalize(module_input_name=TOKENS)],

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Router
 
 from aloft.backends.checking import reported_loading
 from aloft.backends.device import best_device
@@ -118,6 +119,20 @@ def passage_prompt(model: SentenceTransformer | MultiVectorEncoder) -> str | Non
     """The model's prompt for passages, as `encode_document` uses it."""
     known = (model.prompts.get(name) for name in ("document", "passage", "corpus"))
     return next((prompt for prompt in known if prompt is not None), None)
+
+
+def modules_of(encoder: SentenceTransformer, task: str) -> list[Any]:
+    """What a text passes through.
+
+    Args:
+        encoder: One for questions and passages, or one for each.
+        task: "query" or "document".
+    """
+    first, *further = encoder.children()
+    if isinstance(first, Router):
+        routes: Any = first.sub_modules
+        return [*routes[task], *further]
+    return [first, *further]
 
 
 def load_encoder(folder: Path) -> SentenceTransformer:

@@ -725,6 +725,14 @@ class Evaluator:
         reranker = "tuned" if "reranker" in parts else self.base_reranker
         return System("hybrid", embedder, reranker)
 
+    @property
+    def with_embedder(self) -> System:
+        """What retrieves with the tuned embedder, and its body where that is the reranker.
+
+        One of two that were tuned as one fits the other's untuned twin badly, and tells little.
+        """
+        return self.system_of(("embedder", "reranker") if self.shares_body else ("embedder",))
+
     def _variant(self, parts: tuple[Part, ...]) -> SystemVariant:
         system = self.system_of(parts)
         measured = self.measure_system(self.deciding, system)

@@ -181,15 +181,9 @@ def _of(retrieval: Retrieval, system: System) -> dict[str, Measured]:
 
 
 def _judge_embedder(judged: _Judged, retrieval: Retrieval) -> None:
-    """Judge the embedder by the stack with it, and with its body where that is the reranker.
-
-    One body of two that were tuned as one fits the other's ranking badly, and tells little.
-    """
-    untuned = System("hybrid", "base", judged.evaluator.base_reranker)
-    tuned = replace(untuned, embedder="tuned")
-    if judged.evaluator.shares_body:
-        tuned = replace(tuned, reranker="tuned")
-    judged.judge("embedder", _of(retrieval, untuned), _of(retrieval, tuned))
+    """Judge the embedder by the stack with it, whose reranker may be its body."""
+    stacks = judged.evaluator.system_of(()), judged.evaluator.with_embedder
+    judged.judge("embedder", *(_of(retrieval, system) for system in stacks))
     alone = (_of(retrieval, System("dense", which, "none")) for which in ("base", "tuned"))
     judged.compare("embedder alone", *alone)
     lexical = _of(retrieval, System("bm25", "none", "none"))

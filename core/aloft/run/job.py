@@ -210,9 +210,8 @@ class OpenRun:
     def report(self) -> Report:
         """The evidence: figures, comparisons, verdicts and what ships; written as files too."""
         self.check()
-        self.do("measured", "bundle")
         runner = self.runner
-        reported = [*_REPORTED, *(name for name in _FURTHER if name in runner.graph.stages)]
+        reported = [name for name in _REPORTED if name in runner.graph.stages]
         self.do(*reported)
         key = cache_key(_REPORT, *(runner.keys.of(runner.graph.stages[n]) for n in reported))
         known = runner.store.manifest(_REPORT)
@@ -274,9 +273,8 @@ class OpenRun:
         )
 
 
-_REPORTED = ("evaluate", "bundle")
-_LEARNING = "learning_curve"
-_FURTHER = (_LEARNING,)  # measured where they are wanted
+_LEARNING = "learning_curve"  # a stage where it is wanted
+_REPORTED = ("evaluate", "bundle", _LEARNING)
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

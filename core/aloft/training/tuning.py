@@ -8,7 +8,7 @@ from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTran
 from sentence_transformers.base.modules import Dense, Router
 from torch import nn
 
-from aloft.backends.sentence_transformers import load_encoder
+from aloft.backends.sentence_transformers import load_encoder, modules_of
 from aloft.config import EmbedderTrainingConfig
 from aloft.errors import ModelError
 
@@ -84,20 +84,6 @@ def finish(
     if config.method == "query_adapter" and len(holds) == len(list(base.children())):
         holds = asks[: len(holds)]  # questions go on from where passages end
     return _like(base, [Router.for_query_document(asks, holds)])
-
-
-def modules_of(encoder: SentenceTransformer, task: str) -> list[Any]:
-    """What a text passes through.
-
-    Args:
-        encoder: One for questions and passages, or one for each.
-        task: "query" or "document".
-    """
-    first, *further = encoder.children()
-    if isinstance(first, Router):
-        routes: Any = first.sub_modules
-        return [*routes[task], *further]
-    return [first, *further]
 
 
 def _asking(encoder: SentenceTransformer) -> SentenceTransformer:

@@ -62,8 +62,10 @@ def test_a_body_is_exported_as_a_model_of_its_own_unless_the_embedder_is_it(run:
     assert folder.exists() == (bundle.reranker not in (None, bundle.embedder))
     if folder.exists():
         pairs = [("what is an import", text) for text in ("The import statement", "Rain")]
-        told = LateInteractionReranker(str(bundle.reranker)).score(pairs)
-        assert LateInteractionReranker(str(folder)).score(pairs) == pytest.approx(told, abs=1e-5)
+        expected = LateInteractionReranker(str(bundle.reranker)).score(pairs)
+        assert LateInteractionReranker(str(folder)).score(pairs) == pytest.approx(
+            expected, abs=1e-5
+        )
         assert (folder / "config_sentence_transformers.json").exists()
 
 

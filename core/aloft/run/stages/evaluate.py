@@ -100,7 +100,7 @@ def build_evaluator(
         choose=sources.choose,
         read=sources.read,
         base_reranker="base" if context.has("reranker") else "none",
-        shares_body=settings.get("takes_body", False),
+        shares_body=settings["takes_body"],
     )
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from aloft.config.strategies import Phase, phases_of
-from aloft.evaluation.evaluator import System
 from aloft.evaluation.gate import METRICS
 from aloft.evaluation.learning import SHARES, LearningPoint, draw_rows, points_to_json
 from aloft.run.context import Context, Inputs
@@ -37,7 +36,7 @@ def _models(setup: Setup) -> dict[str, Model]:
         "seed": config.seed,
         "window_tokens": config.passages.window_tokens,
         "keeps_index": config.embedder_training.keeps_index,
-        "has_reranker": config.reranker is not None,
+        "takes_body": config.takes_body,
     },
     models=_models,
     resources=Resources(gpu=True, retries=10),
@@ -45,8 +44,8 @@ def _models(setup: Setup) -> dict[str, Model]:
 def learning_curve(context: Context, part: Inputs) -> Iterator[To | Fact]:
     """The gain of the stack with a quarter, half and all of the pairs.
 
-    Each embedder is trained anew with the run's settings, its body reranks, and what is chosen with
-    questions is chosen anew as well. The pairs are nested: a quarter is part of the half.
+    Each embedder is trained anew with the run's settings, its body reranks where that of the run's
+    does, and what is chosen with questions is chosen anew too. A quarter is part of the half.
     """
     from aloft.training import train_embedder
 
@@ -76,15 +75,12 @@ def learning_curve(context: Context, part: Inputs) -> Iterator[To | Fact]:
 
 def _measure(context: Context, part: Inputs, folder: Path, pairs: int) -> Iterator[LearningPoint]:
     """The gain of a stack with an embedder over nothing tuned, on each question set."""
-    has_body = context.has("reranker") and not context.settings["has_reranker"]
-    tuned = {"embedder": folder, **({"reranker": folder} if has_body else {})}
+    tuned = {"embedder": folder, "reranker": folder}  # the latter where its body reranks
     known: Mapping[str, Any] = ChainMap(tuned, part)  # type: ignore[arg-type] # read by name alone
     evaluator = build_evaluator(context, known, Sources(context, known))
-    base = evaluator.base_reranker
-    before = System("hybrid", "base", base)
-    after = System("hybrid", "tuned", "tuned" if has_body else base)
+    stacks = evaluator.system_of(()), evaluator.with_embedder
     for name in evaluator.questions:
-        sides = (evaluator.measure_system(name, system) for system in (before, after))
+        sides = (evaluator.measure_system(name, system) for system in stacks)
         for gain in evaluator.compare(*sides):
             if gain.metric == METRICS["embedder"]:
                 yield LearningPoint(question_set=name, pairs=pairs, gain=gain)
