@@ -61,10 +61,10 @@ def main() -> None:
         print(f"{verdict.part}: {outcome}, {verdict.reason}")
 
     # 3. Retrieve with what ships: the tuned embedder, or the base where tuning did not gain.
-    retriever = AloftRetriever.from_run(OUT, documents, k=2)
+    retriever = AloftRetriever.from_run(OUT, documents, k=2, score_key="score")
     question = "How long does the oil in the tank last?"
     for found in retriever.invoke(question):
-        score, source = found.metadata["relevance_score"], found.metadata["source"]
+        score, source = found.metadata["score"], found.metadata["source"]
         print(f"{score:.2f}  {source}  {found.page_content[:60]}")
 
     # 4. Answer with the run's generator, in a chain.

@@ -92,9 +92,10 @@ def content_of(document: LangChainDocument) -> str:
     return to_passages([document])[0].content
 
 
-def with_score(document: LangChainDocument, score: float) -> LangChainDocument:
-    """Copy a document and add its score to the copy's metadata."""
-    return document.model_copy(update={"metadata": {**document.metadata, "relevance_score": score}})
+def copy_of(document: LangChainDocument, score: float, key: str | None) -> LangChainDocument:
+    """Copy a document and, if there is a key for it, add its score to the copy's metadata."""
+    added = {key: score} if key else {}
+    return document.model_copy(update={"metadata": {**document.metadata, **added}})
 
 
 def to_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:

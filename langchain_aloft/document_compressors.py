@@ -17,7 +17,7 @@ from aloft.api import (
     replace_surrogates,
     reranker_of,
 )
-from langchain_aloft.convert import content_of, with_score
+from langchain_aloft.convert import content_of, copy_of
 
 
 class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
@@ -26,6 +26,8 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
     Attributes:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
         top_n: Number of documents kept.
+        score_key: Metadata key that the score is written to; None: results have their own metadata
+            alone, so that a document found by two queries is the same document.
         models: Loads the model; pass one object to several components to share weights.
     """
 
@@ -33,6 +35,7 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
 
     model: str
     top_n: int = Field(default=5, ge=1)
+    score_key: str | None = None
     models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
 
     @classmethod
@@ -55,8 +58,9 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        """Copies of the best documents, best first, each with its `relevance_score`."""
+        """Copies of the best documents, best first."""
         scores = self.score([(query, content_of(document)) for document in documents])
         return [
-            with_score(documents[place], scores[place]) for place in best_first(scores, self.top_n)
+            copy_of(documents[place], scores[place], self.score_key)
+            for place in best_first(scores, self.top_n)
         ]

@@ -2,7 +2,6 @@
 
 import asyncio
 import operator
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from aloft.api import (
     Bundle,
     ConfigError,
+    DataError,
     Retriever,
     SharedModels,
     open_retriever,
@@ -26,7 +26,8 @@ from aloft.api import (
     read_bundle,
     read_question,
 )
-from langchain_aloft.convert import from_passages, to_passages, with_score
+from langchain_aloft.convert import copy_of, from_passages, to_passages
+from langchain_aloft.filters import read_filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,15 @@ class _Opened:
     contract: Bundle
     models: SharedModels
     retriever: Retriever
-    by_passage: dict[str, int]  # positions of documents with text, by the id of their passage
+    searched: tuple[int, ...]  # positions of the documents with text, one for each passage
 
 
 class AloftRetriever(BaseRetriever):
-    """Retrieves documents with what a run ships; results are copies, with metadata and score.
+    """Retrieves documents with what a run ships; results are copies, with all metadata.
 
-    A copy shares the models and the vectors; what another process unpickles has loaded nothing.
-    Fields may be replaced, also by `model_copy(update=...)`: the next query follows them.
+    A copy shares the models and the vectors, and so do retrievers of the same documents; what
+    another process unpickles has loaded nothing. Fields may be replaced, also by
+    `model_copy(update=...)`: the next query follows them.
 
     Attributes:
         documents: The corpus; each document is one passage, and those without text are left out.
@@ -52,7 +54,11 @@ class AloftRetriever(BaseRetriever):
         contract: The bundle that a run ships; see `from_run`.
         k: Number of documents returned; None: as many as the run's prompts hold.
         search_kwargs: Defaults of a call's arguments: `k`, and `filter`, which is metadata that a
-            document must have, or a function from a document to whether it may be returned.
+            document must have (`{"source": "a.md"}`), conditions on it (`{"page": {"$gte": 3}}`;
+            see `langchain_aloft.filters`), or a function from a document to whether it may be
+            returned.
+        score_key: Metadata key that the score is written to; None: results have their own metadata
+            alone, so that a document found by two queries is the same document.
         models: Loads the models; pass one object to several components to share weights.
     """
 
@@ -62,8 +68,13 @@ class AloftRetriever(BaseRetriever):
     contract: Bundle
     k: int | None = Field(default=None, ge=1)
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
+    score_key: str | None = None
     models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
     _opened: _Opened = PrivateAttr()
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self._asked({})  # here, where pydantic does not wrap what it raises
 
     def model_post_init(self, context: Any) -> None:
         """Open the retriever, without loading a model."""
@@ -79,7 +90,7 @@ class AloftRetriever(BaseRetriever):
         Args:
             run_folder: A finished run.
             documents: The corpus; None: the run's own passages, whose vectors the run has kept.
-            **fields: `k`, `models` and the fields of every LangChain retriever.
+            **fields: The other attributes, and the fields of every LangChain retriever.
 
         Raises:
             DataError: the folder holds no finished run.
@@ -90,24 +101,27 @@ class AloftRetriever(BaseRetriever):
         models = fields.setdefault("models", SharedModels())
         own = open_run_retriever(Path(run_folder), models)
         made = cls(documents=from_passages(own.passages), contract=bundle, **fields)
-        by_passage = {passage.id: place for place, passage in enumerate(own.passages)}
-        made._opened = replace(made._opened, retriever=own, by_passage=by_passage)
+        searched = tuple(range(len(own.passages)))
+        made._opened = replace(made._opened, retriever=own, searched=searched)
         return made
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **search_kwargs: Any
     ) -> list[Document]:
-        asked = {"k": self.k, "filter": None, **self.search_kwargs, **search_kwargs}
-        if asked.keys() != {"k", "filter"}:
-            unknown = ", ".join(sorted(asked.keys() - {"k", "filter"}))
-            raise ConfigError(f"A search has no {unknown}. It may be given k and filter.")
-        _check_k(asked["k"])
+        asked = self._asked(search_kwargs)
+        question = read_question(query)
+        if not question.strip():
+            raise DataError("There is no question: the text is empty.")
         opened = self._current()
-        among = None if asked["filter"] is None else _positions(opened, asked["filter"])
-        (found,) = opened.retriever.retrieve([read_question(query)], asked["k"], among)
+        among = None
+        if asked["filter"] is not None:
+            is_admitted = read_filter(asked["filter"])
+            places = enumerate(opened.searched)
+            among = {i for i, place in places if is_admitted(opened.documents[place])}
+        (found,) = opened.retriever.retrieve([question], asked["k"], among)
         return [
-            with_score(opened.documents[opened.by_passage[scored.passage.id]], scored.score)
-            for scored in found
+            copy_of(opened.documents[opened.searched[one.column]], one.score, self.score_key)
+            for one in found
         ]
 
     async def _aget_relevant_documents(
@@ -116,6 +130,23 @@ class AloftRetriever(BaseRetriever):
         # LangChain's own implementation drops the arguments of the call
         find = partial(self._get_relevant_documents, run_manager=run_manager.get_sync())
         return await asyncio.to_thread(find, query, **search_kwargs)
+
+    def _asked(self, search_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a call, with the defaults for those that it leaves out.
+
+        Raises:
+            ConfigError: one of them is unknown or cannot be used.
+        """
+        asked = {"k": self.k, "filter": None, **self.search_kwargs, **search_kwargs}
+        if asked.keys() != {"k", "filter"}:
+            unknown = ", ".join(sorted(asked.keys() - {"k", "filter"}))
+            raise ConfigError(f"A search has no {unknown}. It may be given k and filter.")
+        k = asked["k"]
+        if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
+            raise ConfigError(f"k is {k!r}, but must be a whole number of at least 1.")
+        if asked["filter"] is not None:
+            read_filter(asked["filter"])
+        return asked
 
     def _current(self) -> _Opened:
         """The opened retriever; opened anew if documents, contract or models were replaced."""
@@ -135,38 +166,5 @@ class AloftRetriever(BaseRetriever):
             self.contract,
             self.models,
             open_retriever(self.contract, passages, self.models),
-            {passage.id: int(passage.document_id) for passage in passages},
+            tuple(int(passage.document_id) for passage in passages),
         )
-
-
-def _check_k(k: Any) -> None:
-    if k is not None and (not isinstance(k, int) or k < 1):
-        raise ConfigError(f"k is {k!r}, but must be a whole number of at least 1.")
-
-
-def _positions(opened: _Opened, wanted: dict[str, Any] | Callable[[Document], bool]) -> set[int]:
-    """Positions, in the retriever's corpus, of the documents that a filter admits."""
-    is_admitted = wanted if callable(wanted) else _has_all(wanted)
-    return {
-        position
-        for position, passage in enumerate(opened.retriever.passages)
-        if is_admitted(opened.documents[opened.by_passage[passage.id]])
-    }
-
-
-def _has_all(wanted: Any) -> Callable[[Document], bool]:
-    """A filter by metadata that is equal.
-
-    Raises:
-        ConfigError: the filter has another form, such as another store's operators.
-    """
-    is_plain = isinstance(wanted, dict) and not any(
-        str(key).startswith("$") or isinstance(value, dict | list | set | tuple)
-        for key, value in wanted.items()
-    )
-    if not is_plain:
-        raise ConfigError(
-            f"The filter {wanted!r} is not supported. Pass metadata that a document must have, such"
-            ' as {"source": "a.md"}, or a function: lambda document: ...'
-        )
-    return lambda document: wanted.items() <= document.metadata.items()

@@ -7,8 +7,9 @@ from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from aloft.api import DataError, SharedModels, best_first, read_bundle, read_question, reranker_of
+from aloft.api import DataError, SharedModels, best_first, read_bundle, reranker_of
 from llama_index_aloft.convert import to_passage
+from llama_index_aloft.queries import query_text
 
 
 class AloftRerank(BaseNodePostprocessor):
@@ -52,7 +53,7 @@ class AloftRerank(BaseNodePostprocessor):
             raise DataError("There is no query to rerank for. Pass query_str or query_bundle.")
         if not nodes:
             return []
-        question = read_question(query_bundle.query_str)
+        question = query_text(query_bundle)
         pairs = [(question, to_passage(found.node).content) for found in nodes]
         scores = self.models.reranker(self.model).score(pairs).tolist()
         return [

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import MetadataFilters
-from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from aloft.api import (
     Bundle,
@@ -19,9 +18,10 @@ from aloft.api import (
     open_retriever,
     open_run_retriever,
     read_bundle,
-    read_question,
 )
 from llama_index_aloft.convert import has_text, read_nodes, to_nodes, to_passage
+from llama_index_aloft.filters import read_filters
+from llama_index_aloft.queries import check_query, read_query
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,18 @@ class _Opened:
     contract: Bundle
     models: SharedModels
     retriever: Retriever
-    by_passage: dict[str, BaseNode]  # nodes with text, by the id of their passage
+    searched: tuple[BaseNode, ...]  # those with text, one for each passage
 
 
 class AloftRetriever(BaseRetriever):
     """Retrieves nodes with what a run ships; the nodes given are not changed.
 
-    A copy shares the models and the vectors; what another process unpickles has loaded nothing.
-    Nodes, contract and models may be replaced: the next query retrieves with the new ones.
+    Of a query, `custom_embedding_strs` are embedded in place of the text, and an `embedding` is
+    used as it is; BM25 and the reranker read the text.
+
+    A copy shares the models and the vectors, and so do retrievers of the same nodes; what another
+    process unpickles has loaded nothing. Attributes may be replaced: the next query retrieves with
+    the new ones.
 
     Args:
         nodes: The corpus; each node is one passage, and nodes without text are left out. They are
@@ -51,7 +55,7 @@ class AloftRetriever(BaseRetriever):
         fields: Arguments of every LlamaIndex retriever, such as `callback_manager`.
 
     Raises:
-        ConfigError: `similarity_top_k` is less than 1.
+        ConfigError: `similarity_top_k` is less than 1, or a filter cannot be applied.
         DataError: anything other than nodes is given.
     """
 
@@ -71,7 +75,7 @@ class AloftRetriever(BaseRetriever):
         self.similarity_top_k = similarity_top_k
         self.filters = filters
         self.models = models or SharedModels()
-        self._check_top_k()
+        self._check()
         self._opened = self._open()
 
     @classmethod
@@ -95,21 +99,39 @@ class AloftRetriever(BaseRetriever):
         models = fields.setdefault("models", SharedModels())
         own = open_run_retriever(Path(run_folder), models)
         made = cls(to_nodes(own.passages), bundle, **fields)
-        by_passage = {p.id: node for p, node in zip(own.passages, made.nodes, strict=True)}
-        made._opened = replace(made._opened, retriever=own, by_passage=by_passage)
+        made._opened = replace(made._opened, retriever=own, searched=tuple(made.nodes))
         return made
+
+    def retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """Retrieve nodes for a query.
+
+        Raises:
+            DataError: the query is neither a text nor a QueryBundle, or holds what cannot be
+                searched for, such as an image.
+        """
+        check_query(str_or_query_bundle)
+        return super().retrieve(str_or_query_bundle)
+
+    async def aretrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """Retrieve nodes for a query, in a thread; see `retrieve`."""
+        check_query(str_or_query_bundle)
+        return await super().aretrieve(str_or_query_bundle)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        self._check_top_k()
+        self._check()
         opened = self._current()
-        question = read_question(query_bundle.query_str)
-        among = None if self.filters is None else _positions(opened, self.filters)
-        (found,) = opened.retriever.retrieve([question], self.similarity_top_k, among)
+        embedder = self.models.embedder(self.contract.embedder)
+        question, vectors = read_query(query_bundle, embedder)
+        among = None
+        if self.filters is not None:
+            is_admitted = read_filters(self.filters)
+            among = {i for i, node in enumerate(opened.searched) if is_admitted(node.metadata)}
+        (found,) = opened.retriever.retrieve([question], self.similarity_top_k, among, vectors)
         return [
-            NodeWithScore(node=opened.by_passage[scored.passage.id], score=scored.score)
+            NodeWithScore(node=opened.searched[scored.column], score=scored.score)
             for scored in found
         ]
 
@@ -128,26 +150,18 @@ class AloftRetriever(BaseRetriever):
     def _open(self) -> _Opened:
         given = read_nodes(self.nodes)
         nodes = [node for node in given if has_text(node)]
-        # named by position: two equal nodes are still two
-        passages = [replace(to_passage(node), document_id=str(i)) for i, node in enumerate(nodes)]
-        return _Opened(
-            tuple(given),
-            self.contract,
-            self.models,
-            open_retriever(self.contract, passages, self.models),
-            {passage.id: node for passage, node in zip(passages, nodes, strict=True)},
-        )
+        passages = [to_passage(node) for node in nodes]
+        retriever = open_retriever(self.contract, passages, self.models)
+        return _Opened(tuple(given), self.contract, self.models, retriever, tuple(nodes))
 
-    def _check_top_k(self) -> None:
-        if self.similarity_top_k is not None and self.similarity_top_k < 1:
+    def _check(self) -> None:
+        count = self.similarity_top_k
+        if count is not None and (
+            not isinstance(count, int) or isinstance(count, bool) or count < 1
+        ):
             raise ConfigError(
-                f"similarity_top_k is {self.similarity_top_k}, but must be at least 1. Leave it "
-                "out for as many nodes as the run's prompts hold."
+                f"similarity_top_k is {count!r}, but must be at least 1. Leave it out for as many "
+                "nodes as the run's prompts hold."
             )
-
-
-def _positions(opened: _Opened, filters: MetadataFilters) -> set[int]:
-    """Positions, in the retriever's corpus, of the nodes that filters admit."""
-    is_admitted = build_metadata_filter_fn(lambda i: opened.by_passage[i].metadata, filters)
-    passages = opened.retriever.passages
-    return {i for i, passage in enumerate(passages) if is_admitted(passage.id)}
+        if self.filters is not None:
+            read_filters(self.filters)

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.language_models import FakeListLLM
+from langchain_core.load import dumps
 from scripted import CONTRACT, shared
 
 from langchain_aloft import AloftReranker, AloftRetriever
@@ -22,7 +24,16 @@ def test_the_reranker_compresses_what_the_retriever_finds() -> None:
     found = made.invoke("red fox day")
     assert [one.metadata["page"] for one in found] == [2, 1]
     assert asyncio.run(made.ainvoke("red fox day")) == found
-    assert all("relevance_score" not in one.metadata for one in DOCUMENTS)
+
+
+def test_a_document_that_several_queries_find_is_one() -> None:
+    retrievers = pytest.importorskip("langchain_classic.retrievers")
+    ours = AloftRetriever(documents=DOCUMENTS, contract=CONTRACT, models=shared())
+    llm = FakeListLLM(responses=["red fox day\nblue whale\nfox sleeps"])
+    found = retrievers.MultiQueryRetriever.from_llm(retriever=ours, llm=llm).invoke("animals")
+    assert sorted(one.metadata["page"] for one in found) == [0, 1, 2]
+    keys = {dumps(one) for query in ("red fox", "whale") for one in ours.invoke(query)}
+    assert keys == {dumps(one) for one in DOCUMENTS}
 
 
 def test_the_reranker_is_a_cross_encoder_of_theirs() -> None:

@@ -12,7 +12,7 @@ from aloft.errors import DataError
 from aloft.records import Document as AloftDocument
 from aloft.records import Message, Passage, content_id
 from langchain_aloft import from_passages, to_documents
-from langchain_aloft.convert import content_of, in_source_order, to_messages, with_score
+from langchain_aloft.convert import content_of, copy_of, in_source_order, to_messages
 
 TEXT = "Größe und Maß: 漢字 🙂.\nSecond line."
 
@@ -182,9 +182,10 @@ def test_passages_come_back_with_the_metadata_of_their_source() -> None:
 def test_a_scored_document_is_a_copy() -> None:
     given = Document("Text.", id="1", metadata={"title": "Title"})
 
-    scored = with_score(given, 0.5)
+    scored = copy_of(given, 0.5, "relevance")
 
-    assert (scored.id, scored.metadata) == ("1", {"title": "Title", "relevance_score": 0.5})
+    assert (scored.id, scored.metadata) == ("1", {"title": "Title", "relevance": 0.5})
+    assert copy_of(given, 0.5, None).metadata == given.metadata
     assert given.metadata == {"title": "Title"}
     assert content_of(given) == "Title\nText."
 

@@ -74,16 +74,18 @@ def test_embeddings_are_lists_of_floats_and_async_gives_the_same() -> None:
 
 def test_the_reranker_returns_scored_copies_best_first() -> None:
     given = documents()
-    reranker = AloftReranker(model="any", top_n=2, models=shared())
+    reranker = AloftReranker(model="any", top_n=2, score_key="score", models=shared())
 
     ranked = reranker.compress_documents(given, "red fox day")
 
     # all three words stand in 2, two of three in 1, none in 0
     assert [document.id for document in ranked] == ["2", "1"]
-    assert ranked[0].metadata == {"page": 2, "relevance_score": 1.0}
+    assert ranked[0].metadata == {"page": 2, "score": 1.0}
     assert given == documents()
     assert ranked == asyncio.run(reranker.acompress_documents(given, "red fox day"))
     assert reranker.compress_documents([], "red fox") == []
+    plain = AloftReranker(model="any", top_n=2, models=shared())
+    assert plain.compress_documents(given, "red fox day") == [given[2], given[1]]
 
 
 def test_the_reranker_is_a_cross_encoder() -> None:
@@ -102,8 +104,8 @@ def test_the_retriever_returns_copies_with_metadata_and_leaves_the_documents() -
 
     (found,) = ours.invoke("Which whale sings?")
 
-    assert (found.id, found.page_content, found.metadata["page"]) == ("0", TEXTS[0], 0)
-    assert 0 < found.metadata["relevance_score"] <= 1
+    assert found == documents()[0]
+    found.metadata["page"] = 9
     assert ours.documents == documents()
     assert [one.id for one in asyncio.run(ours.ainvoke("Which whale sings?"))] == ["0"]
     assert len(ours.invoke("red fox", k=2)) == 2
@@ -192,21 +194,6 @@ def test_a_number_of_documents_is_at_least_one(k: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "wanted",
-    [
-        {"page": {"$in": [1, 2]}},
-        {"page": [1, 2]},
-        {"$and": [{"page": 1}]},
-        "page == 1",
-        ["page"],
-    ],
-)
-def test_filters_of_other_stores_are_refused(wanted: object) -> None:
-    with pytest.raises(ConfigError, match=r"The filter .* is not supported"):
-        retriever().invoke("red fox", filter=wanted)
-
-
-@pytest.mark.parametrize(
     "make",
     [
         lambda: ChatAloft(model="any", max_new_tokens=3),
@@ -288,7 +275,7 @@ def test_the_retriever_reranks_where_the_contract_says_so() -> None:
 
     ranked = retriever(contract).invoke("red fox day")
 
-    assert [round(one.metadata["relevance_score"], 2) for one in ranked] == [1.0, 0.67, 0.0]
+    assert [one.id for one in ranked] == ["2", "1", "0"]
 
 
 def test_from_run_retrieves_the_runs_passages_or_the_documents_given(tmp_path: Path) -> None:

@@ -4,17 +4,19 @@ The evaluator ranks held-out questions with this class, and the bundle answers w
 reported figure is that of what ships.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from threading import RLock
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aloft.corpus.windows import cut_windows
+from aloft.errors import DataError
 from aloft.protocols import Embedder, Floats, Reranker
-from aloft.records import Passage
+from aloft.records import Passage, cache_key, content_id
 from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.fusion import HALF, WHOLE, CoverageShare, blend, fuse
@@ -46,10 +48,15 @@ class RetrievalSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredPassage:
-    """A retrieved passage with the score it was ranked by."""
+    """A retrieved passage with its score.
+
+    Attributes:
+        column: Its place in the corpus of the retriever; -1: it was retrieved elsewhere.
+    """
 
     passage: Passage
     score: float
+    column: int = field(default=-1, compare=False)
 
 
 class Ranker(Protocol):
@@ -68,15 +75,43 @@ class LexicalRanker(Ranker, Protocol):
         ...
 
 
+IndexT = TypeVar("IndexT")
+
+
+class _LiveIndexes(Generic[IndexT]):
+    """Indexes that rankers hold at present, so that equal ones are built once."""
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[str, IndexT] = WeakValueDictionary()
+        self._lock = RLock()
+
+    def get(self, key: str, build: Callable[[], IndexT]) -> IndexT:
+        """The index of a key, built unless one of that key lives."""
+        found = self._known.get(key)
+        if found is None:
+            with self._lock:
+                found = self._known.get(key)
+                if found is None:
+                    found = self._known[key] = build()
+        return found
+
+
+_DENSE: _LiveIndexes[DenseIndex] = _LiveIndexes()
+_LEXICAL: _LiveIndexes[BM25Index] = _LiveIndexes()
+
+
 class DenseRanker:
     """Ranks passages by an embedder; they are embedded when the first question comes.
+
+    Rankers of the same passages by the same model share vectors that are kept nowhere else, for as
+    long as one of them lives.
 
     Args:
         passages: The corpus.
         embedder: Embeds questions and passages.
         window_tokens: Longest stretch of a passage that is embedded as one; None: as much as the
             embedder reads.
-        vectors: Where the passages' vectors are kept.
+        vectors: Where the passages' vectors are kept; None: in memory.
     """
 
     def __init__(
@@ -89,16 +124,47 @@ class DenseRanker:
         self._passages = passages
         self._embedder = embedder
         self._window_tokens = window_tokens
-        self._vectors = vectors or VectorStore()
+        self._vectors = vectors
         self._index: DenseIndex | None = None
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
         """Rank by cosine similarity of a passage's best window; equal ones in corpus order."""
+        return self.search(self.encode(questions), depth)
+
+    @property
+    def index(self) -> DenseIndex:
+        """The passages' vectors."""
         if self._index is None:
-            self._index = index_passages(
-                self._passages, self._embedder, self._window_tokens, self._vectors
+            given = (self._passages, self._embedder, self._window_tokens)
+            if self._vectors is None:
+                texts = content_id(*(passage.content for passage in self._passages))
+                key = cache_key(self._embedder.fingerprint, self._window_tokens, texts)
+                self._index = _DENSE.get(key, lambda: index_passages(*given, VectorStore()))
+            else:
+                self._index = index_passages(*given, self._vectors)
+        return self._index
+
+    def encode(self, questions: Sequence[str]) -> Floats:
+        """Vectors of questions; (questions, dimensions)."""
+        return self._embedder.encode_queries(list(questions))
+
+    def search(self, vectors: Floats, depth: int) -> Ranking:
+        """Rank by vectors in place of questions.
+
+        Args:
+            vectors: (questions, dimensions), rows of unit length.
+            depth: Ranks to keep, at most the number of passages.
+
+        Raises:
+            DataError: passages have vectors of another dimension.
+        """
+        dimensions = self.index.vectors.shape[1]
+        if vectors.shape[1] != dimensions:
+            raise DataError(
+                f"The question has a vector of {vectors.shape[1]} dimensions, but passages have "
+                f"{dimensions}. Embed it by the same model."
             )
-        return self._index.rank(self._embedder.encode_queries(list(questions)), depth)
+        return self.index.rank(vectors, depth)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process has embedded nothing yet."""
@@ -120,7 +186,10 @@ def index_passages(
 
 
 class Bm25Ranker:
-    """Ranks passages by BM25; they are indexed when the first question comes."""
+    """Ranks passages by BM25; they are indexed when the first question comes.
+
+    Rankers of the same passages share the index, for as long as one lives.
+    """
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._passages = passages
@@ -129,7 +198,9 @@ class Bm25Ranker:
     @property
     def _indexed(self) -> BM25Index:
         if self._index is None:
-            self._index = BM25Index(passage.content for passage in self._passages)
+            key = content_id(*(passage.content for passage in self._passages))
+            texts = (passage.content for passage in self._passages)
+            self._index = _LEXICAL.get(key, lambda: BM25Index(texts))
         return self._index
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
@@ -192,18 +263,37 @@ class Retriever:
             that it reordered.
         """
         with self._lock:
-            by_coverage = self._weighs_by_coverage
-            reads_words = self.settings.retriever != "dense" or by_coverage
-            words = self._rank_by(self._lexical, questions, among) if reads_words else None
-            covered = np.zeros(len(questions))  # all that a share for all questions needs
-            if words is not None and by_coverage:
-                covered = self._lexical.coverage(questions, words)
-            first = self._rank_first(questions, among, words, covered)
-            if self._reranker is None:
-                return first
-            top = first.top(rerank_depth or self.settings.rerank_depth)
-            scores = self._reranker.score(pairs_of(top, questions, self.passages))
-            return blend(top, scores, self.settings.rerank_share.of(covered))
+            return self._rank(questions, among, rerank_depth or self.settings.rerank_depth, 0)
+
+    def _rank(
+        self,
+        questions: Sequence[str],
+        among: Collection[int] | None,
+        rerank_depth: int,
+        count: int,
+        vectors: Floats | None = None,
+    ) -> Ranking:
+        ranks = max(FIRST_STAGE_DEPTH, count)
+        by_coverage = self._weighs_by_coverage
+        words = None
+        if self.settings.retriever != "dense" or by_coverage:
+            words = self._first(lambda depth: self._lexical.rank(questions, depth), ranks, among)
+        covered = np.zeros(len(questions))  # all that a share for all questions needs
+        if words is not None and by_coverage:
+            covered = self._lexical.coverage(questions, words)
+        first = words
+        if self.settings.retriever != "bm25" or first is None:
+            first = self._first(
+                lambda depth: self._rank_dense(questions, depth, vectors), ranks, among
+            )
+        if self.settings.retriever == "hybrid" and words is not None:
+            shares = self.settings.dense_share.of(covered)
+            first = fuse(first, words, ranks, shares)
+        if self._reranker is None:
+            return first
+        top = first.top(rerank_depth)
+        scores = self._reranker.score(pairs_of(top, questions, self.passages))
+        return blend(top, scores, self.settings.rerank_share.of(covered))
 
     @property
     def _weighs_by_coverage(self) -> bool:
@@ -217,6 +307,7 @@ class Retriever:
         questions: Sequence[str],
         count: int | None = None,
         among: Collection[int] | None = None,
+        vectors: Floats | None = None,
     ) -> list[list[ScoredPassage]]:
         """The best passages for each question, best first.
 
@@ -225,42 +316,42 @@ class Retriever:
             count: Passages a question, at most; a reranker reorders at least as many. None: as
                 the settings say.
             among: Columns of the passages that may be found; None: all.
+            vectors: What passages are compared with in place of the embedded questions;
+                (questions, dimensions), rows of unit length.
+
+        Raises:
+            DataError: passages have vectors of another dimension, or none.
         """
+        if vectors is not None and self.settings.retriever == "bm25":
+            raise DataError("BM25 alone is retrieved by, which reads text. Pass no vector.")
         if not len(self.passages) or not questions or (among is not None and not among):
             return [[] for _ in questions]
         depth = max(self.settings.rerank_depth, count or 0)
-        top = self.rank(questions, among, depth).top(count or self.settings.count)
+        count = count or self.settings.count
+        with self._lock:
+            top = self._rank(questions, among, depth, count, vectors).top(count)
         return [
             [
-                ScoredPassage(passage=self.passages[column], score=score)
+                ScoredPassage(passage=self.passages[column], score=score, column=column)
                 for column, score in zip(columns, scores, strict=True)
             ]
             for columns, scores in zip(top.columns.tolist(), top.scores.tolist(), strict=True)
         ]
 
-    def _rank_first(
-        self,
-        questions: Sequence[str],
-        among: Collection[int] | None,
-        words: Ranking | None,
-        covered: NDArray[np.float64],
-    ) -> Ranking:
-        """The ranking before a reranker; `words` is BM25's, where it is read."""
-        if self.settings.retriever == "bm25" and words is not None:
-            return words
+    def _rank_dense(self, questions: Sequence[str], depth: int, vectors: Floats | None) -> Ranking:
         if self._dense is None:
             raise ValueError(f"A {self.settings.retriever} retriever needs a dense ranker.")
-        dense = self._rank_by(self._dense, questions, among)
-        if self.settings.retriever == "dense" or words is None:
-            return dense
-        return fuse(dense, words, FIRST_STAGE_DEPTH, self.settings.dense_share.of(covered))
+        if vectors is not None and isinstance(self._dense, DenseRanker):
+            return self._dense.search(vectors, depth)
+        return self._dense.rank(questions, depth)
 
-    def _rank_by(
-        self, ranker: Ranker, questions: Sequence[str], among: Collection[int] | None
+    def _first(
+        self, rank: Callable[[int], Ranking], ranks: int, among: Collection[int] | None
     ) -> Ranking:
+        """The first ranks among some passages; `rank` ranks as many of all as it is given."""
         if among is None:
-            return ranker.rank(questions, FIRST_STAGE_DEPTH)
-        return ranker.rank(questions, len(self.passages)).among(among).top(FIRST_STAGE_DEPTH)
+            return rank(ranks)
+        return rank(len(self.passages)).among(among).top(ranks)
 
     def __copy__(self) -> "Retriever":
         return self

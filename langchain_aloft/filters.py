@@ -1,0 +1,119 @@
+"""Filters of documents: metadata that is equal, the common $-operators, or a function."""
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_core.documents import Document
+
+from aloft.api import ConfigError
+
+_Metadata = Mapping[str, Any]
+_Condition = Callable[[_Metadata], bool]
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+_OPERATORS = ("$eq", "$ne", "$in", "$nin", *_ORDER, "$exists", "$not")
+
+
+def read_filter(given: Any) -> Callable[[Document], bool]:
+    """Return a filter as a function from a document to whether it may be retrieved.
+
+    A dictionary names metadata: `{"source": "a.md"}` or `{"page": {"$gte": 3}}`; all its entries
+    must hold. Entries may be combined by `$and`, `$or` and `$not`. Metadata that is a list equals
+    a value, or is in a list of values, if one of its elements is. Metadata that is missing, or
+    cannot be compared with a value, meets `$ne` and `$nin` alone.
+
+    Args:
+        given: A dictionary, or a function, which is returned as it is.
+
+    Raises:
+        ConfigError: the filter has another form.
+    """
+    if callable(given):
+        return given
+    condition = _read(given)
+    return lambda document: condition(document.metadata)
+
+
+def _read(given: Any) -> _Condition:
+    if not isinstance(given, Mapping):
+        raise _refusal(given)
+    return _all([_entry(key, value) for key, value in given.items()])
+
+
+def _entry(key: Any, value: Any) -> _Condition:
+    if key in ("$and", "$or"):
+        if not isinstance(value, list | tuple) or not value:
+            raise _refusal({key: value})
+        parts = [_read(part) for part in value]
+        return _all(parts) if key == "$and" else _any(parts)
+    if key == "$not":
+        return _not(_read(value))
+    if not isinstance(key, str) or key.startswith("$"):
+        raise _refusal({key: value})
+    if isinstance(value, Mapping):
+        if not value:
+            raise _refusal({key: value})
+        return _all([_operator(key, name, wanted) for name, wanted in value.items()])
+    if isinstance(value, list | set | tuple | frozenset):
+        raise _refusal({key: value}, f' For any of several values: {{"{key}": {{"$in": [...]}}}}.')
+    return _operator(key, "$eq", value)
+
+
+def _operator(key: str, name: Any, wanted: Any) -> _Condition:
+    if name == "$eq":
+        return lambda metadata: (
+            wanted in _values(metadata, key) or (key in metadata and metadata[key] == wanted)
+        )
+    if name == "$in" and isinstance(wanted, list | set | tuple | frozenset):
+        return lambda metadata: any(value in wanted for value in _values(metadata, key))
+    if name in _ORDER:
+        return lambda metadata: _compare(_ORDER[name], metadata.get(key), wanted)
+    if name == "$exists" and isinstance(wanted, bool):
+        return lambda metadata: (key in metadata) is wanted
+    if name == "$ne":
+        return _not(_operator(key, "$eq", wanted))
+    if name == "$nin" and isinstance(wanted, list | set | tuple | frozenset):
+        return _not(_operator(key, "$in", wanted))
+    if name == "$not":
+        return _not(_entry(key, wanted))
+    raise _refusal({key: {name: wanted}})
+
+
+def _values(metadata: _Metadata, key: str) -> list[Any]:
+    """What the metadata holds under a key: nothing, a value or the elements of a list."""
+    if key not in metadata:
+        return []
+    value = metadata[key]
+    return list(value) if isinstance(value, list | set | tuple | frozenset) else [value]
+
+
+def _compare(comparison: Callable[[Any, Any], bool], value: Any, wanted: Any) -> bool:
+    try:
+        return value is not None and bool(comparison(value, wanted))
+    except TypeError:  # such as a text with a number
+        return False
+
+
+def _all(parts: list[_Condition]) -> _Condition:
+    return lambda metadata: all(part(metadata) for part in parts)
+
+
+def _any(parts: list[_Condition]) -> _Condition:
+    return lambda metadata: any(part(metadata) for part in parts)
+
+
+def _not(part: _Condition) -> _Condition:
+    return lambda metadata: not part(metadata)
+
+
+def _refusal(given: Any, advice: str = "") -> ConfigError:
+    return ConfigError(
+        f"The filter {given!r} is not supported.{advice} Pass metadata, such as "
+        f'{{"source": "a.md"}} (operators: {", ".join(_OPERATORS)}; combined by $and, $or, $not), '
+        "or a function: lambda document: ..."
+    )

@@ -1,0 +1,144 @@
+"""The retriever takes queries and filters as LangChain's applications send them."""
+
+import asyncio
+from datetime import date
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from scripted import CONTRACT, ScriptedModels, shared
+
+from aloft.api import ConfigError, DataError, SharedModels
+from langchain_aloft import AloftRetriever
+
+ROWS: list[dict[str, Any]] = [
+    {"source": "a.md", "page": 1, "tags": ["red", "blue"], "day": date(2026, 1, 1)},
+    {"source": "b.md", "page": 2, "tags": ["red"], "day": date(2026, 2, 1)},
+    {"source": "c.md", "page": "iv", "tags": []},
+    {"source": "d.md", "draft": None},
+]
+DOCUMENTS = [
+    Document(f"A fox of number {i}.", id=row["source"][0], metadata=row)
+    for i, row in enumerate(ROWS)
+]
+
+
+def retriever(**fields: Any) -> AloftRetriever:
+    return AloftRetriever(documents=DOCUMENTS, contract=CONTRACT, models=shared(), **fields)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({}, "abcd"),
+        ({"source": "b.md"}, "b"),
+        ({"source": "b.md", "page": 1}, ""),
+        ({"page": {"$eq": 2}}, "b"),
+        ({"page": {"$ne": 2}}, "acd"),
+        ({"source": {"$in": ["a.md", "d.md"]}}, "ad"),
+        ({"source": {"$nin": ["a.md", "d.md"]}}, "bc"),
+        ({"page": {"$gt": 1}}, "b"),
+        ({"page": {"$gte": 1}}, "ab"),
+        ({"page": {"$lt": 2}}, "a"),
+        ({"page": {"$lte": 2, "$ne": 1}}, "b"),
+        ({"day": {"$gte": date(2026, 1, 15)}}, "b"),
+        ({"page": {"$exists": False}}, "d"),
+        ({"draft": {"$exists": True}}, "d"),
+        ({"draft": None}, "d"),
+        ({"tags": "red"}, "ab"),
+        ({"tags": {"$eq": ["red"]}}, "b"),
+        ({"tags": {"$in": ["blue", "green"]}}, "a"),
+        ({"tags": {"$ne": "red"}}, "cd"),
+        ({"tags": {"$nin": ["blue"]}}, "bcd"),
+        ({"$and": [{"page": {"$exists": True}}, {"tags": "red"}]}, "ab"),
+        ({"$or": [{"page": 1}, {"source": "d.md"}]}, "ad"),
+        ({"$not": {"tags": "red"}}, "cd"),
+        ({"page": {"$not": {"$gt": 1}}}, "acd"),
+        ({"$or": [{"$and": [{"page": 1}, {"tags": "blue"}]}, {"$not": {"source": "d.md"}}]}, "abc"),
+        (lambda document: document.metadata["source"] < "c", "ab"),
+    ],
+)
+def test_filters_admit_by_metadata(wanted: Any, expected: str) -> None:
+    ours = retriever(search_kwargs={"filter": wanted})
+    assert sorted(one.id or "" for one in ours.invoke("fox", k=9)) == list(expected)
+    found = asyncio.run(retriever().ainvoke("fox", k=9, filter=wanted))
+    assert sorted(one.id or "" for one in found) == list(expected)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "page == 1",
+        ["page"],
+        {"page": [1, 2]},
+        {"page": {}},
+        {"page": {"$near": 1}},
+        {"page": {"nested": 1}},
+        {"page": {"$in": 1}},
+        {"page": {"$exists": 1}},
+        {"$and": {"page": 1}},
+        {"$or": []},
+        {"$nor": [{"page": 1}]},
+        {"$not": 3},
+        {1: 2},
+    ],
+)
+def test_other_filters_are_refused_in_one_line(wanted: Any) -> None:
+    with pytest.raises(ConfigError, match=r"The filter .* is not supported.*\$gte") as refused:
+        retriever().invoke("fox", filter=wanted)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(ConfigError, match="is not supported"):  # before anything is embedded
+        retriever(search_kwargs={"filter": wanted})
+
+
+def test_a_list_of_values_is_pointed_to_its_operator() -> None:
+    with pytest.raises(ConfigError, match=r'{"page": {"\$in": \[\.\.\.\]}}'):
+        retriever().invoke("fox", filter={"page": [1, 2]})
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.0, "2", True])
+def test_a_number_of_documents_is_whole_and_at_least_one(k: Any) -> None:
+    with pytest.raises(ConfigError, match=r"k is .*, but must be a whole number of at least 1"):
+        retriever().invoke("fox", k=k)
+
+
+def test_more_documents_than_are_ranked_at_first_are_returned() -> None:
+    many = [Document(f"Fox {i}.") for i in range(130)]
+    ours = AloftRetriever(documents=many, contract=CONTRACT, models=shared(), k=120)
+    assert len(ours.invoke("fox")) == 120
+
+
+@pytest.mark.parametrize("question", [None, {"question": "Why?"}, 3, "", " \n"])
+def test_a_query_without_text_is_refused(question: Any) -> None:
+    with pytest.raises(DataError, match="question"):
+        retriever().invoke(question)
+
+
+def test_scores_stay_out_of_the_metadata_unless_they_are_asked_for() -> None:
+    assert retriever().invoke("number 1", k=1) == [DOCUMENTS[1]]
+    (found,) = retriever(score_key="how").invoke("number 1", k=1)
+    assert found.metadata.keys() == {*ROWS[1], "how"}
+    assert isinstance(found.metadata["how"], float)
+    assert "how" not in ROWS[1]
+
+
+def test_retrievers_of_the_same_documents_share_vectors() -> None:
+    source = ScriptedModels()
+    models = SharedModels(source)
+    shared_by_these = [Document(f"A shared fox {i}.", metadata=row) for i, row in enumerate(ROWS)]
+    first = AloftRetriever(documents=shared_by_these, contract=CONTRACT, models=models)
+    first.invoke("fox")
+    embedded = source.embedded
+    assert embedded > 0
+    for row in ROWS:
+        filtered = AloftRetriever(
+            documents=list(shared_by_these),
+            contract=CONTRACT,
+            models=models,
+            search_kwargs={"filter": {"source": row["source"]}},
+        )
+        assert [one.metadata for one in filtered.invoke("fox")] == [row]
+    assert source.embedded == embedded
+    other = AloftRetriever(documents=shared_by_these[:2], contract=CONTRACT, models=models)
+    assert len(other.invoke("fox")) == 2
+    assert source.embedded == embedded + 2

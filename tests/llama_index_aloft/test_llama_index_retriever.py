@@ -1,0 +1,212 @@
+"""The retriever takes queries and filters as LlamaIndex' applications send them."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.vector_stores import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
+from llama_index.core.vector_stores.utils import build_metadata_filter_fn
+from scripted import CONTRACT, ScriptedModels, retrieving, shared
+
+from aloft.api import ConfigError, DataError, SharedModels
+from llama_index_aloft import AloftRerank, AloftRetriever
+
+ROWS: dict[str, dict[str, Any]] = {
+    "a": {"page": 1, "tags": ["red", "blue"], "author": "Ada King"},
+    "b": {"page": 2, "tags": ["red"], "author": "Bo"},
+    "c": {"page": 3, "tags": [], "author": ""},
+    "d": {},
+}
+NODES = [TextNode(id_=name, text="A fox.", metadata=row) for name, row in ROWS.items()]
+Op = FilterOperator
+
+
+def on(key: str, value: Any, operator: FilterOperator = Op.EQ) -> MetadataFilter:
+    return MetadataFilter(key=key, value=value, operator=operator)
+
+
+def found(filters: MetadataFilters) -> str:
+    ours = AloftRetriever(NODES, CONTRACT, filters=filters, similarity_top_k=9, models=shared())
+    names = sorted(one.node_id for one in ours.retrieve("fox"))
+    assert sorted(one.node_id for one in asyncio.run(ours.aretrieve("fox"))) == names
+    return "".join(names)
+
+
+OPERATORS = [
+    (on("page", 2), "b"),
+    (on("page", 2, Op.NE), "acd"),
+    (on("page", 1, Op.GT), "bc"),
+    (on("page", 2, Op.GTE), "bc"),
+    (on("page", 2, Op.LT), "a"),
+    (on("page", 2, Op.LTE), "ab"),
+    (on("page", [1, 3], Op.IN), "ac"),
+    (on("page", [1, 3], Op.NIN), "bd"),
+    (on("tags", ["blue", "green"], Op.ANY), "a"),
+    (on("tags", ["red", "blue"], Op.ALL), "a"),
+    (on("tags", "red", Op.CONTAINS), "ab"),
+    (on("author", "King", Op.TEXT_MATCH), "a"),
+    (on("author", "king", Op.TEXT_MATCH), ""),
+    (on("author", "king", Op.TEXT_MATCH_INSENSITIVE), "a"),
+    (on("author", None, Op.IS_EMPTY), "cd"),
+    (on("tags", None, Op.IS_EMPTY), "cd"),
+]
+
+
+@pytest.mark.parametrize(("one", "expected"), OPERATORS)
+def test_every_operator_admits_what_llama_index_admits(one: MetadataFilter, expected: str) -> None:
+    filters = MetadataFilters(filters=[one])
+    assert found(filters) == expected
+    theirs = build_metadata_filter_fn(lambda name: ROWS[name], filters)
+    assert "".join(name for name in ROWS if theirs(name)) == expected
+
+
+def test_every_operator_is_known() -> None:
+    assert {one.operator for one, _ in OPERATORS} == set(FilterOperator)
+
+
+def test_conditions_combine_to_any_depth() -> None:
+    first, second, red = on("page", 1), on("page", 2), on("tags", "red", Op.CONTAINS)
+    either = MetadataFilters(filters=[first, second], condition=FilterCondition.OR)
+    neither = MetadataFilters(filters=[first, second], condition=FilterCondition.NOT)
+    assert (found(either), found(neither)) == ("ab", "cd")
+    assert found(MetadataFilters(filters=[either, on("author", "Bo")])) == "b"
+    assert found(MetadataFilters(filters=[neither], condition=FilterCondition.NOT)) == "ab"
+    deep = MetadataFilters(filters=[MetadataFilters(filters=[either, neither]), red])
+    assert found(deep) == ""
+    assert found(MetadataFilters(filters=[])) == "abcd"
+
+
+@pytest.mark.parametrize(
+    "given", [{"page": 1}, [on("page", 1)], on("page", 1), "page == 1", lambda node: True]
+)
+def test_filters_of_another_form_are_refused(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"filters is of type .*, but must be a MetadataFilters"):
+        AloftRetriever(NODES, CONTRACT, filters=given)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        on("page", 1, Op.IN),
+        on("author", 1, Op.TEXT_MATCH),
+        on("page", None),
+        on("tags", "red", Op.ALL),
+    ],
+)
+def test_a_filter_with_a_value_of_the_wrong_kind_is_refused(one: MetadataFilter) -> None:
+    with pytest.raises(ConfigError, match=f'The filter on "{one.key}" by "{one.operator.value}"'):
+        AloftRetriever(NODES, CONTRACT, filters=MetadataFilters(filters=[one]))
+
+
+def test_metadata_that_cannot_be_compared_is_not_admitted() -> None:
+    nodes = [*NODES, TextNode(id_="e", text="A fox.", metadata={"page": "iv", "author": 3})]
+    for one in (on("page", 2, Op.GTE), on("author", "o", Op.TEXT_MATCH)):
+        filters = MetadataFilters(filters=[one])
+        ours = AloftRetriever(nodes, CONTRACT, filters=filters, models=shared())
+        assert "e" not in {node.node_id for node in ours.retrieve("fox")}
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, "2", True])
+def test_a_number_of_nodes_is_whole_and_at_least_one(count: Any) -> None:
+    with pytest.raises(ConfigError, match=r"similarity_top_k is .*, but must be at least 1"):
+        AloftRetriever(NODES, CONTRACT, similarity_top_k=count)
+
+
+TEXTS = ("red fox", "blue whale", "grey wolf")
+THREE = [TextNode(id_=text.split()[1], text=text) for text in TEXTS]
+HYBRID = retrieving(CONTRACT, retriever="hybrid")
+
+
+def best(query: Any, contract: Any = CONTRACT, **models: Any) -> str:
+    ours = AloftRetriever(
+        THREE, contract, similarity_top_k=1, models=models.get("models", shared())
+    )
+    (one,) = ours.retrieve(query)
+    (again,) = asyncio.run(ours.aretrieve(query))
+    assert again.node_id == one.node_id
+    return one.node_id
+
+
+def test_custom_strings_are_embedded_in_place_of_the_text() -> None:
+    assert best(QueryBundle("red fox", custom_embedding_strs=["blue whale", "whale"])) == "whale"
+    assert best(QueryBundle("", custom_embedding_strs=["grey wolf"])) == "wolf"
+    assert best(QueryBundle("red fox", custom_embedding_strs=[])) == "fox"
+
+
+def test_an_embedding_is_used_as_it_is() -> None:
+    source = ScriptedModels()
+    (vector,) = source.embedder("any").encode_queries(["blue whale"]).tolist()
+    longer = [3 * value for value in vector]
+    query = QueryBundle("red fox", embedding=longer)
+    assert best(query, models=SharedModels(source)) == "whale"
+    assert query == QueryBundle("red fox", embedding=longer)
+    # BM25 reads the text: of equal shares its passage is as good, and stands first
+    assert best(query, HYBRID, models=SharedModels(source)) == "fox"
+    assert best(
+        QueryBundle("grey wolf", embedding=vector), HYBRID, models=SharedModels(source)
+    ) in {
+        "whale",
+        "wolf",
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (None, "A query is a text or a QueryBundle, but NoneType was given"),
+        ({"query_str": "fox"}, "A query is a text or a QueryBundle, but dict was given"),
+        (QueryBundle("fox", image_path="a.png"), "The query has an image, but only text"),
+        (QueryBundle({"a": 1}), "A question is a text, but dict was given"),  # type: ignore[arg-type]
+        (QueryBundle("fox", custom_embedding_strs=[3]), "A question is a text, but int"),  # type: ignore[list-item]
+        ("", "The query has no text"),
+        (QueryBundle(" ", embedding=[1.0]), "The query has no text"),
+        (QueryBundle("fox", embedding=[1.0, 2.0]), "a vector of 2 dimensions, but passages have"),
+        (QueryBundle("fox", embedding=[0.0, 0.0]), "embedding must be a list of numbers"),
+        (QueryBundle("fox", embedding=["a"]), "embedding must be a list of numbers"),  # type: ignore[list-item]
+        (QueryBundle("fox", embedding=[[1.0]]), "embedding must be a list of numbers"),  # type: ignore[list-item]
+    ],
+)  # fmt: skip
+def test_what_cannot_be_searched_for_is_refused_in_one_line(query: Any, message: str) -> None:
+    ours = AloftRetriever(THREE, CONTRACT, models=shared())
+    for ask in (ours.retrieve, lambda given: asyncio.run(ours.aretrieve(given))):
+        with pytest.raises(DataError, match=message) as refused:
+            ask(query)
+        assert "\n" not in str(refused.value)
+
+
+def test_bm25_alone_takes_no_vector() -> None:
+    ours = AloftRetriever(THREE, retrieving(CONTRACT, retriever="bm25"), models=shared())
+    with pytest.raises(DataError, match="BM25 alone is retrieved by, which reads text"):
+        ours.retrieve(QueryBundle("fox", embedding=np.ones(8).tolist()))
+
+
+def test_a_reranker_reads_text_alone() -> None:
+    given = [NodeWithScore(node=node) for node in THREE]
+    rerank = AloftRerank("any", top_n=1, models=shared())
+    hyde = QueryBundle("blue whale", custom_embedding_strs=["grey wolf"])
+    assert rerank.postprocess_nodes(given, hyde)[0].node_id == "whale"
+    with pytest.raises(DataError, match="The query has an image"):
+        rerank.postprocess_nodes(given, QueryBundle("fox", image_path="a.png"))
+
+
+def test_retrievers_of_the_same_nodes_share_vectors() -> None:
+    source = ScriptedModels()
+    models = SharedModels(source)
+    nodes = [
+        TextNode(text=f"A shared fox {i}.", metadata=row) for i, row in enumerate(ROWS.values())
+    ]
+    first = AloftRetriever(nodes, HYBRID, models=models)
+    first.retrieve("fox")
+    embedded = source.embedded
+    for page in (1, 2, 3):
+        filters = MetadataFilters(filters=[on("page", page)])
+        filtered = AloftRetriever(list(nodes), HYBRID, filters=filters, models=models)
+        assert [one.node.metadata["page"] for one in filtered.retrieve("fox")] == [page]
+    assert source.embedded == embedded > 0
