@@ -28,13 +28,13 @@ def read_filter(given: Any) -> Callable[[Document], bool]:
     cannot be compared with a value, meets `$ne` and `$nin` alone.
 
     Args:
-        given: A dictionary, or a function, which is returned as it is.
+        given: A dictionary, or a function from a document to whether it is admitted.
 
     Raises:
         ConfigError: the filter has another form.
     """
     if callable(given):
-        return given
+        return lambda document: bool(given(document))
     condition = _read(given)
     return lambda document: condition(document.metadata)
 

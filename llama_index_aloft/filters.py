@@ -71,9 +71,9 @@ def _single(one: MetadataFilter) -> _Condition:
     if name == FilterOperator.IS_EMPTY:
         return lambda metadata: metadata.get(key) in (None, "", [])
     compare = _COMPARISONS.get(name)
-    kind = list if name in _OF_LISTS else str if name in _OF_TEXTS else object
+    kind: type = list if name in _OF_LISTS else str if name in _OF_TEXTS else object
     if compare is None or wanted is None or not isinstance(wanted, kind):
-        needed = {list: "a list", str: "a text"}.get(kind, "a value")
+        needed = "a list" if kind is list else "a text" if kind is str else "a value"
         raise ConfigError(
             f'The filter on "{key}" by "{name.value}" has the value {wanted!r}, but needs '
             f"{needed}. For metadata that is missing or empty: FilterOperator.IS_EMPTY."

@@ -61,7 +61,8 @@ def read_query(query: QueryBundle, embedder: Embedder) -> tuple[str, Floats | No
         vector = embedder.encode_queries(texts).mean(axis=0)
     else:
         return text, None
-    return text, (vector / max(np.linalg.norm(vector), _LEAST))[None, :]
+    length = max(float(np.linalg.norm(vector)), _LEAST)
+    return text, np.asarray(vector / length, np.float32)[None, :]
 
 
 def _vector_of(embedding: Any) -> Floats:
