@@ -25,7 +25,6 @@ import numpy as np
 from downstream import shown
 from uplift import cut_set, tell
 
-from aloft.cli.progress import shown_progress
 from aloft.config import RunConfig, load_config
 from aloft.errors import AloftError
 from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, UNANSWERABLE
@@ -33,6 +32,7 @@ from aloft.evaluation.bootstrap import compare
 from aloft.evaluation.evaluator import Measured
 from aloft.evaluation.pages.figures import interval, percent
 from aloft.run.job import open_run
+from aloft.terminal.progress import shown_progress
 
 COSTS = ("answer f1", "answer contained", "citation accuracy")
 

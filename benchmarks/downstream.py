@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.cli.progress import shown_progress
 from aloft.config import (
     FILTERS,
     FiltersConfig,
@@ -33,6 +32,7 @@ from aloft.evaluation.pages.figures import interval, points
 from aloft.evaluation.report import FunnelRow
 from aloft.records import to_json
 from aloft.run.job import open_run, read_funnel
+from aloft.terminal.progress import shown_progress
 
 _PILOT = 48  # passages that tell what a pair costs
 _DENSE = System("dense", "tuned", "none")

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from uplift import read_lines, tell
 
 from aloft.backends.loading import Models
-from aloft.cli.progress import shown_progress
 from aloft.evaluation.blending import SHARES, at_share, lines, rerank_table, share_table
 from aloft.protocols import Progress
 from aloft.randomness import rng_for
@@ -28,6 +27,7 @@ from aloft.records import Passage, content_id
 from aloft.retrieval.fusion import CoverageShare, fuse
 from aloft.retrieval.ranking import Ranking
 from aloft.retrieval.retriever import FIRST_STAGE_DEPTH, Bm25Ranker, DenseRanker
+from aloft.terminal.progress import shown_progress
 
 Table = NDArray[np.float64]
 RERANKED = 30  # first ranks that late interaction reorders

@@ -18,11 +18,11 @@ from typing import Any
 
 from uplift import cut_set, tell
 
-from aloft.cli.progress import shown_progress
 from aloft.config import RunConfig, load_config
 from aloft.config.strategies import STRATEGIES
 from aloft.errors import AloftError
 from aloft.run.comparison import compare_strategies, render_comparison
+from aloft.terminal.progress import shown_progress
 
 SMALL = "embedded:smollm2-135m-instruct"
 

@@ -29,7 +29,6 @@ from uplift import cut_set, read_lines, tell
 
 from aloft.backends.loading import Models
 from aloft.backends.packaged import resolve_model
-from aloft.cli.progress import shown_progress
 from aloft.config import RatingsConfig, RunConfig, load_config, plain_name
 from aloft.errors import AloftError
 from aloft.protocols import LanguageModel, Prompt, Reply
@@ -37,6 +36,7 @@ from aloft.records import Passage, QAPair
 from aloft.run.job import open_run, read_funnel
 from aloft.synthesis import rating as ratings
 from aloft.synthesis.pairs import generate_pairs
+from aloft.terminal.progress import shown_progress
 
 
 def measure_quality(

@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 
-from aloft.cli.progress import shown_progress
 from aloft.config import PARTS, RunConfig, load_config
 from aloft.errors import AloftError
 from aloft.evaluation.evaluator import System
@@ -40,6 +39,7 @@ from aloft.machine import describe_machine
 from aloft.randomness import rng_for
 from aloft.run.host_teacher import AbsentTeacher
 from aloft.run.job import OpenRun, open_run
+from aloft.terminal.progress import shown_progress
 
 NEVER_DECIDES = 10**9  # as evaluation.min_human_questions: human questions judge afterwards
 METRIC = "ndcg@10"

@@ -34,6 +34,9 @@ class AloftFinetuner(HostedRun):
         questions: File of your own labelled questions; if given, they decide what ships.
         group_by: The metadata key that names a document's source; None: each document stands for
             itself.
+        show_progress: Whether `finetune` shows its progress: bars in a terminal, lines elsewhere.
+        overwrite: Whether a run on another corpus in `out` may be replaced. Otherwise `finetune`
+            refuses documents among which are fewer than half of that run's.
 
     Raises:
         ConfigError: an argument has the wrong class.
@@ -50,6 +53,8 @@ class AloftFinetuner(HostedRun):
         llm: BaseChatModel | None = None,
         questions: str | Path | None = None,
         group_by: str | None = "source",
+        show_progress: bool = True,
+        overwrite: bool = False,
     ) -> None:
         if config is not None:
             check_kind("config", config, RunConfig, "Make it by aloft.load_config(overrides=...).")
@@ -57,8 +62,15 @@ class AloftFinetuner(HostedRun):
             advice = "For a model by its name, set teacher in the config."
             check_kind("llm", llm, BaseChatModel, advice)
         teacher = LangChainTeacher(llm) if llm else None
-        given = to_documents(documents, group_by=group_by)
-        super().__init__(given, out, config or load_config(preset), teacher, questions)
+        super().__init__(
+            to_documents(documents, group_by=group_by),
+            out,
+            config or load_config(preset),
+            teacher,
+            questions,
+            show_progress=show_progress,
+            overwrite=overwrite,
+        )
 
     @classmethod
     def from_documents(cls, documents: Sequence[Document], out: str | Path, **fields: Any) -> Self:
@@ -88,7 +100,7 @@ class AloftFinetuner(HostedRun):
 
     def get_embeddings(self, **fields: Any) -> AloftEmbeddings:
         """The embedder that ships."""
-        return AloftEmbeddings.from_run(self.out, **fields)
+        return AloftEmbeddings.from_run(self.shipped, **fields)
 
     def get_reranker(self, **fields: Any) -> AloftReranker:
         """The reranker that ships.
@@ -96,18 +108,18 @@ class AloftFinetuner(HostedRun):
         Raises:
             DataError: the run is not finished, or ships none.
         """
-        return AloftReranker.from_run(self.out, **fields)
+        return AloftReranker.from_run(self.shipped, **fields)
 
     def get_chat_model(self, **fields: Any) -> ChatAloft:
         """The generator that ships."""
-        return ChatAloft.from_run(self.out, **fields)
+        return ChatAloft.from_run(self.shipped, **fields)
 
     def get_retriever(
         self, documents: list[Document] | None = None, **fields: Any
     ) -> AloftRetriever:
         """The retriever that ships, over these documents or the run's own passages."""
-        return AloftRetriever.from_run(self.out, documents, **fields)
+        return AloftRetriever.from_run(self.shipped, documents, **fields)
 
     def get_chain(self, **fields: Any) -> Runnable[Any, dict[str, Any]]:
         """The chain from a question to a cited answer; see `create_citation_chain`."""
-        return create_citation_chain(self.out, **fields)
+        return create_citation_chain(self.shipped, **fields)

@@ -1,5 +1,6 @@
 """A complete Aloft run behind the interface of LlamaIndex's fine-tune engines."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,15 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode
 from llama_index_instrumentation import get_dispatcher
 
-from aloft.api import ConfigError, HostedRun, ModelError, Progress, check_kind, resolve_model
+from aloft.api import (
+    ConfigError,
+    HostedRun,
+    ModelError,
+    Progress,
+    check_kind,
+    resolve_model,
+    shown_progress,
+)
 from aloft.config import RunConfig, check_config, load_config
 from llama_index_aloft.convert import to_documents
 from llama_index_aloft.embedding import AloftEmbedding
@@ -20,7 +29,14 @@ from llama_index_aloft.llm import AloftLLM
 from llama_index_aloft.rerank import AloftRerank
 from llama_index_aloft.teacher import teacher_of
 
+_CLASSES: dict[str, type[AloftEmbedding | AloftRerank | AloftLLM]] = {
+    "embedder": AloftEmbedding,
+    "reranker": AloftRerank,
+    "generator": AloftLLM,
+}
+_FORMER = {"embedding": "embedder", "llm": "generator"}  # accepted for one version
 _dispatcher = get_dispatcher(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class AloftProgressEvent(BaseEvent):
@@ -63,6 +79,9 @@ class AloftFinetuneEngine(HostedRun):
             weights must be on this machine. None: the configuration's.
         reranker: The reranker to train, likewise.
         questions: File of your own labelled questions; if given, they decide what ships.
+        show_progress: Whether `finetune` shows its progress: bars in a terminal, lines elsewhere.
+        overwrite: Whether a run on another corpus in `out` may be replaced. Otherwise `finetune`
+            refuses documents among which are fewer than half of that run's.
 
     Raises:
         ConfigError: the embedding model or reranker has no weights on this machine, or an argument
@@ -81,6 +100,8 @@ class AloftFinetuneEngine(HostedRun):
         embed_model: BaseEmbedding | str | None = None,
         reranker: BaseNodePostprocessor | str | None = None,
         questions: str | Path | None = None,
+        show_progress: bool = True,
+        overwrite: bool = False,
     ) -> None:
         if config is not None:
             check_kind("config", config, RunConfig, "Make it by aloft.load_config(overrides=...).")
@@ -90,51 +111,61 @@ class AloftFinetuneEngine(HostedRun):
         models = {part: _name_of(part, one) for part, one in named.items() if one is not None}
         whole = check_config((config or load_config(preset)).model_dump() | models)
         teacher = teacher_of(llm) if llm else None
-        super().__init__(to_documents(nodes_or_documents), out, whole, teacher, questions)
+        super().__init__(
+            to_documents(nodes_or_documents),
+            out,
+            whole,
+            teacher,
+            questions,
+            show_progress=show_progress,
+            overwrite=overwrite,
+        )
 
-    def finetune(self, progress: Progress = dispatch_progress) -> None:
+    def finetune(self, progress: Progress | None = None) -> None:
         """Run all stages, or resume them.
 
         Args:
-            progress: Called with a stage, steps done and steps in all; by default, LlamaIndex's
-                event handlers receive them.
+            progress: Called with a stage, steps done and steps in all, in place of what is shown.
 
         Raises:
             AloftError: a fault that the user can correct, in one line.
         """
-        super().finetune(progress)
+        with shown_progress(self._show_progress and progress is None) as shown:
+            told = progress or shown
+
+            def tell(stage: str, done: int, total: int) -> None:
+                dispatch_progress(stage, done, total)
+                told(stage, done, total)
+
+            super().finetune(tell)
 
     @overload
     def get_finetuned_model(
-        self, part: Literal["embedding", "embedder"] = "embedding", **fields: Any
+        self, part: Literal["embedder"] = "embedder", **fields: Any
     ) -> AloftEmbedding: ...
     @overload
     def get_finetuned_model(self, part: Literal["reranker"], **fields: Any) -> AloftRerank: ...
     @overload
-    def get_finetuned_model(self, part: Literal["llm", "generator"], **fields: Any) -> AloftLLM: ...
+    def get_finetuned_model(self, part: Literal["generator"], **fields: Any) -> AloftLLM: ...
     def get_finetuned_model(
-        self, part: str = "embedding", **fields: Any
+        self, part: str = "embedder", **fields: Any
     ) -> AloftEmbedding | AloftRerank | AloftLLM:
         """The model that the run ships for a part: the base model if tuning it did not gain.
 
         Args:
-            part: "embedding" (or "embedder"), "reranker", or "llm" (or "generator").
+            part: "embedder", "reranker" or "generator".
             **fields: Arguments of the returned class, such as `top_n` or `embed_batch_size`.
 
         Raises:
             ConfigError: there is no such part.
             DataError: `finetune` has not finished, or no reranker ships.
         """
-        kinds: dict[str, type[AloftEmbedding | AloftRerank | AloftLLM]] = {
-            "embedding": AloftEmbedding,
-            "embedder": AloftEmbedding,
-            "reranker": AloftRerank,
-            "llm": AloftLLM,
-            "generator": AloftLLM,
-        }
-        if part not in kinds:
-            raise ConfigError(f'There is no part "{part}". It may be: {", ".join(kinds)}.')
-        return kinds[part].from_run(self.out, **fields)
+        if part in _FORMER:
+            _logger.warning('The part "%s" is now called "%s". Rename it.', part, _FORMER[part])
+        name = _FORMER.get(part, part)
+        if name not in _CLASSES:
+            raise ConfigError(f'There is no part "{part}". It may be: {", ".join(_CLASSES)}.')
+        return _CLASSES[name].from_run(self.shipped, **fields)
 
 
 def _name_of(part: str, model: Any) -> str:

@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     )
     from aloft.synthesis.pairs import generate_pairs as generate_pairs
     from aloft.synthesis.rating import rate_passages as rate_passages
+    from aloft.terminal.progress import shown_progress as shown_progress
     from aloft.text.surrogates import replace_surrogates as replace_surrogates
     from aloft.training import (
         start_cross_encoder as start_cross_encoder,
@@ -195,6 +196,7 @@ _NAMES = {
     ],
     "aloft.synthesis.pairs": ["generate_pairs"],
     "aloft.synthesis.rating": ["rate_passages"],
+    "aloft.terminal.progress": ["shown_progress"],
     "aloft.text.surrogates": ["replace_surrogates"],
     "aloft.training": ["start_cross_encoder", "train_embedder", "train_reranker"],
     "aloft.training.query_map": ["train_query_map"],

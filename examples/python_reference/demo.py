@@ -18,8 +18,8 @@ from pydoc_data.topics import topics  # type: ignore[import-not-found]
 
 from aloft.backends.packaged import fetch_model
 from aloft.cli import main
-from aloft.cli.progress import shown_progress
 from aloft.config import load_config
+from aloft.terminal.progress import shown_progress
 
 HERE = Path(__file__).parent
 OUT = Path("runs") / "python-reference"

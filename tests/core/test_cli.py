@@ -184,6 +184,24 @@ def test_a_run_folder_that_another_process_holds(
     assert cut(corpus, out, settings) == 0
 
 
+def test_a_run_on_other_documents_is_not_replaced(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    (run / "models").mkdir(parents=True)
+    (run / "models" / "aloft.json").write_text("{}")
+    for command in ("run", "passages"):
+        assert main([command, str(corpus), "--out", str(run)]) == 2
+        error = capsys.readouterr().err
+        assert "holds a run on other documents: 0% of its 0 are among these." in error
+        assert "--overwrite" in error
+    assert {path.name for path in run.iterdir()} >= {"models"}
+    assert not (run / "documents.jsonl").exists()
+    assert not (run / "config.json").exists()
+    main(["passages", str(corpus), "--out", str(run), "--overwrite"])  # up to the missing model
+    assert (run / "documents.jsonl").exists()
+
+
 def test_a_stage_without_a_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pairs", str(tmp_path / "nothing")]) == 2
     assert "not a run folder" in one_line(capsys)

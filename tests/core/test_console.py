@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from aloft.cli.console import SafeConsole, escape_controls
+from aloft.terminal.console import SafeConsole, escape_controls
 
 ATTACKS = [
     "\x1b[2J",  # clears the screen

@@ -2,7 +2,8 @@
 
 import pytest
 
-from aloft.cli.progress import ProgressLines
+from aloft.terminal.console import errors
+from aloft.terminal.progress import ProgressLines, shown_progress
 
 
 class Clock:
@@ -119,3 +120,33 @@ def test_a_stage_may_end_with_its_first_report_or_begin_anew(
         "mining: done",
         "embedding: started",
     ]
+
+
+def test_progress_is_shown_unless_it_is_not_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    for is_shown in (True, False):
+        with shown_progress(is_shown) as report:
+            report("rating", 0, 2)
+        assert capsys.readouterr().err == ("rating: started\n" if is_shown else "")
+
+
+def test_of_two_at_a_time_on_a_terminal_one_draws_bars_and_the_other_writes_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(errors, "_force_terminal", True)
+    for _ in range(2):  # what was drawn in one block is over in the next
+        with shown_progress() as first, shown_progress() as second:
+            first("rating", 1, 2)
+            second("training", 0, 2)
+        drawn = capsys.readouterr().err
+        assert "training: started" in drawn
+        assert "1/2" in drawn
+        assert "0/2" not in drawn
+
+
+def test_a_notebook_gets_plain_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(errors, "is_jupyter", True)
+    with shown_progress() as report:
+        report("reading \x1b[2J", 0, 2)
+    assert capsys.readouterr().err == "reading \\x1b[2J: started\n"

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
-from scripted import ScriptedModels, long_words, shared, write_topics
+from scripted import ScriptedModels, long_words, shared, write_run, write_topics
 
 from aloft.backends.shared import SharedModels
 from aloft.config import load_config
-from aloft.errors import ConfigError, DataError
+from aloft.errors import ConfigError, DataError, ModelError, RunFolderError
 from aloft.protocols import LanguageModel
 from aloft.testing import ScriptedTeacher
 from langchain_aloft import AloftEmbeddings, AloftFinetuner, AloftLLM
@@ -57,7 +57,7 @@ def test_an_empty_store_and_an_unfinished_run_are_told(tmp_path: Path) -> None:
         finetuner.get_retriever,
         finetuner.get_chain,
     ):
-        with pytest.raises(DataError, match=r"Finish a run first|holds no report yet"):
+        with pytest.raises(DataError, match=r"holds no finished run. Call finetune\(\) first.$"):
             ask()
 
 
@@ -76,6 +76,15 @@ def test_arguments_of_the_wrong_kind_are_refused(
         AloftFinetuner(pieces(), tmp_path / "run", **fields)
 
 
+def test_a_run_on_another_corpus_is_replaced_only_where_that_is_wanted(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    with pytest.raises(RunFolderError, match="overwrite=True"):
+        AloftFinetuner(pieces(), run).finetune()
+    replacing = AloftFinetuner(pieces(), run, overwrite=True)
+    with pytest.raises(ModelError, match="is not on this machine"):  # what comes after the documents
+        replacing.finetune()
+
+
 def test_pages_in_a_store_stand_whole_and_once(tmp_path: Path) -> None:
     pages = [f"Page {n} holds " + " ".join(str(n * i) for i in range(60)) for n in (1, 2, 3)]
     chunks = [
@@ -92,7 +101,7 @@ def test_pages_in_a_store_stand_whole_and_once(tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_documents_are_tuned_on_and_what_ships_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from aloft.backends.loading import Models
     from aloft.testing import tiny_encoder, tiny_language_model
@@ -114,12 +123,18 @@ def test_documents_are_tuned_on_and_what_ships_answers(
         Document(file.read_text(), metadata={"source": file.name, "shelf": 7})
         for file in sorted(topics.iterdir())
     ]
-    finetuner = AloftFinetuner(
-        documents, tmp_path / "run", config=load_config("cpu", None, settings)
-    )
+    config = load_config("cpu", None, settings)
+    finetuner = AloftFinetuner(documents, tmp_path / "run", config=config)
     told: list[str] = []
     finetuner.finetune(lambda name, _done, _total: told.append(name))
     assert "training the embedder" in told
+    assert capsys.readouterr().err == ""  # shown in one way, the caller's
+    finetuner.finetune()
+    assert "reading documents: done" in capsys.readouterr().err
+    AloftFinetuner(documents, tmp_path / "run", config=config, show_progress=False).finetune()
+    assert capsys.readouterr().err == ""
+    with pytest.raises(RunFolderError, match="holds a run on other documents"):
+        AloftFinetuner(pieces(), tmp_path / "run", config=config).finetune()
     assert [verdict.part for verdict in finetuner.verdicts] == ["embedder"]
     vector = finetuner.get_embeddings().embed_query("What is a lambda?")
     assert len(vector) == 32

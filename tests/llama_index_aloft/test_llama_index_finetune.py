@@ -22,8 +22,8 @@ from llama_index.core.llms import CustomLLM
 from llama_index.core.schema import Document
 from scripted import write_run
 
-from aloft.config import RunConfig, load_config
-from aloft.errors import ConfigError, DataError
+from aloft.config import PARTS, RunConfig, load_config
+from aloft.errors import ConfigError, DataError, ModelError, RunFolderError
 from aloft.protocols import LanguageModel, Prompt
 from aloft.records import Message
 from llama_index_aloft import (
@@ -109,10 +109,9 @@ def test_another_model_has_another_fingerprint() -> None:
 def test_before_the_run_there_is_no_report_and_no_model(tmp_path: Path) -> None:
     engine = AloftFinetuneEngine([Document(text="Text.")], tmp_path / "run")
 
-    with pytest.raises(DataError, match="holds no report yet"):
-        _ = engine.report
-    with pytest.raises(DataError, match="Finish a run first"):
-        engine.get_finetuned_model()
+    for ask in (lambda: engine.report, lambda: engine.verdicts, engine.get_finetuned_model):
+        with pytest.raises(DataError, match=r"holds no finished run. Call finetune\(\) first.$"):
+            ask()
 
 
 def test_models_of_the_settings_are_trained_where_their_weights_are_here(
@@ -137,18 +136,35 @@ def test_models_of_the_settings_are_trained_where_their_weights_are_here(
         assert "\n" not in str(caught.value)
 
 
-def test_a_part_goes_by_the_names_of_reports_and_of_llama_index(tmp_path: Path) -> None:
+def test_a_part_goes_by_the_name_that_settings_and_reports_have(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = write_run(tmp_path / "run", embedder="embedder", reranker="reranker")
     engine = AloftFinetuneEngine([Document(text="Text.")], run)
+    classes = {"embedder": AloftEmbedding, "reranker": AloftRerank, "generator": AloftLLM}
 
-    for name in ("embedding", "embedder"):
-        assert isinstance(engine.get_finetuned_model(name), AloftEmbedding)
-    for name in ("llm", "generator"):
-        assert isinstance(engine.get_finetuned_model(name), AloftLLM)
-    assert isinstance(engine.get_finetuned_model("reranker"), AloftRerank)
-    for name in ("rerank", "nonsense"):
-        with pytest.raises(ConfigError, match=f'There is no part "{name}". It may be: embedding'):
+    assert tuple(classes) == PARTS
+    for name, kind in classes.items():
+        assert isinstance(engine.get_finetuned_model(name), kind)  # type: ignore[call-overload]
+    assert isinstance(engine.get_finetuned_model(), AloftEmbedding)
+    for name in ("rerank", "nonsense", "", "Embedder"):
+        with pytest.raises(
+            ConfigError,
+            match=f'no part "{name}". It may be: embedder, reranker, generator.$',
+        ):
             engine.get_finetuned_model(name)  # type: ignore[call-overload]
+    for former, name in (("embedding", "embedder"), ("llm", "generator")):
+        assert isinstance(engine.get_finetuned_model(former), classes[name])  # type: ignore[call-overload]
+        assert f'The part "{former}" is now called "{name}". Rename it.' in caplog.messages
+
+
+def test_a_run_on_another_corpus_is_replaced_only_where_that_is_wanted(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    other = [Document(text="Text.")]
+    with pytest.raises(RunFolderError, match="overwrite=True"):
+        AloftFinetuneEngine(other, run).finetune()
+    with pytest.raises(ModelError, match="is not on this machine"):  # what comes after the documents
+        AloftFinetuneEngine(other, run, overwrite=True).finetune()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +193,7 @@ class Listening(BaseEventHandler):
 
 @pytest.mark.model
 def test_the_engine_runs_from_documents_to_an_index(
-    embedded_models: RunConfig, tmp_path: Path
+    embedded_models: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pydoc_data.topics import topics  # type: ignore[import-not-found]
 
@@ -197,6 +213,7 @@ def test_the_engine_runs_from_documents_to_an_index(
     dispatcher.event_handlers.remove(listener)
 
     assert "training the embedder" in {event.stage for event in listener.told}
+    assert "training the embedder: done" in capsys.readouterr().err
     assert all(0 <= event.done <= event.total for event in listener.told)
     assert [verdict.part for verdict in engine.verdicts] == ["embedder"]
     assert engine.report.connections_refused == ()
@@ -204,6 +221,6 @@ def test_the_engine_runs_from_documents_to_an_index(
     index = VectorStoreIndex.from_documents(documents, embed_model=embedding)
     (best,) = index.as_retriever(similarity_top_k=1).retrieve("What does the assert statement do?")
     assert best.node.ref_doc_id == "assert"
-    llm = engine.get_finetuned_model("llm", max_tokens=8)
+    llm = engine.get_finetuned_model("generator", max_tokens=8)
     assert llm.metadata.context_window > 1000
     assert llm.complete("What is Python?").text

@@ -10,14 +10,14 @@ import typer
 
 from aloft import __version__
 from aloft.cli import compare, models, questions, run, serve, stages
-from aloft.cli.console import (
+from aloft.errors import AloftError
+from aloft.network_guard import forbid_telemetry
+from aloft.terminal.console import (
     printed_warnings,
     replace_unprintable_characters,
     report_error,
     screen,
 )
-from aloft.errors import AloftError
-from aloft.network_guard import forbid_telemetry
 
 _INTERRUPTED = 130  # what typer returns after Ctrl-C
 

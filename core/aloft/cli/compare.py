@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from aloft.cli import options
-from aloft.cli.progress import shown_progress
 from aloft.cli.views import show_comparison
 from aloft.config import load_config
 from aloft.config.strategies import STRATEGIES, Strategy
 from aloft.errors import ConfigError
+from aloft.terminal.progress import shown_progress
 
 
 def compare(
@@ -30,6 +30,7 @@ def compare(
     generator: options.Generator = None,
     embedder: options.EmbedderName = None,
     seed: options.Seed = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Train embedder and generator by several strategies, and print a table of their results."""
     from aloft.api import compare_strategies
@@ -38,7 +39,8 @@ def compare(
     settings = load_config(preset, config, options.given(named))
     chosen = _parse_strategies(strategies)
     with shown_progress() as progress:
-        compared = compare_strategies(docs, out, settings, chosen, questions, progress)
+        given = (docs, out, settings, chosen, questions, progress)
+        compared = compare_strategies(*given, overwrite=overwrite)
     show_comparison(out, compared)
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from aloft.cli.console import screen
-from aloft.cli.progress import shown_progress
+from aloft.terminal.console import screen
+from aloft.terminal.progress import shown_progress
 
 
 def fetch(

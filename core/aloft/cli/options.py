@@ -53,6 +53,13 @@ RerankerName = Annotated[
         help="Cross-encoder or multi-vector model to train, in place of the embedder's body.",
     ),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace a run on other documents; without it, one is never replaced.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed of the run.")]
 
 

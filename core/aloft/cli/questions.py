@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from aloft.cli.console import screen
-from aloft.cli.progress import shown_progress
 from aloft.cli.views import show_funnel, show_skipped
+from aloft.terminal.console import screen
+from aloft.terminal.progress import shown_progress
 
 
 def import_questions(

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from aloft.cli import options
-from aloft.cli.progress import shown_progress
 from aloft.cli.views import show_estimate, show_report
 from aloft.config import load_config
+from aloft.terminal.progress import shown_progress
 
 Style = Annotated[
     Path | None,
@@ -50,6 +50,7 @@ def run(
     style: Style = None,
     seed: options.Seed = None,
     earlier: From = None,
+    overwrite: options.Overwrite = False,
     dry_run: DryRun = False,
 ) -> None:
     """Run all stages: read, synthesise, train, evaluate, report.
@@ -64,7 +65,7 @@ def run(
     chosen |= options.parse_parts(only) | options.read_style(style)
     settings = load_config(preset, config, chosen, after=earlier)
     with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
-        opened.give(docs, questions)
+        opened.give(docs, questions, overwrite=overwrite)
         done = estimate_run(opened, progress) if dry_run else opened.report()
     if isinstance(done, Report):
         show_report(out, done)

@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from aloft.cli import options
-from aloft.cli.console import screen
-from aloft.cli.progress import shown_progress
 from aloft.errors import ConfigError
+from aloft.terminal.console import screen
+from aloft.terminal.progress import shown_progress
 
 
 def ask(

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from aloft.cli import options
-from aloft.cli.progress import shown_progress
 from aloft.cli.views import show_candidates, show_funnel, show_report
 from aloft.config import load_config
+from aloft.terminal.progress import shown_progress
 
 
 def passages(
@@ -19,13 +19,14 @@ def passages(
     preset: options.Preset = None,
     config: options.ConfigFile = None,
     only: options.Only = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Create a run folder: read the documents and split them into passages."""
     from aloft.api import open_run
 
     settings = load_config(preset, config, options.parse_parts(only))
     with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
-        opened.give(docs, questions)
+        opened.give(docs, questions, overwrite=overwrite)
         opened.do("passages")
         opened.do("questions")
     show_funnel(out)

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Column, Table
 
-from aloft.cli.console import screen
+from aloft.terminal.console import screen
 
 if TYPE_CHECKING:
     from aloft.backends.packaged import ListedModel

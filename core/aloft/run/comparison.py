@@ -34,13 +34,15 @@ _NONE = "–"
 HEADER = ("strategy", *METRICS, "minutes")
 
 
-def compare_strategies(
+def compare_strategies(  # noqa: PLR0913 - those of the command
     documents: Path,
     out: Path,
     config: RunConfig,
     strategies: Sequence[Strategy],
     questions: Path | None = None,
     progress: Progress = no_progress,
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Train by each strategy, measure, and write compare.json and compare.md.
 
@@ -55,6 +57,7 @@ def compare_strategies(
         strategies: Their names, in the order of the table.
         questions: The user's own labelled questions.
         progress: Told what is done.
+        overwrite: Whether a comparison on other documents may be replaced.
 
     Returns:
         The content of compare.json: per row "strategy", "minutes" of training, "metrics" and
@@ -65,7 +68,7 @@ def compare_strategies(
     """
     configs = {name: config_for(config, name) for name in strategies}
     with open_run(out / _BASE, config_for(config, "independent"), progress=progress) as run:
-        run.give(documents, questions)
+        run.give(documents, questions, overwrite=overwrite)
         run.check()
         run.do("sets")
         before = _measure(run, trained=())
@@ -75,7 +78,7 @@ def compare_strategies(
     compared = {**facts, "rows": rows, **settings}
     for name, own in configs.items():
         _share(out / _BASE, out / name, own)
-        with open_run(out / name, own, progress=progress) as run:
+        with open_run(out / name, progress=progress) as run:
             after = _measure(run, trained=tuple(run.train()))
             pairs = zip(before, after, strict=True)
             gains = [gain for pair in pairs for gain in run.evaluator.compare(*pair)]

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,18 @@ from aloft.run import funnel
 from aloft.run.context import Context, Inputs, Shared
 from aloft.run.executors.local import Executor
 from aloft.run.host_teacher import recall_teacher, remember_teacher
-from aloft.run.runner import Runner
+from aloft.run.replacing import refuse_other_corpus
+from aloft.run.runner import Runner, accept_all
 from aloft.run.stage import Setup
 from aloft.run.stages.evaluate import Sources, build_evaluator, trained_parts
 from aloft.run.stages.questions import FILE as QUESTIONS
 from aloft.run.store import RunStore
-from aloft.run.warm_start import known_vectors, read_previous_run, take_over
+from aloft.run.warm_start import (
+    check_previous_run,
+    known_vectors,
+    read_previous_run,
+    take_over,
+)
 
 _REPORT = "report"  # its manifest's name
 
@@ -52,7 +58,8 @@ def open_run(
 
     Args:
         out: The run folder.
-        config: What to do; None: as the folder was made with.
+        config: What to do with documents that are then given; nothing is written before. None: as
+            the folder was made with.
         teacher: A language model of the host's; None: the configured one, or where no
             configuration is given either, what stands for the teacher of the host before.
         progress: Called with what is done.
@@ -62,21 +69,22 @@ def open_run(
         DataError: no configuration is given, and the folder holds none.
         RunFolderError: another process holds the folder, or it cannot be written.
     """
-    is_new = config is not None
-    config = config or read_run_config(out)
-    with RunStore(out) as store, local_only(servers_of(config)) as guard:
-        if is_new or teacher is not None:
-            remember_teacher(out, teacher)
-        teacher = teacher or recall_teacher(out)
-        whole = take_over(config, store)
+    settings = config or read_run_config(out)
+    with RunStore(out) as store, local_only(servers_of(settings)) as guard:
+        if config is None:
+            if teacher is not None:
+                remember_teacher(out, teacher)
+            teacher = teacher or recall_teacher(out)
+            settings = take_over(settings, store)
         shared = Shared(
             store,
             Models(teacher, progress),
             progress,
-            earlier_vectors=lambda name, texts: known_vectors(whole, out, name, texts),
+            earlier_vectors=lambda name, texts: known_vectors(opened.config, out, name, texts),
         )
+        opened = OpenRun(settings, shared, guard, executor)
         try:
-            yield OpenRun(whole, shared, guard, executor)
+            yield opened
         finally:
             shared.cache.close()
 
@@ -120,23 +128,40 @@ class OpenRun:
         """The run folder."""
         return self.shared.store.path
 
-    def give(self, documents: Path | Sequence[Document], questions: Path | None = None) -> None:
+    def give(
+        self,
+        documents: Path | Sequence[Document],
+        questions: Path | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
         """Take in documents and, where there are any, the user's own labelled questions.
 
+        Args:
+            documents: A folder or file, or documents that are read already.
+            questions: A file of labelled questions.
+            overwrite: Whether a run on other documents may be replaced.
+
         Raises:
-            DataError: they cannot be read.
+            DataError: they cannot be read, or there is no previous run to continue from.
+            RunFolderError: the folder holds a run on other documents.
         """
+        store = self.shared.store
+        check_previous_run(self.config, store)
+        content = None if questions is None else unpack(questions)
+        accept = accept_all if overwrite else partial(refuse_other_corpus, store)
+        self.runner.take_in("documents", documents, accept)
+        remember_teacher(self.folder, self.shared.models.given)
+        self.config = take_over(self.config, store)
         text = self.config.model_dump_json(indent=2)
         write_text(self.folder / "config.json", text + "\n")
-        self.runner.take_in("documents", documents)
         self._questions = questions
         copy = self.folder / QUESTIONS
-        if questions is None:
+        if content is None:
             copy.unlink(missing_ok=True)
         else:
-            content = unpack(questions)
             write_atomically(copy, lambda temporary: _write_bytes(temporary, content))
-        self.runner.keys.forget()
+        self.runner.arrange(Setup(self.config, self.runner.setup.sources))
 
     def import_log(self, path: Path) -> None:
         """Take in past questions, in place of those that were taken in before.

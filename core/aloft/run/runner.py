@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -25,7 +25,12 @@ from aloft.run.plan import (
 from aloft.run.stage import Setup, Stage
 from aloft.run.store import RunStore, Tally, Writer
 
+Accept = Callable[[RecordFile[Any]], None]
 logger = logging.getLogger(__name__)
+
+
+def accept_all(records: RecordFile[Any]) -> None:
+    """Accept any records."""
 
 
 class Runner:
@@ -66,8 +71,13 @@ class Runner:
 
     # ---- what the user gave
 
-    def take_in(self, source: str, given: Any) -> None:
+    def take_in(self, source: str, given: Any, accept: Accept = accept_all) -> None:
         """Read what the user gave; outputs that it leaves as they were stay as they are.
+
+        Args:
+            source: Names the stage that reads it.
+            given: What the user gave.
+            accept: Called with new records before they replace others; may raise.
 
         Raises:
             DataError: nothing of it can be used.
@@ -86,6 +96,7 @@ class Runner:
             if self._key_of(one) == key and self.store.is_done(one, key):
                 self._write_rejections(one, writer)
             else:
+                accept(writer.preview())
                 tally = writer.finish()
                 tally.seconds = time.monotonic() - started
                 self.store.write_manifest(one, key, tally)

@@ -120,6 +120,15 @@ class Writer:
         with friendly_io_errors(self._paths[name][1]):
             self._files[name].write(line)
 
+    def preview(self) -> RecordFile[Any]:
+        """The records of the first output, before they are put in place."""
+        output = self._stage.outputs[self._first]
+        assert isinstance(output, Records)  # noqa: S101 - the caller knows the stage
+        temporary, path = self._paths[self._first]
+        with friendly_io_errors(path):
+            self._files[self._first].flush()
+        return RecordFile(temporary, output.cls)
+
     def finish(self) -> Tally:
         """Put the files in place, and return what they hold."""
         for name, file in self._files.items():

@@ -65,6 +65,18 @@ class PreviousRun:
         return [pair for pair in train if pair.id not in self.pairs or pair.id in drawn]
 
 
+def check_previous_run(config: RunConfig, store: RunStore) -> None:
+    """Check that there is a run to continue from, before anything is written.
+
+    Raises:
+        DataError: the previous run is not finished, or is this very run.
+    """
+    if config.earlier is not None and not _has_taken_over(store):
+        if Path(config.earlier).resolve() == store.path.resolve():
+            raise DataError(f"{config.earlier} cannot continue from itself. Choose another --out.")
+        read_bundle(Path(config.earlier) / "models")
+
+
 def take_over(config: RunConfig, store: RunStore) -> RunConfig:
     """Bring what a previous run ships and knows into a run's folder, once.
 
@@ -81,10 +93,8 @@ def take_over(config: RunConfig, store: RunStore) -> RunConfig:
     if config.earlier is None:
         return config
     source, carried = Path(config.earlier), store.path / CARRIED
-    if not (carried / _STATE).exists():
-        if source.resolve() == store.path.resolve():
-            raise DataError(f"{source} cannot continue from itself. Choose another --out.")
-        read_bundle(source / "models")
+    if not _has_taken_over(store):
+        check_previous_run(config, store)
         CallCache(store.path / "work" / "calls.sqlite").take_over(source / "work" / "calls.sqlite")
         write_folder(carried, lambda path: _carry(source, path))
     shipped = read_bundle(carried / "models")
@@ -93,6 +103,10 @@ def take_over(config: RunConfig, store: RunStore) -> RunConfig:
         models["reranker"] = shipped.reranker
     generator = config.generator_training.model_copy(update={"init_adapter": shipped.adapter})
     return config.model_copy(update={**models, "generator_training": generator})
+
+
+def _has_taken_over(store: RunStore) -> bool:
+    return (store.path / STATE).exists()
 
 
 def read_previous_run(run: Path) -> PreviousRun:

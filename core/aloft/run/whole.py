@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aloft.config import RunConfig
+from aloft.errors import DataError
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.report import Report, read_report
 from aloft.protocols import LanguageModel, Progress, no_progress
 from aloft.records import Document
 from aloft.run.executors.local import Executor
 from aloft.run.job import open_run
+from aloft.serving.bundle import FOLDER
+from aloft.serving.bundle_file import FILE
+from aloft.terminal.progress import shown_progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,7 @@ class Aloft:
         *,
         questions: Path | None = None,
         progress: Progress = no_progress,
+        overwrite: bool = False,
     ) -> Result:
         """Do the whole run, or what is missing of it.
 
@@ -66,12 +71,13 @@ class Aloft:
             out: The run folder; created, or resumed.
             questions: The user's own labelled questions, reported apart.
             progress: Called with what is being done, how much of it is done, and of how much.
+            overwrite: Whether a run on other documents may be replaced.
 
         Raises:
             AloftError: something that the user can put right, in one line.
         """
         with open_run(out, self.config, self._teacher, progress, self._executor) as run:
-            run.give(documents, questions)
+            run.give(documents, questions, overwrite=overwrite)
             return Result(report=run.report(), folder=out)
 
 
@@ -84,33 +90,60 @@ class HostedRun:
         config: What to do.
         teacher: A language model of the host's; None: the configured one.
         questions: A file of the user's own labelled questions, which then decide what is kept.
+        show_progress: Whether `finetune` shows how far it is: bars on a terminal, lines anywhere
+            else.
+        overwrite: Whether a run on other documents in that folder may be replaced.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what both hosts let choose
         self,
         documents: Sequence[Document],
         out: str | Path,
         config: RunConfig,
         teacher: LanguageModel | None,
         questions: str | Path | None,
+        *,
+        show_progress: bool,
+        overwrite: bool,
     ) -> None:
         self.documents = documents
         self.out = Path(out)
         self.config = config
         self._teacher = teacher
         self._questions = Path(questions) if questions else None
+        self._show_progress = show_progress
+        self._overwrite = overwrite
 
-    def finetune(self, progress: Progress = no_progress) -> None:
+    def finetune(self, progress: Progress | None = None) -> None:
         """Do the whole run, or what is missing of it.
 
         Args:
-            progress: Called with what is being done, how much of it is done, and of how much.
+            progress: Called with what is being done, how much of it is done, and of how much, in
+                place of what is shown.
 
         Raises:
             AloftError: something that the user can put right, in one line.
         """
         job = Aloft(self.config, teacher=self._teacher)
-        job.run(self.documents, self.out, questions=self._questions, progress=progress)
+        with shown_progress(self._show_progress and progress is None) as shown:
+            job.run(
+                self.documents,
+                self.out,
+                questions=self._questions,
+                progress=progress or shown,
+                overwrite=self._overwrite,
+            )
+
+    @property
+    def shipped(self) -> Path:
+        """The run folder, once it holds what ships.
+
+        Raises:
+            DataError: `finetune` has not finished.
+        """
+        if not (self.out / FOLDER / FILE).exists():
+            raise DataError(f"{self.out} holds no finished run. Call finetune() first.")
+        return self.out
 
     @property
     def report(self) -> Report:
@@ -119,7 +152,7 @@ class HostedRun:
         Raises:
             DataError: `finetune` has not finished.
         """
-        return read_report(self.out)
+        return read_report(self.shipped)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

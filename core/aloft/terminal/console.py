@@ -36,6 +36,14 @@ screen = SafeConsole(soft_wrap=True)
 errors = SafeConsole(stderr=True, soft_wrap=True)
 
 
+def print_line(line: str) -> None:
+    """Print a line of plain text on the error output."""
+    if errors.is_jupyter:  # where rich would make a box of HTML of each line
+        sys.stderr.write(f"{escape_controls(line)}\n")
+    else:
+        errors.print(escape(line))
+
+
 def report_error(message: str) -> None:
     """Print a fault on one line of the error output."""
     line = " ".join(message.splitlines())

@@ -1,4 +1,7 @@
-"""Progress with the time left: bars on a terminal, and a line every 30 seconds anywhere else."""
+"""Progress with the time left: bars on a terminal, and a line every 30 seconds anywhere else.
+
+A notebook gets lines too: bars in it would need a package of widgets.
+"""
 
 import threading
 import time
@@ -6,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,20 +21,32 @@ from rich.progress import (
     Progress as Bars,
 )
 
-from aloft.cli.console import errors
-from aloft.protocols import Progress
+from aloft.protocols import Progress, no_progress
+from aloft.terminal.console import errors, print_line
 
 INTERVAL = 30.0  # seconds between two lines
+_drawing = threading.Lock()  # a terminal has room for the bars of one
 
 
 @contextmanager
-def shown_progress() -> Iterator[Progress]:
-    """A callable that shows how far each stage is, on the error output."""
-    if errors.is_terminal:
-        with _bars() as report:
-            yield report
+def shown_progress(is_shown: bool = True) -> Iterator[Progress]:
+    """A callable that shows how far each stage is, on the error output.
+
+    Of several at a time in one process, the first draws the bars, and the others write lines.
+
+    Args:
+        is_shown: Whether anything is shown.
+    """
+    if not is_shown:
+        yield no_progress
+    elif errors.is_terminal and _drawing.acquire(blocking=False):
+        try:
+            with _bars() as report:
+                yield report
+        finally:
+            _drawing.release()
     else:
-        lines = ProgressLines(lambda line: errors.print(escape(line)))
+        lines = ProgressLines(print_line)
         with _ticking(lines):
             yield lines.report
 
