@@ -126,6 +126,7 @@ def test_documents_are_tuned_on_and_what_ships_answers(
     config = load_config("cpu", None, settings)
     finetuner = AloftFinetuner(documents, tmp_path / "run", config=config)
     told: list[str] = []
+    capsys.readouterr()  # of making the models
     finetuner.finetune(lambda name, _done, _total: told.append(name))
     assert "training the embedder" in told
     assert capsys.readouterr().err == ""  # shown in one way, the caller's
