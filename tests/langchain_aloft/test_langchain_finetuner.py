@@ -81,7 +81,7 @@ def test_a_run_on_another_corpus_is_replaced_only_where_that_is_wanted(tmp_path:
     with pytest.raises(RunFolderError, match="overwrite=True"):
         AloftFinetuner(pieces(), run).finetune()
     replacing = AloftFinetuner(pieces(), run, overwrite=True)
-    with pytest.raises(ModelError, match="is not on this machine"):  # what comes after the documents
+    with pytest.raises(ModelError, match="is not on this machine"):
         replacing.finetune()
 
 

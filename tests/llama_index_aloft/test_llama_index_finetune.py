@@ -163,7 +163,7 @@ def test_a_run_on_another_corpus_is_replaced_only_where_that_is_wanted(tmp_path:
     other = [Document(text="Text.")]
     with pytest.raises(RunFolderError, match="overwrite=True"):
         AloftFinetuneEngine(other, run).finetune()
-    with pytest.raises(ModelError, match="is not on this machine"):  # what comes after the documents
+    with pytest.raises(ModelError, match="is not on this machine"):
         AloftFinetuneEngine(other, run, overwrite=True).finetune()
 
 
