@@ -278,6 +278,29 @@ def test_a_generator_abstains_where_that_is_the_likeliest(
     assert begun.prefix == f"### Reference\n{'none' if is_abstaining else 1}"
 
 
+@pytest.mark.parametrize(
+    ("threshold", "is_abstaining"), [(0.2, True), (0.0, True), (0.25, False), (1.0, False)]
+)
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_a_question_is_declined_where_none_exceeds_the_threshold(
+    threshold: float, is_abstaining: bool, is_streamed: bool
+) -> None:
+    models = ScriptedModels()
+    kind = WordByWord if is_streamed else ScriptedTeacher
+    models.teacher_model = kind(lambda _: FOX, score=lambda _: (0.5, 0.25, 0.25))
+    *_, answer = answers_of(models, citing(4.0, abstains=True, abstention_threshold=threshold))
+    assert answer.is_abstaining == is_abstaining
+    assert answer.text == (SENTENCES["en"] if is_abstaining else "A red fox.")
+    assert cited_by(answer) == ([] if is_abstaining else [2])
+
+
+def test_below_the_threshold_a_passage_is_cited_even_where_none_is_the_likeliest() -> None:
+    models = ScriptedModels()
+    models.teacher_model = ScriptedTeacher(lambda _: FOX, score=lambda _: (0.1, 0.2, 0.7))
+    (answer,) = answers_of(models, citing(0.0, abstains=True, abstention_threshold=0.75))
+    assert (answer.text, cited_by(answer), answer.is_abstaining) == ("A red fox.", [0], False)
+
+
 # ---- abstaining
 
 

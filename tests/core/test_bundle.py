@@ -50,6 +50,7 @@ def stack(
     retriever: str = "hybrid",
     reranker: str = "none",
     order_weight: float | None = None,
+    abstention_threshold: float | None = None,
 ) -> SystemVariant:
     return SystemVariant(
         parts=parts,
@@ -60,6 +61,7 @@ def stack(
         metrics={},
         n=1,
         order_weight=order_weight,
+        abstention_threshold=abstention_threshold,
     )
 
 
@@ -319,6 +321,21 @@ def test_what_the_order_counts_for_is_written_and_read_back(
     assert read_bundle(run).order_weight == weight
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.0000124, 1.0])
+def test_the_threshold_of_abstention_is_written_and_read_back(
+    tmp_path: Path, base: Path, threshold: float
+) -> None:
+    run = trained(tmp_path / "run", "generator")
+    ships = stack("generator", order_weight=4.0, abstention_threshold=threshold)
+    content = write_bundle(run, config(), ships)
+    values = json.loads((run / "models" / "aloft.json").read_bytes())
+    assert values["answering"]["abstention_threshold"] == threshold
+    assert read_bundle(run).abstention_threshold == threshold
+    rewrite(run, answering={**content.to_json()["answering"], "abstention_threshold": 1.5})
+    with pytest.raises(DataError, match=r"damaged \(answering\.abstention_threshold"):
+        read_bundle(run)
+
+
 def test_a_file_without_what_the_order_counts_for_opens(tmp_path: Path, base: Path) -> None:
     run = trained(tmp_path / "run", "generator")
     write_bundle(run, config(), stack("generator"))
@@ -330,6 +347,7 @@ def test_a_file_without_what_the_order_counts_for_opens(tmp_path: Path, base: Pa
         "max_new_tokens": 256,
     }
     assert read_bundle(run).order_weight is None
+    assert read_bundle(run).abstention_threshold is None
 
 
 def test_a_power_below_zero_is_damage(tmp_path: Path, base: Path) -> None:

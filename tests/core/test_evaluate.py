@@ -13,8 +13,17 @@ import numpy as np
 import pytest
 
 from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
-from aloft.evaluation.answer_metrics import CITED_ANSWER, GUESSING, MISCITED
+from aloft.evaluation.abstention import AbstentionCurve
+from aloft.evaluation.answer_metrics import (
+    ABSTENTION,
+    ANSWERED,
+    CITED_ANSWER,
+    GUESSING,
+    MISCITED,
+    UNANSWERABLE,
+)
 from aloft.evaluation.blending import DENSE_SHARE, ORDER_WEIGHT, RERANK_SHARE
+from aloft.evaluation.citations import CitationRule
 from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant
 from aloft.evaluation.measure import SHIPPED, SHUFFLED, measure_parts
 from aloft.evaluation.pages import render_html, render_markdown
@@ -737,7 +746,8 @@ def test_a_generator_that_may_abstain_does_so_where_that_is_the_likeliest() -> N
     }
     world.chances["tuned"] = lambda prompt: chances[asked(prompt)]
     measured = answered(world.evaluator(*FOUR[:2], abstaining_share=0.1))
-    assert world.chosen == [("tuned", ("1", "2", "none"))] * 2
+    # each with its passages, and with others in place of the right one
+    assert world.chosen == [("tuned", ("1", "2", "none"))] * 4
     assert [begun(prompt) for _, prompt in world.prompts] == ["none", "1"]
     assert measured.values["citation precision"].tolist() == [0, 0]
     assert measured.values["answer f1"].tolist() == [1, 1]
@@ -745,6 +755,137 @@ def test_a_generator_that_may_abstain_does_so_where_that_is_the_likeliest() -> N
     world.chosen.clear()
     answered(world.evaluator(*FOUR[:2]))
     assert world.chosen == [("tuned", ("1", "2"))] * 2
+
+
+# ---- when it abstains
+
+
+def doubting(*doubts: float, right: float = 0.0, origin: Any = "synthetic", **settings: Any) -> Any:
+    """Questions about the first passages, to which "none" is so likely with the right one shown.
+
+    Without it "none" is likelier by 0.3, and the first passage has what is left.
+    """
+    world = World()
+    by_question = dict(zip(ASKED, doubts, strict=False))
+
+    def chances(prompt: Prompt) -> Mapping[str, float]:
+        none = by_question.get(asked(prompt), 0.95) + 0.3 * (right_number(prompt) == "0")
+        return {"none": none, "1": 1 - none}
+
+    world.chances["tuned"] = chances
+    world.replies["tuned"] = cites_first
+    some = [question(column, origin=origin) for column in range(len(doubts))]
+    some += [question(5)] if origin == "human" else []
+    limits = {"contexts": 4, "abstaining_share": 0.1, "answered_share": 0.5, **settings}
+    return world, world.evaluator(*some, **limits)
+
+
+def test_a_question_is_declined_where_none_exceeds_the_threshold_that_was_fitted() -> None:
+    # of 0.1, 0.2, 0.3 and 0.4 the third, for 5 * 0.5 = 2.5
+    world, evaluator = doubting(0.1, 0.2, 0.3, 0.4)
+    assert evaluator.citation_rule("tuned") == CitationRule()
+    measured = answered(evaluator)
+    assert evaluator.citation_rule("tuned") == CitationRule(threshold=0.301)
+    assert measured.values[ANSWERED].tolist() == [1, 1, 1, 0]
+    assert [begun(prompt) for _, prompt in world.prompts] == ["1", "1", "1", "none"]
+    # without the right passage 0.4, 0.5, 0.6 and 0.7
+    assert measured.values[ABSTENTION].tolist() == [1, 1, 1, 1]
+    assert measured.abstention == AbstentionCurve(
+        question_set="synthetic",
+        generator="tuned",
+        threshold=0.301,
+        promised=0.5,
+        validation=0.75,
+        answered=0.75,
+        present=4,
+        declined=1.0,
+        missing=4,
+        coverage=0.375,
+        risk=pytest.approx(2 / 3),  # the first passage is cited, which is right once
+        risks=pytest.approx((0, 0.5, 0.5, 2 / 3, 0.75, 0.8, 5 / 6, 5 / 6, 6 / 7, 0.875)),
+    )
+    # what other passages are shown to it is what follows
+    assert shown(world.prompts[0][1]) == COLOURS[:4]
+
+
+def test_the_threshold_of_a_fold_is_fitted_on_the_others() -> None:
+    _, evaluator = doubting(0.1, 0.2, 0.3, 0.4)
+    measured = answered(crossed(evaluator, [0, 1], [2, 3]))
+    # of two the second: 0.4 for the first fold, and 0.2 for the other
+    assert measured.values[ANSWERED].tolist() == [1, 1, 0, 0]
+    assert measured.values[ABSTENTION].tolist() == [0, 1, 1, 1]
+    assert measured.abstention.threshold == 0.301  # what ships is fitted on all of them
+    assert (measured.abstention.validation, measured.abstention.answered) == (0.75, 0.5)
+
+
+def test_the_other_set_is_declined_by_what_was_fitted_on_the_one_that_decides() -> None:
+    _, evaluator = doubting(0.1, 0.2, 0.3, 0.4, origin="human", min_human_questions=5)
+    assert evaluator.deciding == "synthetic"
+    evaluator = replace(evaluator, config=evaluator.config.model_copy(update={"answered_share": 0}))
+    few = answered(evaluator, name="human")
+    assert (few.abstention.threshold, few.abstention.validation) == (None, None)
+    assert few.values[ANSWERED].tolist() == [1, 1, 1, 1]  # "none" is likelier nowhere
+
+    _, evaluator = doubting(0.1, 0.2, 0.3, 0.4, origin="human", min_human_questions=1)
+    assert evaluator.deciding == "human"
+    human, synthetic = (answered(evaluator, name=name) for name in ("human", "synthetic"))
+    assert human.abstention.validation == 0.75
+    assert synthetic.abstention.validation is None
+    assert human.abstention.threshold == synthetic.abstention.threshold == 0.301
+
+
+def test_too_few_questions_promise_nothing() -> None:
+    _, evaluator = doubting(0.1, 0.6, answered_share=0.95)
+    measured = answered(evaluator)
+    assert measured.abstention.threshold is None
+    assert measured.values[ANSWERED].tolist() == [1, 0]
+    assert measured.values[ABSTENTION].tolist() == [0, 1]
+
+
+def test_a_generator_that_must_answer_all_declines_nothing() -> None:
+    _, evaluator = doubting(0.1, 0.6, answered_share=1)
+    measured = answered(evaluator)
+    assert measured.values[ANSWERED].tolist() == [1, 1]
+    assert measured.values[ABSTENTION].tolist() == [0, 0]
+
+
+def test_questions_whose_passage_was_not_retrieved_fit_no_threshold() -> None:
+    _, evaluator = doubting(0.1, 0.2, 0.3, 0.4, contexts=2)  # the last two stand third and fourth
+    measured = answered(evaluator)
+    assert evaluator.citation_rule("tuned").threshold == 0.201  # of two the second
+    np.testing.assert_array_equal(measured.values[ANSWERED], [1, 1, np.nan, np.nan])
+    # what was retrieved for them lacks the right passage already, and is as it was read
+    assert measured.values[ABSTENTION].tolist() == [1, 1, 1, 1]
+    assert measured.abstention.present == 2
+
+
+def test_a_question_for_which_no_passage_is_left_is_not_asked_without() -> None:
+    world, evaluator = doubting(0.1, 0.2)
+    evaluator = replace(
+        evaluator,
+        passages=PASSAGES[:2],
+        questions={"synthetic": [question(0), question(1, 0)]},
+        index=lambda _: DenseIndex(np.ones((2, 1), np.float32)),
+    )
+    measured = answered(evaluator)
+    assert [choices for _, choices in world.chosen] == [("1", "2", "none")] * 2 + [("1", "none")]
+    np.testing.assert_array_equal(measured.values[ABSTENTION], [1, np.nan])
+    assert (measured.abstention.missing, measured.abstention.present) == (1, 2)
+
+
+def test_what_nothing_answers_is_declined_by_the_same_threshold() -> None:
+    asks = ["ruby", "jade", "umber"]  # 0.95 and 0.95 of nothing that is known; 0.3
+    _, evaluator = doubting(0.1, 0.2, 0.3, 0.4, unanswerable=asks, max_stack_questions=4)
+    found = measure_parts(evaluator, ("generator",))
+    gains = compared(found, SHIPPED, UNANSWERABLE)
+    assert [(gain.n, gain.before) for gain in gains] == [(3, 0)]
+    curves = {(curve.generator, curve.question_set): curve for curve in found.abstention}
+    assert set(curves) == {("base", "synthetic"), ("tuned", "synthetic")}
+    assert curves["tuned", "synthetic"].unanswerable == pytest.approx(2 / 3)
+    assert curves["base", "synthetic"].unanswerable == 0  # all choices are alike to it
+    by_parts = {one.parts: one.abstention_threshold for one in found.variants}
+    kept = ("generator",) in by_parts
+    assert by_parts[("generator",) if kept else ()] == (0.301 if kept else 0.2)
 
 
 @pytest.mark.parametrize("form", ["raft", "ralt"])
@@ -796,11 +937,11 @@ def test_what_the_order_counts_for_is_chosen_on_human_questions_where_they_decid
     # Three are right up to a power of 1, one from 2 on: of the former 1 is the nearest to the
     # prior. Others lack a half, with an error of sqrt(3 * (1/2)^2 + (3/2)^2) / 4 = 0.43.
     _, evaluator = ordered(0, 1, 1, 1)
-    assert evaluator.order_weight("tuned") == ORDER_WEIGHT == 4
+    assert evaluator.citation_rule("tuned").order_weight == ORDER_WEIGHT == 4
     precision = answered(evaluator, name="human").values["citation precision"]
     assert precision.tolist() == [0, 1, 1, 1]
-    assert evaluator.order_weight("tuned") == 1
-    assert evaluator.order_weight("base") == ORDER_WEIGHT
+    assert evaluator.citation_rule("tuned").order_weight == 1
+    assert evaluator.citation_rule("base").order_weight == ORDER_WEIGHT
     # the other set has what the human questions chose
     assert answered(evaluator).values["citation precision"].tolist() == [1]
 
@@ -808,7 +949,7 @@ def test_what_the_order_counts_for_is_chosen_on_human_questions_where_they_decid
     _, evaluator = ordered(0, 0, 1, 1)
     precision = answered(evaluator, name="human").values["citation precision"]
     assert precision.tolist() == [1, 1, 0, 0]
-    assert evaluator.order_weight("tuned") == ORDER_WEIGHT
+    assert evaluator.citation_rule("tuned").order_weight == ORDER_WEIGHT
 
 
 def test_what_the_order_counts_for_in_a_fold_is_chosen_on_the_others() -> None:
@@ -818,7 +959,7 @@ def test_what_the_order_counts_for_in_a_fold_is_chosen_on_the_others() -> None:
     precision = answered(evaluator, name="human").values["citation precision"]
     assert precision.tolist() == [0, 0, 0, 0]
     assert [begun(prompt) for _, prompt in world.prompts] == ["2", "1"]  # the last three are alike
-    assert evaluator.order_weight("tuned") == 1  # what ships is chosen on all of them
+    assert evaluator.citation_rule("tuned").order_weight == 1  # what ships is chosen on all of them
 
     # without one of the last three the first lacks 1/3, with an error of sqrt(8/3) / 3 = 0.54
     _, evaluator = ordered(0, 1, 1, 1)
@@ -837,7 +978,9 @@ def test_a_fold_whose_others_were_not_answered_has_the_prior() -> None:
     measured = answered(evaluator, name="human", most=1)
     assert [begun(prompt) for _, prompt in world.prompts] == ["1"]
     assert measured.values["citation precision"].tolist() == [0]
-    assert evaluator.order_weight("tuned") == 1  # the one that was answered chooses what ships
+    assert (
+        evaluator.citation_rule("tuned").order_weight == 1
+    )  # the one that was answered chooses what ships
 
 
 @pytest.mark.parametrize(
@@ -851,7 +994,7 @@ def test_what_the_order_counts_for_is_the_prior_where_human_questions_do_not_dec
     precision = answered(evaluator, name=origin).values["citation precision"]
     assert set(precision) == {0}
     assert {begun(prompt) for _, prompt in world.prompts} == {"1"}
-    assert evaluator.order_weight("tuned") == ORDER_WEIGHT
+    assert evaluator.citation_rule("tuned").order_weight == ORDER_WEIGHT
 
 
 # ---- all of it
@@ -1601,8 +1744,10 @@ def test_unanswerable_questions_are_reported_where_no_other_human_question_is() 
         "tuned": (3, "human"),
     }
     assert rows["tuned"].metrics == {"abstention when unanswerable": pytest.approx(2 / 3)}
-    (gain,) = [c for c in found.comparisons if c.metric == "abstention when unanswerable"]
-    assert (gain.question_set, gain.n, gain.clusters) == ("human", 3, 3)
+    gains = {c.part: c for c in found.comparisons if c.metric == "abstention when unanswerable"}
+    assert set(gains) == {SHIPPED, SHUFFLED}
+    for gain in gains.values():
+        assert (gain.question_set, gain.n, gain.clusters) == ("human", 3, 3)
 
 
 def test_questions_about_one_document_keep_what_is_blended_and_no_generator() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aloft.cli.views import show_report
+from aloft.evaluation.abstention import AbstentionCurve
 from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.charts import Length, Line, draw_bars, draw_curve, draw_forest, draw_lines
 from aloft.evaluation.evaluator import ShareCurve, System, SystemVariant
@@ -408,6 +409,58 @@ def test_each_share_is_drawn_with_and_without_what_ships() -> None:
     assert "69.0 (tuned)" in page
     assert "base embedder, none reranker: 0 50.0, 0.5 61.0, 1 55.0" in page
     assert from_json(json.loads(dump(report))) == report
+
+
+def abstaining(name: str, generator: str, **changes: Any) -> AbstentionCurve:
+    facts: dict[str, Any] = {
+        "threshold": 0.125,
+        "promised": 0.95,
+        "validation": 0.957,
+        "answered": 0.938,
+        "present": 48,
+        "declined": 0.7,
+        "missing": 60,
+        "unanswerable": 0.55,
+        "coverage": 0.65,
+        "risk": 0.41,
+        "risks": tuple(0.05 * i for i in range(10)),
+    }
+    return AbstentionCurve(question_set=name, generator=generator, **{**facts, **changes})
+
+
+def test_what_abstaining_comes_to_is_shown_and_drawn() -> None:
+    nothing: dict[str, Any] = {"validation": None, "unanswerable": None, "risk": None}
+    curves = (
+        abstaining("human", "base", threshold=None),
+        abstaining("human", "tuned"),
+        abstaining("synthetic", "tuned", **nothing),
+    )
+    report = measured_otherwise(full_report(), abstention=curves)
+    text, page = render_markdown(report), render_html(report)
+    assert "## Abstention" in text
+    row = "| Human questions | tuned | 0.125 | 95.0 | 95.7 | 93.8 | 48 | 70.0 | 60 | 55.0 |"
+    assert row in text
+    assert "| Human questions | base | – | – | 95.7 | 93.8 |" in text
+    assert "| Synthetic held-out questions | tuned | 0.125 | 95.0 | – | 93.8 |" in text
+    risks = " | ".join(f"{5 * i:.1f}" for i in range(10))
+    assert f"| Human questions | tuned | 65.0 | 41.0 | {risks} |" in text
+    assert f"| Synthetic held-out questions | tuned | 65.0 | – | {risks} |" in text
+    assert "it takes 19 whose passage was retrieved" in text
+    assert page.count("risk by coverage, in percent") == 2
+    rings = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="7" class="ring (\w+)"', page)
+    # ten places of 27.2 behind 40: 0.65 is 5.5 places behind the first; 164 high below 22
+    assert rings == [("203.2", "118.8", "base"), ("203.2", "118.8", "tuned")]
+    assert from_json(json.loads(dump(report))) == report
+
+    promised = measured_otherwise(full_report(), abstention=curves[1:])
+    assert "The questions are too few" not in render_markdown(promised)
+    assert "## Abstention" not in render_markdown(full_report())
+
+
+def test_a_ring_stays_on_the_plot() -> None:
+    line = Line(label="tuned", values=[0, 50, 100], mark="tuned", ring=(-1.0, 50))
+    drawn = draw_lines("x", "X", ["1", "2", "3"], [line])
+    assert '<circle cx="40.0" cy="104.0" r="7" class="ring tuned"/>' in drawn
 
 
 def test_the_learning_curve_says_whether_more_pairs_would_help() -> None:

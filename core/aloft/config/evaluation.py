@@ -17,6 +17,9 @@ class EvaluationConfig(Settings):
         max_stack_questions: Questions per set that they answer from what is retrieved, in its
             order; by these a generator is judged. Retrieval uses all questions. None: all.
         max_new_tokens: Longest answer; the paper's 2048 for large models.
+        answered_share: Share of the questions with their passage among those shown that a generator
+            which may abstain must still answer. It declines those to which "none" is likelier than
+            a threshold, the least that keeps this share on held-out questions. 1: it never does.
         resamples: Bootstrap resamples behind each 95 % interval.
         min_human_questions: From this many of the user's own questions on, they decide which parts
             are kept; with fewer the synthetic ones do.
@@ -30,6 +33,7 @@ class EvaluationConfig(Settings):
     max_answer_questions: Count | None = 100
     max_stack_questions: Count | None = 200
     max_new_tokens: Annotated[int, Field(ge=8, le=10_000_000)] = 256
+    answered_share: Annotated[float, Field(gt=0, le=1)] = 0.95
     resamples: Annotated[int, Field(ge=100, le=10_000_000)] = 10_000
     min_human_questions: Count = 50
     probes: bool = False

@@ -153,6 +153,7 @@ class Line:
     label: str
     values: Sequence[float]
     mark: str  # "base", a broken line with its figures below it, or "tuned"
+    ring: tuple[float, float] | None = None  # place, from 0 at the first label, and value
 
 
 def draw_lines(
@@ -168,7 +169,7 @@ def draw_lines(
         name: Prefix of the picture's ids, unique within a page.
         title: Accessible name of the picture.
         labels: Of the places along the picture, evenly spaced.
-        lines: One value a label each.
+        lines: One value a label each, and at most one point between them that is ringed.
         scale: Its ends.
     """
     width, height, left, top = 320, 220, 40, 22
@@ -191,6 +192,10 @@ def draw_lines(
     for line in lines:
         ys = [down(value) for value in line.values]
         marks += _points(line, list(zip(xs, ys, strict=True)))
+        if line.ring is not None:
+            place, value = line.ring
+            x = max(left, xs[0] + place * between)
+            marks.append(_ring(x, down(value), line.mark))
         pairs = zip(labels, line.values, strict=True)
         spoken.append(f"{line.label}: " + ", ".join(f"{label} {v:.1f}" for label, v in pairs))
     return _frame(name, title, "; ".join(spoken), height, marks, width)
@@ -205,6 +210,10 @@ def _points(line: Line, points: Sequence[tuple[float, float]]) -> list[str]:
         baseline = y + 16 if line.mark == "base" else y - 8
         marks.append(_text(x, baseline, f"{value:.0f}", "figure", "middle"))
     return marks
+
+
+def _ring(x: float, y: float, mark: str) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" class="ring {escape(mark)}"/>'
 
 
 def _step(span: float) -> float:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from aloft.config import PARTS, EvaluationConfig, Part, TrainingSetsConfig
 from aloft.errors import ProbabilitiesError
 from aloft.evaluation import answer_metrics, blending, retrieval_metrics
+from aloft.evaluation.abstention import AbstentionCurve
 from aloft.evaluation.answer_metrics import (
     ABSTENTION,
     ANSWERED,
@@ -24,6 +25,7 @@ from aloft.evaluation.answer_metrics import (
     UNANSWERABLE,
 )
 from aloft.evaluation.bootstrap import Comparison, compare
+from aloft.evaluation.citations import CitationRule, CitedReadings, Readings, fit_rule
 from aloft.evaluation.gate import METRICS, Verdict, judge_part
 from aloft.evaluation.splits import Fold, QuestionSplit
 from aloft.prompts.citation import CitedAnswer, Format, go_on_from
@@ -32,6 +34,7 @@ from aloft.protocols import Floats, Prompt
 from aloft.randomness import deal_places, rng_for
 from aloft.records import LabelledQuestion, Passage
 from aloft.retrieval import citing
+from aloft.retrieval.citing import declines
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.fusion import CoverageShare
 from aloft.retrieval.ranking import Ranking, pairs_of, stack
@@ -74,11 +77,13 @@ class Measured:
     Attributes:
         values: (questions,) per metric; NaN where a metric does not apply.
         documents: (questions,), the document that each question is about.
+        abstention: Of a generator that may abstain, answering from what was retrieved.
     """
 
     question_set: str
     values: Values
     documents: Sequence[str]
+    abstention: AbstentionCurve | None = None
 
     @property
     def n(self) -> int:
@@ -107,6 +112,8 @@ class SystemVariant:
         rerank_share: Of its reranker, where there is one; likewise.
         order_weight: What the order of passages counts for in what its generator cites; see
             `aloft.retrieval.citing`. None: it has none, or one that cites by itself.
+        abstention_threshold: Probability of "none" above which its generator declines; None: it
+            does not abstain, or does so where no passage is likelier.
         metrics: Each question with what is chosen without its fold.
         n: Questions.
     """
@@ -117,6 +124,7 @@ class SystemVariant:
     rerank_share: CoverageShare
     question_set: str
     order_weight: float | None = None
+    abstention_threshold: float | None = None
     metrics: Mapping[str, float]
     n: int
 
@@ -225,7 +233,7 @@ class Evaluator:
     _dense_shares: dict[tuple[str, Fold | None], CoverageShare] = field(default_factory=dict)
     _rerank_shares: dict[tuple[System, Fold | None], CoverageShare] = field(default_factory=dict)
     _coverages: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    _order_weights: dict[str, float | None] = field(default_factory=dict)
+    _rules: dict[str, CitationRule | None] = field(default_factory=dict)
     _columns: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -461,16 +469,36 @@ class Evaluator:
             None where generators are not trained to abstain or no such question was given. These
             questions have no document; each is a cluster of its own.
         """
-        questions = list(self.unanswerable)
-        if not (self.sets.abstains and questions):
+        questions = self._unanswerable(self.config.max_answer_questions)
+        if not questions:
             return None
-        most = self.config.max_answer_questions
-        if most is not None and most < len(questions):
-            questions = rng_for(self.seed, "unanswerable questions").sample(questions, most)
         ranking = self._ranker("base").rank(questions, self.sets.contexts)
         replies = self._answer(generator, questions, ranking.columns.tolist())
         values = np.array([float(reply.is_abstaining) for reply in replies])
         return Measured(question_set="human", values={UNANSWERABLE: values}, documents=questions)
+
+    def measure_declined(self, system: System, generator: str) -> Measured | None:
+        """Like `measure_unanswerable`, as served: by what a system retrieves, in its order.
+
+        Returns:
+            None, too, where it is not decided by a probability. The threshold is that which was
+            fitted when the generator last answered.
+        """
+        questions = self._unanswerable(self.config.max_stack_questions)
+        rule = self.citation_rule(generator)
+        if rule is None or not questions:
+            return None
+        columns = self.retriever(system).rank(questions).columns[:, : self.sets.contexts]
+        read = self._read_choices(generator, questions, columns.tolist())
+        values = {UNANSWERABLE: declines(read, rule.threshold).astype(float)}
+        return Measured(question_set="human", values=values, documents=questions)
+
+    def _unanswerable(self, most: int | None) -> list[str]:
+        """The user's questions that no passage answers, where a generator may say so."""
+        questions = list(self.unanswerable) if self.sets.abstains else []
+        if most is None or most >= len(questions):
+            return questions
+        return rng_for(self.seed, "unanswerable questions").sample(questions, most)
 
     def measure_grounding(self, name: str, generator: str) -> dict[str, Values]:
         """Which answers of `measure_answers` rest on what they cite, by the same groups.
@@ -533,83 +561,138 @@ class Evaluator:
     ) -> Measured:
         """A generator's answers from the first passages of a ranking of a set's questions.
 
-        Where its replies begin with a citation, what it reads and the order decide it together.
+        Where its replies begin with a citation, what it reads and the order decide it together; a
+        generator that may abstain is also read with the right passages taken out.
         """
         rows = self.chosen(name, most)
-        columns = ranking.columns[:, : self.sets.contexts]
-        contexts = columns[rows].tolist()
-        if not self.form.begins_with_citation:
-            return self._measured(name, rows, self.answer(name, generator, rows, contexts))
-        shown = [self._contents(context) for context in contexts]
-        prompts = [
-            self.form.render(self.questions[name][row].question, contents)
-            for row, contents in zip(rows, shown, strict=True)
-        ]
-        count = columns.shape[1]
-        choose = partial(self.choose, generator)
+        contexts = ranking.columns[rows, : self.sets.contexts].tolist()
         try:
-            read = citing.read_choices(choose, prompts, count, abstains=self.sets.abstains)
+            readings = self._read(name, generator, rows, ranking.columns[rows].tolist())
         except ProbabilitiesError:
-            self._order_weights[generator] = None
+            readings = None
+        if readings is None:
+            self._rules[generator] = None
             return self._measured(name, rows, self.answer(name, generator, rows, contexts))
-        starts = [
-            citing.named(number) for number in self._cite(name, generator, rows, contexts, read)
-        ]
-        begun = [go_on_from(*pair, count) for pair in zip(prompts, starts, strict=True)]
-        replies = [
-            self.form.parse(start + reply, contents)
-            for start, reply, contents in zip(
-                starts, self.reply(generator, begun), shown, strict=True
-            )
-        ]
-        return self._measured(name, rows, self._answer_values(name, rows, contexts, replies))
+        cited = self._cite(name, generator, rows, readings)
+        replies = self._go_on(name, generator, rows, contexts, cited.numbers)
+        measured = self._measured(name, rows, self._answer_values(name, rows, contexts, replies))
+        if not readings.abstains:
+            return measured
+        curve = cited.curve(
+            name,
+            generator,
+            self.citation_rule(generator) or CitationRule(),
+            promised=self.config.answered_share,
+            is_fitted=name == self.deciding,
+        )
+        values = {ANSWERED: cited.answered, ABSTENTION: cited.declined}
+        return replace(measured.with_values(values), abstention=curve)
 
-    def order_weight(self, generator: str) -> float | None:
-        """What the order of passages counts for in what a generator cites.
+    def citation_rule(self, generator: str) -> CitationRule | None:
+        """By what a generator cites or abstains in what ships.
 
-        It is chosen on human questions where those decide, once they were answered. None: the
-        generator returns no probabilities, or replies in this format begin otherwise.
+        It is chosen on the questions that decide, once they were answered. None: the generator
+        returns no probabilities, or replies in this format begin otherwise.
         """
         if not self.form.begins_with_citation:
             return None
-        return self._order_weights.get(generator, blending.ORDER_WEIGHT)
+        return self._rules.get(generator, CitationRule())
+
+    def _read(
+        self, name: str, generator: str, rows: Sequence[int], ranked: Sequence[Sequence[int]]
+    ) -> Readings | None:
+        """What a generator reads of questions; None where replies do not begin with a citation.
+
+        Args:
+            name: Of the question set.
+            generator: "base" or "tuned".
+            rows: Of the questions.
+            ranked: Columns of the passages in their order; (rows, ranks).
+
+        Raises:
+            ProbabilitiesError: the generator returns no probabilities.
+        """
+        if not self.form.begins_with_citation:
+            return None
+        asked, count = [self.questions[name][row].question for row in rows], self.sets.contexts
+        gold = [self.gold(name)[row] for row in rows]
+        shown = [columns[:count] for columns in ranked]
+        others = [
+            [column for column in columns if column not in right][:count]
+            for columns, right in zip(ranked, gold, strict=True)
+        ]
+        retrieved = self._read_choices(generator, asked, shown)
+        missing = np.zeros((len(rows), 0), np.float32)
+        if self.sets.abstains:
+            missing = self._read_choices(generator, asked, others)
+        are_right = [
+            [column in right for column in some] for some, right in zip(shown, gold, strict=True)
+        ]
+        return Readings(
+            retrieved=retrieved,
+            right=np.array(are_right),
+            missing=missing,
+            documents=np.array(self.splits[name].documents_of(rows)),
+        )
+
+    def _read_choices(
+        self, generator: str, questions: Sequence[str], contexts: Sequence[Sequence[int]]
+    ) -> Floats:
+        """See `citing.read_choices`; rows of fewer passages are filled up with zeros."""
+        abstains, choose = self.sets.abstains, partial(self.choose, generator)
+        most = min(max(map(len, contexts)), citing.MOST)
+        table = np.zeros((len(questions), most + abstains), np.float32)
+        for count in sorted({len(context) for context in contexts}):
+            some = [i for i, context in enumerate(contexts) if len(context) == count]
+            if not count:
+                table[some] = np.nan
+                continue
+            prompts = [self.form.render(questions[i], self._contents(contexts[i])) for i in some]
+            read = citing.read_choices(choose, prompts, count, abstains=abstains)
+            numbered = min(count, most)
+            table[some, :numbered] = read[:, :numbered]
+            table[some, most:] = read[:, numbered:]
+        return table
 
     def _cite(
+        self, name: str, generator: str, rows: Sequence[int], readings: Readings
+    ) -> CitedReadings:
+        """What each question cites; of the deciding set, by what is chosen on the other folds."""
+        fit = partial(
+            fit_rule,
+            fits_order=self.deciding == "human",
+            answered_share=self.config.answered_share,
+        )
+        if name != self.deciding:
+            rule = self.citation_rule(generator) or CitationRule()
+            return CitedReadings(readings=readings, rules=[(np.ones(len(rows), bool), rule)])
+        self._rules[generator] = fit(readings)
+        rules = [
+            (np.isin(rows, fold.reported), fit(readings.among(np.isin(rows, fold.choosing))))
+            for fold in self.splits[name].folds
+        ]
+        return CitedReadings(readings=readings, rules=rules)
+
+    def _go_on(
         self,
         name: str,
         generator: str,
         rows: Sequence[int],
         contexts: Sequence[Sequence[int]],
-        read: Floats,
-    ) -> list[int]:
-        """The number that each reply begins with; for a fold, by what is chosen on the others."""
-        count, gold = len(contexts[0]), self.gold(name)
-        if not name == self.deciding == "human":
-            weight = self.order_weight(generator) or 0.0
-            whole: list[int] = citing.cited(read, count, weight).tolist()
-            return whole
-        at_weights = [citing.cited(read, count, weight) for weight in blending.ORDER_WEIGHTS]
-        numbers = np.stack(at_weights, axis=1)
-        right = np.array(
-            [
-                [0 < number <= count and context[number - 1] in gold[row] for number in some]
-                for row, context, some in zip(rows, contexts, numbers.tolist(), strict=True)
-            ],
-            float,
-        )
-        documents = np.array(self.splits[name].documents_of(rows))
-        self._order_weights[generator] = blending.choose_order_weight(right, documents.tolist())
-        found = np.zeros(len(rows), np.intp)
-        for fold in self.splits[name].folds:
-            chooses = np.isin(rows, fold.choosing)
-            weight = blending.ORDER_WEIGHT
-            if chooses.any():
-                some = documents[chooses].tolist()
-                weight = blending.choose_order_weight(right[chooses], some)
-            reported = np.isin(rows, fold.reported)
-            found[reported] = numbers[reported, blending.ORDER_WEIGHTS.index(weight)]
-        crossed: list[int] = found.tolist()
-        return crossed
+        numbers: NDArray[np.intp],
+    ) -> list[CitedAnswer]:
+        """A generator's answers that begin with a citation."""
+        shown = [self._contents(context) for context in contexts]
+        starts = [citing.named(number) for number in numbers.tolist()]
+        begun = [
+            go_on_from(self.form.render(self.questions[name][row].question, some), start, len(some))
+            for row, some, start in zip(rows, shown, starts, strict=True)
+        ]
+        replies = self.reply(generator, begun)
+        return [
+            self.form.parse(start + reply, some)
+            for start, reply, some in zip(starts, replies, shown, strict=True)
+        ]
 
     def answer(
         self, name: str, generator: str, rows: Sequence[int], contexts: Sequence[Sequence[int]]

@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from aloft.config import Part
-from aloft.evaluation.answer_metrics import NO_GAINS
+from aloft.evaluation.abstention import AbstentionCurve
+from aloft.evaluation.answer_metrics import NO_GAINS, UNANSWERABLE
+from aloft.evaluation.citations import CitationRule
 from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant, means_of
 from aloft.evaluation.forgetting import FOLLOWED, INSTRUCTIONS, TEXTS, measure_forgetting
 from aloft.evaluation.gate import Verdict
@@ -66,7 +68,7 @@ def measure_parts(evaluator: Evaluator, trained: Sequence[Part]) -> Measurements
         _judge_reranker(judged, retrieval)
     has_generator = "generator" in trained
     answers = _measure_shuffled(judged) if has_generator else []
-    variants, shipped = _measure_shipped(judged, has_generator=has_generator)
+    shipped = _measure_shipped(judged, has_generator=has_generator)
     return Measurements(
         questions=_count(evaluator),
         deciding=evaluator.deciding,
@@ -74,15 +76,16 @@ def measure_parts(evaluator: Evaluator, trained: Sequence[Part]) -> Measurements
             _retrieval_row(*key, evaluator, measured) for key, measured in retrieval.items()
         ),
         answers=tuple(answers),
-        comparisons=(*shipped, *judged.comparisons),
+        comparisons=(*shipped.comparisons, *judged.comparisons),
         verdicts=tuple(judged.verdicts),
-        variants=tuple(variants),
+        variants=tuple(shipped.variants),
         curves=tuple(
             curve
             for name in evaluator.questions
-            for system in dict.fromkeys((evaluator.system_of(()), variants[0].system))
+            for system in dict.fromkeys((evaluator.system_of(()), shipped.variants[0].system))
             for curve in evaluator.share_curves(name, system)
         ),
+        abstention=tuple(shipped.curves),
         probes=tuple(
             row
             for generator in _GENERATORS
@@ -93,10 +96,21 @@ def measure_parts(evaluator: Evaluator, trained: Sequence[Part]) -> Measurements
     )
 
 
-def _measure_shipped(
-    judged: _Judged, *, has_generator: bool
-) -> tuple[list[SystemVariant], list[PartComparison]]:
-    """The variants, the one that ships first, and its gains over nothing tuned.
+@dataclass(slots=True, kw_only=True)
+class _Shipped:
+    """The variants, the one that ships first, with its gains over nothing tuned.
+
+    Attributes:
+        curves: What abstaining comes to for both generators, behind the parts that ship.
+    """
+
+    variants: list[SystemVariant]
+    comparisons: list[PartComparison]
+    curves: list[AbstentionCurve] = field(default_factory=list)
+
+
+def _measure_shipped(judged: _Judged, *, has_generator: bool) -> _Shipped:
+    """What ships over nothing tuned.
 
     A generator is judged on what the parts that ship retrieve, in their order.
     """
@@ -106,42 +120,84 @@ def _measure_shipped(
     shipped = {name: evaluator.rank_shipped(name, judged.kept) for name in evaluator.questions}
     sides = ({n: evaluator.measure_ranking(n, one[n]) for n in one} for one in (untuned, shipped))
     whole.compare(SHIPPED, *sides)
+    curves = list[AbstentionCurve]()
     if has_generator:
-        before = _answer(evaluator, untuned, "base")
-        weight = evaluator.order_weight("base")
-        base, tuned = (_answer(evaluator, shipped, which) for which in _GENERATORS)
-        judged.judge("generator", base, tuned)
+        before = _answer(evaluator, untuned, evaluator.system_of(()), "base")
+        base, tuned = (
+            _answer(evaluator, shipped, variants[0].system, which) for which in _GENERATORS
+        )
+        judged.judge("generator", base.measured, tuned.measured)
         is_kept = "generator" in judged.kept
         after = tuned if is_kept else base
-        whole.compare(SHIPPED, before, after)
-        name, which, first = evaluator.deciding, _GENERATORS[is_kept], variants[0]
-        ships = _with_answers(first, after[name], evaluator.order_weight(which))
+        whole.compare(SHIPPED, before.measured, after.measured)
+        whole.compare(SHIPPED, before.declined, after.declined)
+        first = variants[0]
+        ships = _with_answers(first, after)
         if is_kept:
             ships = replace(ships, parts=(*first.parts, "generator"))
         others = [v for v in variants if v.parts != first.parts or (is_kept and not v.parts)]
-        others = [v if v.parts else _with_answers(v, before[name], weight) for v in others]
+        others = [v if v.parts else _with_answers(v, before) for v in others]
         variants = [ships, *others]
-    return variants, whole.comparisons
+        curves = [*base.curves, *tuned.curves]
+    return _Shipped(variants=variants, comparisons=whole.comparisons, curves=curves)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answers:
+    """A generator's answers from what was retrieved.
+
+    Attributes:
+        measured: By question set.
+        declined: Whether it abstains from what nothing answers; empty where that is not asked.
+        rule: By what it cites or abstains.
+        deciding: The question set that decides.
+    """
+
+    measured: BySet
+    declined: BySet
+    rule: CitationRule | None
+    deciding: str
+
+    @property
+    def curves(self) -> list[AbstentionCurve]:
+        """What abstaining comes to, by question set; the deciding one has what nothing answers."""
+        found = [one.abstention for one in self.measured.values() if one.abstention]
+        means = [means_of(one.values)[UNANSWERABLE] for one in self.declined.values()]
+        share = means[0] if means else None
+        return [
+            replace(curve, unanswerable=share) if curve.question_set == self.deciding else curve
+            for curve in found
+        ]
 
 
 def _answer(
-    evaluator: Evaluator, rankings: Mapping[str, Ranking], generator: str
-) -> dict[str, Measured]:
-    """A generator's answers from what was retrieved, by question set; the deciding one first."""
+    evaluator: Evaluator, rankings: Mapping[str, Ranking], system: System, generator: str
+) -> _Answers:
+    """A generator's answers from what a system retrieved; those of the deciding set come first."""
     names = sorted(rankings, key=lambda name: name != evaluator.deciding)
     most = evaluator.config.max_stack_questions
     found = {
         name: evaluator.measure_end_to_end(name, rankings[name], generator, most) for name in names
     }
-    return {name: found[name] for name in rankings}
+    declined = evaluator.measure_declined(system, generator)
+    return _Answers(
+        measured={name: found[name] for name in rankings},
+        declined={"human": declined} if declined else {},
+        rule=evaluator.citation_rule(generator),
+        deciding=evaluator.deciding,
+    )
 
 
-def _with_answers(
-    variant: SystemVariant, measured: Measured, order_weight: float | None
-) -> SystemVariant:
+def _with_answers(variant: SystemVariant, answers: _Answers) -> SystemVariant:
     """A variant of what retrieves, with what answers."""
-    metrics = {**variant.metrics, **means_of(measured.values)}
-    return replace(variant, metrics=metrics, order_weight=order_weight)
+    means = means_of(answers.measured[variant.question_set].values)
+    rule = answers.rule
+    return replace(
+        variant,
+        metrics={**variant.metrics, **means},
+        order_weight=rule.order_weight if rule else None,
+        abstention_threshold=rule.threshold if rule else None,
+    )
 
 
 def _count(evaluator: Evaluator) -> dict[str, QuestionCounts]:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aloft.config import Part
 from aloft.errors import DataError
+from aloft.evaluation.abstention import AbstentionCurve
 from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.evaluator import ShareCurve, System, SystemVariant
 from aloft.evaluation.gate import Verdict
@@ -199,6 +200,7 @@ class Measurements:
         deciding: The question set that verdicts rest on.
         variants: On/off combinations of the kept parts, the one that ships first.
         curves: What each share of what ships, and of nothing tuned, is worth.
+        abstention: What abstaining comes to for both generators, where they may.
     """
 
     questions: Mapping[str, QuestionCounts] = field(default_factory=dict)
@@ -209,6 +211,7 @@ class Measurements:
     verdicts: tuple[Verdict, ...] = ()
     variants: tuple[SystemVariant, ...] = ()
     curves: tuple[ShareCurve, ...] = ()
+    abstention: tuple[AbstentionCurve, ...] = ()
     probes: tuple[ProbeRow, ...] = ()
     forgetting: Forgetting | None = None
 

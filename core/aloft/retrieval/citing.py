@@ -1,7 +1,8 @@
-"""Chooses the passage that an answer cites: by what the generator reads, and by where it ranks.
+"""Chooses the passage that an answer cites, or none: by what the generator reads, and by the order.
 
 A small generator finds the right passage less often than the retriever has it in front, and errs
-elsewhere. So both are asked, and the answer goes on from the winner.
+elsewhere. So both are asked, and the answer goes on from the winner. The same reading tells whether
+to abstain.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +21,9 @@ NOTHING = 0  # in place of a number: no passage holds the answer
 _LEAST = 1e-6  # no probability counts as less
 
 
-def cited(probabilities: Floats, passages: int, weight: float) -> NDArray[np.intp]:
+def cited(
+    probabilities: Floats, passages: int, weight: float, threshold: float | None = None
+) -> NDArray[np.intp]:
     """The number of the passage that each answer cites, from 1, or `NOTHING`; (questions,).
 
     A generator that was trained on shuffled passages expects the right one at every place equally.
@@ -29,18 +32,33 @@ def cited(probabilities: Floats, passages: int, weight: float) -> NDArray[np.int
 
     Args:
         probabilities: Of the numbers of the first passages and, where there is one more, of saying
-            that none holds the answer, which is chosen where it is the likeliest; (questions,
-            choices).
+            that none holds the answer; (questions, choices).
         passages: Passages shown, in the order of their retrieval, of which at most `MOST` count.
         weight: The power. 0: the generator's own choice; large: the first passage.
+        threshold: See `declines`.
     """
     numbered = min(passages, MOST)
     chances = np.maximum(probabilities[:, :numbered], _LEAST)
     places = np.arange(1, numbered + 1)
     found: NDArray[np.intp] = 1 + (np.log(chances) - weight * np.log(places)).argmax(axis=1)
     if probabilities.shape[1] > numbered:
-        found[probabilities.argmax(axis=1) == numbered] = NOTHING
+        found[declines(probabilities, threshold)] = NOTHING
     return found
+
+
+def declines(probabilities: Floats, threshold: float | None) -> NDArray[np.bool_]:
+    """Whether no passage is cited; (questions,). The order does not count for it.
+
+    Args:
+        probabilities: As in `cited`, the last of them that none holds the answer; rows sum to 1.
+        threshold: That probability above which the question is declined; None: it is where no
+            number is likelier.
+    """
+    if threshold is None:
+        likeliest: NDArray[np.bool_] = probabilities.argmax(axis=1) == probabilities.shape[1] - 1
+        return likeliest
+    above: NDArray[np.bool_] = probabilities[:, -1].astype(np.float64) > threshold
+    return above
 
 
 def read_choices(

@@ -379,9 +379,9 @@ def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: 
     """Prompts that the generator answers: tuned and untuned, on shuffled passages and in order.
 
     Beside them are the instructions that show what was forgotten, and the probes where they are
-    wanted. Where it may abstain, it is asked the shuffled ones once more without the right
-    passages, and what nothing answers. In order it answers behind nothing tuned and, tuned and
-    untuned, behind what ships, which may retrieve the same.
+    wanted. In order it answers behind nothing tuned and, tuned and untuned, behind what ships,
+    which may retrieve the same. Where it may abstain, everything is asked once more without the
+    right passages, and beside it what nothing answers.
     """
     evaluation = config.evaluation
     most = evaluation.max_answer_questions
@@ -391,6 +391,8 @@ def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: 
     human = questions.get("human", exactly(0))
     deciding = human if human.low >= evaluation.min_human_questions else questions["synthetic"]
     each = [some.most(evaluation.max_stack_questions) for some in questions.values()]
+    if config.training_sets.abstains:
+        each += [*each, exactly(unanswerable).most(evaluation.max_stack_questions)]
     stacks = sum(each, exactly(0)) * Range(2, 3)
     beside = exactly(2 * len(INSTRUCTIONS))
     if evaluation.probes:

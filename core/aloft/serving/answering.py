@@ -112,7 +112,8 @@ def _citation(generator: LanguageModel, prompt: Prompt, passages: int, bundle: B
         raise ProbabilitiesError("The generator returns no probabilities.")
     choose = generator.choice_probabilities
     read = read_choices(choose, [prompt], passages, abstains=bundle.abstains)
-    return named(int(cited(read, passages, bundle.order_weight or 0.0)[0]))
+    weight = bundle.order_weight or 0.0
+    return named(int(cited(read, passages, weight, bundle.abstention_threshold)[0]))
 
 
 def _abstain(question: str, contexts: Sequence[ScoredPassage]) -> Answer:

@@ -50,6 +50,8 @@ class Bundle:
             `aloft.prompts.formats`.
         order_weight: What the order of passages counts for in the choice of the one that is cited;
             see `aloft.retrieval.citing`. None: the generator cites by itself.
+        abstention_threshold: Probability of "none" above which a question is declined, where the
+            generator abstains and a citation is chosen. None: it is where no passage is likelier.
         window_tokens: Longest stretch of a passage that is embedded as one.
     """
 
@@ -62,6 +64,7 @@ class Bundle:
     format: FormatName = "aloftrag"
     abstains: bool = False
     order_weight: float | None = None
+    abstention_threshold: float | None = None
     window_tokens: int | None = None
 
     @property
@@ -103,6 +106,7 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
             contexts=config.training_sets.contexts,
             max_new_tokens=config.evaluation.max_new_tokens,
             order_weight=stack.order_weight,
+            abstention_threshold=stack.abstention_threshold,
         ),
         blend_weights={
             part: getattr(config, f"{part}_training").tuned_share
@@ -193,6 +197,7 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
         format=answering.format,
         abstains=answering.abstains,
         order_weight=answering.order_weight,
+        abstention_threshold=answering.abstention_threshold,
         window_tokens=retrieval.window_tokens,
     )
 

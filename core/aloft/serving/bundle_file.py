@@ -147,6 +147,7 @@ class AnsweringRecord(_Record):
     contexts: int = Field(ge=1)
     max_new_tokens: int = Field(ge=1)
     order_weight: float | None = Field(default=None, ge=0)
+    abstention_threshold: float | None = Field(default=None, ge=0, le=1)
 
 
 class BundleFile(_Record):

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from aloft.evaluation.pages import making, results
+from aloft.evaluation.pages.abstention import abstention
 from aloft.evaluation.pages.blocks import Picture, Section, Table
 from aloft.evaluation.pages.rows import verdict_rows
 from aloft.evaluation.pages.summary import summarize
@@ -56,6 +57,7 @@ def sections(report: Report) -> list[Section]:
         ("Shares", results.shares(report)),
         ("Learning curve", results.learning(report)),
         ("Answers", results.answers(report)),
+        ("Abstention", abstention(report)),
         ("Place and number of passages", results.probes(report)),
         ("Forgetting check", results.forgetting(report)),
         ("Verdicts", results.verdicts(report)),

@@ -49,7 +49,7 @@ def base_models(setup: Setup) -> dict[str, Model]:
 
 @stage(
     name="evaluate",
-    version=5,
+    version=6,
     doing="measuring",
     inputs=_inputs,
     output={"measured": Value("work/stages/measured.json")},
