@@ -178,6 +178,7 @@ class _RankedOnce:
 
     ranker: Bm25Ranker | _KeptVectors
     known: dict[int, tuple[dict[str, int], Ranking]] = field(default_factory=dict)
+    covered: dict[str, float] = field(default_factory=dict)
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
         rows, ranking = self.known.get(depth, ({}, None))
@@ -192,7 +193,11 @@ class _RankedOnce:
     def coverage(self, questions: Sequence[str], ranking: Ranking) -> NDArray[np.float64]:
         if not isinstance(self.ranker, Bm25Ranker):
             raise TypeError("Vectors cover no words.")
-        return self.ranker.coverage(questions, ranking)
+        missing = [row for row, text in enumerate(questions) if text not in self.covered]
+        asked = [questions[row] for row in missing]
+        found = self.ranker.coverage(asked, ranking.of(missing)).tolist()
+        self.covered.update(zip(asked, found, strict=True))
+        return np.array([self.covered[text] for text in questions])
 
 
 @dataclass(slots=True, kw_only=True)

@@ -91,11 +91,12 @@ class BM25Index:
 
     def _covered(self, question: str, columns: NDArray[np.intp]) -> float:
         known = [self._terms.get(term) for term in dict.fromkeys(split_terms(question))]
-        rows = [self._passages.rows_of(term) if term is not None else () for term in known]
+        nowhere = np.empty(0, np.int32)
+        rows = [nowhere if term is None else self._passages.rows_of(term) for term in known]
         weights = _inverse_frequencies(
             np.array([len(one) for one in rows], np.int64), len(self._starts)
         )
-        holds = np.array([np.isin(columns, one) for one in rows]).reshape(len(rows), len(columns))
+        holds = np.array([_are_among(one, columns) for one in rows]).reshape(-1, len(columns))
         total = float(weights.sum())
         return float((weights @ holds).max(initial=0.0)) / total if total else 0.0
 
@@ -211,6 +212,15 @@ def _inverse_frequencies(frequencies: NDArray[np.int64], rows: int) -> Floats:
     values, inverse = np.unique(frequencies, return_inverse=True)
     logs = [math.log(1 + (rows - value + 0.5) / (value + 0.5)) for value in values.tolist()]
     return np.array(logs, np.float32)[inverse]
+
+
+def _are_among(rows: NDArray[np.int32], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether each of a few columns is among rows in ascending order; (columns,)."""
+    places = np.searchsorted(rows, columns)
+    found = np.zeros(len(columns), bool)
+    is_inside = places < len(rows)
+    found[is_inside] = rows[places[is_inside]] == columns[is_inside]
+    return found
 
 
 def _windows(terms: list[int]) -> list[list[int]]:
