@@ -28,6 +28,11 @@ class ChatAloft(LocalModel, BaseChatModel):
         params["ls_provider"] = "aloft"
         return params
 
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """The key of this model's replies in a cache; what `dumps` writes would name folders."""
+        params = self._get_invocation_params(stop=stop, **kwargs)
+        return str(sorted(params.items()))
+
     def _generate(
         self,
         messages: list[BaseMessage],

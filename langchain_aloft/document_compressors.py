@@ -8,6 +8,7 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import (
     SharedModels,
@@ -17,6 +18,7 @@ from aloft.api import (
     replace_surrogates,
     reranker_of,
 )
+from aloft.config import ModelName
 from langchain_aloft.convert import content_of, copy_of
 
 
@@ -33,10 +35,12 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-    model: str
+    model: ModelName
     top_n: int = Field(default=5, ge=1)
     score_key: str | None = None
-    models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
+    models: SkipJsonSchema[SharedModels] = Field(
+        default_factory=SharedModels, exclude=True, repr=False
+    )
 
     @classmethod
     def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
@@ -48,6 +52,15 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
         model = reranker_of(Path(run_folder))
         contexts = read_bundle(Path(run_folder)).contexts
         return cls(**{"model": model, "top_n": contexts, **fields})
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the model by the content of its files; safe in a file name.
+
+        Raises:
+            ModelError: the model is not on this machine.
+        """
+        return self.models.fingerprint(self.model)
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         """Score how well the second text of each pair answers the first; higher is better."""

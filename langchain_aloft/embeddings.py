@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Self
 
 from langchain_core.embeddings import Embeddings
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
-from aloft.api import SharedModels, read_bundle, read_question, replace_surrogates
+from aloft.api import Embedder, SharedModels, read_bundle, read_question, replace_surrogates
+from aloft.config import ModelName
 
 
-class AloftEmbeddings(Embeddings):
+class AloftEmbeddings(BaseModel, Embeddings):
     """Embeds with a local model, which is loaded on first use; thread-safe.
 
     Args:
@@ -16,9 +19,15 @@ class AloftEmbeddings(Embeddings):
         models: Loads the model; pass one object to several components to share weights.
     """
 
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    model: ModelName
+    models: SkipJsonSchema[SharedModels] = Field(
+        default_factory=SharedModels, exclude=True, repr=False
+    )
+
     def __init__(self, model: str, *, models: SharedModels | None = None) -> None:
-        self.model = model
-        self._embedder = (models or SharedModels()).embedder(model)
+        super().__init__(model=model, **({"models": models} if models else {}))
 
     @classmethod
     def from_run(cls, run_folder: str | Path, *, models: SharedModels | None = None) -> Self:
@@ -28,6 +37,21 @@ class AloftEmbeddings(Embeddings):
             DataError: the folder holds no finished run.
         """
         return cls(read_bundle(Path(run_folder)).embedder, models=models)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies weights, pooling, prompts and tokenizer, by content; safe in a file name.
+
+        The namespace for `CacheBackedEmbeddings`, and for a record manager of embedded documents.
+
+        Raises:
+            ModelError: the model is not on this machine.
+        """
+        return self.models.fingerprint(self.model)
+
+    @property
+    def _embedder(self) -> Embedder:
+        return self.models.embedder(self.model)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed passages; each vector has length one."""

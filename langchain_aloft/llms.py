@@ -1,11 +1,11 @@
 """A local language model, with a tuned adapter or without, as a LangChain LLM."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import LLM
-from langchain_core.outputs import GenerationChunk
+from langchain_core.outputs import GenerationChunk, LLMResult
 from pydantic import ConfigDict
 
 from aloft.api import Message, Prompt, replace_surrogates, stream_reply
@@ -19,6 +19,37 @@ class AloftLLM(LocalModel, LLM):
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    def generate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        """Reply to each prompt; a call's options are settings of the model that is asked.
+
+        LangChain's cache keys know the settings of a model, but not the options of a call.
+        """
+        return super(AloftLLM, self._with(kwargs)).generate(prompts, stop, callbacks, **kwargs)
+
+    async def agenerate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        """Reply to each prompt; see `generate`."""
+        model = self._with(kwargs)
+        return await super(AloftLLM, model).agenerate(prompts, stop, callbacks, **kwargs)
+
+    def _with(self, options: dict[str, Any]) -> Self:
+        """This model with the options of a call among its settings."""
+        settings = options.keys() & LocalModel.model_fields.keys()
+        if not settings:
+            return self
+        return self.model_copy(update={name: options[name] for name in settings})
 
     def _call(
         self,

@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import LanguageModel, Reply, SharedModels, generator_fields, reply_limits
+from aloft.config import FolderName, ModelName
 
 # LangChain's standard parameters of models behind a service; a local model has no use for them
 _OF_SERVICES = frozenset({"api_key", "max_retries", "streaming", "timeout"})
+
+_PLACES = frozenset({"model", "adapter", "models"})  # fields that say where the weights are
 
 
 class LocalModel(BaseModel):
@@ -26,12 +30,14 @@ class LocalModel(BaseModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    model: str
-    adapter: str | None = None
+    model: ModelName
+    adapter: FolderName | None = None
     max_tokens: int = Field(default=256, ge=1)
     temperature: float = Field(default=0.0, ge=0.0, le=0.0)
     stop: list[str] | None = None
-    models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
+    models: SkipJsonSchema[SharedModels] = Field(
+        default_factory=SharedModels, exclude=True, repr=False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -59,12 +65,33 @@ class LocalModel(BaseModel):
         return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
 
     @property
+    def fingerprint(self) -> str:
+        """Identifies weights, adapter, tokenizer and chat template, by content.
+
+        Raises:
+            ModelError: the model is not on this machine, or a server whose model is not named does
+                not respond.
+        """
+        return self.loaded.fingerprint
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Whether LangChain's `dumps` writes it: its fields, from which `loads` makes another."""
+        return True
+
+    @property
     def _llm_type(self) -> str:
         return "aloft"
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.model, "adapter": self.adapter, "max_tokens": self.max_tokens}
+        """All that decides a reply to a prompt; LangChain's caches are keyed by it.
+
+        Where the model lies is left out: a folder may be moved, and be trained again in place.
+        """
+        settings = {name: getattr(self, name) for name in LocalModel.model_fields.keys() - _PLACES}
+        settings["default_stop"] = settings.pop("stop")  # LangChain writes a call's over "stop"
+        return {"model": _title_of(self.model), "fingerprint": self.fingerprint, **settings}
 
     def limits(self, stop: list[str] | str | None, options: dict[str, Any]) -> dict[str, Any]:
         """The limits of a reply, by the options of a call or else by the fields.
@@ -83,3 +110,8 @@ class LocalModel(BaseModel):
             "model_name": self.model,
             "finish_reason": "stop" if reply.is_finished else "length",
         }
+
+
+def _title_of(model: str) -> str:
+    """The name of a model, or of its folder without the way there."""
+    return Path(model).name if Path(model).is_absolute() else model

@@ -14,6 +14,7 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import (
     Bundle,
@@ -69,7 +70,9 @@ class AloftRetriever(BaseRetriever):
     k: int | None = Field(default=None, ge=1)
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     score_key: str | None = None
-    models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
+    models: SkipJsonSchema[SharedModels] = Field(
+        default_factory=SharedModels, exclude=True, repr=False
+    )
     _opened: _Opened = PrivateAttr()
 
     def __init__(self, **fields: Any) -> None:

@@ -7,7 +7,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 
-from aloft.api import Message, Prompt, Reply, content_id, plain_text, read_reply, turns
+from aloft.api import Message, Prompt, Reply, fingerprint_of_host, plain_text, read_reply, turns
 
 _MESSAGES: dict[str, type[BaseMessage]] = {
     "system": SystemMessage,
@@ -40,10 +40,9 @@ class LangChainTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the model by class and name: LangChain does not know its weights."""
-        kind = type(self._model)
+        """Identifies the model by class, name and settings: LangChain does not know its weights."""
         name = self._model._get_ls_params().get("ls_model_name") or ""
-        return content_id(kind.__module__, kind.__qualname__, name)
+        return fingerprint_of_host(self._model, name, self._options)
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()

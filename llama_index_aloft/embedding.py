@@ -4,13 +4,16 @@ import asyncio
 from pathlib import Path
 from typing import Any, Self
 
-from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.base.embeddings.base import Embedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import Embedder, SharedModels, read_bundle, read_question, replace_surrogates
+from aloft.config import ModelName
+from llama_index_aloft.identity import IdentifiedEmbedding
 
 
-class AloftEmbedding(BaseEmbedding):
+class AloftEmbedding(IdentifiedEmbedding):
     """Embeds with a local model, which is loaded on first use; thread-safe.
 
     Args:
@@ -20,7 +23,10 @@ class AloftEmbedding(BaseEmbedding):
 
     model_config = ConfigDict(extra="forbid")
 
-    models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
+    model_name: ModelName
+    models: SkipJsonSchema[SharedModels] = Field(
+        default_factory=SharedModels, exclude=True, repr=False
+    )
 
     def __init__(self, model_name: str, **fields: Any) -> None:
         super().__init__(model_name=model_name, **fields)
@@ -38,6 +44,9 @@ class AloftEmbedding(BaseEmbedding):
     def class_name(cls) -> str:
         """The class name in LlamaIndex's serialized form."""
         return "AloftEmbedding"
+
+    def _fingerprint(self) -> str:
+        return self.models.fingerprint(self.model_name)
 
     @property
     def _embedder(self) -> Embedder:

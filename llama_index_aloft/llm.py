@@ -20,6 +20,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
+from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import (
     LanguageModel,
@@ -33,10 +34,12 @@ from aloft.api import (
     reply_limits,
     stream_reply,
 )
+from aloft.config import FolderName, ModelName
 from llama_index_aloft.convert import to_messages
+from llama_index_aloft.identity import Identified
 
 
-class AloftLLM(CustomLLM):
+class AloftLLM(Identified, CustomLLM):
     """Replies greedily with a local model and its own chat template; thread-safe.
 
     Control tokens in messages are read as text.
@@ -51,13 +54,15 @@ class AloftLLM(CustomLLM):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str
-    adapter: str | None = None
+    model: ModelName
+    adapter: FolderName | None = None
     max_tokens: int = Field(default=256, ge=1)
-    models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
+    models: SkipJsonSchema[SharedModels] = Field(
+        default_factory=SharedModels, exclude=True, repr=False
+    )
 
     def __init__(self, model: str, **fields: Any) -> None:
-        super().__init__(model=model, **fields)
+        super().__init__(**{"model": model, **fields})
 
     @classmethod
     def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
@@ -154,6 +159,9 @@ class AloftLLM(CustomLLM):
         for piece in stream_reply(self.loaded, prompt, **limits):
             text += piece.text
             yield replace(piece, text=text), piece.text
+
+    def _fingerprint(self) -> str:
+        return self.loaded.fingerprint
 
     @property
     def loaded(self) -> LanguageModel:

@@ -6,13 +6,16 @@ from typing import Any, Self
 from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
+from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import DataError, SharedModels, best_first, read_bundle, reranker_of
+from aloft.config import ModelName
 from llama_index_aloft.convert import to_passage
+from llama_index_aloft.identity import Identified
 from llama_index_aloft.queries import query_text
 
 
-class AloftRerank(BaseNodePostprocessor):
+class AloftRerank(Identified, BaseNodePostprocessor):
     """Reorders nodes by how well they answer the query; the nodes given are not changed.
 
     Args:
@@ -23,9 +26,11 @@ class AloftRerank(BaseNodePostprocessor):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str
+    model: ModelName
     top_n: int = Field(default=5, ge=1)
-    models: SharedModels = Field(default_factory=SharedModels, exclude=True, repr=False)
+    models: SkipJsonSchema[SharedModels] = Field(
+        default_factory=SharedModels, exclude=True, repr=False
+    )
 
     def __init__(self, model: str, **fields: Any) -> None:
         super().__init__(**{"model": model, **fields})
@@ -45,6 +50,9 @@ class AloftRerank(BaseNodePostprocessor):
     def class_name(cls) -> str:
         """The class name in LlamaIndex's serialized form."""
         return "AloftRerank"
+
+    def _fingerprint(self) -> str:
+        return self.models.fingerprint(self.model)
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None

@@ -6,7 +6,15 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms import LLM
 
-from aloft.api import LanguageModel, Prompt, Reply, content_id, plain_text, read_reply, turns
+from aloft.api import (
+    LanguageModel,
+    Prompt,
+    Reply,
+    fingerprint_of_host,
+    plain_text,
+    read_reply,
+    turns,
+)
 from llama_index_aloft.llm import AloftLLM
 
 
@@ -26,10 +34,8 @@ class LlamaIndexTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the model by class and name: LlamaIndex does not know its weights."""
-        kind = type(self._llm)
-        name = self._llm.metadata.model_name
-        return content_id(kind.__module__, kind.__qualname__, name)
+        """Identifies the model by class, name and settings: LlamaIndex knows no weights."""
+        return fingerprint_of_host(self._llm, self._llm.metadata.model_name, self._options)
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()

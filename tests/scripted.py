@@ -111,8 +111,8 @@ class ScriptedModels(Models):
     def context_window(self, name: str) -> int:
         return 512
 
-    def fingerprint(self, name: str) -> str:
-        return name
+    def fingerprint(self, name: str, adapter: Path | None = None) -> str:
+        return f"{name}+{adapter}" if adapter else name
 
 
 class _RememberingEmbedder(HashingEmbedder):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aloft._extras import require as require
     from aloft.backends.host_models import (
+        fingerprint_of_host as fingerprint_of_host,
         in_threads as in_threads,
         plain_text as plain_text,
         read_reply as read_reply,
@@ -115,6 +116,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "aloft._extras": ["require"],
     "aloft.backends.host_models": [
+        "fingerprint_of_host",
         "in_threads",
         "plain_text",
         "read_reply",

@@ -4,8 +4,9 @@ import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place in one step."""
     with friendly_io_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+        unique = f"{os.getpid()}-{threading.get_ident()}"
+        temporary = path.with_name(f".{path.name}.{unique}.tmp{path.suffix}")
         try:
             write(temporary)
             os.replace(temporary, path)
@@ -59,18 +61,34 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_folder(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary folder beside `path`, then put it in place of what was there."""
+    """Let `write` fill a temporary folder beside `path`, then put it in place of what was there.
+
+    All files get the mode that the process's umask gives new ones.
+    """
     with friendly_io_errors(path):
         temporary = path.with_name(f".{path.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
             write(temporary)
+            apply_umask(temporary)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
+
+
+def apply_umask(folder: Path) -> None:
+    """Give all files the mode of a new one: libraries write weights that only their user reads."""
+    probe = folder / ".mode"
+    probe.touch()
+    mode = probe.stat().st_mode
+    probe.unlink()
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink() and file.stat().st_mode != mode:
+            with suppress(PermissionError):  # linked from another user's, who decides
+                file.chmod(mode)
 
 
 def write_text(path: Path, text: str) -> None:

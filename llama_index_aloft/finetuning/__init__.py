@@ -5,12 +5,12 @@ Datasets are the same JSON. Arguments that have no use here (evaluation and chec
 device) are accepted and ignored; an interrupted training always resumes.
 """
 
+from llama_index_aloft.finetuning.adapter import AdapterEmbedding
 from llama_index_aloft.finetuning.dataset import (
     EmbeddingQAFinetuneDataset,
     generate_qa_embedding_pairs,
 )
 from llama_index_aloft.finetuning.engines import (
-    AdapterEmbedding,
     CrossEncoderFinetuneEngine,
     CrossEncoderFinetuningDatasetSample,
     EmbeddingAdapterFinetuneEngine,

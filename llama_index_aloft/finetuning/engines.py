@@ -10,8 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
-from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from tqdm.auto import tqdm
 
 from aloft.api import (
@@ -33,8 +32,9 @@ from aloft.api import (
     replace_surrogates,
     write_folder,
 )
-from aloft.config import EmbedderTrainingConfig, RerankerTrainingConfig
+from aloft.config import EmbedderTrainingConfig, RerankerTrainingConfig, absolute_name
 from llama_index_aloft.embedding import AloftEmbedding
+from llama_index_aloft.finetuning.adapter import MAP, AdapterEmbedding, read_map
 from llama_index_aloft.finetuning.dataset import EmbeddingQAFinetuneDataset
 from llama_index_aloft.finetuning.types import (
     BaseCrossEncoderFinetuningEngine,
@@ -44,7 +44,6 @@ from llama_index_aloft.rerank import AloftRerank
 
 _SEED = 0
 _RESAMPLES = 10_000
-_MAP = "query_map.npy"
 
 
 @dataclass
@@ -107,8 +106,8 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
             per_device_train_batch_size=max(2, batch_size),
             tuned_share=1.0,
         )
-        self._model_id = model_id
-        self._out = Path(model_output_path)
+        self._model_id = absolute_name(model_id)
+        self._out = Path(model_output_path).absolute()
         self._val = val_dataset
         self._show_progress = show_progress_bar
         self.gains: list[Comparison] = []
@@ -137,50 +136,6 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
             DataError: `finetune` has not finished.
         """
         return AloftEmbedding(str(_finished(self._out)), **model_kwargs)
-
-
-class AdapterEmbedding(BaseEmbedding):
-    """An embedding model with a linear map on questions; texts are embedded as before.
-
-    Args:
-        base: Any embedding model.
-        folder: The folder that `EmbeddingAdapterFinetuneEngine` wrote.
-    """
-
-    folder: str
-    _base: BaseEmbedding = PrivateAttr()
-    _matrix: Floats = PrivateAttr()
-
-    def __init__(self, base: BaseEmbedding, folder: str, **fields: Any) -> None:
-        own: dict[str, Any] = {"model_name": f"{base.model_name} with {folder}", "folder": folder}
-        super().__init__(**own, **fields)
-        self._base = base
-        self._matrix = _read_map(Path(folder))
-
-    @classmethod
-    def class_name(cls) -> str:
-        """The class name in LlamaIndex's serialized form."""
-        return "AdapterEmbedding"
-
-    def _mapped(self, vector: Embedding) -> Embedding:
-        mapped = self._matrix @ np.asarray(vector, np.float32)
-        scaled: Embedding = (mapped / max(float(np.linalg.norm(mapped)), 1e-12)).tolist()
-        return scaled
-
-    def _get_query_embedding(self, query: str) -> Embedding:
-        return self._mapped(self._base.get_query_embedding(query))
-
-    async def _aget_query_embedding(self, query: str) -> Embedding:
-        return self._mapped(await self._base.aget_query_embedding(query))
-
-    def _get_text_embedding(self, text: str) -> Embedding:
-        return self._base.get_text_embedding(text)
-
-    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return self._base.get_text_embedding_batch(texts)
-
-    async def _aget_text_embedding(self, text: str) -> Embedding:
-        return await self._base.aget_text_embedding(text)
 
 
 class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
@@ -224,7 +179,7 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
             )
         self._rows = _rows_of(dataset, all_docs=False)
         self._base = embed_model
-        self._out = Path(model_output_path)
+        self._out = Path(model_output_path).absolute()
         self._show_progress = verbose
         self._start: Floats | None = None
         self._how: dict[str, Any] = {
@@ -247,7 +202,7 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
             DataError: the folder holds no map.
         """
         engine = cls(dataset, embed_model, **fields)
-        engine._start = _read_map(Path(model_path))
+        engine._start = read_map(Path(model_path))
         return engine
 
     def finetune(self, **train_kwargs: Any) -> None:
@@ -270,7 +225,7 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
             )
 
         def write(folder: Path) -> None:
-            np.save(folder / _MAP, matrix, allow_pickle=False)
+            np.save(folder / MAP, matrix, allow_pickle=False)
             facts = {"base": self._base.model_name, "losses": losses}
             (folder / "query_map.json").write_text(json.dumps(facts), encoding="utf-8")
 
@@ -325,8 +280,8 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
             per_device_train_batch_size=batch_size,
             tuned_share=1.0,
         )
-        self._model_id = model_id
-        self._out = Path(model_output_path)
+        self._model_id = absolute_name(model_id)
+        self._out = Path(model_output_path).absolute()
         self._val = list(val_dataset or ())
         self._show_progress = show_progress_bar
         self.gains: list[Comparison] = []
@@ -452,11 +407,3 @@ def _finished(folder: Path) -> Path:
     if not folder.is_dir():
         raise DataError(f"{folder} does not exist yet. Call finetune() first.")
     return folder
-
-
-def _read_map(folder: Path) -> Floats:
-    file = _finished(folder) / _MAP
-    if not file.exists():
-        raise DataError(f"{folder} holds no {_MAP}. Pass the folder that the engine wrote.")
-    matrix: Floats = np.load(file, allow_pickle=False)
-    return matrix

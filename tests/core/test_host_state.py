@@ -3,12 +3,14 @@
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -224,27 +226,75 @@ def test_what_a_host_sets_while_a_training_runs_stays(
     assert os.environ["MY_APPLICATION"] == "meanwhile"
 
 
-def test_the_last_of_overlapping_trainings_puts_the_process_back(folder: Path) -> None:
-    """Two threads: the second begins while the first trains, and ends after it."""
+def test_a_second_training_waits_for_the_first(folder: Path) -> None:
+    """And the process is as before after both."""
     map_queries(folder)
     before = host_state()
-    begun, ended = threading.Event(), threading.Event()
+    order: list[str] = []
 
-    def first_step(_stage: str, _done: int, _total: int) -> None:
-        begun.set()
-        ended.wait(60)
+    def second_step(_stage: str, _done: int, _total: int) -> None:
+        order.append("second")
 
-    longer = threading.Thread(target=map_queries, args=(folder,), kwargs={"progress": first_step})
+    second = threading.Thread(target=map_queries, args=(folder,), kwargs={"progress": second_step})
 
-    def wait(_stage: str, _done: int, _total: int) -> None:
-        if not begun.is_set():
-            longer.start()
-            begun.wait(60)
+    def first_step(_stage: str, done: int, total: int) -> None:
+        if not order:
+            second.start()
+        second.join(0.2)  # time in which it would train if it did not wait
+        order.append("first")
 
-    map_queries(folder, progress=wait)
-    ended.set()
-    longer.join()
+    map_queries(folder, progress=first_step)
+    second.join()
+    assert order == sorted(order)
+    assert set(order) == {"first", "second"}
     assert changed(before) == []
+
+
+PARTS = ("embedder", "reranker", "generator", "joint")
+
+
+def take_parts(folder: Path) -> dict[str, str]:
+    """Fingerprints of the trained parts, which are deleted."""
+    from aloft.backends.fingerprint import fingerprint_folder
+
+    prints = {part: fingerprint_folder(folder / part) for part in PARTS}
+    for part in PARTS:
+        shutil.rmtree(folder / part)
+    return prints
+
+
+def test_trainings_side_by_side_give_the_weights_of_each_alone(folder: Path) -> None:
+    trainings = (embed, rerank, write, train_both)
+    for train in trainings:
+        train(folder)
+    alone = take_parts(folder)
+
+    with ThreadPoolExecutor(len(trainings)) as threads:
+        list(threads.map(lambda train: train(folder), trainings))
+
+    assert take_parts(folder) == alone
+
+
+def test_what_threads_load_on_first_use_works_then_and_later(folder: Path) -> None:
+    """Eight threads of a process that has imported no model library yet; a web app's start."""
+    program = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from aloft.api import SharedModels\n"
+        "from aloft.protocols import Prompt\n"
+        "from aloft.records import Message\n"
+        "encoder, writer = (f'{sys.argv[1]}/{name}' for name in ('encoder', 'language-model'))\n"
+        "prompt = Prompt(messages=(Message(role='user', content='a'),))\n"
+        "def embed(): return SharedModels().embedder(encoder).encode_queries(['a']).tolist()\n"
+        "def rank(): return SharedModels().reranker(encoder).score([('a', 'b')]).tolist()\n"
+        "def write():\n"
+        "    model = SharedModels().language_model(writer)\n"
+        "    return [one.text for one in model.complete([prompt], max_new_tokens=3)]\n"
+        "uses = [embed, rank, write, embed, write, rank, write, embed]\n"
+        "with ThreadPoolExecutor(8) as threads:\n"
+        "    first = list(threads.map(lambda use: use(), uses))\n"
+        "print(first == [use() for use in uses])\n"
+    )
+    assert run_alone(program, folder) == "True"
 
 
 def run_alone(program: str, folder: Path) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import (
     ChatModelIntegrationTests,
     EmbeddingsIntegrationTests,
@@ -11,6 +12,7 @@ from langchain_tests.integration_tests import (
 )
 from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
 from scripted import CONTRACT, shared
+from syrupy.assertion import SnapshotAssertion
 
 from aloft.serving.bundle import Bundle
 from langchain_aloft import AloftEmbeddings, AloftRetriever, ChatAloft
@@ -50,6 +52,14 @@ class TestChatModelUnit(ChatModelUnitTests):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return {"model": "any", "models": shared()}
+
+    @pytest.mark.xfail(
+        reason="allowed_objects='all' means the integrations that LangChain lists; by name it "
+        "loads: see test_langchain_travelling",
+        strict=True,
+    )
+    def test_serdes(self, model: BaseChatModel, snapshot: SnapshotAssertion) -> None:
+        super().test_serdes(model, snapshot)
 
 
 class TestScriptedChatModel(ChatModelIntegrationTests):

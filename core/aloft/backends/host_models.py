@@ -5,16 +5,21 @@ both are handled in the returned text.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aloft.errors import ConfigError
 from aloft.protocols import Prompt, Reply
-from aloft.records import Message
+from aloft.records import Message, content_id
 from aloft.text.surrogates import replace_surrogates
 
 _CUT = frozenset({"length", "max_tokens", "max_length", "max_output_tokens"})
+_REPLY_SETTINGS = (
+    *("fingerprint", "temperature", "top_p", "top_k", "seed", "max_tokens", "num_predict"),
+    *("max_new_tokens", "system_prompt", "reasoning_effort"),
+)
 _REASONS = ("finish_reason", "stop_reason", "done_reason")
 # control tokens of the common model families: <|im_start|>, <s>, [INST], <end_of_turn> …
 _CONTROL = re.compile(
@@ -32,6 +37,22 @@ def escape_control_tokens(text: str) -> str:
     must not open a turn. Surrogates, which no host can encode, become U+FFFD.
     """
     return _CONTROL.sub(lambda match: match[0] + _JOINER, replace_surrogates(text))
+
+
+def fingerprint_of_host(model: object, name: str, options: Mapping[str, Any]) -> str:
+    """Identify a host's model by class, name and settings of its replies.
+
+    Hosts do not know weights; a model of ours has a fingerprint of them.
+
+    Args:
+        model: The host's.
+        name: By which the host knows it.
+        options: Of each call.
+    """
+    kind = type(model)
+    asked = {setting: getattr(model, setting, None) for setting in _REPLY_SETTINGS}
+    settings = json.dumps([asked, dict(options)], sort_keys=True, default=str)
+    return content_id(kind.__module__, kind.__qualname__, name, settings)
 
 
 def turns(prompt: Prompt) -> list[Message]:

@@ -1,8 +1,8 @@
 """Lets model libraries work in a host's process, and leaves that process as it was.
 
 Log levels, warning filters, progress bars, environment variables and the global random generators
-belong to the whole process. Each change here lasts while any thread needs it: the first one applies
-it, the last one undoes it. Threads of the host that use the same state meanwhile see the change.
+belong to the whole process, so loadings and trainings take turns, and each undoes its changes.
+Threads of the host that use the same state meanwhile see the change.
 """
 
 import logging
@@ -10,12 +10,13 @@ import os
 import random
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 
+logger = logging.getLogger(__name__)
 # set by accelerate and the trainers while they run; whatever else a host sets meanwhile stays
 _LIBRARY_VARIABLES = (
     *("ACCELERATE_", "CUBLAS_", "CUDA_", "DATASETS_", "FSDP_", "HF_", "KMP_", "MASTER_", "NCCL_"),
@@ -31,32 +32,28 @@ _LIBRARY_LOGGERS = (
 )
 
 
-class _SharedChange:
-    """A change of the process that is undone once no thread needs it any more.
+class _LibraryTurn:
+    """Lets one thread of the process at a time load or train; the same thread may enter again."""
 
-    Args:
-        apply: Makes the change and returns what undoes it.
-    """
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
 
-    def __init__(self, apply: Callable[[], ExitStack]) -> None:
-        self._apply = apply
-        self._lock = threading.Lock()
-        self._users = 0
-        self._undo = ExitStack()
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            logger.info("Waiting until another thread has loaded or trained its model.")
+            self._lock.acquire()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        with self._lock:
-            if not self._users:
-                self._undo = self._apply()
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if not self._users:
-                    self._undo.close()
+    def __exit__(self, *_fault: object) -> None:
+        self._lock.release()
+
+
+library_turn = _LibraryTurn()
+"""Held while a model is imported for, loaded or trained.
+
+Meanwhile libraries exchange torch's initialisers and default number format, draw from the global
+generators and set variables, all for the whole process: a second thread would build its model from
+the first one's.
+"""
 
 
 def _silence() -> ExitStack:
@@ -85,8 +82,7 @@ def _contain_training() -> ExitStack:
     from accelerate import state
 
     undo = ExitStack()
-    undo.enter_context(_quiet.held())
-    _restore_levels(undo)
+    undo.enter_context(_silence())
     _restore_variables(undo)
     undo.callback(random.setstate, random.getstate())
     undo.callback(np.random.set_state, np.random.get_state())
@@ -101,24 +97,32 @@ def _contain_training() -> ExitStack:
     return undo
 
 
-_quiet = _SharedChange(_silence)
-_contained = _SharedChange(_contain_training)
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """A turn in which model libraries show no progress bars and log errors only."""
+    with library_turn, _silence():
+        yield
 
 
-def quiet_libraries() -> Any:
-    """A context in which model libraries show no progress bars and log errors only."""
-    return _quiet.held()
+@contextmanager
+def contained_loading() -> Iterator[None]:
+    """A turn in which a model is loaded to be used: what is drawn at random is not the host's."""
+    import torch
+
+    with quiet_libraries(), torch.random.fork_rng(range(torch.cuda.device_count())):
+        yield
 
 
-def contained_training() -> Any:
-    """A context for a training, which seeds and configures the whole process.
+@contextmanager
+def contained_training() -> Iterator[None]:
+    """A turn for a training, which seeds and configures the whole process.
 
     Afterwards Python's, NumPy's and torch's random generators, environment variables, accelerate's
     state, log levels, warning filters and progress bars are as they were before, also where the
-    training fails or is interrupted. Trainings in several threads share all of these while they
-    run, so their results depend on each other; the process is as before once the last has ended.
+    training fails or is interrupted.
     """
-    return _contained.held()
+    with library_turn, _contain_training():
+        yield
 
 
 def _restore_levels(undo: ExitStack) -> None:

@@ -14,7 +14,7 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from aloft.backends.checking import is_multi_vector, reported_loading
 from aloft.backends.device import best_device
 from aloft.backends.fingerprint import fingerprint_folder
-from aloft.backends.host_state import quiet_libraries
+from aloft.backends.host_state import contained_loading, quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import (
     LOCAL,
@@ -50,7 +50,8 @@ class LateInteractionReranker:
 
     def __init__(self, model: str) -> None:
         folder = Path(resolve_model(model))
-        self.model = load_late_interaction(folder)
+        with contained_loading():
+            self.model = load_late_interaction(folder)
         self._fingerprint = fingerprint_folder(folder)
         self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._bytes = 0

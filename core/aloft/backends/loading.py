@@ -7,6 +7,7 @@ from typing import Any
 
 from aloft.backends.checking import is_cross_encoder
 from aloft.backends.fingerprint import fingerprint_folder
+from aloft.backends.host_state import library_turn
 from aloft.backends.packaged import resolve_model
 from aloft.config import SERVER, VLLM, in_place, plain_name
 from aloft.errors import DataError, ModelError
@@ -31,8 +32,8 @@ class Models:
         self._encoders: dict[str, Embedder] = {}
         self._rerankers: dict[str, Reranker] = {}
 
-    def fingerprint(self, name: str) -> str:
-        """Identify a model without loading it; see `fingerprint_folder`.
+    def fingerprint(self, name: str, adapter: Path | None = None) -> str:
+        """Identify a model, with its adapter, without loading it; see `fingerprint_folder`.
 
         Raises:
             ModelError: the model is not on this machine, or a server whose model is not named does
@@ -42,7 +43,8 @@ class Models:
             from aloft.backends.server import fingerprint_of
 
             return fingerprint_of(name) or self.language_model(name).fingerprint
-        return fingerprint_folder(Path(resolve_model(plain_name(name))))
+        folder = Path(resolve_model(plain_name(name)))
+        return fingerprint_folder(*([folder, adapter] if adapter else [folder]))
 
     def context_window(self, name: str) -> int:
         """Context window of a language model in tokens, as its server or configuration states it.
@@ -72,16 +74,14 @@ class Models:
         """A language model, optionally with an adapter; releases the one loaded before."""
         if self._language is None or self._language[0] != (name, adapter):
             self.release()
-            self._language = ((name, adapter), _load(name, adapter))
+            self._language = ((name, adapter), load_language_model(name, adapter))
         return self._language[1]
 
     def embedder(self, name: str) -> Embedder:
         """An embedder; all that were loaded are kept, as they are small."""
         if name not in self._encoders:
-            from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
-
             self._release_language()  # vLLM, for example, occupies nearly all of a GPU
-            self._encoders[name] = SentenceTransformersEmbedder(name, self._progress)
+            self._encoders[name] = load_embedder(name, self._progress)
         return self._encoders[name]
 
     def reranker(self, name: str) -> Reranker:
@@ -90,7 +90,7 @@ class Models:
         It is kept until room is made: late interaction remembers vectors of passages.
         """
         if name not in self._rerankers:
-            self._rerankers[name] = _load_reranker(name)
+            self._rerankers[name] = load_reranker(name)
         return self._rerankers[name]
 
     def release(self) -> None:
@@ -113,17 +113,40 @@ def is_adapter(folder: Path) -> bool:
     return (folder / "adapter_config.json").is_file()
 
 
-def _load_reranker(name: str) -> Reranker:
-    if is_cross_encoder(Path(resolve_model(name))):
-        from aloft.backends.sentence_transformers import SentenceTransformersReranker
+def load_embedder(name: str, progress: Progress = no_progress) -> Embedder:
+    """Load an embedder.
 
-        return SentenceTransformersReranker(name)
-    from aloft.backends.late_interaction import LateInteractionReranker
+    Raises:
+        ModelError: the model is not on this machine, or cannot be loaded.
+    """
+    with library_turn:
+        from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 
-    return LateInteractionReranker(name)
+        return SentenceTransformersEmbedder(name, progress)
 
 
-def _load(name: str, adapter: Path | None) -> LanguageModel:
+def load_reranker(name: str) -> Reranker:
+    """Load a cross-encoder, or an encoder that ranks by late interaction.
+
+    Raises:
+        ModelError: the model is not on this machine, or cannot be loaded.
+    """
+    with library_turn:
+        if is_cross_encoder(Path(resolve_model(name))):
+            from aloft.backends.sentence_transformers import SentenceTransformersReranker
+
+            return SentenceTransformersReranker(name)
+        from aloft.backends.late_interaction import LateInteractionReranker
+
+        return LateInteractionReranker(name)
+
+
+def load_language_model(name: str, adapter: Path | None = None) -> LanguageModel:
+    """Load a language model, with an adapter or without, in the engine that its name says.
+
+    Raises:
+        ModelError: the model is not on this machine, or cannot be loaded.
+    """
     if name.startswith(SERVER):
         from aloft.backends.server import ServerLanguageModel
 
@@ -133,13 +156,14 @@ def _load(name: str, adapter: Path | None) -> LanguageModel:
                 f"name the adapter as its model: {SERVER}URL#NAME"
             )
         return ServerLanguageModel(name)
-    if name.startswith(VLLM):
-        from aloft.backends.vllm import VllmLanguageModel
+    with library_turn:
+        if name.startswith(VLLM):
+            from aloft.backends.vllm import VllmLanguageModel
 
-        return VllmLanguageModel(plain_name(name), adapter)
-    from aloft.backends.transformers import TransformersLanguageModel
+            return VllmLanguageModel(plain_name(name), adapter)
+        from aloft.backends.transformers import TransformersLanguageModel
 
-    return TransformersLanguageModel(name, adapter)
+        return TransformersLanguageModel(name, adapter)
 
 
 def tokenizer_of(name: str) -> Any:

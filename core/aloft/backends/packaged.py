@@ -31,6 +31,7 @@ from filelock import FileLock
 from aloft._extras import require
 from aloft.backends.conversions import Conversion, check_requirements, convert
 from aloft.errors import ModelError
+from aloft.files import apply_umask
 from aloft.protocols import Progress, no_progress
 
 _PREFIX = "embedded:"
@@ -253,6 +254,7 @@ def _make(model: EmbeddedModel, folder: Path, progress: Progress) -> None:
         progress(f"unpacking {model.name}", 1, 2)
         convert(model.conversion, work / "files", work / "model")
         _write_source(model, work / "model")
+        apply_umask(work / "model")
         shutil.rmtree(folder, ignore_errors=True)  # from an older conversion
         os.replace(work / "model", folder)
         progress(f"unpacking {model.name}", 2, 2)

@@ -12,7 +12,7 @@ from sentence_transformers.base.modules import Router
 from aloft.backends.checking import reported_loading
 from aloft.backends.device import best_device
 from aloft.backends.fingerprint import fingerprint_folder
-from aloft.backends.host_state import quiet_libraries
+from aloft.backends.host_state import contained_loading, quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.protocols import Floats, Progress, no_progress
 from aloft.text.surrogates import replace_surrogates
@@ -41,7 +41,8 @@ class SentenceTransformersEmbedder:
 
     def __init__(self, model: str, progress: Progress = no_progress) -> None:
         folder = Path(resolve_model(model))
-        self.model = load_encoder(folder)
+        with contained_loading():
+            self.model = load_encoder(folder)
         self._fingerprint = fingerprint_folder(folder)
         self._progress = progress
 
@@ -97,7 +98,7 @@ class SentenceTransformersReranker:
 
     def __init__(self, model: str) -> None:
         folder = Path(resolve_model(model))
-        with torch.random.fork_rng():  # an encoder body gets a new head, drawn at random
+        with contained_loading():  # an encoder body gets a new head, drawn at random
             self.model = load_cross_encoder(folder)
         self._fingerprint = fingerprint_folder(folder)
 

@@ -1,18 +1,27 @@
 """Models that a host's threads share: loaded on first use, called by one thread at a time.
 
-Loaded models are not thread-safe, and hosts call from many threads, so every call holds the lock of
-the `SharedModels` that it came from. A server, which handles concurrent requests, needs no lock.
+Loaded models are not thread-safe, and hosts call from many threads, so each model has a lock that
+every call of it holds; different models work side by side. A server, which handles concurrent
+requests, needs no lock.
 """
 
-from collections.abc import Iterator, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, Literal
+from weakref import WeakValueDictionary
 
-from aloft.backends.loading import Models
-from aloft.config import SERVER
+from aloft.backends.host_state import library_turn
+from aloft.backends.loading import (
+    Models,
+    load_embedder,
+    load_language_model,
+    load_reranker,
+)
+from aloft.config import SERVER, VLLM
 from aloft.errors import ProbabilitiesError
 from aloft.protocols import (
     Embedder,
@@ -25,22 +34,50 @@ from aloft.protocols import (
     stream_reply,
 )
 
+_Role = Literal["embedder", "reranker", "language model"]
+_Key = tuple[_Role, str, Path | None]  # name and adapter
+
+
+class _Loaded:
+    """A model in memory.
+
+    Attributes:
+        model: An embedder, a reranker or a language model.
+        fingerprint: Of the files that it was loaded from.
+        turn: Held during a call.
+    """
+
+    def __init__(self, model: Any, fingerprint: str, turn: AbstractContextManager[object]) -> None:
+        self.model = model
+        self.fingerprint = fingerprint
+        self.turn = turn
+
+
+_in_memory: "WeakValueDictionary[tuple[_Role, bool, str], _Loaded]" = WeakValueDictionary()
+"""Models of this process by role, whether in vLLM, and fingerprint, as long as a part uses them."""
+
 
 class SharedModels(Models):
     """Models that load on their first call and run one call at a time.
 
-    Pass the same instance to several components of a host to share weights between them. Copying
-    returns the same object; unpickling in another process gives one that has loaded nothing yet.
+    Models whose files are equal are loaded once for the whole process and released with the last
+    part that uses them. What is loaded stays as it is, even where its folder is trained again:
+    new instances then load the new weights. Of an instance's language models only the last called
+    stays loaded; pass the same instance to several components of a host to bound memory so.
+
+    Copying returns the same object; unpickling in another process gives one that has loaded
+    nothing yet.
 
     Args:
-        source: Loads the models; None: from this machine.
+        source: Loads the models, for this instance alone; None: from this machine.
     """
 
     def __init__(self, source: Models | None = None) -> None:
         super().__init__()
+        self._own_source = source
         self._source = source or Models()
         self._lock = RLock()
-        self._rerankers: dict[str, Reranker] = {}
+        self._held: dict[_Key, _Loaded] = {}
         self._windows: dict[str, int] = {}
 
     def embedder(self, name: str) -> Embedder:
@@ -55,9 +92,19 @@ class SharedModels(Models):
         """The named language model, loaded on its first call; only the last called stays loaded."""
         return _SharedLanguageModel(self, name, adapter)
 
-    def fingerprint(self, name: str) -> str:
-        """Identify a model without loading it."""
-        return self._source.fingerprint(name)
+    def fingerprint(self, name: str, adapter: Path | None = None) -> str:
+        """Identify a model: what is loaded, or else what its folder holds, without loading it.
+
+        Raises:
+            ModelError: the model is not on this machine, or a server whose model is not named does
+                not respond.
+        """
+        if name.startswith(SERVER) and self._own_source is None:
+            from aloft.backends.server import fingerprint_of
+
+            return fingerprint_of(name) or self.loaded("language model", name).fingerprint
+        held = [one for key, one in list(self._held.items()) if key[1:] == (name, adapter)]
+        return held[0].fingerprint if held else self._source.fingerprint(name, adapter)
 
     def context_window(self, name: str) -> int:
         """Context window of a language model in tokens; looked up once."""
@@ -66,10 +113,59 @@ class SharedModels(Models):
         return self._windows[name]
 
     def release(self) -> None:
-        """Release all models."""
+        """Release all models; those that other parts use stay in memory."""
         with self._lock:
             self._source.release()
-            self._rerankers.clear()
+            self._held.clear()
+            gc.collect()
+
+    def loaded(self, role: _Role, name: str, adapter: Path | None = None) -> "_Loaded":
+        """A model in memory; loaded if it is not there."""
+        key = (role, name, adapter)
+        found = self._held.get(key)  # without the lock, which is held during a loading
+        if found is not None:
+            return found
+        with self._lock:
+            if key not in self._held:
+                self._make_room(role)
+                self._held[key] = self._load(*key)
+            return self._held[key]
+
+    def _make_room(self, role: _Role) -> None:
+        """Release language models for another one, and vLLM, which fills a GPU, for any model."""
+        is_another = role == "language model"
+        leaving = [
+            key
+            for key in self._held
+            if key[0] == "language model" and (is_another or key[1].startswith(VLLM))
+        ]
+        for key in leaving:
+            del self._held[key]
+        if leaving:
+            gc.collect()
+
+    def _load(self, role: _Role, name: str, adapter: Path | None) -> "_Loaded":
+        load = self._loader(role, name, adapter)
+        if name.startswith(SERVER):
+            model = load()
+            return _Loaded(model, model.fingerprint, nullcontext())
+        fingerprint = self._source.fingerprint(name, adapter)
+        if self._own_source is not None:
+            return _Loaded(load(), fingerprint, RLock())
+        with library_turn:
+            identity = (role, name.startswith(VLLM), fingerprint)
+            found = _in_memory.get(identity)
+            if found is None:
+                found = _in_memory[identity] = _Loaded(load(), fingerprint, RLock())
+            return found
+
+    def _loader(self, role: _Role, name: str, adapter: Path | None) -> Callable[[], Any]:
+        own = self._own_source
+        if role == "embedder":
+            return lambda: own.embedder(name) if own else load_embedder(name)
+        if role == "reranker":
+            return lambda: own.reranker(name) if own else load_reranker(name)
+        return lambda: (own.language_model if own else load_language_model)(name, adapter)
 
     def __copy__(self) -> "SharedModels":
         return self
@@ -87,25 +183,37 @@ class _SharedEmbedder:
     name: str
 
     @property
+    def _loaded(self) -> _Loaded:
+        return self.models.loaded("embedder", self.name)
+
+    @property
     def fingerprint(self) -> str:
         return self.models.fingerprint(self.name)
 
     @property
     def reads(self) -> int | None:
-        with self.models._lock:
-            return self.models._source.embedder(self.name).reads
+        loaded = self._loaded
+        with loaded.turn:
+            reads: int | None = loaded.model.reads
+        return reads
 
     def locate_tokens(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        with self.models._lock:
-            return self.models._source.embedder(self.name).locate_tokens(texts)
+        loaded = self._loaded
+        with loaded.turn:
+            spans: list[list[tuple[int, int]]] = loaded.model.locate_tokens(texts)
+        return spans
 
     def encode_queries(self, texts: Sequence[str]) -> Floats:
-        with self.models._lock:
-            return self.models._source.embedder(self.name).encode_queries(texts)
+        loaded = self._loaded
+        with loaded.turn:
+            vectors: Floats = loaded.model.encode_queries(texts)
+        return vectors
 
     def encode_passages(self, texts: Sequence[str]) -> Floats:
-        with self.models._lock:
-            return self.models._source.embedder(self.name).encode_passages(texts)
+        loaded = self._loaded
+        with loaded.turn:
+            vectors: Floats = loaded.model.encode_passages(texts)
+        return vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +226,10 @@ class _SharedReranker:
         return self.models.fingerprint(self.name)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        with self.models._lock:
-            loaded = self.models._rerankers
-            if self.name not in loaded:
-                loaded[self.name] = self.models._source.reranker(self.name)
-            return loaded[self.name].score(pairs)
+        loaded = self.models.loaded("reranker", self.name)
+        with loaded.turn:
+            scores: Floats = loaded.model.score(pairs)
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,23 +239,22 @@ class _SharedLanguageModel:
     adapter: Path | None
 
     @property
-    def _turn(self) -> AbstractContextManager[object]:
-        return nullcontext() if self.name.startswith(SERVER) else self.models._lock
-
-    @property
-    def _loaded(self) -> LanguageModel:
-        with self.models._lock:
-            return self.models._source.language_model(self.name, self.adapter)
+    def _loaded(self) -> _Loaded:
+        return self.models.loaded("language model", self.name, self.adapter)
 
     @property
     def fingerprint(self) -> str:
-        return self._loaded.fingerprint
+        return self.models.fingerprint(self.name, self.adapter)
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
-        with self._turn:
-            return self._loaded.complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
+        loaded = self._loaded
+        with loaded.turn:
+            replies: list[Reply] = loaded.model.complete(
+                prompts, max_new_tokens=max_new_tokens, stop=stop
+            )
+        return replies
 
     def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice's first token; (prompts, choices).
@@ -156,22 +262,22 @@ class _SharedLanguageModel:
         Raises:
             ProbabilitiesError: the model returns none.
         """
-        with self._turn:
-            model = self._loaded
-            if not isinstance(model, ScoringModel):
+        loaded = self._loaded
+        with loaded.turn:
+            if not isinstance(loaded.model, ScoringModel):
                 raise ProbabilitiesError(
                     f"{self.name} returns no token probabilities. Name a model on this machine."
                 )
-            return model.choice_probabilities(prompts, choices)
+            return loaded.model.choice_probabilities(prompts, choices)
 
     def stream(
         self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> Iterator[Reply]:
         """The reply in pieces, between which other threads get their turn."""
-        with self._turn:
-            pieces = stream_reply(self._loaded, prompt, max_new_tokens=max_new_tokens, stop=stop)
+        loaded = self._loaded
+        pieces = stream_reply(loaded.model, prompt, max_new_tokens=max_new_tokens, stop=stop)
         while True:
-            with self._turn:
+            with loaded.turn:
                 piece = next(pieces, None)
             if piece is None:
                 return

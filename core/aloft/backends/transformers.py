@@ -23,7 +23,7 @@ from aloft.backends.checking import reported_loading
 from aloft.backends.device import best_device, has_bf16
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_models import has_system_turn, merge_system_turn, stream_growth
-from aloft.backends.host_state import quiet_libraries
+from aloft.backends.host_state import contained_loading, quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.prefix_cache import SHORTEST_START, Ids, PrefixCache, can_be_kept, shared_starts
 from aloft.errors import ModelError, ProbabilitiesError
@@ -57,8 +57,9 @@ class TransformersLanguageModel:
     def __init__(self, model: str, adapter: Path | None = None) -> None:
         folder = Path(resolve_model(model))
         self.device = best_device()
-        self.tokenizer = load_tokenizer(folder)
-        self._model = _load_model(folder, adapter).to(self.device).eval()
+        with contained_loading():
+            self.tokenizer = load_tokenizer(folder)
+            self._model = _load_model(folder, adapter).to(self.device).eval()
         self._fingerprint = fingerprint_folder(*([folder, adapter] if adapter else [folder]))
         token = torch.tensor([[self.tokenizer.pad_token_id]], device=self.device)
         with torch.inference_mode():

@@ -4,7 +4,16 @@ from aloft.config.corpus import DocumentsConfig, PassagesConfig
 from aloft.config.datasets import FormatName, TrainingSetsConfig
 from aloft.config.evaluation import EvaluationConfig
 from aloft.config.loading import DEFAULT, PRESETS, check_config, load_config, read_run_config
-from aloft.config.model_names import SERVER, VLLM, in_place, plain_name
+from aloft.config.model_names import (
+    SERVER,
+    VLLM,
+    FolderName,
+    ModelName,
+    absolute_folder,
+    absolute_name,
+    in_place,
+    plain_name,
+)
 from aloft.config.retrieval import Guard, LinksConfig, NegativesConfig, Retriever
 from aloft.config.run import PARTS, Part, RunConfig
 from aloft.config.synthesis import (
@@ -40,11 +49,13 @@ __all__ = [
     "EvaluationConfig",
     "Filter",
     "FiltersConfig",
+    "FolderName",
     "FormatName",
     "GeneratorTrainingConfig",
     "Guard",
     "Kind",
     "LinksConfig",
+    "ModelName",
     "NegativesConfig",
     "PairsConfig",
     "Part",
@@ -55,6 +66,8 @@ __all__ = [
     "Retriever",
     "RunConfig",
     "TrainingSetsConfig",
+    "absolute_folder",
+    "absolute_name",
     "check_config",
     "in_place",
     "load_config",

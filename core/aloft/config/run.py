@@ -1,7 +1,7 @@
 """The settings of a whole run, and how those of different stages must fit together."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field
 
@@ -9,7 +9,13 @@ from aloft.config.base import Settings, Text
 from aloft.config.corpus import DocumentsConfig, PassagesConfig
 from aloft.config.datasets import TrainingSetsConfig
 from aloft.config.evaluation import EvaluationConfig
-from aloft.config.model_names import SERVER, VLLM, plain_name
+from aloft.config.model_names import (
+    SERVER,
+    VLLM,
+    absolute_folder,
+    absolute_name,
+    plain_name,
+)
 from aloft.config.retrieval import LinksConfig, NegativesConfig
 from aloft.config.strategies import Strategy, needed_by, phases_of, trained_before
 from aloft.config.synthesis import FiltersConfig, PairsConfig, RatingsConfig
@@ -123,6 +129,21 @@ class RunConfig(Settings):
         """Names of the models that run behind a server."""
         names = dict.fromkeys((self.teacher, self.generator_model))
         return tuple(name for name in names if name.startswith(SERVER))
+
+    def with_absolute_paths(self) -> Self:
+        """The same settings wherever the process's working directory moves."""
+        names: dict[str, Any] = {
+            field: absolute_name(name)
+            for field in ("teacher", "generator", "embedder", "reranker")
+            if (name := getattr(self, field))
+        }
+        adapter = self.generator_training.init_adapter
+        if adapter:
+            changed = {"init_adapter": absolute_folder(adapter)}
+            names["generator_training"] = self.generator_training.model_copy(update=changed)
+        if self.earlier:
+            names["earlier"] = absolute_folder(self.earlier)
+        return self.model_copy(update=names)
 
     def contradictions(self) -> Iterator[str]:
         """Settings of different stages that do not fit together."""

@@ -107,10 +107,10 @@ class HostedRun:
         overwrite: bool,
     ) -> None:
         self.documents = documents
-        self.out = Path(out)
-        self.config = config
+        self.out = Path(out).absolute()
+        self.config = config.with_absolute_paths()
         self._teacher = teacher
-        self._questions = Path(questions) if questions else None
+        self._questions = Path(questions).absolute() if questions else None
         self._show_progress = show_progress
         self._overwrite = overwrite
 

@@ -120,7 +120,6 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
             shutil.copytree(source, folder / part, copy_function=link)
         text = json.dumps(content.to_json(), indent=2, ensure_ascii=False) + "\n"
         (folder / FILE).write_text(text, encoding="utf-8")
-        _let_all_read(folder)
 
     write_folder(bundle, write)
     return content
@@ -153,14 +152,6 @@ def _reference(run: Path, part: Part, name: str, folders: Mapping[Part, Path]) -
         if earlier and earlier.weights and name == earlier.locate(carried.absolute()):
             name = in_place(earlier.name, earlier.path or plain_name(earlier.name))
     return ModelReference.of(name, run / FOLDER, **inside)
-
-
-def _let_all_read(folder: Path) -> None:
-    """Give all files the mode of a new one: some libraries write weights that only we can read."""
-    mode = (folder / FILE).stat().st_mode
-    for file in folder.rglob("*"):
-        if file.is_file():
-            file.chmod(mode)
 
 
 def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
@@ -268,6 +259,7 @@ def open_run_retriever(run: Path, models: Models | None = None) -> Retriever:
     Raises:
         DataError: the folder holds no bundle, or a bundle without its run's passages.
     """
+    run = run.absolute()  # its files are read later, wherever the process is then
     bundle = read_bundle(run)
     if not (run / "passages.jsonl").exists():
         raise DataError(
