@@ -1,6 +1,7 @@
 """A chain that answers with citations, under the prompt that a run trained for."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -16,6 +17,7 @@ from langchain_core.runnables import (
     RunnableParallel,
     RunnablePassthrough,
 )
+from typing_extensions import TypedDict  # as pydantic needs it before Python 3.12
 
 from aloft.api import (
     Answer,
@@ -61,23 +63,61 @@ def create_citation_chain(
     """
     shared = models or SharedModels()
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
-    contract = read_bundle(Path(run_folder), generator)
+    answering = _Answering(read_bundle(Path(run_folder), generator), shared)
+    retrieved: Runnable[Any, Any] = RunnableParallel(question=RunnablePassthrough(), context=found)
+    answers: Runnable[Any, Any] = RunnableGenerator(answering.answer, answering.answer_in_threads)
+    chain: Runnable[Any, Any] = RunnableLambda(_question_of) | retrieved | answers
+    return chain.with_types(input_type=str | Question, output_type=CitedAnswer)  # type: ignore[arg-type]
 
-    def generate(given: dict[str, Any]) -> Iterator[AddableDict]:
-        context = [one for one in given["context"] if one.page_content.strip()]
-        return _generate(contract, shared, given["question"], context[: contract.contexts])
 
-    def answer(pieces: Iterator[AddableDict]) -> Iterator[AddableDict]:
-        yield from generate(reduce(add, pieces))
+class Question(TypedDict):
+    """A question, where it is not given as a text alone."""
 
-    async def answer_in_threads(pieces: AsyncIterator[AddableDict]) -> AsyncIterator[AddableDict]:
+    question: str
+
+
+class QuoteInContext(TypedDict):
+    """A verbatim quote: its document's position in the context, and its characters there."""
+
+    context: int
+    text: str
+    start: int
+    end: int
+
+
+class CitedAnswer(TypedDict):
+    """What `create_citation_chain` returns."""
+
+    question: str
+    context: list[Document]
+    citations: list[Document]
+    answer: str
+    quotes: list[QuoteInContext]
+    unverified_quotes: int
+    is_abstaining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Answering:
+    """Answers from what was retrieved; an object, and no closure, so that the chain can travel."""
+
+    contract: Bundle
+    models: SharedModels
+
+    def answer(self, pieces: Iterator[AddableDict]) -> Iterator[AddableDict]:
+        yield from self._generate(reduce(add, pieces))
+
+    async def answer_in_threads(
+        self, pieces: AsyncIterator[AddableDict]
+    ) -> AsyncIterator[AddableDict]:
         given = reduce(add, [piece async for piece in pieces])
-        async for piece in in_threads(generate(given)):
+        async for piece in in_threads(self._generate(given)):
             yield piece
 
-    retrieved: Runnable[Any, Any] = RunnableParallel(question=RunnablePassthrough(), context=found)
-    answers: Runnable[Any, Any] = RunnableGenerator(answer, answer_in_threads)
-    return RunnableLambda(_question_of) | retrieved | answers
+    def _generate(self, given: dict[str, Any]) -> Iterator[AddableDict]:
+        context = [one for one in given["context"] if one.page_content.strip()]
+        context = context[: self.contract.contexts]
+        return _generate(self.contract, self.models, given["question"], context)
 
 
 def _question_of(given: Any) -> str:
