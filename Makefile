@@ -22,7 +22,8 @@ test-vllm: $(VENV)/.test $(VENV)-vllm/.test
 # beside LlamaIndex's retired finetuning package, which is first seen to import
 test-migration: $(VENV)-migration/.test
 	$(VENV)-migration/bin/python -W ignore -c "import llama_index.finetuning"
-	$(VENV)-migration/bin/python -m pytest -W ignore tests/llama_index_aloft/test_llama_index_finetuning.py
+	$(VENV)-migration/bin/python -m pytest -W ignore tests/llama_index_aloft/test_llama_index_finetuning.py \
+		tests/llama_index_aloft/test_llama_index_retired.py
 
 test-examples: $(VENV)/.test $(VENV)-vllm/.test
 	ALOFT_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest -m example

@@ -26,11 +26,8 @@ ENCODER, TEACHER = "embedded:all-minilm-l6-v2", "embedded:smollm2-135m-instruct"
 
 
 def nodes_of(names: tuple[str, ...]) -> list:
-    """The same nodes in every run: the retired package names them at random."""
     documents = [Document(id_=name, text=topics[name][:2000]) for name in names]
-    splitter = SentenceSplitter(
-        chunk_size=200, chunk_overlap=0, id_func=lambda place, node: f"{node.node_id}-{place}"
-    )
+    splitter = SentenceSplitter(chunk_size=200, chunk_overlap=0)
     return splitter.get_nodes_from_documents(documents)
 
 
@@ -40,7 +37,7 @@ def main() -> None:
         fetch_model(name)
     llm = AloftLLM(TEACHER)
 
-    # 1. Questions about nodes; stopped half-way, the next run goes on.
+    # 1. Questions about nodes; stopped half-way, the next run goes on: it knows them by their text.
     files = {name: str(OUT / f"{name}.json") for name in ("train", "val")}
     small = PairsConfig(form="examples", max_new_tokens=64)  # a small model goes on from examples
     train = generate_qa_embedding_pairs(

@@ -59,8 +59,10 @@ class AloftFinetuner(HostedRun):
         if config is not None:
             check_kind("config", config, RunConfig, "Make it by aloft.load_config(overrides=...).")
         if llm is not None:
-            advice = "For a model by its name, set teacher in the config."
+            advice = "Pass the model itself, such as ChatAloft(model=name), and no chain of it."
             check_kind("llm", llm, BaseChatModel, advice)
+        if group_by is not None:
+            check_kind("group_by", group_by, str, "It names a key of the documents' metadata.")
         teacher = LangChainTeacher(llm) if llm else None
         super().__init__(
             to_documents(documents, group_by=group_by),
@@ -87,8 +89,10 @@ class AloftFinetuner(HostedRun):
         stands for itself.
 
         Raises:
+            ConfigError: it is no vector store.
             DataError: the store holds no documents.
         """
+        check_kind("store", store, VectorStore, "Pass documents to from_documents.")
         documents = store.similarity_search("text", k=_LIMIT)
         if not documents:
             raise DataError("The vector store holds no documents. Add some first.")

@@ -106,7 +106,7 @@ class AloftFinetuneEngine(HostedRun):
         if config is not None:
             check_kind("config", config, RunConfig, "Make it by aloft.load_config(overrides=...).")
         if llm is not None:
-            check_kind("llm", llm, LLM, "For a model by its name, set teacher in the config.")
+            check_kind("llm", llm, LLM, "Pass the LLM itself, such as AloftLLM(model=name).")
         named = {"embedder": embed_model, "reranker": reranker}
         models = {part: _name_of(part, one) for part, one in named.items() if one is not None}
         whole = check_config((config or load_config(preset)).model_dump() | models)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aloft._extras import require as require
+    from aloft.backends.device import best_device as best_device
     from aloft.backends.host_models import (
         fingerprint_of_host as fingerprint_of_host,
         in_threads as in_threads,
@@ -45,7 +46,11 @@ if TYPE_CHECKING:
         DEPTH as DEPTH,
         measure_ranking as measure_ranking,
     )
-    from aloft.files import write_folder as write_folder, write_text as write_text
+    from aloft.files import (
+        read_json_object as read_json_object,
+        write_folder as write_folder,
+        write_text as write_text,
+    )
     from aloft.network_guard import local_only as local_only
     from aloft.protocols import (
         Embedder as Embedder,
@@ -115,6 +120,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "aloft._extras": ["require"],
+    "aloft.backends.device": ["best_device"],
     "aloft.backends.host_models": [
         "fingerprint_of_host",
         "in_threads",
@@ -147,7 +153,7 @@ _NAMES = {
     "aloft.evaluation.bootstrap": ["Comparison", "compare"],
     "aloft.evaluation.evaluator": ["Values"],
     "aloft.evaluation.retrieval_metrics": ["DEPTH", "measure_ranking"],
-    "aloft.files": ["write_folder", "write_text"],
+    "aloft.files": ["read_json_object", "write_folder", "write_text"],
     "aloft.network_guard": ["local_only"],
     "aloft.protocols": [
         "Embedder",

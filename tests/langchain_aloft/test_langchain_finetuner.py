@@ -67,6 +67,8 @@ def test_an_empty_store_and_an_unfinished_run_are_told(tmp_path: Path) -> None:
         ({"llm": "gpt"}, "llm is of type str, but must be a BaseChatModel"),
         ({"llm": AloftLLM(model="any")}, "llm is of type AloftLLM, but must be a BaseChatModel"),
         ({"config": {"parts": ("embedder",)}}, "config is of type dict, but must be a RunConfig"),
+        ({"questions": ["Why?"]}, "questions is of type list, but must be the path"),
+        ({"group_by": 3}, "group_by is of type int, but must be a str"),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_refused(
@@ -83,6 +85,13 @@ def test_a_run_on_another_corpus_is_replaced_only_where_that_is_wanted(tmp_path:
     replacing = AloftFinetuner(pieces(), run, overwrite=True)
     with pytest.raises(ModelError, match="is not on this machine"):
         replacing.finetune()
+
+
+def test_what_is_no_store_and_no_path_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="store is of type str, but must be a VectorStore"):
+        AloftFinetuner.from_vectorstore("store", tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="out is of type NoneType, but must be the path"):
+        AloftFinetuner(pieces(), None)  # type: ignore[arg-type]
 
 
 def test_pages_in_a_store_stand_whole_and_once(tmp_path: Path) -> None:

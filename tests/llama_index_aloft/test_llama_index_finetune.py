@@ -172,6 +172,7 @@ def test_a_run_on_another_corpus_is_replaced_only_where_that_is_wanted(tmp_path:
     [
         ({"llm": "gpt"}, "llm is of type str, but must be a LLM"),
         ({"config": {"parts": ("embedder",)}}, "config is of type dict, but must be a RunConfig"),
+        ({"questions": ["Why?"]}, "questions is of type list, but must be the path"),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_refused(

@@ -14,7 +14,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import ImageNode, TextNode
 from test_llama_index_finetune import EchoLLM
 
-from aloft.errors import ConfigError, DataError, ModelError
+from aloft.errors import ConfigError, DataError, ModelError, RunFolderError
 from llama_index_aloft.finetuning import (
     BaseCrossEncoderFinetuningEngine,
     BaseEmbeddingFinetuneEngine,
@@ -25,7 +25,8 @@ from llama_index_aloft.finetuning import (
     SentenceTransformersFinetuneEngine,
     generate_qa_embedding_pairs,
 )
-from llama_index_aloft.finetuning.engines import progress_bars
+from llama_index_aloft.finetuning.embeddings.common import DEFAULT_QA_GENERATE_PROMPT_TMPL
+from llama_index_aloft.finetuning.training import Output
 
 ANIMALS = ("cat", "dog", "owl", "eel", "bat", "fox", "yak", "hen")
 PLACES = ("attic", "yard", "barn", "pond", "cave", "wood", "hill", "coop")
@@ -150,6 +151,52 @@ def test_what_failed_is_asked_again_and_nothing_else(tmp_path: Path) -> None:
         generate(tmp_path / "other.json", fail_once, on_failure="fail")
 
 
+def test_a_text_is_known_whatever_id_its_node_has(tmp_path: Path) -> None:
+    file, asked = tmp_path / "set.json", list[str]()
+
+    def say(prompt: str) -> str:
+        asked.append(prompt)
+        return f"What is number {len(asked)}?"
+
+    first = generate(file, say)
+    again = [TextNode(id_=f"drawn-{node.node_id}", text=node.text) for node in NODES]
+    second = generate(file, say, [*again, TextNode(id_="twin", text=NODES[0].text)])
+
+    assert len(asked) == 2
+    assert list(first.queries.items()) == list(second.queries.items())
+    assert second.corpus == {
+        "drawn-n1": NODES[0].text,
+        "twin": NODES[0].text,
+        "drawn-n2": NODES[1].text,
+    }
+    assert list(second.relevant_docs.values()) == [["drawn-n1", "twin"], ["drawn-n2"]]
+    assert EmbeddingQAFinetuneDataset.from_json(str(file)) == second  # it did not grow
+
+
+def test_an_id_that_another_text_has_now_loses_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "set.json"
+    train = generate(file, lambda _: "Was?", [TextNode(id_="0", text="Zürich liegt am See.")])
+    val = generate(file, lambda _: "Wie?", [TextNode(id_="0", text="Bern liegt tief.")])
+
+    assert val.corpus == {"0": "Bern liegt tief."}
+    assert list(val.queries.values()) == ["Wie?"]
+    kept = EmbeddingQAFinetuneDataset.from_json(str(file))
+    assert set(kept.corpus.values()) == {*train.corpus.values(), *val.corpus.values()}
+    said = generate(file, lambda _: "Never?", [TextNode(id_="0", text="Zürich liegt am See.")])
+    assert said == train
+
+
+def test_questions_of_several_texts_stay_whole(tmp_path: Path) -> None:
+    file = tmp_path / "set.json"
+    EmbeddingQAFinetuneDataset(
+        queries={"q": "Who?"}, corpus={"a": "One.", "b": "Two."}, relevant_docs={"q": ["a", "b"]}
+    ).save_json(str(file))
+    made = generate(file, lambda _: "", [TextNode(id_="new", text="Two.")])
+    assert made.queries == {}  # it is not about this text alone
+    kept = EmbeddingQAFinetuneDataset.from_json(str(file))
+    assert kept.relevant_docs == {"q": ["a", "new"]}
+
+
 def test_what_was_written_before_an_interruption_is_saved(tmp_path: Path) -> None:
     calls: list[str] = []
 
@@ -196,11 +243,43 @@ def test_a_validation_set_in_the_same_file_holds_no_training(tmp_path: Path) -> 
     [
         ({"num_questions_per_chunk": 9}, "must be 1 to 8"),
         ({"on_failure": "stop"}, 'may be "continue" or "fail"'),
+        ({"retry_limit": 0}, "retry_limit is 0, but must be a number from 1"),
+        ({"save_every": 0}, "save_every is 0"),
+        ({"qa_generate_prompt_tmpl": 'As JSON {"q": ...}'}, "It may hold {context_str}, {num"),
+        ({"qa_generate_prompt_tmpl": 7}, "must be a str"),
     ],
 )
 def test_what_can_not_be_asked_for(tmp_path: Path, fields: Any, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        generate(tmp_path / "set.json", lambda _: "", **fields)
+    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
+        generate(tmp_path / "set.json", lambda _: pytest.fail("asked"), **fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_llm_and_no_file_is_told_before_it_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="llm is of type str, but must be a LLM"):
+        generate_qa_embedding_pairs(NODES, "gpt", output_path=str(tmp_path / "set.json"))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="cannot be read"):
+        generate(tmp_path, lambda _: pytest.fail("asked"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises((OSError, DataError)):
+        generate(tmp_path / "file" / "set.json", lambda _: pytest.fail("asked"))
+
+
+def test_progress_is_shown_unless_it_is_not_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate(tmp_path / "one.json", lambda _: "Was?", verbose=True)
+    assert "writing questions: done" in capsys.readouterr().err
+    generate(tmp_path / "two.json", lambda _: "Was?")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_request_that_a_program_imports_can_be_filled_in(tmp_path: Path) -> None:
+    own = {"qa_generate_prompt_tmpl": DEFAULT_QA_GENERATE_PROMPT_TMPL}
+    asked: list[str] = []
+    generate(tmp_path / "set.json", lambda prompt: asked.append(prompt) or "Was?", **own)  # type: ignore[func-returns-value]
+    assert "Zürich liegt am See." in asked[0]
+    assert "Write 2 questions" in asked[0]
 
 
 # ---- engines
@@ -214,12 +293,130 @@ def test_faults_are_told_before_a_model_is_loaded() -> None:
     ):
         with pytest.raises(ConfigError, match=words):
             SentenceTransformersFinetuneEngine(dataset(), "any", **fields)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match='Question "qcat" has no text "cat" in the corpus'):
+    with pytest.raises(DataError, match='question "qcat" has no text "cat" in the corpus'):
         SentenceTransformersFinetuneEngine(torn, "any")
     with pytest.raises(DataError, match="holds no questions"):
         SentenceTransformersFinetuneEngine(dataset(0), "any")
-    with pytest.raises(DataError, match="The dataset is empty"):
+    with pytest.raises(DataError, match="dataset is empty"):
         CrossEncoderFinetuneEngine([], "any")
+
+
+SAMPLES = [
+    CrossEncoderFinetuningDatasetSample(f"Where is the {animal}?", f"In the {place}.", 1)
+    for animal, place in zip(ANIMALS, PLACES, strict=True)
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"dataset": "set.json"}, "dataset is of type str, but must be an EmbeddingQA"),
+        ({"dataset": {"queries": {}}}, "dataset is of type dict"),
+        ({"val_dataset": [1]}, "val_dataset is of type list"),
+        ({"val_dataset": dataset(0)}, "val_dataset holds no questions"),
+        (
+            {"val_dataset": dataset().model_copy(update={"relevant_docs": {}})},
+            'val_dataset: question "qcat" has no text in the corpus',
+        ),
+        ({"epochs": 0}, "epochs is 0: Input should be greater than 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"loss": "hinge"}, "loss is 'hinge'"),
+        ({"loss": "graded"}, 'loss "graded" needs grades'),
+    ],
+)
+def test_an_embedders_arguments_are_checked_before_it_is_loaded(fields: Any, words: str) -> None:
+    with pytest.raises((ConfigError, DataError), match=re.escape(words)) as caught:
+        SentenceTransformersFinetuneEngine(**{"dataset": dataset(), "model_id": "any", **fields})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"dataset": dataset()}, "dataset: item 1 is no sample"),
+        ({"dataset": "train.json"}, "dataset is of type str, but must be a list"),
+        ({"dataset": [("q", "c", 1)]}, "dataset: item 1 is no sample"),
+        ({"val_dataset": []}, "val_dataset is empty"),
+        ({"val_dataset": [*SAMPLES, None]}, "val_dataset: item 9 is no sample"),
+        (
+            {"val_dataset": [CrossEncoderFinetuningDatasetSample("q", "c", 7)]},
+            "a score from 0 to 1",
+        ),
+        ({"epochs": -1}, "epochs is -1"),
+        ({"loss": "contrastive"}, "loss is 'contrastive'"),
+    ],
+)
+def test_a_cross_encoders_arguments_are_checked_before_it_is_loaded(
+    fields: Any, words: str
+) -> None:
+    with pytest.raises((ConfigError, DataError), match=re.escape(words)) as caught:
+        CrossEncoderFinetuneEngine(**{"dataset": SAMPLES, "model_id": "any", **fields})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_would_be_swallowed_is_refused(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    engine = CrossEncoderFinetuneEngine(SAMPLES, "any", out)
+    with pytest.raises(ConfigError, match=r"takes no settings \(epochs\)"):
+        engine.finetune(epochs=9)
+    with pytest.raises(ConfigError, match=f"hf upload me/mine {out}"):
+        engine.push_to_hub("me/mine")
+    with pytest.raises(TypeError, match="epoch"):
+        SentenceTransformersFinetuneEngine(dataset(), "any", epoch=3)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match="embed_model is of type str"):
+        EmbeddingAdapterFinetuneEngine(dataset(), "any")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="Leave out model_cls"):
+        EmbeddingAdapterFinetuneEngine.from_model_path(dataset(), TurnedEmbedding(), out, object)
+
+
+# ---- output folders
+
+
+def output(folder: Path, engine: str = "Engine", *, overwrite: bool = False) -> Output:
+    return Output(folder=folder, engine=engine, overwrite=overwrite)
+
+
+def test_only_the_same_engines_work_on_the_same_texts_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    output(folder).claim(["a"])  # there is none
+    folder.mkdir()
+    output(folder).claim(["a"])  # it is empty
+    (folder / "holiday.jpg").write_text("")
+    with pytest.raises(RunFolderError, match="holds files that no Engine wrote"):
+        output(folder).claim(["a"])
+    output(folder, overwrite=True).claim(["a"])
+
+    output(folder).note(["a", "b", "c", "d"])
+    output(folder).claim(["c", "e", "d"])
+    with pytest.raises(RunFolderError, match="that was trained on another corpus"):
+        output(folder).claim(["d", "e"])
+    with pytest.raises(RunFolderError, match="that no Other wrote"):
+        output(folder, "Other").claim(["a", "b", "c", "d"])
+
+
+def test_an_engine_refuses_before_it_loads_a_model(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    engines = (
+        SentenceTransformersFinetuneEngine(dataset(), "any", str(tmp_path)),
+        CrossEncoderFinetuneEngine(SAMPLES, "any", str(tmp_path)),
+        EmbeddingAdapterFinetuneEngine(
+            dataset(), TurnedEmbedding(), model_output_path=str(tmp_path)
+        ),
+    )
+    for engine in engines:
+        with pytest.raises(RunFolderError, match="Choose another model_output_path"):
+            engine.finetune()
+    assert [path.name for path in tmp_path.glob("*.*")] == ["thesis.tex"]
+
+
+def test_checkpoints_of_another_training_are_never_resumed(tmp_path: Path) -> None:
+    one = output(tmp_path / "out").checkpoints("model", "text")
+    (one / "checkpoint-3").mkdir(parents=True)
+    assert output(tmp_path / "out").checkpoints("model", "text") == one
+    assert (one / "checkpoint-3").exists()
+    other = output(tmp_path / "out").checkpoints("model", "texts")
+    assert other != one
+    assert not one.exists()
 
 
 def test_before_training_there_is_no_model(tmp_path: Path) -> None:
@@ -241,6 +438,7 @@ def test_an_embedder_learns_and_tells_its_gain(tmp_path: Path) -> None:
         epochs=60,
         show_progress_bar=False,
         save_checkpoints=True,  # of the retired engine: taken, and not needed
+        device="cpu",
     )
     assert isinstance(engine, BaseEmbeddingFinetuneEngine)
     engine.finetune()
@@ -356,14 +554,3 @@ def test_the_base_classes_are_the_retired_packages_where_it_is_installed() -> No
     assert issubclass(SentenceTransformersFinetuneEngine, types.BaseEmbeddingFinetuneEngine)
     assert issubclass(EmbeddingAdapterFinetuneEngine, types.BaseEmbeddingFinetuneEngine)
     assert issubclass(CrossEncoderFinetuneEngine, types.BaseCrossEncoderFinetuningEngine)
-
-
-def test_progress_is_drawn_as_a_bar_per_step(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bars() as progress:
-        progress("training", 1, 4)
-        progress("training", 4, 4)
-        progress("measuring", 2, 2)
-
-    drawn = capsys.readouterr().err
-    assert re.search(r"training: 100%.*4/4", drawn)
-    assert re.search(r"measuring: 100%.*2/2", drawn)

@@ -7,8 +7,7 @@ from aloft.errors import RunFolderError
 from aloft.jsonl import RecordFile
 from aloft.records import Document
 from aloft.run.store import RunStore
-from aloft.serving.bundle import FOLDER
-from aloft.serving.bundle_file import FILE
+from aloft.serving.bundle import ships
 
 MIN_KEPT = 0.5  # of a corpus that was updated
 
@@ -22,8 +21,7 @@ def refuse_other_corpus(store: RunStore, documents: Sequence[Document]) -> None:
     Raises:
         RunFolderError: fewer are.
     """
-    ships = (store.path / FOLDER / FILE).exists()
-    if not (ships or store.manifest("pairs") or store.manifest("report")):
+    if not (ships(store.path) or store.manifest("pairs") or store.manifest("report")):
         return
     path = store.path / "documents.jsonl"
     before = RecordFile(path, Document) if path.exists() else []

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from aloft.config import RunConfig
-from aloft.errors import DataError
+from aloft.errors import ConfigError, DataError
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.report import Report, read_report
 from aloft.protocols import LanguageModel, Progress, no_progress
 from aloft.records import Document
 from aloft.run.executors.local import Executor
 from aloft.run.job import open_run
-from aloft.serving.bundle import FOLDER
-from aloft.serving.bundle_file import FILE
+from aloft.serving.bundle import ships
 from aloft.terminal.progress import shown_progress
 
 
@@ -93,6 +93,9 @@ class HostedRun:
         show_progress: Whether `finetune` shows how far it is: bars on a terminal, lines anywhere
             else.
         overwrite: Whether a run on other documents in that folder may be replaced.
+
+    Raises:
+        ConfigError: `out` or `questions` is no path.
     """
 
     def __init__(  # noqa: PLR0913 - what both hosts let choose
@@ -106,6 +109,12 @@ class HostedRun:
         show_progress: bool,
         overwrite: bool,
     ) -> None:
+        for name, path in {"out": out, "questions": questions or ""}.items():
+            if not isinstance(path, str | PathLike):
+                kind = type(path).__name__
+                raise ConfigError(
+                    f"{name} is of type {kind}, but must be the path of a file or folder."
+                )
         self.documents = documents
         self.out = Path(out).absolute()
         self.config = config.with_absolute_paths()
@@ -141,7 +150,7 @@ class HostedRun:
         Raises:
             DataError: `finetune` has not finished.
         """
-        if not (self.out / FOLDER / FILE).exists():
+        if not ships(self.out):
             raise DataError(f"{self.out} holds no finished run. Call finetune() first.")
         return self.out
 

@@ -154,6 +154,11 @@ def _reference(run: Path, part: Part, name: str, folders: Mapping[Part, Path]) -
     return ModelReference.of(name, run / FOLDER, **inside)
 
 
+def ships(folder: Path) -> bool:
+    """Whether a folder holds what a run ships: a finished run, or its `models` folder alone."""
+    return any((one / FILE).exists() for one in (folder, folder / FOLDER))
+
+
 def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
     """Open a bundle: the models that are folders get absolute paths.
 
