@@ -1,7 +1,7 @@
 """A chain that answers with citations, under the prompt that a run trained for."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -23,15 +23,17 @@ from aloft.api import (
     Answer,
     Bundle,
     DataError,
+    Passage,
     ScoredPassage,
     SharedModels,
     answer_streaming,
     in_threads,
     place_of,
     read_bundle,
+    read_passages,
     replace_surrogates,
 )
-from langchain_aloft.convert import to_passages
+from langchain_aloft.convert import TextOf, to_passages
 from langchain_aloft.retrievers import AloftRetriever
 
 
@@ -39,6 +41,7 @@ def create_citation_chain(
     run_folder: str | Path,
     retriever: BaseRetriever | None = None,
     *,
+    text_of: TextOf | None = None,
     generator: str | None = None,
     models: SharedModels | None = None,
 ) -> Runnable[Any, dict[str, Any]]:
@@ -55,6 +58,8 @@ def create_citation_chain(
         run_folder: A finished run.
         retriever: Any LangChain retriever; None: the run's own, over the run's passages. Documents
             without text are left out.
+        text_of: What the generator reads of a document; None: its page content. The run's own
+            passages are read as in training.
         generator: Another server of the generator that ships, such as `openai:URL#NAME`.
         models: Loads the models; pass one object to several components to share weights.
 
@@ -63,7 +68,8 @@ def create_citation_chain(
     """
     shared = models or SharedModels()
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
-    answering = _Answering(read_bundle(Path(run_folder), generator), shared)
+    contract, own = read_bundle(Path(run_folder), generator), read_passages(Path(run_folder))
+    answering = _Answering(contract, shared, own, text_of)
     retrieved: Runnable[Any, Any] = RunnableParallel(question=RunnablePassthrough(), context=found)
     answers: Runnable[Any, Any] = RunnableGenerator(answering.answer, answering.answer_in_threads)
     chain: Runnable[Any, Any] = RunnableLambda(_question_of) | retrieved | answers
@@ -103,6 +109,8 @@ class _Answering:
 
     contract: Bundle
     models: SharedModels
+    own: Mapping[str, Passage]  # the run's, by the ids of documents that were made of them
+    text_of: TextOf | None
 
     def answer(self, pieces: Iterator[AddableDict]) -> Iterator[AddableDict]:
         yield from self._generate(reduce(add, pieces))
@@ -117,7 +125,11 @@ class _Answering:
     def _generate(self, given: dict[str, Any]) -> Iterator[AddableDict]:
         context = [one for one in given["context"] if one.page_content.strip()]
         context = context[: self.contract.contexts]
-        return _generate(self.contract, self.models, given["question"], context)
+        read = [
+            replace(self.own.get(document.id or "") or passage, document_id=passage.document_id)
+            for document, passage in zip(context, to_passages(context, self.text_of), strict=True)
+        ]
+        return _generate(self.contract, self.models, given["question"], context, read)
 
 
 def _question_of(given: Any) -> str:
@@ -128,10 +140,14 @@ def _question_of(given: Any) -> str:
 
 
 def _generate(
-    contract: Bundle, models: SharedModels, question: str, context: Sequence[Document]
+    contract: Bundle,
+    models: SharedModels,
+    question: str,
+    context: Sequence[Document],
+    passages: Sequence[Passage],
 ) -> Iterator[AddableDict]:
     """The answer as it is generated: citations come with the first piece, quotes with the last."""
-    contexts = [ScoredPassage(passage=passage, score=0.0) for passage in to_passages(context)]
+    contexts = [ScoredPassage(passage=passage, score=0.0) for passage in passages]
     last: Answer | None = None
     for answer in answer_streaming(contract, question, contexts, models):
         if last is None:

@@ -1,25 +1,32 @@
 """Converts LangChain documents and messages to Aloft's records, and passages to documents."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.messages import BaseMessage, ChatMessage
 
 from aloft.api import (
+    ConfigError,
     DataError,
     Document,
+    Frame,
     HostChunk,
+    HostedPassage,
     MergedDocument,
     Message,
     Passage,
     Role,
     merge_chunks,
+    metadata_to_json,
     read_list,
     replace_surrogates,
     share_one_text,
     title_of,
 )
+
+TextOf = Callable[[LangChainDocument], str]
+"""What models read of a document."""
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -34,7 +41,10 @@ _ROLES: dict[str, Role] = {
 
 
 def to_documents(
-    documents: Iterable[LangChainDocument], *, group_by: str | None = "source"
+    documents: Iterable[LangChainDocument],
+    *,
+    group_by: str | None = "source",
+    text_of: TextOf | None = None,
 ) -> list[Document]:
     """Convert LangChain documents; chunks of one source are merged into one document again.
 
@@ -46,11 +56,14 @@ def to_documents(
         documents: As loaders or text splitters make them.
         group_by: The metadata key that names a document's source. None: each document stands for
             itself, like the rows of a table.
+        text_of: What models read of a document, such as its title and its page content; None: its
+            page content. Where the page content does not stand in it, as in a summary, it is the
+            text that is cut into passages.
 
     Raises:
         DataError: anything other than documents is given.
     """
-    return [merged.document for merged in _merge(read_documents(documents), group_by)]
+    return [merged.document for merged in _merge(read_documents(documents), group_by, text_of)]
 
 
 def from_passages(
@@ -58,38 +71,56 @@ def from_passages(
     sources: Iterable[LangChainDocument] = (),
     *,
     group_by: str | None = "source",
+    text_of: TextOf | None = None,
 ) -> list[LangChainDocument]:
     """Convert passages to LangChain documents that have the passages' ids.
+
+    The page content is that of the documents which the passages were cut from, or, of files with a
+    title, the title and the text.
 
     Args:
         passages: For example those of a run.
         sources: The documents that were given to `to_documents`. A result gets the metadata of the
             one that holds most of its text, such as the page.
         group_by: As given to `to_documents`.
+        text_of: As given to `to_documents`.
     """
     sources = read_documents(sources)
-    merged = {found.document.id: found for found in _merge(sources, group_by)}
+    merged = {found.document.id: found for found in _merge(sources, group_by, text_of)}
     return [
-        _from_passage(passage, merged.get(passage.document_id), sources) for passage in passages
+        _from_passage(passage, sources[found.chunk_of(passage)].metadata if found else {})
+        for passage in passages
+        for found in [merged.get(passage.document_id)]
     ]
 
 
-def to_passages(documents: Sequence[LangChainDocument]) -> list[Passage]:
+def from_hosted(passages: Iterable[HostedPassage]) -> list[LangChainDocument]:
+    """Convert passages of a run to documents with the metadata that its documents had."""
+    return [_from_passage(one.passage, one.metadata) for one in passages]
+
+
+def to_passages(
+    documents: Sequence[LangChainDocument], text_of: TextOf | None = None
+) -> list[Passage]:
     """Convert each document to one passage, named after its position in the list."""
     return [
-        Passage(
-            document_id=str(place),
-            text=replace_surrogates(document.page_content),
-            start=0,
-            title=title_of(document.metadata),
-        )
+        Passage(document_id=str(place), text=read_text(document, text_of), start=0)
         for place, document in enumerate(documents)
     ]
 
 
-def content_of(document: LangChainDocument) -> str:
-    """What models read of a document: its title and text, no other metadata."""
-    return to_passages([document])[0].content
+def read_text(document: LangChainDocument, text_of: TextOf | None = None) -> str:
+    """What models read of a document.
+
+    Raises:
+        ConfigError: the function returns something else than a text.
+    """
+    text = text_of(document) if text_of else document.page_content
+    if not isinstance(text, str):
+        raise ConfigError(
+            f"text_of returned {type(text).__name__} for a document, but must return a text."
+        )
+    return replace_surrogates(text)
 
 
 def copy_of(document: LangChainDocument, score: float, key: str | None) -> LangChainDocument:
@@ -166,35 +197,46 @@ def _parts_of(documents: Sequence[LangChainDocument]) -> list[list[LangChainDocu
     return None
 
 
-def _from_passage(
-    passage: Passage, merged: MergedDocument | None, sources: Sequence[LangChainDocument]
-) -> LangChainDocument:
-    metadata = sources[merged.chunk_of(passage)].metadata if merged else {}
+def _from_passage(passage: Passage, metadata: Mapping[str, Any]) -> LangChainDocument:
     return LangChainDocument(
         id=passage.id,
-        page_content=passage.text,
+        page_content=passage.text if passage.reading_frame else passage.content,
         metadata={
             "source": passage.document_id,
-            **metadata,
             **({"title": passage.title} if passage.title else {}),
+            **metadata,
             "start_index": passage.start,
         },
     )
 
 
-def _merge(documents: Sequence[LangChainDocument], group_by: str | None) -> list[MergedDocument]:
-    return merge_chunks([_to_chunk(document, group_by) for document in documents])
+def _merge(
+    documents: Sequence[LangChainDocument], group_by: str | None, text_of: TextOf | None
+) -> list[MergedDocument]:
+    return merge_chunks([_to_chunk(document, group_by, text_of) for document in documents])
 
 
-def _to_chunk(document: LangChainDocument, group_by: str | None) -> HostChunk:
+def _to_chunk(
+    document: LangChainDocument, group_by: str | None, text_of: TextOf | None = None
+) -> HostChunk:
     parent = document.metadata.get("doc_id") or document.metadata.get("parent_id")
+    text = replace_surrogates(document.page_content)
+    frame: Frame = ("", "")
+    if text_of is not None and text.strip():
+        read = read_text(document, text_of)
+        before, found, after = read.rpartition(text)
+        text, frame = (text, (before, after)) if found else (read, frame)
+    metadata = {key: value for key, value in document.metadata.items() if key != "start_index"}
     return HostChunk(
         source=_source_of(document, group_by),
-        text=document.page_content,
+        text=text,
         title=title_of(document.metadata),
         start=_start_of(document.metadata),
         id=document.id or "",
         parent=str(parent or ""),
+        embedding_frame=frame,
+        reading_frame=frame,
+        metadata=metadata_to_json(metadata),
     )
 
 

@@ -19,7 +19,7 @@ from aloft.api import (
     reranker_of,
 )
 from aloft.config import ModelName
-from langchain_aloft.convert import content_of, copy_of
+from langchain_aloft.convert import TextOf, copy_of, read_text
 
 
 class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
@@ -28,6 +28,7 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
     Attributes:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
         top_n: Number of documents kept.
+        text_of: What the model reads of a document; None: its page content.
         score_key: Metadata key that the score is written to; None: results have their own metadata
             alone, so that a document found by two queries is the same document.
         models: Loads the model; pass one object to several components to share weights.
@@ -37,6 +38,7 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
 
     model: ModelName
     top_n: int = Field(default=5, ge=1)
+    text_of: TextOf | None = Field(default=None, repr=False)
     score_key: str | None = None
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
@@ -72,7 +74,7 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """Copies of the best documents, best first."""
-        scores = self.score([(query, content_of(document)) for document in documents])
+        scores = self.score([(query, read_text(document, self.text_of)) for document in documents])
         return [
             copy_of(documents[place], scores[place], self.score_key)
             for place in best_first(scores, self.top_n)

@@ -13,7 +13,7 @@ from aloft.api import DataError, HostedRun, check_kind
 from aloft.config import RunConfig, load_config
 from langchain_aloft.chains import create_citation_chain
 from langchain_aloft.chat_models import ChatAloft
-from langchain_aloft.convert import in_source_order, to_documents
+from langchain_aloft.convert import TextOf, in_source_order, to_documents
 from langchain_aloft.document_compressors import AloftReranker
 from langchain_aloft.embeddings import AloftEmbeddings
 from langchain_aloft.retrievers import AloftRetriever
@@ -37,6 +37,8 @@ class AloftFinetuner(HostedRun):
         show_progress: Whether `finetune` shows its progress: bars in a terminal, lines elsewhere.
         overwrite: Whether a run on another corpus in `out` may be replaced. Otherwise `finetune`
             refuses documents among which are fewer than half of that run's.
+        text_of: What models read of a document, in training and where the finetuner's parts serve;
+            None: its page content.
 
     Raises:
         ConfigError: an argument has the wrong class.
@@ -55,6 +57,7 @@ class AloftFinetuner(HostedRun):
         group_by: str | None = "source",
         show_progress: bool = True,
         overwrite: bool = False,
+        text_of: TextOf | None = None,
     ) -> None:
         if config is not None:
             check_kind("config", config, RunConfig, "Make it by aloft.load_config(overrides=...).")
@@ -65,7 +68,7 @@ class AloftFinetuner(HostedRun):
             check_kind("group_by", group_by, str, "It names a key of the documents' metadata.")
         teacher = LangChainTeacher(llm) if llm else None
         super().__init__(
-            to_documents(documents, group_by=group_by),
+            to_documents(documents, group_by=group_by, text_of=text_of),
             out,
             config or load_config(preset),
             teacher,
@@ -73,6 +76,7 @@ class AloftFinetuner(HostedRun):
             show_progress=show_progress,
             overwrite=overwrite,
         )
+        self._text_of = text_of
 
     @classmethod
     def from_documents(cls, documents: Sequence[Document], out: str | Path, **fields: Any) -> Self:
@@ -112,7 +116,7 @@ class AloftFinetuner(HostedRun):
         Raises:
             DataError: the run is not finished, or ships none.
         """
-        return AloftReranker.from_run(self.shipped, **fields)
+        return AloftReranker.from_run(self.shipped, **{"text_of": self._text_of, **fields})
 
     def get_chat_model(self, **fields: Any) -> ChatAloft:
         """The generator that ships."""
@@ -122,8 +126,10 @@ class AloftFinetuner(HostedRun):
         self, documents: list[Document] | None = None, **fields: Any
     ) -> AloftRetriever:
         """The retriever that ships, over these documents or the run's own passages."""
+        if documents is not None:
+            fields = {"text_of": self._text_of, **fields}
         return AloftRetriever.from_run(self.shipped, documents, **fields)
 
     def get_chain(self, **fields: Any) -> Runnable[Any, dict[str, Any]]:
         """The chain from a question to a cited answer; see `create_citation_chain`."""
-        return create_citation_chain(self.shipped, **fields)
+        return create_citation_chain(self.shipped, **{"text_of": self._text_of, **fields})

@@ -22,12 +22,12 @@ from aloft.api import (
     DataError,
     Retriever,
     SharedModels,
+    open_hosted_retriever,
     open_retriever,
-    open_run_retriever,
     read_bundle,
     read_question,
 )
-from langchain_aloft.convert import copy_of, from_passages, to_passages
+from langchain_aloft.convert import TextOf, copy_of, from_hosted, to_passages
 from langchain_aloft.filters import read_filter
 
 
@@ -38,6 +38,7 @@ class _Opened:
     documents: tuple[Document, ...]
     contract: Bundle
     models: SharedModels
+    text_of: TextOf | None
     retriever: Retriever
     searched: tuple[int, ...]  # positions of the documents with text, one for each passage
 
@@ -58,6 +59,7 @@ class AloftRetriever(BaseRetriever):
             document must have (`{"source": "a.md"}`), conditions on it (`{"page": {"$gte": 3}}`;
             see `langchain_aloft.filters`), or a function from a document to whether it may be
             returned.
+        text_of: What models read of a document; None: its page content.
         score_key: Metadata key that the score is written to; None: results have their own metadata
             alone, so that a document found by two queries is the same document.
         models: Loads the models; pass one object to several components to share weights.
@@ -69,6 +71,7 @@ class AloftRetriever(BaseRetriever):
     contract: Bundle
     k: int | None = Field(default=None, ge=1)
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
+    text_of: TextOf | None = Field(default=None, repr=False)
     score_key: str | None = None
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
@@ -92,7 +95,8 @@ class AloftRetriever(BaseRetriever):
 
         Args:
             run_folder: A finished run.
-            documents: The corpus; None: the run's own passages, whose vectors the run has kept.
+            documents: The corpus; None: the run's own passages, whose vectors the run has kept,
+                with the metadata of the documents that they were cut from.
             **fields: The other attributes, and the fields of every LangChain retriever.
 
         Raises:
@@ -102,8 +106,8 @@ class AloftRetriever(BaseRetriever):
         if documents is not None:
             return cls(documents=documents, contract=bundle, **fields)
         models = fields.setdefault("models", SharedModels())
-        own = open_run_retriever(Path(run_folder), models)
-        made = cls(documents=from_passages(own.passages), contract=bundle, **fields)
+        own, passages = open_hosted_retriever(Path(run_folder), models)
+        made = cls(documents=from_hosted(passages), contract=bundle, **fields)
         searched = tuple(range(len(own.passages)))
         made._opened = replace(made._opened, retriever=own, searched=searched)
         return made
@@ -154,7 +158,9 @@ class AloftRetriever(BaseRetriever):
     def _current(self) -> _Opened:
         """The opened retriever; opened anew if documents, contract or models were replaced."""
         opened, given = self._opened, tuple(self.documents)
-        is_same = (opened.contract, opened.models) == (self.contract, self.models)
+        is_same = (opened.contract, opened.models, opened.text_of) == (
+            *(self.contract, self.models, self.text_of),
+        )
         if not is_same or opened.documents != given:
             opened = self._open()
         elif not all(map(operator.is_, opened.documents, given)):  # equal: of a deep copy
@@ -163,11 +169,18 @@ class AloftRetriever(BaseRetriever):
         return opened
 
     def _open(self) -> _Opened:
-        passages = [passage for passage in to_passages(self.documents) if passage.text.strip()]
+        passages = [
+            passage
+            for passage, document in zip(
+                to_passages(self.documents, self.text_of), self.documents, strict=True
+            )
+            if passage.text.strip() and document.page_content.strip()
+        ]
         return _Opened(
             tuple(self.documents),
             self.contract,
             self.models,
+            self.text_of,
             open_retriever(self.contract, passages, self.models),
             tuple(int(passage.document_id) for passage in passages),
         )

@@ -1,6 +1,7 @@
 """Converts LlamaIndex nodes, documents and messages to Aloft's records, and passages to nodes."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.schema import (
@@ -15,17 +16,27 @@ from llama_index.core.schema import (
 from aloft.api import (
     DataError,
     Document,
+    Frame,
     HostChunk,
+    HostedPassage,
     MergedDocument,
     Message,
     Passage,
     Role,
     merge_chunks,
+    metadata_to_json,
     read_list,
     replace_surrogates,
     title_of,
 )
 
+_FORM = (
+    "excluded_embed_metadata_keys",
+    "excluded_llm_metadata_keys",
+    "metadata_template",
+    "metadata_separator",
+    "text_template",
+)
 _ROLES: dict[MessageRole, Role] = {
     MessageRole.SYSTEM: "system",
     MessageRole.DEVELOPER: "system",
@@ -45,6 +56,9 @@ def to_documents(nodes: Iterable[BaseNode]) -> list[Document]:
     once. Nodes without text, such as images, are left out. A document keeps its id, unless that is
     a random one: then it is named after its content, so that a second run resumes the first.
 
+    Models read of a node what LlamaIndex lets them read: `MetadataMode.EMBED` is embedded and
+    ranked, `MetadataMode.LLM` is written about and answered from.
+
     Raises:
         DataError: anything other than nodes is given.
     """
@@ -57,20 +71,37 @@ def to_nodes(passages: Sequence[Passage], sources: Iterable[BaseNode] = ()) -> l
     Args:
         passages: For example those of a run.
         sources: The nodes that were given to `to_documents`. A result gets the metadata of the node
-            that holds most of its text.
+            that holds most of its text, and its templates and exclusions.
     """
     sources = read_nodes(sources)
     merged = {found.document.id: found for found in _merge(sources)}
-    return [_to_node(passage, merged.get(passage.document_id), sources) for passage in passages]
+    hosted = []
+    for passage in passages:
+        found = merged.get(passage.document_id)
+        source = sources[found.chunk_of(passage)] if found else None
+        hosted.append(
+            HostedPassage(passage=passage)
+            if source is None
+            else HostedPassage(passage=passage, metadata=source.metadata, form=_form_of(source))
+        )
+    return hosted_nodes(hosted)
+
+
+def hosted_nodes(passages: Iterable[HostedPassage]) -> list[TextNode]:
+    """Convert passages of a run to nodes with the metadata and the form that its nodes had."""
+    return [_to_node(one) for one in passages]
 
 
 def to_passage(node: BaseNode) -> Passage:
-    """Convert a node to the passage that models read: its title and text, no other metadata."""
+    """Convert a node to a passage, of which models read what LlamaIndex lets them read."""
+    text, embedding_frame, reading_frame = _read(node)
     return Passage(
         document_id=_source_of(node),
-        text=replace_surrogates(node.get_content(MetadataMode.NONE)),
+        text=text,
         start=_start_of(node) or 0,
         title=title_of(node.metadata),
+        embedding_frame=embedding_frame,
+        reading_frame=reading_frame,
     )
 
 
@@ -108,35 +139,70 @@ def read_nodes(given: Iterable[BaseNode]) -> list[BaseNode]:
     return read_list(given, BaseNode, "Load files by SimpleDirectoryReader(...).load_data().")
 
 
-def _to_node(
-    passage: Passage, merged: MergedDocument | None, sources: Sequence[BaseNode]
-) -> TextNode:
-    metadata = sources[merged.chunk_of(passage)].metadata if merged else {}
+def _to_node(hosted: HostedPassage) -> TextNode:
+    passage, form = hosted.passage, dict(hosted.form)
+    metadata = dict(hosted.metadata)
+    if passage.title and not metadata:  # it was read from a file
+        metadata["title"] = passage.title
+        form |= {"metadata_template": "{value}", "text_template": "{metadata_str}\n{content}"}
     return TextNode(
         id_=passage.id,
         text=passage.text,
-        metadata={**metadata, **({"title": passage.title} if passage.title else {})},
+        metadata=metadata,
         start_char_idx=passage.start,
         end_char_idx=passage.end,
         relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=passage.document_id)},
+        **form,
     )
 
 
 def _merge(nodes: Sequence[BaseNode]) -> list[MergedDocument]:
     parents = _parents_given(nodes)
-    return merge_chunks(
-        [
-            HostChunk(
-                source=_source_of(node),
-                text=node.get_content(MetadataMode.NONE),
-                title=title_of(node.metadata),
-                start=_start_of(node),
-                id=node.node_id,
-                parent=parents.get(node.node_id, ""),
-            )
-            for node in nodes
-        ]
+    return merge_chunks([_to_chunk(node, parents.get(node.node_id, "")) for node in nodes])
+
+
+def _to_chunk(node: BaseNode, parent: str) -> HostChunk:
+    text, embedding_frame, reading_frame = _read(node)
+    return HostChunk(
+        source=_source_of(node),
+        text=text,
+        title=title_of(node.metadata),
+        start=_start_of(node),
+        id=node.node_id,
+        parent=parent,
+        embedding_frame=embedding_frame,
+        reading_frame=reading_frame,
+        metadata=metadata_to_json(node.metadata),
+        form=metadata_to_json(_form_of(node)),
     )
+
+
+def _read(node: BaseNode) -> tuple[str, Frame, Frame]:
+    """A node's text, and what stands around it where it is embedded and where an LLM reads it."""
+    embedded = replace_surrogates(node.get_content(MetadataMode.EMBED))
+    read = replace_surrogates(node.get_content(MetadataMode.LLM))
+    text = replace_surrogates(node.get_content(MetadataMode.NONE))
+    if not (text in embedded and text in read):  # LlamaIndex strips what it renders
+        text = text.strip()
+    return text, _frame_of(text, embedded), _frame_of(text, read)
+
+
+def _frame_of(text: str, rendered: str) -> Frame:
+    if rendered.strip() == text.strip():
+        return "", ""
+    before, found, after = rendered.rpartition(text)
+    return (before, after) if found else (rendered,)
+
+
+def _form_of(node: BaseNode) -> dict[str, Any]:
+    """How a node's metadata are shown, where not by LlamaIndex' defaults."""
+    return {
+        name: value
+        for name in _FORM
+        if (value := getattr(node, name, None))
+        != TextNode.model_fields[name].get_default(call_default_factory=True)
+        and value is not None
+    }
 
 
 def _parents_given(nodes: Sequence[BaseNode]) -> dict[str, str]:

@@ -18,6 +18,8 @@ from llama_index_aloft.queries import query_text
 class AloftRerank(Identified, BaseNodePostprocessor):
     """Reorders nodes by how well they answer the query; the nodes given are not changed.
 
+    The model reads the query's text and what of a node is embedded (`MetadataMode.EMBED`).
+
     Args:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
         top_n: Number of nodes kept.
@@ -62,7 +64,7 @@ class AloftRerank(Identified, BaseNodePostprocessor):
         if not nodes:
             return []
         question = query_text(query_bundle)
-        pairs = [(question, to_passage(found.node).content) for found in nodes]
+        pairs = [(question, to_passage(found.node).embedded) for found in nodes]
         scores = self.models.reranker(self.model).score(pairs).tolist()
         return [
             NodeWithScore(node=nodes[place].node, score=scores[place])

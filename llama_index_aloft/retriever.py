@@ -15,11 +15,11 @@ from aloft.api import (
     ConfigError,
     Retriever,
     SharedModels,
+    open_hosted_retriever,
     open_retriever,
-    open_run_retriever,
     read_bundle,
 )
-from llama_index_aloft.convert import has_text, read_nodes, to_nodes, to_passage
+from llama_index_aloft.convert import has_text, hosted_nodes, read_nodes, to_passage
 from llama_index_aloft.filters import read_filters
 from llama_index_aloft.queries import check_query, read_query
 
@@ -46,8 +46,8 @@ class AloftRetriever(BaseRetriever):
     the new ones.
 
     Args:
-        nodes: The corpus; each node is one passage, and nodes without text are left out. They are
-            embedded when the first query comes.
+        nodes: The corpus; each node is one passage, of which `MetadataMode.EMBED` is embedded and
+            ranked. Nodes without text are left out. They are embedded when the first query comes.
         contract: The bundle that a run ships; see `from_run`.
         similarity_top_k: Number of nodes returned; None: as many as the run's prompts hold.
         filters: Conditions on the metadata of the nodes that may be returned.
@@ -86,7 +86,8 @@ class AloftRetriever(BaseRetriever):
 
         Args:
             run_folder: A finished run.
-            nodes: The corpus; None: the run's own passages, whose vectors the run has kept.
+            nodes: The corpus; None: the run's own passages, whose vectors the run has kept, with
+                the metadata of the nodes that they were cut from.
             **fields: `similarity_top_k`, `filters`, `models` and the arguments of every LlamaIndex
                 retriever.
 
@@ -97,8 +98,8 @@ class AloftRetriever(BaseRetriever):
         if nodes is not None:
             return cls(nodes, bundle, **fields)
         models = fields.setdefault("models", SharedModels())
-        own = open_run_retriever(Path(run_folder), models)
-        made = cls(to_nodes(own.passages), bundle, **fields)
+        own, passages = open_hosted_retriever(Path(run_folder), models)
+        made = cls(hosted_nodes(passages), bundle, **fields)
         made._opened = replace(made._opened, retriever=own, searched=tuple(made.nodes))
         return made
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         MergedDocument as MergedDocument,
         check_kind as check_kind,
         merge_chunks as merge_chunks,
+        metadata_to_json as metadata_to_json,
         read_list as read_list,
         read_question as read_question,
         share_one_text as share_one_text,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from aloft.records import (
         Document as Document,
         EmbedderRow as EmbedderRow,
+        Frame as Frame,
         Message as Message,
         Passage as Passage,
         QAPair as QAPair,
@@ -107,6 +109,11 @@ if TYPE_CHECKING:
         read_bundle as read_bundle,
         reranker_of as reranker_of,
     )
+    from aloft.serving.host_corpus import (
+        HostedPassage as HostedPassage,
+        open_hosted_retriever as open_hosted_retriever,
+        read_passages as read_passages,
+    )
     from aloft.synthesis.pairs import generate_pairs as generate_pairs
     from aloft.synthesis.rating import rate_passages as rate_passages
     from aloft.terminal.progress import shown_progress as shown_progress
@@ -137,6 +144,7 @@ _NAMES = {
         "MergedDocument",
         "check_kind",
         "merge_chunks",
+        "metadata_to_json",
         "read_list",
         "read_question",
         "share_one_text",
@@ -171,6 +179,7 @@ _NAMES = {
     "aloft.records": [
         "Document",
         "EmbedderRow",
+        "Frame",
         "Message",
         "Passage",
         "QAPair",
@@ -202,6 +211,7 @@ _NAMES = {
         "read_bundle",
         "reranker_of",
     ],
+    "aloft.serving.host_corpus": ["HostedPassage", "open_hosted_retriever", "read_passages"],
     "aloft.synthesis.pairs": ["generate_pairs"],
     "aloft.synthesis.rating": ["rate_passages"],
     "aloft.terminal.progress": ["shown_progress"],

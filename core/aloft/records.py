@@ -26,28 +26,75 @@ def _canonical(part: Any) -> str:
     return json.dumps(part, sort_keys=True, ensure_ascii=False)
 
 
+Frame = tuple[str, ...]
+"""What stands around a text: models read `text.join(frame)`; a single part leaves the text out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A stretch of a document that a host framework holds as an object of its own.
+
+    Attributes:
+        document_id: Of the document.
+        start, end: Characters [start, end) of its text.
+        is_apart: Whether it differs from the chunk before in more than its text, so that no passage
+            may hold text of both.
+        embedding_frame: What stands around a text of the chunk where it is embedded or ranked.
+        reading_frame: What stands around it where a language model reads it.
+        host_id: The host's id.
+        metadata: The host's metadata, a JSON object.
+        form: What else the host needs to make the object again, a JSON object.
+    """
+
+    document_id: str
+    start: int
+    end: int
+    is_apart: bool = True
+    embedding_frame: Frame = ("", "")
+    reading_frame: Frame = ("", "")
+    host_id: str = ""
+    metadata: str = "{}"
+    form: str = "{}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One text that the user gave, as it was read."""
+    """One text that the user gave, as it was read.
 
-    id: str  # path below the folder, or the id that the file states
+    Attributes:
+        id: Path below the folder, or the id that the file states.
+        chunks: Of a document that a host holds, in the order of its text.
+    """
+
+    id: str
     text: str
     title: str = ""
+    chunks: tuple[Chunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A span of one document, the unit that is rated, asked about, retrieved and cited."""
+    """A span of one document, the unit that is rated, asked about, retrieved and cited.
+
+    Attributes:
+        start: Character offset into the document's text.
+        embedding_frame: What a host puts around the text where it is embedded or ranked; (): the
+            title is put in front of it.
+        reading_frame: The same where a language model reads it.
+    """
 
     document_id: str
     text: str
-    start: int  # character offset into the document's text
+    start: int
     title: str = ""
+    embedding_frame: Frame = ()
+    reading_frame: Frame = ()
 
     @property
     def id(self) -> str:
         """Stable across runs and machines."""
-        return content_id(self.document_id, str(self.start), self.title, self.text)
+        place = (self.document_id, str(self.start), self.title, self.text)
+        return content_id(*place, *self.embedding_frame, *self.reading_frame)
 
     @property
     def end(self) -> int:
@@ -56,8 +103,22 @@ class Passage:
 
     @property
     def content(self) -> str:
-        """What models read: the title, where there is one, in front of the text."""
-        return f"{self.title}\n{self.text}" if self.title else self.text
+        """What language models read: by default the title, where there is one, and the text."""
+        return self.text.join(self.reading_frame or self._title_frame)
+
+    @property
+    def embedded(self) -> str:
+        """What embedders, BM25 and rerankers read: by default the same."""
+        return self.text.join(self.embedded_in)
+
+    @property
+    def embedded_in(self) -> Frame:
+        """What stands around the text in `embedded`."""
+        return self.embedding_frame or self._title_frame
+
+    @property
+    def _title_frame(self) -> Frame:
+        return (f"{self.title}\n" if self.title else "", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +404,10 @@ class Artifact:
 
 def to_json(record: Any) -> dict[str, Any]:
     """A record as JSON types; a property such as the id is not stored, it follows from the rest."""
-    return asdict(record)
+    return {name: value for name, value in asdict(record).items() if value or name not in _SPARSE}
+
+
+_SPARSE = ("chunks", "embedding_frame", "reading_frame")  # not stored where they are empty
 
 
 def from_json(cls: type[RecordT], values: Mapping[str, Any]) -> RecordT:
@@ -361,8 +425,9 @@ def _thaw(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_thaw(element) for element in value)
     if isinstance(value, dict):
-        return _INSIDE[frozenset(value)](**value)
+        inside = {name: _thaw(one) for name, one in value.items()}
+        return _INSIDE[frozenset(value)](**inside)
     return value
 
 
-_INSIDE = {frozenset(cls.__slots__): cls for cls in (Message, Candidate, Probe)}
+_INSIDE = {frozenset(cls.__slots__): cls for cls in (Message, Candidate, Probe, Chunk)}

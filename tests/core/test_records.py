@@ -10,6 +10,7 @@ from aloft import records
 from aloft.records import (
     Artifact,
     Candidate,
+    Chunk,
     Document,
     EmbedderRow,
     GeneratorRow,
@@ -35,6 +36,9 @@ ASKED = (Message(role="system", content="Cite."), Message(role="user", content="
 EVERY_RECORD = [
     Document(id="a/b.md", text="Zürich\u2028\r\n", title="T"),
     PASSAGE,
+    Document(id="b", text="One.", chunks=(Chunk(document_id="b", start=0, end=4),)),
+    Chunk(document_id="b", start=0, end=4, embedding_frame=("By Ada: ", ""), metadata='{"a": 1}'),
+    Passage(document_id="b", text="x", start=0, embedding_frame=("x",), reading_frame=("", "!")),
     Rating(subject_id="s", criterion="answer", value=7.5),
     QAPair(passage_id="p", question="Who?", answer="Mary"),
     LogEntry(question="Who?", answer="Mary", clicks=("a.md", "b.md")),

@@ -102,7 +102,8 @@ def test_a_run_answers_from_its_own_passages(tmp_path: Path) -> None:
     passage = Passage(document_id="a.txt", text="A green newt.", start=7, title="Newts")
     write_records(run / "passages.jsonl", [passage])
     (cited,) = create_citation_chain(run, models=SharedModels(source)).invoke("newt")["citations"]
-    assert (cited.page_content, cited.metadata["source"]) == ("A green newt.", "a.txt")
+    assert (cited.page_content, cited.metadata["source"]) == ("Newts\nA green newt.", "a.txt")
+    assert source.teacher_model.asked[-1].messages[-1].content.count("Newts") == 1
 
 
 @pytest.mark.parametrize("given", ["", " ", {}, {"question": 3}, None])

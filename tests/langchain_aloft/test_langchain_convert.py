@@ -1,6 +1,7 @@
 """LangChain documents go to Aloft and come back with ids, metadata and every character."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,18 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 
-from aloft.errors import DataError
+from aloft.corpus.host_chunks import without_metadata
+from aloft.errors import ConfigError, DataError
 from aloft.records import Document as AloftDocument
 from aloft.records import Message, Passage, content_id
 from langchain_aloft import from_passages, to_documents
-from langchain_aloft.convert import content_of, copy_of, in_source_order, to_messages
+from langchain_aloft.convert import (
+    copy_of,
+    in_source_order,
+    read_text,
+    to_messages,
+    to_passages,
+)
 
 TEXT = "Größe und Maß: 漢字 🙂.\nSecond line."
 
@@ -20,7 +28,8 @@ TEXT = "Größe und Maß: 漢字 🙂.\nSecond line."
 def test_a_document_keeps_its_source_title_and_every_character() -> None:
     given = Document(page_content=TEXT, metadata={"source": "a/b.md", "title": "A title"})
 
-    assert to_documents([given]) == [AloftDocument(id="a/b.md", text=TEXT, title="A title")]
+    (found,) = to_documents([given])
+    assert (found.id, found.text, found.title) == ("a/b.md", TEXT, "A title")
     assert given.metadata == {"source": "a/b.md", "title": "A title"}
 
 
@@ -37,7 +46,9 @@ def test_pieces_of_a_source_are_one_document_again_unless_told_otherwise() -> No
         for start in (0, 25, 50)
     ]
 
-    assert to_documents(pieces) == [AloftDocument(id="a.txt", text=text)]
+    assert [without_metadata(one) for one in to_documents(pieces)] == [
+        AloftDocument(id="a.txt", text=text)
+    ]
     assert len(to_documents(pieces, group_by=None)) == 3
 
 
@@ -63,7 +74,11 @@ def chunks_of_pages(**more: Any) -> list[Document]:
 def test_pages_of_a_source_stand_whole_and_once_in_their_order() -> None:
     (merged,) = to_documents(chunks_of_pages())
 
-    assert merged == AloftDocument(id="pump.pdf", text="\n\n".join(PAGES))
+    assert (merged.id, merged.text) == ("pump.pdf", "\n\n".join(PAGES))
+    # no passage holds text of two pages
+    assert [one.start for one in merged.chunks if one.is_apart] == [
+        merged.text.index(page) for page in PAGES
+    ]
 
 
 def test_a_passage_has_the_metadata_of_the_page_it_stands_on() -> None:
@@ -128,7 +143,8 @@ def test_a_parent_and_its_children_count_once() -> None:
         for s in range(0, 80, 40)
     ]
 
-    assert to_documents([*children, parent]) == [AloftDocument(id="a", text=PAGES[0])]
+    (found,) = to_documents([*children, parent])
+    assert without_metadata(found) == AloftDocument(id="a", text=PAGES[0])
 
 
 @pytest.mark.parametrize("given", ["a text", Path("docs"), ["a text"], [None], Document("One.")])
@@ -153,10 +169,10 @@ def test_lone_surrogates_become_the_replacement_character() -> None:
     torn = "Let \ud835 be"
     given = Document(torn, metadata={"source": "a", "title": torn})
 
-    assert to_documents([given]) == [
-        AloftDocument(id="a", text="Let \ufffd be", title="Let \ufffd be")
-    ]
-    assert content_of(given) == "Let \ufffd be\nLet \ufffd be"
+    (found,) = to_documents([given], text_of=lambda one: f"\ud835{one.page_content}")
+    assert (found.text, found.title) == ("Let \ufffd be", "Let \ufffd be")
+    assert found.chunks[0].embedding_frame == ("\ufffd", "")
+    assert read_text(given) == "Let \ufffd be"
     assert to_messages([HumanMessage(torn)])[0].content == "Let \ufffd be"
 
 
@@ -173,9 +189,11 @@ def test_passages_come_back_with_the_metadata_of_their_source() -> None:
 
     assert found == Document(
         id=passage.id,
-        page_content="Second line.",
+        page_content="T\nSecond line.",
         metadata={"source": "a.txt", "year": 2020, "title": "T", "start_index": 23},
     )
+    of_host = replace(passage, reading_frame=("", ""), embedding_frame=("", ""))
+    assert from_passages([of_host], [given])[0].page_content == "Second line."
     assert given.metadata == {"source": "a.txt", "year": 2020}
 
 
@@ -187,7 +205,10 @@ def test_a_scored_document_is_a_copy() -> None:
     assert (scored.id, scored.metadata) == ("1", {"title": "Title", "relevance": 0.5})
     assert copy_of(given, 0.5, None).metadata == given.metadata
     assert given.metadata == {"title": "Title"}
-    assert content_of(given) == "Title\nText."
+    assert read_text(given) == "Text."
+    assert read_text(given, lambda one: f"{one.metadata['title']}: {one.page_content}") == (
+        "Title: Text."
+    )
 
 
 def test_messages_keep_their_roles_and_text() -> None:
@@ -215,3 +236,33 @@ def test_a_picture_and_an_unknown_role_are_refused() -> None:
         to_messages([picture])
     with pytest.raises(DataError, match='role "jester"'):
         to_messages([ChatMessage(role="jester", content="Ha.")])
+
+
+def test_models_read_the_page_content_or_what_a_function_makes_of_a_document() -> None:
+    given = Document(TEXT, id="1", metadata={"title": "A title", "author": "Ada"})
+
+    def by_author(document: Document) -> str:
+        return f"By {document.metadata['author']}: {document.page_content} (end)"
+
+    (plain,) = to_passages([given])
+    assert (plain.embedded, plain.content) == (TEXT, TEXT)
+    (written,) = to_passages([given], by_author)
+    assert written.embedded == written.content == f"By Ada: {TEXT} (end)"
+    (document,) = to_documents([given], text_of=by_author)
+    assert document.text == TEXT
+    assert document.chunks[0].reading_frame == ("By Ada: ", " (end)")
+    (summary,) = to_documents([given], text_of=lambda one: one.metadata["title"])
+    assert summary.text == "A title"
+    with pytest.raises(ConfigError, match="text_of returned NoneType for a document"):
+        to_passages([given], lambda one: None)  # type: ignore[arg-type, return-value]
+
+
+def test_equal_texts_with_other_metadata_are_two() -> None:
+    same = [Document(TEXT, metadata={"tenant": name}) for name in ("a", "b", "a")]
+    assert len(to_documents(same)) == 2
+    rows = [Document(TEXT, metadata={"source": "faq.csv", "row": row}) for row in (0, 1)]
+    (both,) = to_documents(rows)
+    assert both.text == f"{TEXT}\n\n{TEXT}"
+    for row, start in enumerate((0, len(TEXT) + 2)):
+        passage = Passage(document_id="faq.csv", text=TEXT, start=start)
+        assert from_passages([passage], rows)[0].metadata["row"] == row

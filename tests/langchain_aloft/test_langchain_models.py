@@ -29,7 +29,7 @@ import langchain_aloft
 from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, DataError
 from aloft.protocols import LanguageModel, Prompt
-from aloft.records import Message
+from aloft.records import Message, Passage
 from aloft.serving.bundle import Bundle
 from langchain_aloft import (
     AloftEmbeddings,
@@ -39,7 +39,6 @@ from langchain_aloft import (
     ChatAloft,
     LangChainTeacher,
 )
-from langchain_aloft.convert import to_passages
 
 TEXTS = ["The blue whale sings.", "A red fox runs.", "The red fox sleeps all day."]
 
@@ -280,7 +279,7 @@ def test_the_retriever_reranks_where_the_contract_says_so() -> None:
 
 def test_from_run_retrieves_the_runs_passages_or_the_documents_given(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    passages = to_passages([Document("A green newt.", metadata={"title": "Newts"})])
+    passages = [Passage(document_id="0", text="A green newt.", start=0, title="Newts")]
     write_records(run / "passages.jsonl", passages)
 
     (own,) = AloftRetriever.from_run(run, models=shared()).invoke("newt")

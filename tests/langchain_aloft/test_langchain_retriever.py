@@ -1,15 +1,27 @@
 """The retriever takes queries and filters as LangChain's applications send them."""
 
 import asyncio
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.documents import Document
-from scripted import CONTRACT, ScriptedModels, shared
+from scripted import (
+    CONTRACT,
+    ScriptedModels,
+    WordByWord,
+    retrieving,
+    shared,
+    write_records,
+    write_run,
+)
 
 from aloft.api import ConfigError, DataError, SharedModels
-from langchain_aloft import AloftRetriever
+from aloft.records import Passage
+from aloft.serving.host_corpus import write_chunks
+from langchain_aloft import AloftReranker, AloftRetriever, create_citation_chain, to_documents
 
 ROWS: list[dict[str, Any]] = [
     {"source": "a.md", "page": 1, "tags": ["red", "blue"], "day": date(2026, 1, 1)},
@@ -142,3 +154,55 @@ def test_retrievers_of_the_same_documents_share_vectors() -> None:
     other = AloftRetriever(documents=shared_by_these[:2], contract=CONTRACT, models=models)
     assert len(other.invoke("fox")) == 2
     assert source.embedded == embedded + 2
+
+
+def by_author(document: Document) -> str:
+    return f"By {document.metadata['author']}: {document.page_content}"
+
+
+MINUTES = [
+    Document("The minutes.", id=name, metadata={"author": name, "title": "Joon Kim", "page": page})
+    for page, name in enumerate(("Maria Lopez", "Joon Kim"))
+]
+
+
+def test_models_read_the_page_content_or_what_the_function_says() -> None:
+    source = ScriptedModels()
+    contract = replace(retrieving(CONTRACT, retriever="hybrid"), reranker="any")
+    fields: dict[str, Any] = {"contract": contract, "models": SharedModels(source)}
+    AloftRetriever(documents=MINUTES, **fields).invoke("Joon Kim")
+    assert set(source.texts) == {"Joon Kim", "The minutes."}
+    source.texts.clear()
+    ours = AloftRetriever(documents=MINUTES, text_of=by_author, **fields)
+    assert ours.invoke("Joon Kim", k=1) == [MINUTES[1]]
+    expected = {"By Maria Lopez: The minutes.", "By Joon Kim: The minutes."}
+    assert set(source.texts) == {"Joon Kim", *expected}
+    reranker = AloftReranker(model="any", text_of=by_author, models=SharedModels(source))
+    assert reranker.compress_documents(MINUTES, "Kim")[0] == MINUTES[1]
+
+
+def test_a_run_keeps_the_metadata_of_its_documents(tmp_path: Path) -> None:
+    source = ScriptedModels()
+    source.teacher_model = WordByWord(lambda _: "1\n\n### Answer\nYes.")
+    run = write_run(tmp_path / "run")
+    (document, other) = to_documents(MINUTES, text_of=by_author, group_by=None)
+    write_chunks(run, [document, other])
+    frames = {"embedding_frame": ("By Joon Kim: ", ""), "reading_frame": ("By Joon Kim: ", "")}
+    passage = Passage(
+        document_id=other.id, text="The minutes.", start=0, title="Joon Kim", **frames
+    )
+    write_records(run / "passages.jsonl", [passage])
+    models = SharedModels(source)
+
+    own = AloftRetriever.from_run(run, models=models)
+    (found,) = own.invoke("Kim", filter={"page": 1})
+    assert own.invoke("Kim", filter={"page": 0}) == []
+    assert (found.page_content, found.id) == ("The minutes.", passage.id)
+    assert found.metadata.items() >= MINUTES[1].metadata.items()
+    assert "By Joon Kim: The minutes." in source.texts
+
+    # the chain reads the run's passages as they were trained on, whatever retrieved them
+    answered = create_citation_chain(run, own, models=models).invoke("Kim")
+    assert answered["citations"] == [found]
+    prompt = source.teacher_model.asked[-1].messages[-1].content
+    assert "By Joon Kim: The minutes." in prompt

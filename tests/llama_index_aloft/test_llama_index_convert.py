@@ -1,5 +1,6 @@
 """LlamaIndex nodes go to Aloft and come back with ids, metadata and every character."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,17 @@ from llama_index.core.schema import (
     Document,
     ImageNode,
     IndexNode,
+    MetadataMode,
     NodeRelationship,
     RelatedNodeInfo,
     TextNode,
 )
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
+from aloft.config import PassagesConfig
+from aloft.corpus.host_chunks import without_metadata
+from aloft.corpus.passages import DocumentSplitter
 from aloft.errors import DataError
 from aloft.records import Document as AloftDocument
 from aloft.records import Message, Passage, content_id
@@ -35,14 +42,17 @@ TEXT = "Größe und Maß: 漢字 🙂.\nSecond line."
 def test_a_document_keeps_id_title_and_every_character() -> None:
     given = Document(id_="a/b.md", text=TEXT, metadata={"title": " A  title ", "year": 2020})
 
-    assert to_documents([given]) == [AloftDocument(id="a/b.md", text=TEXT, title="A title")]
+    (found,) = to_documents([given])
+
+    assert (found.id, found.text, found.title) == ("a/b.md", TEXT, "A title")
     assert given.metadata == {"title": " A  title ", "year": 2020}
 
 
 def test_a_random_id_gives_way_to_one_that_a_second_run_finds_again() -> None:
-    first, second = (to_documents([Document(text=TEXT)]) for _ in range(2))
+    (first,), (second,) = (to_documents([Document(text=TEXT)]) for _ in range(2))
 
-    assert first == second == [AloftDocument(id=content_id("", TEXT), text=TEXT)]
+    assert without_metadata(first) == without_metadata(second)
+    assert without_metadata(first) == AloftDocument(id=content_id("", TEXT), text=TEXT)
 
 
 def test_overlapping_nodes_become_their_document_again() -> None:
@@ -152,10 +162,9 @@ def test_lone_surrogates_become_the_replacement_character() -> None:
     torn = "Let \ud835 be"
     given = Document(id_="a", text=torn, metadata={"title": torn})
 
-    assert to_documents([given]) == [
-        AloftDocument(id="a", text="Let \ufffd be", title="Let \ufffd be")
-    ]
-    assert to_passage(given).content == "Let \ufffd be\nLet \ufffd be"
+    (found,) = to_documents([given])
+    assert (found.text, found.title) == ("Let \ufffd be", "Let \ufffd be")
+    assert to_passage(given).content == "title: Let \ufffd be\n\nLet \ufffd be"
     (message,) = to_messages([ChatMessage(role=MessageRole.USER, content=torn)])
     assert message.content == "Let \ufffd be"
 
@@ -172,17 +181,92 @@ def test_passages_come_back_as_nodes_with_the_metadata_of_their_source() -> None
     (node,) = to_nodes([passage], [given])
 
     assert (node.node_id, node.text) == (passage.id, "Second line.")
-    assert node.metadata == {"year": 2020, "title": "T"}
+    assert node.metadata == {"year": 2020}
     assert (node.start_char_idx, node.end_char_idx) == (23, 35)
     assert node.relationships[NodeRelationship.SOURCE].node_id == "a.txt"  # type: ignore[union-attr]
-    assert to_passage(node) == passage
+    assert node.get_content(MetadataMode.EMBED) == "year: 2020\n\nSecond line."
     assert given.metadata == {"year": 2020}
 
 
-def test_what_models_read_of_a_node_is_its_title_and_text() -> None:
-    node = TextNode(text="Text.", metadata={"title": "Title", "file_path": "/x/y"})
+def test_a_passage_of_a_file_has_its_title_in_front_in_every_mode() -> None:
+    passage = Passage(document_id="a.txt", text="Second line.", start=23, title="T")
 
-    assert to_passage(node).content == "Title\nText."
+    (node,) = to_nodes([passage])
+
+    assert node.metadata == {"title": "T"}
+    for mode in (MetadataMode.EMBED, MetadataMode.LLM):
+        assert node.get_content(mode) == passage.content == "T\nSecond line."
+
+
+AROUND: list[dict[str, Any]] = [
+    {},
+    {"metadata": {"title": "Pumps", "author": "Maria Lopez"}},
+    {"metadata": {"a": 1, "b": 2}, "excluded_embed_metadata_keys": ["a"]},
+    {"metadata": {"a": 1, "b": 2}, "excluded_llm_metadata_keys": ["a", "b"]},
+    {
+        "metadata": {"a": 1, "b": "two"},
+        "metadata_template": "{value}",
+        "metadata_separator": "|",
+        "text_template": "{content} ({metadata_str})",
+    },
+    {"metadata": {"a": "Text of the node."}},  # the text stands in its metadata too
+    {"metadata": {"a": 1}, "text_template": "{metadata_str}"},
+]
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("text", ["Text of the node.", " Text of the node. \n"])
+@pytest.mark.parametrize("kind", [TextNode, Document])
+def test_models_read_what_llama_index_lets_them_read(
+    around: dict[str, Any], text: str, kind: Callable[..., BaseNode]
+) -> None:
+    node = kind(text=text, **around)
+    passage = to_passage(node)
+    if text == text.strip():
+        assert passage.embedded == node.get_content(MetadataMode.EMBED)
+        assert passage.content == node.get_content(MetadataMode.LLM)
+    assert passage.embedded.strip() == node.get_content(MetadataMode.EMBED).strip()
+    assert passage.content.strip() == node.get_content(MetadataMode.LLM).strip()
+
+    (document,) = to_documents([node])
+    (cut,) = DocumentSplitter(words(), PassagesConfig(min_characters=1)).split(document)
+    assert isinstance(cut, Passage)
+    assert (cut.embedded, cut.content) == (passage.embedded.strip(), passage.content.strip())
+
+
+def words() -> Tokenizer:
+    return Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+
+
+def test_equal_texts_with_other_metadata_are_two() -> None:
+    nodes = [TextNode(text=TEXT, metadata={"tenant": name}) for name in ("a", "b", "a")]
+
+    first, second = to_documents(nodes)
+
+    assert first.text == second.text
+    assert [json.loads(one.chunks[0].metadata)["tenant"] for one in (first, second)] == ["a", "b"]
+    of_one_source = [
+        TextNode(
+            text=TEXT,
+            metadata={"tenant": name},
+            relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id="faq.csv")},
+        )
+        for name in ("a", "b")
+    ]
+    (both,) = to_documents(of_one_source)
+    assert both.text == f"{TEXT}\n\n{TEXT}"
+    assert [(one.start, one.is_apart) for one in both.chunks] == [(0, True), (len(TEXT) + 2, True)]
+
+
+def test_what_changes_from_day_to_day_does_not_change_the_documents_that_are_read() -> None:
+    days = ("2026-01-01", "2026-01-02")
+    hidden = {
+        "excluded_embed_metadata_keys": ["last_accessed_date"],
+        "excluded_llm_metadata_keys": ["last_accessed_date"],
+    }
+    nodes = [Document(text=TEXT, metadata={"last_accessed_date": day}, **hidden) for day in days]
+    first, second = (without_metadata(to_documents([node])[0]) for node in nodes)
+    assert first == second
 
 
 def test_messages_keep_their_roles_and_text() -> None:

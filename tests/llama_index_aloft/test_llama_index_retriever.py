@@ -1,11 +1,20 @@
 """The retriever takes queries and filters as LlamaIndex' applications send them."""
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import (
+    MetadataMode,
+    NodeRelationship,
+    NodeWithScore,
+    QueryBundle,
+    RelatedNodeInfo,
+    TextNode,
+)
 from llama_index.core.vector_stores import (
     FilterCondition,
     FilterOperator,
@@ -13,10 +22,12 @@ from llama_index.core.vector_stores import (
     MetadataFilters,
 )
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
-from scripted import CONTRACT, ScriptedModels, retrieving, shared
+from scripted import CONTRACT, ScriptedModels, retrieving, shared, write_records, write_run
 
 from aloft.api import ConfigError, DataError, SharedModels
-from llama_index_aloft import AloftRerank, AloftRetriever
+from aloft.serving.host_corpus import write_chunks
+from llama_index_aloft import AloftRerank, AloftRetriever, to_documents
+from llama_index_aloft.convert import to_passage
 
 ROWS: dict[str, dict[str, Any]] = {
     "a": {"page": 1, "tags": ["red", "blue"], "author": "Ada King"},
@@ -210,3 +221,55 @@ def test_retrievers_of_the_same_nodes_share_vectors() -> None:
         filtered = AloftRetriever(list(nodes), HYBRID, filters=filters, models=models)
         assert [one.node.metadata["page"] for one in filtered.retrieve("fox")] == [page]
     assert source.embedded == embedded > 0
+
+
+def test_a_run_keeps_metadata_templates_and_exclusions_of_its_nodes(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    given = [
+        TextNode(
+            text="Rooms are booked by phone.",
+            metadata={"tenant": tenant, "secret": "x"},
+            excluded_embed_metadata_keys=["secret"],
+            excluded_llm_metadata_keys=["tenant", "secret"],
+            metadata_template="{key}={value}",
+            relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=f"{tenant}.md")},
+        )
+        for tenant in ("north", "south")
+    ]
+    documents = to_documents(given)
+    write_chunks(run, documents)
+    framed = [to_passage(node) for node in given]
+    write_records(run / "passages.jsonl", framed)
+
+    filters = MetadataFilters(filters=[on("tenant", "south")])
+    (own,) = AloftRetriever.from_run(run, filters=filters, models=shared()).retrieve("rooms")
+
+    for mode in MetadataMode:
+        assert own.node.get_content(mode) == given[1].get_content(mode)
+    assert own.node.metadata == given[1].metadata
+    assert own.node.ref_doc_id == "south.md"
+    assert to_passage(own.node) == framed[1]
+
+
+def test_what_is_embedded_is_what_llama_index_embeds() -> None:
+    source = ScriptedModels()
+    text = "The minutes record decisions on travel."
+    nodes = [
+        TextNode(id_="lopez", text=text, metadata={"author": "Maria Lopez"}),
+        TextNode(id_="kim", text=text, metadata={"author": "Joon Kim"}),
+        TextNode(
+            id_="hidden",
+            text=text,
+            metadata={"title": "Joon Kim"},
+            excluded_embed_metadata_keys=["title"],
+        ),
+    ]
+    contract = replace(HYBRID, reranker="any")
+    ours = AloftRetriever(nodes, contract, models=SharedModels(source), similarity_top_k=3)
+    assert ours.retrieve("Joon Kim")[0].node_id == "kim"
+    expected = {node.get_content(MetadataMode.EMBED) for node in nodes}
+    assert set(source.texts) - {"Joon Kim"} == expected
+    rerank = AloftRerank("any", top_n=1, models=SharedModels(source))
+    given = [NodeWithScore(node=one) for one in nodes]
+    assert rerank.postprocess_nodes(given, query_str="Joon")[0].node_id == "kim"
+    assert set(source.texts) - {"Joon Kim", "Joon"} == expected

@@ -22,6 +22,7 @@ from aloft.randomness import global_random_kept
 from aloft.records import Passage, Rejection
 from aloft.text.normalising import fold
 
+EXACT, NEAR = COPY_REASONS = ("exact duplicate", "near duplicate")
 _SHINGLE = 5
 _PERMUTATIONS = 128
 _COMPARED = (
@@ -91,7 +92,7 @@ class _KeptPassages:
         for row in self._by_text.rows(exact):
             kept_id, text = self._read(row)
             if text == normal:
-                return _reject_copy(passage, "exact duplicate", kept_id)
+                return _reject_copy(passage, EXACT, kept_id)
         shingles = _shingles(normal)
         sketch = self._empty.copy()
         sketch.update_batch(shingles)
@@ -100,7 +101,7 @@ class _KeptPassages:
         for row in self._best({row for key in keys for row in self._by_band.rows(key)}, values):
             kept_id, text = self._read(row)
             if _jaccard(shingles, _shingles(text)) >= self._similarity:
-                return _reject_copy(passage, "near duplicate", kept_id)
+                return _reject_copy(passage, NEAR, kept_id)
         row = len(self._offsets) - 1
         self._by_text.add(exact, row)
         for key in keys:

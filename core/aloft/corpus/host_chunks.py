@@ -1,13 +1,14 @@
 """Merges the chunks that a host framework cut texts into back into documents, each text once."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 from uuid import UUID
 
 from aloft.errors import ConfigError, DataError
-from aloft.records import Document, Passage, content_id
+from aloft.records import Chunk, Document, Frame, Passage, content_id
 from aloft.text.surrogates import replace_surrogates
 
 _MIN_OVERLAP = 20  # characters; shorter matches occur by chance
@@ -25,6 +26,7 @@ class HostChunk:
             but also of a page, a section or a parent chunk.
         id: The host's id of the chunk.
         parent: Id of the larger chunk that this one was cut from, if any.
+        embedding_frame, reading_frame, metadata, form: See `aloft.records.Chunk`.
     """
 
     source: str
@@ -33,6 +35,19 @@ class HostChunk:
     start: int | None = None
     id: str = ""
     parent: str = ""
+    embedding_frame: Frame = ("", "")
+    reading_frame: Frame = ("", "")
+    metadata: str = "{}"
+    form: str = "{}"
+
+    def is_like(self, other: "HostChunk") -> bool:
+        """Whether two chunks differ in nothing but text and place."""
+        return _apart_from_text(self) == _apart_from_text(other)
+
+
+def _apart_from_text(chunk: HostChunk) -> tuple[object, ...]:
+    frames = (chunk.embedding_frame, chunk.reading_frame)
+    return (*frames, chunk.title, chunk.metadata, chunk.form)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +81,15 @@ def merge_chunks(chunks: Sequence[HostChunk]) -> list[MergedDocument]:
     Chunks are sorted by their offsets if those prove to count from the start of one text: wherever
     two chunks overlap, their characters agree. Otherwise chunks keep the order in which they were
     given. Text that neighbours share is kept once, and so is the text of a chunk whose parent is
-    given too. Chunks without text are left out, and surrogates become U+FFFD.
+    given too. Chunks without text are left out, and surrogates become U+FFFD. Of equal texts with
+    other metadata each is kept.
 
     A source without a name, or with a random one (UUID 4), is named after its content, so that a
     second run on the same texts resumes the first.
 
     Returns:
-        Documents in order of first appearance; those of the same name and content are one.
+        Documents in order of first appearance, with their chunks; those of the same name, content
+        and metadata are one.
     """
     chunks = [_clean(chunk) for chunk in chunks]
     by_id = {chunk.id: chunk for chunk in chunks if chunk.id}
@@ -83,8 +100,26 @@ def merge_chunks(chunks: Sequence[HostChunk]) -> list[MergedDocument]:
     merged: dict[str, MergedDocument] = {}
     for source, indices in members.items():
         found = _merge(source, indices, chunks)
+        known = merged.get(found.document.id)
+        if known is not None and not chunks[indices[0]].is_like(chunks[known.spans[0].index]):
+            name = content_id(found.document.id, *map(str, _apart_from_text(chunks[indices[0]])))
+            found = _rename(found, name)
         merged.setdefault(found.document.id, found)
     return list(merged.values())
+
+
+def without_metadata(document: Document) -> Document:
+    """A document with nothing of its chunks but what changes the texts that models read.
+
+    What a host notes beside, such as the day on which a file was read last, is no reason to work
+    anything out again.
+    """
+    chunks = tuple(replace(one, host_id="", metadata="{}", form="{}") for one in document.chunks)
+    is_plain = not document.title and all(
+        one.embedding_frame == one.reading_frame == ("", "") and not (one.is_apart and i)
+        for i, one in enumerate(chunks)
+    )
+    return replace(document, chunks=() if is_plain else chunks)
 
 
 def share_one_text(chunks: Iterable[HostChunk]) -> bool:
@@ -149,6 +184,11 @@ def read_question(given: Any) -> str:
     return replace_surrogates(given)
 
 
+def metadata_to_json(metadata: Mapping[str, Any]) -> str:
+    """A host's metadata as a JSON object; what JSON does not have is kept as text."""
+    return json.dumps(metadata, default=str, skipkeys=True)
+
+
 def title_of(metadata: Mapping[str, Any]) -> str:
     """The title that a host's metadata states, or ""."""
     title = metadata.get("title")
@@ -156,13 +196,12 @@ def title_of(metadata: Mapping[str, Any]) -> str:
 
 
 def _clean(chunk: HostChunk) -> HostChunk:
-    return HostChunk(
-        source=chunk.source,
+    return replace(
+        chunk,
         text=replace_surrogates(chunk.text),
-        title=chunk.title,
         start=chunk.start if chunk.start is not None and chunk.start >= 0 else None,
-        id=chunk.id,
-        parent=chunk.parent,
+        embedding_frame=tuple(map(replace_surrogates, chunk.embedding_frame)),
+        reading_frame=tuple(map(replace_surrogates, chunk.reading_frame)),
     )
 
 
@@ -184,11 +223,38 @@ def _merge(source: str, indices: list[int], chunks: Sequence[HostChunk]) -> Merg
             # a smaller offset than the chunk before: a new page, section or parent begins
             if previous is not None and (is_sorted or chunk.start > previous):
                 expected = spans[-1].start + chunk.start - previous
-        text, start = _append(text, chunk.text, expected)
+        longer, start = _append(text, chunk.text, expected)
+        if longer == text and not chunk.is_like(chunks[spans[-1].index]):  # two, of equal text
+            longer, start = f"{text}\n\n{chunk.text}", len(text) + 2
+        text = longer
         spans.append(ChunkSpan(index=index, start=start, end=start + len(chunk.text)))
     title = next((chunks[index].title for index in indices if chunks[index].title), "")
     name = source if _is_lasting(source) else content_id(title, text)
-    return MergedDocument(document=Document(id=name, text=text, title=title), spans=tuple(spans))
+    kept = tuple(_to_chunk(name, span, spans[i - 1 : i], chunks) for i, span in enumerate(spans))
+    document = Document(id=name, text=text, title=title, chunks=kept)
+    return MergedDocument(document=document, spans=tuple(spans))
+
+
+def _to_chunk(
+    name: str, span: ChunkSpan, before: Sequence[ChunkSpan], chunks: Sequence[HostChunk]
+) -> Chunk:
+    given = chunks[span.index]
+    return Chunk(
+        document_id=name,
+        start=span.start,
+        end=span.end,
+        is_apart=not before or not given.is_like(chunks[before[0].index]),
+        embedding_frame=given.embedding_frame,
+        reading_frame=given.reading_frame,
+        host_id=given.id,
+        metadata=given.metadata,
+        form=given.form,
+    )
+
+
+def _rename(merged: MergedDocument, name: str) -> MergedDocument:
+    chunks = tuple(replace(chunk, document_id=name) for chunk in merged.document.chunks)
+    return replace(merged, document=replace(merged.document, id=name, chunks=chunks))
 
 
 def _append(text: str, further: str, expected: int | None) -> tuple[str, int]:

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aloft.config import PassagesConfig
-from aloft.records import Document, Passage, Rejection
+from aloft.records import Chunk, Document, Passage, Rejection
 
 if TYPE_CHECKING:
     from semantic_text_splitter import MarkdownSplitter, TextSplitter
@@ -38,13 +39,15 @@ class DocumentSplitter:
         """Return the document's passages in the order of its text.
 
         A passage satisfies `document.text[start:end] == text`. One that is shorter than
-        `min_characters` is returned as a rejection, whose detail gives its place.
+        `min_characters` is returned as a rejection, whose detail gives its place. None holds text
+        of two chunks of a host that differ in more than their text.
         """
         title = self._fitting_title(document.title)
         return [
             self._too_short(passage) or passage
-            for start, end in _blocks(document.text)
-            for passage in self._passages(document, title, start, end)
+            for start, end, framed in _stretches(document, title)
+            for first, last in _blocks(document.text[start:end])
+            for passage in self._passages(document, framed, start + first, start + last)
         ]
 
     def _too_short(self, passage: Passage) -> Rejection | None:
@@ -63,20 +66,26 @@ class DocumentSplitter:
         limit = self._config.max_tokens // 2
         return title[: offsets[limit - 1][1]].rstrip() if len(offsets) > limit else title
 
-    def _passages(self, document: Document, title: str, start: int, end: int) -> Iterator[Passage]:
-        """Yield the passages of one block of a document, without surrounding white space."""
-        room = self._config.max_tokens - len(self._offsets(title))
+    def _passages(
+        self, document: Document, framed: Passage, start: int, end: int
+    ) -> Iterator[Passage]:
+        """Yield the passages of one block of a document, without surrounding white space.
+
+        Args:
+            document: The document.
+            framed: A passage without text that has what stands around those of this block.
+            start: Where the block begins.
+            end: Where it ends.
+        """
+        most = self._config.max_tokens
+        room = max(most - most // 2, most - len(self._offsets("".join(framed.embedded_in))))
         splitter = self._splitter(room, is_markdown=document.id.lower().endswith(".md"))
         for offset, chunk in splitter.chunk_indices(document.text[start:end]):
             for inner, text in _bounded(chunk, room * _CHARACTERS_PER_TOKEN):
                 stripped = text.strip()
                 if stripped:
-                    yield Passage(
-                        document_id=document.id,
-                        text=stripped,
-                        start=start + offset + inner + len(text) - len(text.lstrip()),
-                        title=title,
-                    )
+                    place = start + offset + inner + len(text) - len(text.lstrip())
+                    yield replace(framed, text=stripped, start=place)
 
     def _offsets(self, text: str) -> list[tuple[int, int]]:
         return self._tokenizer.encode(text, add_special_tokens=False).offsets if text else []
@@ -87,6 +96,26 @@ class DocumentSplitter:
 
         kind = MarkdownSplitter if is_markdown else TextSplitter
         return kind.from_callback(lambda text: len(self._offsets(text)), room)
+
+
+def _stretches(document: Document, title: str) -> Iterator[tuple[int, int, Passage]]:
+    """Yield spans of a document that passages stay within, each with a passage without text."""
+    plain = Passage(document_id=document.id, text="", start=0, title=title)
+    firsts = [chunk for i, chunk in enumerate(document.chunks) if chunk.is_apart or i == 0]
+    starts = [0, *(chunk.start for chunk in firsts[1:])]
+    framed = [_framed(plain, chunk) for chunk in firsts] or [plain]
+    yield from zip(starts, [*starts[1:], len(document.text)], framed, strict=True)
+
+
+def _framed(plain: Passage, chunk: Chunk) -> Passage:
+    """A passage with a chunk's frames, unless they are what it has without."""
+    framed = replace(
+        plain, embedding_frame=chunk.embedding_frame, reading_frame=chunk.reading_frame
+    )
+    is_same = (framed.embedded, framed.content) == (plain.embedded, plain.content)
+    return (
+        plain if is_same and len(chunk.embedding_frame) == len(chunk.reading_frame) == 2 else framed
+    )
 
 
 def describe_place(passage: Passage) -> str:

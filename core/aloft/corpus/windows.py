@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloft.protocols import Embedder
-from aloft.records import Passage
+from aloft.records import Frame, Passage
 from aloft.text.overlap import holds
 from aloft.text.tokens import split_terms
 
@@ -35,7 +35,7 @@ class Windows:
 def cut_windows(
     passages: Sequence[Passage], embedder: Embedder, most: int | None = None
 ) -> Windows:
-    """Cut passages into windows of equal length, each with the title in front.
+    """Cut passages into windows of equal length, each with what stands around the passage's text.
 
     A passage's windows do not depend on the other passages, so that any part of a corpus may be cut
     by itself. A passage that fits stays whole.
@@ -47,33 +47,35 @@ def cut_windows(
     """
     limit = min((limit for limit in (embedder.reads, most) if limit is not None), default=None)
     if limit is None:
-        texts = tuple(passage.content for passage in passages)
+        texts = tuple(passage.embedded for passage in passages)
         return Windows(texts=texts, starts=np.arange(len(texts)))
-    titles = {passage.title: None for passage in passages}
-    located = embedder.locate_tokens(list(titles))
-    heads = {
-        title: _head(title, tokens, limit // 2)
-        for title, tokens in zip(titles, located, strict=True)
+    frames = list({passage.embedded_in: None for passage in passages})
+    located = embedder.locate_tokens(["".join(frame) for frame in frames])
+    lengths = {frame: len(tokens) for frame, tokens in zip(frames, located, strict=True)}
+    fitting = {
+        frame: _fit_frame(frame, tokens, limit // 2)
+        for frame, tokens in zip(frames, located, strict=True)
     }
     found: list[str] = []
     starts = []
     spans = embedder.locate_tokens([passage.text for passage in passages])
     for passage, tokens in zip(passages, spans, strict=True):
-        head, count = heads[passage.title]
-        room = limit - count
+        frame, length = passage.embedded_in, lengths[passage.embedded_in]
         starts.append(len(found))
-        if len(tokens) <= room:
-            found.append(passage.content)
+        if len(tokens) + length <= limit or len(frame) == 1:
+            found.append(passage.embedded)
         else:
-            found += (head + text for text in _stretches(passage.text, tokens, room))
+            room = limit - min(length, limit // 2)
+            found += (text.join(fitting[frame]) for text in _stretches(passage.text, tokens, room))
     return Windows(texts=tuple(found), starts=np.array(starts, np.intp))
 
 
-def _head(title: str, tokens: Sequence[tuple[int, int]], most: int) -> tuple[str, int]:
-    """Return the title, truncated to `most` tokens, as it precedes each window, and its length."""
-    if not tokens:
-        return "", 0
-    return f"{title[: tokens[:most][-1][1]]}\n", min(len(tokens), most)
+def _fit_frame(frame: Frame, tokens: Sequence[tuple[int, int]], most: int) -> Frame:
+    """A frame as it stands around each window: of a longer one, the first tokens on a line."""
+    if len(tokens) <= most:
+        return frame
+    start = "".join(frame)[: tokens[most - 1][1]] if most else ""
+    return (f"{' '.join(start.split())}\n" if start else "", "")
 
 
 def _stretches(text: str, tokens: Sequence[tuple[int, int]], room: int) -> list[str]:

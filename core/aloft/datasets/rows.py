@@ -13,6 +13,7 @@ from aloft.prompts.formats import format_of
 from aloft.randomness import deal_places, rng_for
 from aloft.records import (
     EmbedderRow,
+    Frame,
     GeneratorRow,
     LabelledQuestion,
     Negatives,
@@ -42,7 +43,7 @@ class Corpus:
 
     def embedded(self, passage_id: str, pair: QAPair) -> str:
         """The text of a passage that the embedder reads: the window that contains the answer."""
-        whole = (self.passages[passage_id].content,)
+        whole = (self.passages[passage_id].embedded,)
         return choose_window(pair.question, pair.answer, self.windows.get(passage_id, whole))
 
 
@@ -111,7 +112,7 @@ class TrainingRows:
                 yield RerankerRow(
                     pair_id=pair.id,
                     query=pair.question,
-                    passage=self.corpus.passages[passage_id].content,
+                    passage=self.corpus.passages[passage_id].embedded,
                     label=label,
                 )
 
@@ -148,9 +149,9 @@ class TrainingRows:
 def _cloze_row(passage_id: str, corpus: Corpus, rng: Random) -> EmbedderRow | None:
     """A span of a passage and the rest of it; None where it has no second one."""
     passage = corpus.passages[passage_id]
-    text = rng.choice(corpus.windows.get(passage_id, (passage.content,)))
-    head = len(text.partition("\n")[0]) + 1 if passage.title else 0
-    spans = cut_spans(text[head:])
+    text = rng.choice(corpus.windows.get(passage_id, (passage.embedded,)))
+    head, tail = _find_text(text, passage.embedded_in)
+    spans = cut_spans(text[head:tail])
     if len(spans) == 1:
         return None
     start, end = (head + place for place in rng.choice(spans))
@@ -159,6 +160,14 @@ def _cloze_row(passage_id: str, corpus: Corpus, rng: Random) -> EmbedderRow | No
     return EmbedderRow(
         pair_id=passage_id, anchor=" ".join(text[start:end].split()), positive=rest, negatives=()
     )
+
+
+def _find_text(window: str, frame: Frame) -> tuple[int, int]:
+    """Characters [start, end) of a window between what stands around the passage's text."""
+    before, after = frame[0], "" if len(frame) == 1 else frame[-1]
+    is_whole = window.startswith(before)
+    start = len(before) if is_whole else len(window.partition("\n")[0]) + 1  # it was cut to a line
+    return start, len(window) - len(after) * (is_whole and window.endswith(after))
 
 
 def _choose_asked(

@@ -195,7 +195,7 @@ class _Miner:
     ) -> list[Negatives]:
         """Drop candidates that a reranker scores as high as the positive."""
         asked = [
-            (pair.question, self._content(passage_id))
+            (pair.question, self._corpus.by_id[passage_id].embedded)
             for pair, record in zip(pairs, mined, strict=True)
             for passage_id in (*pair.passage_ids, *record.passage_ids)
         ]

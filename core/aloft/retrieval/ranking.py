@@ -89,7 +89,7 @@ def pairs_of(
 ) -> list[tuple[str, str]]:
     """Return the (question, passage) pairs that a reranker scores, question by question."""
     return [
-        (question, passages[column].content)
+        (question, passages[column].embedded)
         for question, columns in zip(questions, ranking.columns.tolist(), strict=True)
         for column in columns
     ]

@@ -137,7 +137,7 @@ class DenseRanker:
         if self._index is None:
             given = (self._passages, self._embedder, self._window_tokens)
             if self._vectors is None:
-                texts = content_id(*(passage.content for passage in self._passages))
+                texts = content_id(*(passage.embedded for passage in self._passages))
                 key = cache_key(self._embedder.fingerprint, self._window_tokens, texts)
                 self._index = _DENSE.get(key, lambda: index_passages(*given, VectorStore()))
             else:
@@ -198,8 +198,8 @@ class Bm25Ranker:
     @property
     def _indexed(self) -> BM25Index:
         if self._index is None:
-            key = content_id(*(passage.content for passage in self._passages))
-            texts = (passage.content for passage in self._passages)
+            key = content_id(*(passage.embedded for passage in self._passages))
+            texts = (passage.embedded for passage in self._passages)
             self._index = _LEXICAL.get(key, lambda: BM25Index(texts))
         return self._index
 

@@ -39,5 +39,5 @@ class SearchableCorpus:
 
     @cached_property
     def lexical(self) -> BM25Index:
-        """The BM25 index of titles and texts."""
-        return BM25Index(passage.content for passage in self.passages)
+        """The BM25 index of what is embedded."""
+        return BM25Index(passage.embedded for passage in self.passages)

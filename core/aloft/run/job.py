@@ -42,6 +42,7 @@ from aloft.run.warm_start import (
     read_previous_run,
     take_over,
 )
+from aloft.serving.host_corpus import write_chunks
 
 _REPORT = "report"  # its manifest's name
 
@@ -155,6 +156,8 @@ class OpenRun:
         self.config = take_over(self.config, store)
         text = self.config.model_dump_json(indent=2)
         write_text(self.folder / "config.json", text + "\n")
+        if not isinstance(documents, Path):
+            write_chunks(self.folder, documents)
         self._questions = questions
         copy = self.folder / QUESTIONS
         if content is None:

@@ -254,7 +254,7 @@ class Pilot:
 
     def time_scoring(self) -> Pace:
         """Score a few passages; the embedder's body stands for a reranker not trained yet."""
-        texts = [passage.content for passage in self._some(_ENCODED)]
+        texts = [passage.embedded for passage in self._some(_ENCODED)]
         asked = [(pair.question, text) for pair, text in zip(cycle(self.pairs), texts)]
         started = time.monotonic()
         reranker = self._models.reranker(self.config.reranker or self.config.embedder)
@@ -312,7 +312,7 @@ class Pilot:
         rows = self._retrieved(_STEPS * size)
         some = self._some(_VARIED)
         embedder = self._models.embedder(self.config.embedder)
-        vectors = embedder.encode_passages([some[0].content]).repeat(len(some), 0)  # any will do
+        vectors = embedder.encode_passages([some[0].embedded]).repeat(len(some), 0)  # any will do
 
         def start(folder: Path, tick: Progress) -> None:
             training.train_rag(

@@ -170,7 +170,7 @@ class _Evidence:
     @property
     def language(self) -> str | None:
         """The language of the pair's passage; None where it cannot be identified."""
-        return self.identify(self.sources[0].content)
+        return self.identify(self.sources[0].text)
 
 
 def _is_in_its_language(evidence: _Evidence, _config: FiltersConfig) -> bool:

@@ -269,7 +269,7 @@ def _requests(
     passage: Passage, config: PairsConfig, seed: int, partner: Passage | None
 ) -> list[_Request]:
     content, count = passage.content, count_pairs(passage, config)
-    code = code_of(config.language) if config.language != "auto" else language_of(content)
+    code = code_of(config.language) if config.language != "auto" else language_of(passage.text)
     language = config.language
     if language == "auto":
         language = LANGUAGES[code].name if code in LANGUAGES else "the language of the text"

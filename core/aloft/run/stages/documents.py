@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from aloft.corpus.host_chunks import without_metadata
 from aloft.corpus.readers import read_documents
 from aloft.records import Document, Rejection
 from aloft.run.context import Context, Inputs
@@ -24,4 +25,4 @@ def documents(context: Context, _: Inputs) -> Iterator[Document | Rejection]:
         settings = context.settings["documents"]
         yield from read_documents(given, settings, context.progress, exclude=(context.run,))
     else:
-        yield from given
+        yield from map(without_metadata, given)

@@ -1,0 +1,114 @@
+"""The passages of a run with what the host that gave its documents knows of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aloft.backends.loading import Models
+from aloft.corpus.duplicates import COPY_REASONS
+from aloft.files import write_text
+from aloft.jsonl import RecordFile, encode_record
+from aloft.records import Chunk, Document, Passage, Rejection
+from aloft.retrieval.retriever import Retriever
+from aloft.retrieval.vectors import VectorStore
+from aloft.serving.bundle import open_retriever, open_run_retriever, read_bundle
+
+CHUNKS = "host_chunks.jsonl"  # of a run folder: the chunks of its documents, as their host had them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostedPassage:
+    """A passage of a run.
+
+    Attributes:
+        metadata: That of the host's chunk that it was cut from.
+        form: What else the host needs to make an object of its own of it.
+        host_id: The id of that chunk.
+    """
+
+    passage: Passage
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    form: Mapping[str, Any] = field(default_factory=dict)
+    host_id: str = ""
+
+
+def write_chunks(run: Path, documents: Sequence[Document]) -> None:
+    """Keep in a run folder what the host of its documents knows of their chunks."""
+    lines = [encode_record(chunk) for document in documents for chunk in document.chunks]
+    write_text(run / CHUNKS, b"".join(lines).decode("utf-8"))
+
+
+def open_hosted_retriever(
+    run: Path, models: Models | None = None
+) -> tuple[Retriever, list[HostedPassage]]:
+    """The retriever that a finished run ships, and the passages that it finds, in its order.
+
+    A text that a run dropped as a copy of another one is found too if its metadata are others, as
+    those of another tenant are.
+
+    Raises:
+        DataError: the folder holds no bundle, or a bundle without its run's passages.
+    """
+    own = open_run_retriever(run, models)
+    chunks = _read_chunks(run)
+    hosted = [_hosted(passage, chunks) for passage in own.passages]
+    copies = _copies(run, hosted, chunks) if chunks else []
+    if copies:
+        hosted += copies
+        passages = [one.passage for one in hosted]
+        own = open_retriever(read_bundle(run), passages, models, VectorStore(run / "work"))
+    return own, hosted
+
+
+def read_passages(run: Path) -> Mapping[str, Passage]:
+    """The passages of a run by id; none where the folder is a bundle alone."""
+    path = run / "passages.jsonl"
+    return RecordFile(path, Passage).by_id if path.exists() else {}
+
+
+def _read_chunks(run: Path) -> dict[str, list[Chunk]]:
+    """The chunks of each document, in the order of its text."""
+    found: dict[str, list[Chunk]] = {}
+    if (run / CHUNKS).exists():
+        for chunk in RecordFile(run / CHUNKS, Chunk):
+            found.setdefault(chunk.document_id, []).append(chunk)
+    return found
+
+
+def _hosted(passage: Passage, chunks: Mapping[str, Sequence[Chunk]]) -> HostedPassage:
+    def shared(chunk: Chunk) -> int:
+        return min(chunk.end, passage.end) - max(chunk.start, passage.start)
+
+    best = max(chunks.get(passage.document_id, ()), key=shared, default=None)
+    if best is None:
+        return HostedPassage(passage=passage)
+    metadata, form = json.loads(best.metadata), json.loads(best.form)
+    return HostedPassage(passage=passage, metadata=metadata, form=form, host_id=best.host_id)
+
+
+def _copies(
+    run: Path, hosted: Sequence[HostedPassage], chunks: Mapping[str, Sequence[Chunk]]
+) -> list[HostedPassage]:
+    """Passages that were dropped as copies, where metadata tell them from what was kept."""
+    rejected, cut = run / "rejections" / "passages.jsonl", run / "work" / "stages" / "split.jsonl"
+    if not rejected.exists() or not cut.exists():
+        return []
+    kept_of = {  # of each copy, the id of the passage that was kept
+        one.subject_id: one.detail.split()[2].rstrip(",")
+        for one in RecordFile(rejected, Rejection)
+        if one.reason in COPY_REASONS
+    }
+    if not kept_of:
+        return []
+    seen = {one.passage.id: [one.metadata] for one in hosted}
+    found = []
+    for passage in RecordFile(cut, Passage):
+        known = seen.get(kept_of.get(passage.id, ""))
+        if known is not None:
+            copy = _hosted(passage, chunks)
+            if copy.metadata not in known:
+                known.append(copy.metadata)
+                found.append(copy)
+    return found

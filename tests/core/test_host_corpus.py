@@ -1,0 +1,101 @@
+"""A run's own passages come back with what their host knew of them."""
+
+import json
+from pathlib import Path
+
+from scripted import ScriptedModels, split_rejections, write_records, write_run
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from aloft.config import PassagesConfig
+from aloft.corpus.duplicates import drop_copies
+from aloft.corpus.host_chunks import HostChunk, merge_chunks, without_metadata
+from aloft.corpus.passages import DocumentSplitter
+from aloft.records import Passage
+from aloft.serving.host_corpus import open_hosted_retriever, read_passages, write_chunks
+
+LEAVE = "Leave is asked for three weeks ahead."
+CHUNKS = [
+    HostChunk(
+        source=f"{tenant}.md",
+        text=text,
+        id=f"{tenant}-{number}",
+        embedding_frame=(f"tenant: {tenant}\n\n", ""),
+        reading_frame=("", ""),
+        metadata=json.dumps({"tenant": tenant, "page": number}),
+        form=json.dumps({"excluded_llm_metadata_keys": ["tenant", "page"]}),
+    )
+    for tenant in ("north", "south")
+    for number, text in enumerate([LEAVE, f"The office of the {tenant} has nine rooms."])
+]
+
+
+def cut(folder: Path, chunks: list[HostChunk]) -> Path:
+    """A run on some chunks, as its first stages write it."""
+    run = write_run(folder)
+    documents = [merged.document for merged in merge_chunks(chunks)]
+    write_chunks(run, documents)
+    splitter = DocumentSplitter(
+        Tokenizer(WordLevel({"?": 0}, unk_token="?")), PassagesConfig(min_characters=1)
+    )
+    passages = [
+        passage
+        for document in documents
+        for passage in splitter.split(without_metadata(document))
+        if isinstance(passage, Passage)
+    ]
+    kept, copies = split_rejections(drop_copies(passages, 0.9))
+    write_records(run / "work" / "stages" / "split.jsonl", passages)
+    write_records(run / "passages.jsonl", kept)
+    write_records(run / "rejections" / "passages.jsonl", copies)
+    return run
+
+
+def test_no_passage_holds_text_of_chunks_that_differ(tmp_path: Path) -> None:
+    run = cut(tmp_path, CHUNKS)
+    assert [(one.text, one.embedded) for one in read_passages(run).values()] == [
+        (text, f"tenant: {tenant}\n\n{text}")
+        for tenant, text in (
+            ("north", LEAVE),
+            ("north", "The office of the north has nine rooms."),
+            ("south", "The office of the south has nine rooms."),
+        )
+    ]
+
+
+def test_every_passage_has_the_metadata_of_its_chunk_copies_too(tmp_path: Path) -> None:
+    models = ScriptedModels()
+    retriever, hosted = open_hosted_retriever(cut(tmp_path, CHUNKS), models)
+
+    assert [(one.host_id, one.passage.text == LEAVE) for one in hosted] == [
+        ("north-0", True),
+        ("north-1", False),
+        ("south-1", False),
+        ("south-0", True),  # dropped as a copy, but another tenant's
+    ]
+    assert hosted[3].metadata == {"tenant": "south", "page": 0}
+    assert hosted[3].form == {"excluded_llm_metadata_keys": ["tenant", "page"]}
+    assert list(retriever.passages) == [one.passage for one in hosted]
+    (found,) = retriever.retrieve(["tenant south leave"], 1)
+    assert found[0].column == 3
+    assert f"tenant: south\n\n{LEAVE}" in models.texts
+
+
+def test_a_copy_with_the_same_metadata_is_one(tmp_path: Path) -> None:
+    north = [chunk for chunk in CHUNKS if chunk.source == "north.md"]
+    again = [
+        HostChunk(source="other.md", text=one.text, metadata=one.metadata, form=one.form)
+        for one in north
+    ]
+    _, hosted = open_hosted_retriever(cut(tmp_path, [*north, *again]), ScriptedModels())
+    assert [one.host_id for one in hosted] == ["north-0", "north-1"]
+
+
+def test_a_run_on_files_has_no_metadata_and_a_bundle_alone_no_passages(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    passage = Passage(document_id="a.txt", text="A newt.", start=0, title="Newts")
+    write_records(run / "passages.jsonl", [passage])
+    retriever, (hosted,) = open_hosted_retriever(run, ScriptedModels())
+    assert (hosted.passage, hosted.metadata, hosted.form) == (passage, {}, {})
+    assert len(retriever.passages) == 1
+    assert dict(read_passages(write_run(tmp_path / "bundle"))) == {}
