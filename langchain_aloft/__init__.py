@@ -1,6 +1,6 @@
 """Aloft inside LangChain: tune on your documents, and serve what a run ships."""
 
-from aloft.api import require
+from aloft.api import DEFAULT_CUTOFF, require
 
 require("langchain_core", extra="langchain")
 
@@ -15,6 +15,7 @@ from langchain_aloft.retrievers import AloftRetriever  # noqa: E402
 from langchain_aloft.teacher import LangChainTeacher  # noqa: E402
 
 __all__ = [
+    "DEFAULT_CUTOFF",
     "AloftEmbeddings",
     "AloftFinetuner",
     "AloftLLM",

@@ -55,13 +55,14 @@ class AloftRetriever(BaseRetriever):
             They are embedded when the first query comes.
         contract: The bundle that a run ships; see `from_run`.
         k: Number of documents returned; None: as many as the run's prompts hold.
-        search_kwargs: Defaults of a call's arguments: `k`, and `filter`, which is metadata that a
+        search_kwargs: Defaults of a call's arguments: `k`; `filter`, which is metadata that a
             document must have (`{"source": "a.md"}`), conditions on it (`{"page": {"$gte": 3}}`;
             see `langchain_aloft.filters`), or a function from a document to whether it may be
-            returned.
+            returned; and `score_threshold`, the lowest score of a result.
         text_of: What models read of a document; None: its page content.
-        score_key: Metadata key that the score is written to; None: results have their own metadata
-            alone, so that a document found by two queries is the same document.
+        score_key: Metadata key that the score is written to, the probability that the document
+            answers the question; None: results have their own metadata alone, so that a document
+            found by two queries is the same document.
         models: Loads the models; pass one object to several components to share weights.
     """
 
@@ -129,6 +130,7 @@ class AloftRetriever(BaseRetriever):
         return [
             copy_of(opened.documents[opened.searched[one.column]], one.score, self.score_key)
             for one in found
+            if one.score >= (asked["score_threshold"] or 0.0)
         ]
 
     async def _aget_relevant_documents(
@@ -144,13 +146,16 @@ class AloftRetriever(BaseRetriever):
         Raises:
             ConfigError: one of them is unknown or cannot be used.
         """
-        asked = {"k": self.k, "filter": None, **self.search_kwargs, **search_kwargs}
-        if asked.keys() != {"k", "filter"}:
-            unknown = ", ".join(sorted(asked.keys() - {"k", "filter"}))
-            raise ConfigError(f"A search has no {unknown}. It may be given k and filter.")
-        k = asked["k"]
+        known: dict[str, Any] = {"k": self.k, "filter": None, "score_threshold": None}
+        asked = {**known, **self.search_kwargs, **search_kwargs}
+        unknown = ", ".join(sorted(asked.keys() - known.keys()))
+        if unknown:
+            raise ConfigError(f"A search has no {unknown}. It may be given {', '.join(known)}.")
+        k, least = asked["k"], asked["score_threshold"]
         if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
             raise ConfigError(f"k is {k!r}, but must be a whole number of at least 1.")
+        if least is not None and (not isinstance(least, int | float) or not 0 <= least <= 1):
+            raise ConfigError(f"score_threshold is {least!r}, but must be a number from 0 to 1.")
         if asked["filter"] is not None:
             read_filter(asked["filter"])
         return asked

@@ -1,6 +1,6 @@
 """Aloft inside LlamaIndex: tune on your nodes, and serve what a run ships."""
 
-from aloft.api import require
+from aloft.api import DEFAULT_CUTOFF, require
 
 require("llama_index.core", extra="llama-index")
 
@@ -15,6 +15,7 @@ from llama_index_aloft.retriever import AloftRetriever  # noqa: E402
 from llama_index_aloft.teacher import LlamaIndexTeacher  # noqa: E402
 
 __all__ = [
+    "DEFAULT_CUTOFF",
     "AloftCitationQueryEngine",
     "AloftEmbedding",
     "AloftFinetuneEngine",

@@ -16,6 +16,7 @@ from aloft.backends.shared import SharedModels
 from aloft.jsonl import encode_record
 from aloft.protocols import Embedder, Floats, LanguageModel, Prompt, Reply, Reranker
 from aloft.records import Candidate, Negatives, Rejection
+from aloft.retrieval.relevance import UNRELATED
 from aloft.retrieval.retriever import RetrievalSettings
 from aloft.serving.bundle import Bundle
 from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
@@ -124,8 +125,9 @@ class _RememberingEmbedder(HashingEmbedder):
         return super().encode_queries(texts)
 
     def encode_passages(self, texts: Sequence[str]) -> Floats:
-        self._models.texts += texts
-        self._models.embedded += len(texts)
+        if tuple(texts) != UNRELATED:  # which scores are measured by, and no host gave
+            self._models.texts += texts
+            self._models.embedded += len(texts)
         return super().encode_passages(texts)
 
 

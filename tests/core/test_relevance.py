@@ -67,3 +67,13 @@ def test_a_feature_that_there_is_not_keeps_its_weight() -> None:
     features, is_right = sample(truth, 5_000, seed=3)
     features[:, 2] = 0
     assert fit(features, is_right, PRIOR, 5.0).reranker == 0
+
+
+def test_a_prior_that_is_far_off_is_left() -> None:
+    sure = Relevance(constant=0.0, similarity=0.6, overlap=8.0)
+    features, _ = sample(PRIOR, 400, seed=4)
+    features[:, 0] += 8
+    is_right = np.arange(400) % 40 == 0
+    found = fit(features, is_right, sure, 5.0)
+    assert sure.probabilities(features).mean() > 0.9
+    assert found.probabilities(features).mean() == pytest.approx(0.025, abs=0.02)

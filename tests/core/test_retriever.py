@@ -12,12 +12,14 @@ from scripted import CONTRACT, ScriptedModels, retrieving
 
 from aloft.backends.shared import SharedModels
 from aloft.config import EvaluationConfig, TrainingSetsConfig
+from aloft.evaluation.calibration import fit_relevance
 from aloft.evaluation.evaluator import Evaluator, System
 from aloft.evaluation.splits import split_questions
 from aloft.protocols import Floats
 from aloft.records import LabelledQuestion, Passage
-from aloft.retrieval.fusion import CoverageShare
+from aloft.retrieval.fusion import HALF, CoverageShare
 from aloft.retrieval.ranking import Ranking
+from aloft.retrieval.relevance import EMBEDDED, LEXICAL, UNRELATED, Relevance
 from aloft.retrieval.retriever import RetrievalSettings, RetrieverName, index_passages
 from aloft.retrieval.vectors import VectorStore
 from aloft.serving.bundle import Bundle, open_retriever
@@ -37,11 +39,11 @@ def retrieved(contract: Bundle, question: str, count: int | None = None) -> list
 
 def test_dense_is_ordered_by_cosine() -> None:
     # "blue red" has length sqrt(2): cosines 2/sqrt(10), 2/sqrt(12), 1/sqrt(2), 0
-    (found,) = open_retriever(CONTRACT, PASSAGES, ScriptedModels()).retrieve(["blue red"])
+    found = open_retriever(CONTRACT, PASSAGES, ScriptedModels()).rank(["blue red"])
 
-    assert [TEXTS.index(one.passage.text) for one in found] == [2, 0, 1, 3]
+    assert found.columns.tolist() == [[2, 0, 1, 3]]
     expected = [1 / 2**0.5, 2 / 10**0.5, 2 / 12**0.5, 0]
-    assert [one.score for one in found] == [pytest.approx(score) for score in expected]
+    assert found.scores[0].tolist() == [pytest.approx(score) for score in expected]
 
 
 def sharing(share: float) -> Bundle:
@@ -61,10 +63,10 @@ def test_hybrid_weighs_both_rankings() -> None:
     assert retrieved(sharing(0.04), "blue red") == [1, 2, 0, 3]
 
     retriever = open_retriever(sharing(0.5), PASSAGES, ScriptedModels())
-    (found,) = retriever.retrieve(["blue red"])
-    assert [TEXTS.index(one.passage.text) for one in found] == [2, 1, 0, 3]
+    found = retriever.rank(["blue red"])
+    assert found.columns.tolist() == [[2, 1, 0, 3]]
     expected = (0.995, 0.908, 0.843, 0)
-    assert [one.score for one in found] == [pytest.approx(score, abs=0.001) for score in expected]
+    assert found.scores[0].tolist() == [pytest.approx(score, abs=0.001) for score in expected]
 
 
 def test_a_hybrid_weighs_by_how_much_of_a_question_bm25_covers() -> None:
@@ -79,13 +81,10 @@ def test_a_hybrid_weighs_by_how_much_of_a_question_bm25_covers() -> None:
     # sqrt(2/3) = 0.816, 3 gets 1/sqrt(3) = 0.577. BM25: 1 gets 2.773/2.911 + 6.020 * 2/3.911 =
     # 4.031, 3 gets 4.816/2.058 = 2.340, 2 gets 2.773/1.679 = 1.652; stretched: 1, 0.581, 0.410.
     retriever = open_retriever(by_coverage, PASSAGES, ScriptedModels())
-    both = retriever.retrieve(["blue red", "blue whale wolf"])
-    assert [[TEXTS.index(one.passage.text) for one in some] for some in both] == [
-        [1, 2, 0, 3],
-        [1, 3, 2, 0],
-    ]
+    both = retriever.rank(["blue red", "blue whale wolf"])
+    assert both.columns.tolist() == [[1, 2, 0, 3], [1, 3, 2, 0]]
     expected = (1, 0.579, 0.554, 0)
-    assert [one.score for one in both[1]] == [pytest.approx(score, abs=0.001) for score in expected]
+    assert both.scores[1].tolist() == [pytest.approx(score, abs=0.001) for score in expected]
 
 
 @pytest.mark.parametrize("contract", [CONTRACT, HYBRID, RERANKED, replace(HYBRID, reranker="any")])
@@ -121,10 +120,10 @@ def test_a_reranker_has_a_share_of_the_new_order() -> None:
     # Dense, stretched: 2 gets 1, 0 gets 0.894, 1 gets 0.816, 3 gets 0. The reranker's, stretched:
     # 1 gets 1, 0 and 2 get 0.5, 3 gets 0.
     half = retrieving(RERANKED, rerank_share=CoverageShare.constant(0.5))
-    (found,) = open_retriever(half, PASSAGES, ScriptedModels()).retrieve(["blue red"])
-    assert [TEXTS.index(one.passage.text) for one in found] == [1, 2, 0, 3]
+    found = open_retriever(half, PASSAGES, ScriptedModels()).rank(["blue red"])
+    assert found.columns.tolist() == [[1, 2, 0, 3]]
     expected = (0.908, 0.75, 0.697, 0)
-    assert [one.score for one in found] == [pytest.approx(score, abs=0.001) for score in expected]
+    assert found.scores[0].tolist() == [pytest.approx(score, abs=0.001) for score in expected]
     # at 0.1: 2 has 0.95, 0 has 0.855 and 1 has 0.835
     assert retrieved(
         retrieving(RERANKED, rerank_share=CoverageShare.constant(0.1)), "blue red"
@@ -134,9 +133,51 @@ def test_a_reranker_has_a_share_of_the_new_order() -> None:
     ) == [2, 0, 1, 3]
 
 
-def test_the_scores_told_are_those_ranked_by() -> None:
-    (found,) = open_retriever(RERANKED, PASSAGES, ScriptedModels()).retrieve(["blue red"])
-    assert [one.score for one in found] == [1, 0.5, 0.5, 0]
+@pytest.mark.parametrize("contract", [CONTRACT, HYBRID, RERANKED, replace(HYBRID, reranker="any")])
+@pytest.mark.parametrize(
+    "relevance", [None, Relevance(constant=-2.0, similarity=0.3, overlap=2.0, reranker=1.5)]
+)
+def test_a_pair_has_the_same_score_in_any_company(
+    contract: Bundle, relevance: Relevance | None
+) -> None:
+    contract = retrieving(contract, relevance=relevance)
+    retriever = open_retriever(contract, PASSAGES, ScriptedModels())
+    questions = ["blue red", "grey wolf"]
+    whole = retriever.retrieve(questions)
+    for row, question in enumerate(questions):
+        expected = {one.column: one.score for one in whole[row]}
+        for column, passage in enumerate(PASSAGES):
+            (filtered,) = retriever.retrieve([question], among=[column])[0]
+            alone = open_retriever(contract, [passage], ScriptedModels()).retrieve([question])[0][0]
+            for one in (filtered, alone):
+                assert 0 < one.score < 1
+                assert one.score == pytest.approx(expected[column], abs=1e-9)
+
+
+def test_scores_follow_from_the_pair() -> None:
+    # no word of the question stands in passage 3, and no vector has anything in common: of the
+    # overlap 0 and of the similarity -mean/deviation of the cosines with unrelated texts is left
+    models = ScriptedModels()
+    (found,) = open_retriever(HYBRID, PASSAGES, models).retrieve(["blue red"])
+    embedder = models.embedder("any")
+    unrelated = (embedder.encode_queries(["blue red"]) @ embedder.encode_passages(UNRELATED).T)[0]
+    by_column = {one.column: one.score for one in found}
+    cosines = {2: 1 / 2**0.5, 3: 0.0}
+    for column, share in ((2, 4 / 7), (3, 0.0)):  # "blue" has 4 of 7 letters
+        similarity = (cosines[column] - unrelated.mean()) / unrelated.std()
+        odds = EMBEDDED.constant + EMBEDDED.similarity * similarity + EMBEDDED.overlap * share
+        assert by_column[column] == pytest.approx(1 / (1 + np.exp(-odds)), rel=1e-4)
+
+
+def test_bm25_alone_scores_by_words() -> None:
+    bm25 = retrieving(CONTRACT, retriever="bm25")
+    models = ScriptedModels()
+    (found,) = open_retriever(bm25, PASSAGES, models).retrieve(["blue red"])
+    odds = {1: LEXICAL.constant + LEXICAL.overlap, 3: LEXICAL.constant}
+    scores = {one.column: one.score for one in found}
+    assert scores[1] == pytest.approx(1 / (1 + np.exp(-odds[1])))
+    assert scores[3] == pytest.approx(1 / (1 + np.exp(-odds[3])))
+    assert models.embedded == 0
 
 
 def test_as_many_as_asked_for_or_else_the_contexts() -> None:
@@ -198,12 +239,19 @@ def test_vectors_of_the_corpus_are_kept_in_a_store(tmp_path: Path) -> None:
 def measured(
     system: System, rerank_depth: int, dense_share: CoverageShare, rerank_share: CoverageShare
 ) -> Ranking:
-    """How the evaluator ranks QUESTIONS with models of `aloft.testing`."""
+    """How the evaluator ranks QUESTIONS."""
+    return evaluator_of(system, rerank_depth, dense_share, rerank_share).rank("human", system)
+
+
+def evaluator_of(
+    system: System, rerank_depth: int, dense_share: CoverageShare, rerank_share: CoverageShare
+) -> Evaluator:
+    """An evaluator of QUESTIONS with models of `aloft.testing`."""
     embedder, reranker = HashingEmbedder(), OverlapReranker()
     splits = split_questions({"human": QUESTIONS}, CORPUS, seed=0)
     folds = splits["human"].folds
     assert len(folds) == 5
-    evaluator = Evaluator(
+    return Evaluator(
         passages=CORPUS,
         questions={"human": QUESTIONS},
         splits=splits,
@@ -219,7 +267,6 @@ def measured(
         _dense_shares={(system.embedder, fold): dense_share for fold in folds},
         _rerank_shares={(system, fold): rerank_share for fold in folds},
     )
-    return evaluator.rank("human", system)
 
 
 WORDS = ["red", "fox", "blue", "whale", "grey", "wolf", "green", "frog", "brown", "bear"]
@@ -239,6 +286,39 @@ QUESTIONS = [
     )
     for i, (one, other) in enumerate(zip(WORDS, WORDS[3:], strict=False))
 ]
+
+
+@pytest.mark.parametrize("reranker", ["none", "base"])
+def test_scores_are_fitted_to_held_out_questions(reranker: str) -> None:
+    system = System("hybrid", "base", reranker)
+    evaluator = evaluator_of(system, 10, HALF, HALF)
+    assert fit_relevance(evaluator, system) is None
+    evaluator.unrelated = lambda _: HashingEmbedder().encode_passages(list(UNRELATED))
+    fitted = fit_relevance(evaluator, system)
+    assert fitted is not None
+    texts = [question.question for question in QUESTIONS]
+    bundle = retrieving(
+        HYBRID, relevance=fitted, rerank_depth=10, dense_share=HALF, rerank_share=HALF
+    )
+    bundle = replace(bundle, window_tokens=3, reranker=None if reranker == "none" else "any")
+    found = open_retriever(bundle, CORPUS, ScriptedModels()).retrieve(texts, 10)
+    scores = [one.score for some in found for one in some]
+    right = [
+        one.passage.id in asked.passage_ids
+        for asked, some in zip(QUESTIONS, found, strict=True)
+        for one in some
+    ]
+    # the default takes whatever shares words for an answer; here hardly anything is one
+    assert np.mean(right) < 0.05
+    assert np.mean(scores) < 0.15
+    plain = open_retriever(
+        replace(bundle, retrieval=replace(bundle.retrieval, relevance=None)),
+        CORPUS,
+        ScriptedModels(),
+    )
+    default = [one.score for some in plain.retrieve(texts, 10) for one in some]
+    assert np.mean(default) > 0.5
+    assert fit_relevance(evaluator, System("bm25", "none", "none")) is None
 
 
 @pytest.mark.parametrize(
@@ -272,10 +352,10 @@ def test_what_is_measured_is_what_ships(
 
     count = ranking.columns.shape[1]
     assert count == (7 if reranker == "base" else 100)
+    assert shipped.rank(texts).scores.tolist() == ranking.scores.tolist()
     found = shipped.retrieve(texts, count)
     columns = [[int(one.passage.document_id) for one in some] for some in found]
     assert columns == ranking.columns.tolist()
-    assert [[one.score for one in some] for some in found] == ranking.scores.tolist()
 
 
 def test_systems_with_one_first_stage_rank_it_once() -> None:

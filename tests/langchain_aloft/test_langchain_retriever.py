@@ -134,6 +134,37 @@ def test_scores_stay_out_of_the_metadata_unless_they_are_asked_for() -> None:
     assert "how" not in ROWS[1]
 
 
+def test_what_scores_less_than_the_threshold_is_left_out() -> None:
+    ours = retriever(k=9, score_key="score")
+    scores = [one.metadata["score"] for one in ours.invoke("A fox of number 1.")]
+    assert len(scores) == 4
+    assert all(0 < score < 1 for score in scores)
+    best = max(scores)
+    found = ours.invoke("A fox of number 1.", score_threshold=best)
+    assert [one.metadata["score"] for one in found] == [best]
+    ours.search_kwargs = {"score_threshold": 1.0}
+    assert ours.invoke("A fox of number 1.") == []
+    for wrong in (-0.1, 2, "high"):
+        with pytest.raises(
+            ConfigError, match=r"score_threshold is .*, but must be a number from 0"
+        ):
+            ours.invoke("fox", score_threshold=wrong)
+
+
+def test_a_document_has_the_same_score_in_any_company() -> None:
+    question = "A fox of number 2."
+    ours = retriever(k=9, score_key="score")
+    for document in DOCUMENTS:
+        alone = AloftRetriever(
+            documents=[document], contract=CONTRACT, models=shared(), score_key="score"
+        )
+        (expected,) = alone.invoke(question)
+        filtered = ours.invoke(question, filter={"source": document.metadata["source"]})
+        among = [one for one in ours.invoke(question) if one.id == document.id]
+        for one in (*filtered, *among):
+            assert one.metadata["score"] == pytest.approx(expected.metadata["score"], abs=1e-6)
+
+
 def test_retrievers_of_the_same_documents_share_vectors() -> None:
     source = ScriptedModels()
     models = SharedModels(source)

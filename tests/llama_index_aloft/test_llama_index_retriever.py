@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.schema import (
     MetadataMode,
     NodeRelationship,
@@ -273,3 +274,14 @@ def test_what_is_embedded_is_what_llama_index_embeds() -> None:
     given = [NodeWithScore(node=one) for one in nodes]
     assert rerank.postprocess_nodes(given, query_str="Joon")[0].node_id == "kim"
     assert set(source.texts) - {"Joon Kim", "Joon"} == expected
+
+
+def test_a_node_has_the_same_score_in_any_company() -> None:
+    question = "Which whale is blue?"
+    whole = AloftRetriever(THREE, HYBRID, models=shared(), similarity_top_k=3)
+    scores = {one.node_id: one.score for one in whole.retrieve(question)}
+    for node in THREE:
+        (alone,) = AloftRetriever([node], HYBRID, models=shared()).retrieve(question)
+        assert alone.score == pytest.approx(scores[node.node_id], abs=1e-6)
+    cut = SimilarityPostprocessor(similarity_cutoff=scores["whale"])
+    assert [one.node_id for one in cut.postprocess_nodes(whole.retrieve(question))] == ["whale"]

@@ -38,6 +38,7 @@ from aloft.retrieval.citing import declines
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.fusion import CoverageShare
 from aloft.retrieval.ranking import Ranking, pairs_of, stack
+from aloft.retrieval.relevance import Relevance
 from aloft.retrieval.retriever import (
     FIRST_STAGE_DEPTH,
     Bm25Ranker,
@@ -114,6 +115,7 @@ class SystemVariant:
             `aloft.retrieval.citing`. None: it has none, or one that cites by itself.
         abstention_threshold: Probability of "none" above which its generator declines; None: it
             does not abstain, or does so where no passage is likelier.
+        relevance: What the scores of its passages are computed by; None: the default.
         metrics: Each question with what is chosen without its fold.
         n: Questions.
     """
@@ -125,6 +127,7 @@ class SystemVariant:
     question_set: str
     order_weight: float | None = None
     abstention_threshold: float | None = None
+    relevance: Relevance | None = None
     metrics: Mapping[str, float]
     n: int
 
@@ -216,6 +219,8 @@ class Evaluator:
         read: Mean log-likelihoods of (generator, prompts, replies), computed once and kept.
         base_reranker: "base", or "none" where nothing can rerank before training.
         shares_body: Whether the tuned reranker is the tuned embedder's body.
+        unrelated: Vectors of `aloft.retrieval.relevance.UNRELATED` by an embedder, computed once
+            and kept; None: scores are not fitted.
     """
 
     passages: Sequence[Passage]
@@ -233,6 +238,7 @@ class Evaluator:
     read: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     base_reranker: str = "none"
     shares_body: bool = False
+    unrelated: Callable[[str], Floats] | None = None
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
     _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
     _dense_shares: dict[tuple[str, Fold | None], CoverageShare] = field(default_factory=dict)

@@ -4,7 +4,7 @@ The evaluator ranks held-out questions with this class, and the bundle answers w
 reported figure is that of what ships.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -21,6 +21,7 @@ from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.fusion import HALF, WHOLE, CoverageShare, blend, fuse
 from aloft.retrieval.ranking import Ranking, pairs_of
+from aloft.retrieval.relevance import EMBEDDED, LEXICAL, UNRELATED, Relevance, overlap, standardise
 from aloft.retrieval.vectors import VectorStore
 
 FIRST_STAGE_DEPTH = 100  # ranks that are fused
@@ -37,6 +38,7 @@ class RetrievalSettings:
         rerank_depth: Ranks that the reranker reorders, where there is a reranker.
         rerank_share: Share of the reranker's score in their new order.
         count: Passages retrieved where a call does not say how many.
+        relevance: What the scores of retrieved passages are computed by; None: the default.
     """
 
     retriever: RetrieverName = "hybrid"
@@ -44,6 +46,7 @@ class RetrievalSettings:
     rerank_depth: int = 20
     rerank_share: CoverageShare = WHOLE
     count: int = 10
+    relevance: Relevance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class ScoredPassage:
     """A retrieved passage with its score.
 
     Attributes:
+        score: The probability that it answers the question; see `aloft.retrieval.relevance`.
         column: Its place in the corpus of the retriever; -1: it was retrieved elsewhere.
     """
 
@@ -98,6 +102,7 @@ class _LiveIndexes(Generic[IndexT]):
 
 _DENSE: _LiveIndexes[DenseIndex] = _LiveIndexes()
 _LEXICAL: _LiveIndexes[BM25Index] = _LiveIndexes()
+_KEPT = VectorStore()  # vectors of the few unrelated texts, for each embedder
 
 
 class DenseRanker:
@@ -126,6 +131,7 @@ class DenseRanker:
         self._window_tokens = window_tokens
         self._vectors = vectors
         self._index: DenseIndex | None = None
+        self._unrelated: Floats | None = None
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
         """Rank by cosine similarity of a passage's best window; equal ones in corpus order."""
@@ -165,6 +171,17 @@ class DenseRanker:
                 f"{dimensions}. Embed it by the same model."
             )
         return self.index.rank(vectors, depth)
+
+    @property
+    def unrelated(self) -> Floats:
+        """Vectors of `aloft.retrieval.relevance.UNRELATED`; (texts, dimensions)."""
+        if self._unrelated is None:
+            store, key = self._vectors or _KEPT, self._embedder.fingerprint
+            texts = list(UNRELATED)
+            self._unrelated = store.get(
+                "unrelated", key, texts, lambda: self._embedder.encode_passages(texts)
+            )
+        return self._unrelated
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process has embedded nothing yet."""
@@ -216,6 +233,22 @@ class Bm25Ranker:
         return Bm25Ranker, (self._passages,)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """A ranking, and the reranker's own scores of what it reordered."""
+
+    ranking: Ranking
+    before: Ranking | None = None
+    scores: Floats | None = None  # of `pairs_of(before, ...)`
+
+    def reranked(self, row: int) -> dict[int, float]:
+        """The reranker's score of each passage of a question; none without a reranker."""
+        if self.before is None or self.scores is None:
+            return {}
+        table = np.asarray(self.scores).reshape(self.before.columns.shape)
+        return dict(zip(self.before.columns[row].tolist(), table[row].tolist(), strict=True))
+
+
 class Retriever:
     """Retrieves passages for questions; thread-safe, one call at a time.
 
@@ -262,8 +295,9 @@ class Retriever:
             Passage columns, best first, at most 100 a question; with a reranker, only the ranks
             that it reordered.
         """
+        depth = rerank_depth or self.settings.rerank_depth
         with self._lock:
-            return self._rank(questions, among, rerank_depth or self.settings.rerank_depth, 0)
+            return self._rank(questions, among, depth, 0, None).ranking
 
     def _rank(
         self,
@@ -271,8 +305,8 @@ class Retriever:
         among: Collection[int] | None,
         rerank_depth: int,
         count: int,
-        vectors: Floats | None = None,
-    ) -> Ranking:
+        vectors: Floats | None,
+    ) -> _Ranked:
         ranks = max(FIRST_STAGE_DEPTH, count)
         by_coverage = self._weighs_by_coverage
         words = None
@@ -290,10 +324,10 @@ class Retriever:
             shares = self.settings.dense_share.of(covered)
             first = fuse(first, words, ranks, shares)
         if self._reranker is None:
-            return first
+            return _Ranked(first)
         top = first.top(rerank_depth)
         scores = self._reranker.score(pairs_of(top, questions, self.passages))
-        return blend(top, scores, self.settings.rerank_share.of(covered))
+        return _Ranked(blend(top, scores, self.settings.rerank_share.of(covered)), top, scores)
 
     @property
     def _weighs_by_coverage(self) -> bool:
@@ -329,13 +363,42 @@ class Retriever:
         depth = max(self.settings.rerank_depth, count or 0)
         count = count or self.settings.count
         with self._lock:
-            top = self._rank(questions, among, depth, count, vectors).top(count)
-        return [
-            [
-                ScoredPassage(passage=self.passages[column], score=score, column=column)
-                for column, score in zip(columns, scores, strict=True)
+            dense = self._dense if isinstance(self._dense, DenseRanker) else None
+            if dense is not None and vectors is None and self.settings.retriever != "bm25":
+                vectors = dense.encode(questions)
+            ranked = self._rank(questions, among, depth, count, vectors)
+            asked = [None] * len(questions) if vectors is None else list(vectors)
+            return [
+                self._score(question, vector, columns, ranked.reranked(row))
+                for row, (question, vector, columns) in enumerate(
+                    zip(questions, asked, ranked.ranking.top(count).columns.tolist(), strict=True)
+                )
             ]
-            for columns, scores in zip(top.columns.tolist(), top.scores.tolist(), strict=True)
+
+    def _score(
+        self,
+        question: str,
+        vector: Floats | None,
+        columns: Sequence[int],
+        reranked: Mapping[int, float],
+    ) -> list[ScoredPassage]:
+        """Passages with the probability that each of them answers the question."""
+        passages = [self.passages[column] for column in columns]
+        features = np.zeros((len(columns), 3))
+        relevance = LEXICAL
+        if vector is not None and isinstance(self._dense, DenseRanker):
+            relevance = EMBEDDED
+            index, query = self._dense.index, np.asarray(vector, np.float64)
+            found = np.asarray(index.vectors[index.best_windows(vector, columns)], np.float64)
+            features[:, 0] = standardise(found @ query, self._dense.unrelated @ query)
+        features[:, 1] = overlap(question, [passage.embedded for passage in passages])
+        relevance = self.settings.relevance or relevance
+        if relevance.reranker:
+            features[:, 2] = [reranked.get(column, 0.0) for column in columns]
+        scores = relevance.probabilities(features).tolist()
+        return [
+            ScoredPassage(passage=passage, score=score, column=column)
+            for passage, score, column in zip(passages, scores, columns, strict=True)
         ]
 
     def _rank_dense(self, questions: Sequence[str], depth: int, vectors: Floats | None) -> Ranking:

@@ -20,6 +20,7 @@ from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
 from aloft.records import Passage
 from aloft.retrieval.fusion import CoverageShare
+from aloft.retrieval.relevance import Relevance
 from aloft.retrieval.retriever import DenseRanker, RetrievalSettings, Retriever
 from aloft.retrieval.vectors import VectorStore
 from aloft.serving.bundle_file import (
@@ -27,6 +28,7 @@ from aloft.serving.bundle_file import (
     AnsweringRecord,
     BundleFile,
     ModelReference,
+    RelevanceRecord,
     RetrievalRecord,
     ShareRecord,
     read_bundle_file,
@@ -99,6 +101,7 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
             rerank_depth=config.evaluation.rerank_depth,
             rerank_share=ShareRecord(**asdict(stack.rerank_share)),
             window_tokens=config.passages.window_tokens,
+            relevance=RelevanceRecord(**asdict(stack.relevance)) if stack.relevance else None,
         ),
         answering=AnsweringRecord(
             format=config.training_sets.format,
@@ -176,6 +179,7 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
         bundle = bundle / FOLDER
     content = read_bundle_file(bundle)
     retrieval, answering = content.retrieval, content.answering
+    relevance = retrieval.relevance
     adapter = content.generator.adapter
     return Bundle(
         embedder=content.embedder.locate(bundle),
@@ -188,6 +192,7 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
             rerank_depth=retrieval.rerank_depth,
             rerank_share=CoverageShare(**retrieval.rerank_share.model_dump()),
             count=answering.contexts,
+            relevance=Relevance(**relevance.model_dump()) if relevance else None,
         ),
         max_new_tokens=answering.max_new_tokens,
         format=answering.format,

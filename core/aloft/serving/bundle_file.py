@@ -129,6 +129,15 @@ class ShareRecord(_Record):
     covered: float = Field(ge=-2, le=2)
 
 
+class RelevanceRecord(_Record):
+    """What scores are computed by; see `aloft.retrieval.relevance.Relevance`."""
+
+    constant: float
+    similarity: float
+    overlap: float
+    reranker: float
+
+
 class RetrievalRecord(_Record):
     """How passages are retrieved; see `aloft.retrieval.retriever.RetrievalSettings`."""
 
@@ -137,6 +146,7 @@ class RetrievalRecord(_Record):
     rerank_depth: int = Field(ge=1)
     rerank_share: ShareRecord
     window_tokens: int | None = None
+    relevance: RelevanceRecord | None = None
 
 
 class AnsweringRecord(_Record):

@@ -20,6 +20,7 @@ from aloft.prompts.formats import format_of
 from aloft.protocols import Floats, Prompt
 from aloft.records import LabelledQuestion
 from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.relevance import UNRELATED
 from aloft.run.context import Context, Inputs
 from aloft.run.stage import Fact, Model, Resources, Setup, To, Value, stage
 
@@ -101,6 +102,7 @@ def build_evaluator(
         read=sources.read,
         base_reranker="base" if context.has("reranker") else "none",
         shares_body=settings["takes_body"],
+        unrelated=sources.unrelated,
     )
 
 
@@ -136,6 +138,12 @@ class Sources:
             vectors = self._context.encode("passages", self._windows.texts, trained=folder)
             self._indexes[which] = DenseIndex(vectors, self._windows.starts)
         return self._indexes[which]
+
+    def unrelated(self, which: str) -> Floats:
+        """Vectors of texts that answer hardly any question."""
+        which = "base" if self._context.settings["keeps_index"] else which
+        folder = self._folder("embedder", which)
+        return self._context.encode("passages", UNRELATED, trained=folder)
 
     def indexing(self, which: str) -> dict[str, Any] | None:
         """How many texts of the corpus were embedded here, and in how many seconds."""
