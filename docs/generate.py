@@ -179,8 +179,7 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 def render_architecture() -> str:
     """The page of the architecture, with the graph of the stages as they are declared."""
     page = (DOCS / "explain" / "architecture.md").read_text(encoding="utf-8")
-    pairs = {"form": "instruct", "kinds": {"fact": 1.0, "multi_hop": 1.0}}
-    setup = Setup(load_config("cpu", overrides={"pairs": pairs}), frozenset({"log"}))
+    setup = Setup(load_config("cpu"), frozenset({"log"}))
     before, rest = page.split(_BEGIN)
     _, after = rest.split(_END)
     return f"{before}{_BEGIN}\n\n```mermaid\n{draw(Graph(setup))}```\n\n{_END}{after}"

@@ -75,7 +75,8 @@ def settings(encoder: str, language_model: str) -> dict[str, object]:
         "ratings": {"method": "expect", "drop_share": 0.1},
         "pairs": {
             "form": "instruct",
-            "kinds": {"fact": 1, "why": 1, "multi_hop": 2},
+            "kinds": {"fact": 1, "why": 1},
+            "multi_hop": 1.0,
             "per_passage": 2,
             "max_passages": 24,
             "max_new_tokens": 32,

@@ -11,7 +11,15 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from aloft.config import PARTS, PRESETS, RunConfig, check_config, load_config, read_run_config
+from aloft.config import (
+    PARTS,
+    PRESETS,
+    PairsConfig,
+    RunConfig,
+    check_config,
+    load_config,
+    read_run_config,
+)
 from aloft.config.loading import RENAMED
 from aloft.errors import ConfigError, DataError
 
@@ -352,6 +360,38 @@ def test_the_old_and_the_new_name_together_are_refused() -> None:
 def test_an_old_name_in_a_file_replaces_the_new_one_of_the_preset(tmp_path: Path) -> None:
     file = write(tmp_path, "[ratings]\nkeep_at_least = 5.0\n")
     assert load_config("paper", file).ratings.min_rating == 5.0
+
+
+@pytest.mark.parametrize(
+    ("kinds", "share", "kept"),
+    [
+        ({"fact": 2, "why": 1, "multi_hop": 1}, 0.25, {"fact": 2.0, "why": 1.0}),
+        ({"multi_hop": 3}, 1.0, PairsConfig().kinds),
+        ({"fact": 0, "multi_hop": 3}, 1.0, PairsConfig().kinds),
+        ({"fact": 1, "multi_hop": 0}, 0.0, {"fact": 1.0}),
+    ],
+)
+def test_a_share_of_multi_hop_questions_is_now_one_of_composed_pairs(
+    kinds: dict[str, float],
+    share: float,
+    kept: dict[str, float],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"teacher": "t", "embedder": "e", "pairs": {"kinds": kinds}})
+    )
+    for config in (load_config(overrides={"pairs": {"kinds": kinds}}), read_run_config(tmp_path)):
+        assert (config.pairs.multi_hop, config.pairs.kinds) == (share, kept)
+        assert "pairs.kinds.multi_hop is now pairs.multi_hop" in caplog.messages[-1]
+    with pytest.raises(ConfigError, match="sets both"):
+        load_config(overrides={"pairs": {"kinds": kinds, "multi_hop": 0.1}})
+
+
+@pytest.mark.parametrize("share", ["much", None, -1, 10**400])
+def test_a_share_that_is_none_is_reported(share: object) -> None:
+    with pytest.raises(ConfigError, match=r"pairs\.multi_hop is "):
+        load_config(overrides={"pairs": {"kinds": {"fact": 1, "multi_hop": share}}})
 
 
 def test_a_run_folder_may_hold_settings_that_no_longer_exist(

@@ -8,7 +8,6 @@ import pytest
 from scripted import split_rejections
 
 from aloft.config import FILTERS, Filter, FiltersConfig
-from aloft.prompts import answering
 from aloft.protocols import Floats, Prompt
 from aloft.records import Passage, QAPair, Rejection
 from aloft.retrieval.dense import DenseIndex
@@ -245,34 +244,39 @@ def test_an_answer_that_gains_nothing_from_its_passage_is_dropped(
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("question", "answer", "reason"),
     [
-        ("eleven ships as", MISSED),  # 1 and 2 of 3 words: without the port's 2 are left
-        ("The port ships as", None),
-        ("The port of", MISSED),  # the pilot's gives nothing
+        ("Which?", "eleven ships as", MISSED),  # 1 and 2 of 3 words: without the port's 2 are left
+        ("Which?", "The port ships as", None),
+        ("Which?", "The port of", MISSED),  # the pilot's gives nothing
+        ("Which port has ships as", "?", None),  # it counts what the question takes up
+        ("Which port has ships", "eleven", MISSED),
     ],
 )
-def test_a_multi_hop_question_that_one_passage_answers_is_dropped(
-    answer: str, reason: str | None
+def test_a_multi_hop_pair_that_gains_nothing_from_one_of_its_passages_is_dropped(
+    question: str, answer: str, reason: str | None
 ) -> None:
-    assert reasons([hop("Which?", answer)], "needs_all", gain=0.07) == [reason]
+    assert reasons([hop(question, answer)], "needs_all", multi_hop_gain=0.07) == [reason]
     # and each of the two filters leaves the other's questions alone
-    assert reasons([hop("Which?", answer)], "dependency", gain=9) == [None]
-    assert reasons([pair("Which?", answer)], "needs_all", gain=9) == [None]
+    assert reasons([hop(question, answer)], "dependency", gain=9) == [None]
+    assert reasons([pair(question, answer)], "needs_all", multi_hop_gain=9) == [None]
 
 
-def test_what_the_teacher_reads_is_the_answer_behind_the_passages_and_behind_less() -> None:
-    TOLD.asked.clear()
-    reasons([hop("Which?", "The port ships as")], "needs_all")
-    contents = [PORT.content, PILOT.content]
-    assert TOLD.asked == [
-        answering.render("Which?", contents),
-        answering.render("Which?", contents[1:]),
-        answering.render("Which?", contents[:1]),
+def test_what_the_teacher_reads_is_the_pair_behind_the_passages_and_behind_less() -> None:
+    read: list[tuple[str, str]] = []
+
+    def note(prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
+        read.extend((p.messages[0].content, r) for p, r in zip(prompts, replies, strict=True))
+        return np.zeros(len(replies), np.float32)
+
+    passages = {one.id: one for one in CORPUS}
+    verify_pairs([hop("Which?", "both")], passages, note, FiltersConfig(use=("needs_all",)))
+    reply = " Which?\nAnswer: both"
+    assert read == [
+        (f"{PORT.text}\n\n{PILOT.text}\n\nQuestion:", reply),
+        (f"{PILOT.text}\n\nQuestion:", reply),
+        (f"{PORT.text}\n\nQuestion:", reply),
     ]
-    assert TOLD.asked[0].messages[0].content == (
-        f"{PORT.text}\n\n{PILOT.text}\n\nQuestion: Which?\nAnswer:"
-    )
 
 
 def test_no_teacher_is_asked_where_no_filter_needs_it() -> None:
@@ -312,7 +316,7 @@ def test_any_partition_of_the_pairs_is_screened_and_verified_alike() -> None:
     queries = embedder.encode_queries([one.question for one in pairs])
     passages = embedder.encode_passages([one.content for one in CORPUS])
     corpus = SearchableCorpus(CORPUS, DenseIndex(passages))
-    config = FiltersConfig(use=FILTERS, round_trip_depth=1, gain=0.05)
+    config = FiltersConfig(use=FILTERS, round_trip_depth=1, gain=0.05, multi_hop_gain=0.5)
     read = TOLD.score_replies
     together = screen_pairs(pairs, queries, corpus, config)
     verified = verify_pairs(pairs, corpus.by_id, read, config)

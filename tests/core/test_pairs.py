@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from aloft.config import PairsConfig
-from aloft.jsonl import RecordLookup
 from aloft.prompts.languages import LANGUAGES
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage, QAPair, Rejection
-from aloft.retrieval.dense import DenseIndex
+from aloft.synthesis.composition import DefinedNames, Definition
 from aloft.synthesis.pairs import (
     choose_focuses,
     choose_kinds,
-    choose_partners,
     count_pairs,
     drop_repeated_questions,
     generate_pairs,
@@ -514,37 +511,43 @@ def test_an_answer_is_found_letter_case_and_spaces_aside(answer: str, is_held: b
     assert holds(SPAN, answer) is is_held
 
 
-TUG = Passage(document_id="tug.md", text="The tug Ann pulls ships.", start=0)
-HOPS = PairsConfig(form="instruct", per_passage=2, kinds={"multi_hop": 1, "fact": 1})
+TUG = Passage(
+    document_id="tug.md",
+    text="Mary Dunn was the first pilot who guided the tug Ann through the ice. She is dead.",
+    start=0,
+)
+NAMES = DefinedNames(
+    [Definition(name="Mary Dunn", phrase="the first pilot of the tug Ann", passage_id=TUG.id)]
+)
 
 
-def test_a_multi_hop_question_is_asked_about_both_passages() -> None:
-    teacher = ScriptedTeacher(
-        lambda p: f"{'Which' if TUG.text in p.messages[0].content else 'Who'}?\n### Answer\nAnn"
-    )
-    found = list(generate_pairs([PORT, TUG], teacher, HOPS, seed=0, partners={PORT.id: TUG}))
-    about_port = [one for one in found if isinstance(one, QAPair) and one.passage_id == PORT.id]
-    about_tug = [one for one in found if one not in about_port]
-    assert {(one.kind, one.question, one.additional_passage_ids) for one in about_port} == {
-        ("multi_hop", "Which?", (TUG.id,)),
-        ("fact", "Who?", ()),
-    }
-    assert [one.kind for one in about_tug if isinstance(one, QAPair)] == ["fact"]  # no partner
-    shown = [prompt.messages[0].content for prompt in teacher.asked[:2]]
-    assert all(text.startswith(f"### Text\nAberley\n{SPAN}\n\n### ") for text in shown)
-    assert sum(f"### Second text\n{TUG.text}\n\n### Task" in text for text in shown) == 1
+def test_one_question_is_asked_about_a_name_that_another_passage_defines() -> None:
+    teacher = ScriptedTeacher(lambda _: "Of what is Mary Dunn the pilot?\n### Answer\nAberley")
+    config = PairsConfig(form="instruct", per_passage=2, kinds={"fact": 1, "why": 1})
+    found = list(generate_pairs([PORT, TUG], teacher, config, seed=0, names=NAMES))
+    assert len(found) == 4 and {type(one) for one in found} == {QAPair}
+    about = ["Ask about Mary Dunn, and call it" in p.messages[0].content for p in teacher.asked]
+    assert about == [True, False, False, False]  # the tug's passage defines her itself
 
 
-def test_partners_are_drawn_from_the_nearest_passages() -> None:
-    passages = [replace(TUG, start=i) for i in range(20)]
-    turns = np.arange(20) * np.pi / 40  # the nearest of each are its neighbours in the row
-    vectors = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
-    corpus, drawn = RecordLookup(passages), set()
-    for seed in range(30):
-        partners = choose_partners(passages[9:11], corpus, DenseIndex(vectors), seed=seed)
-        assert partners == choose_partners(passages[9:11], corpus, DenseIndex(vectors), seed=seed)
-        assert set(partners) == {passages[9].id, passages[10].id}
-        drawn.add(corpus.row(partners[passages[9].id]))
-    assert drawn <= {6, 7, 8, 10, 11, 12} and {8, 10} < drawn
-    alone = RecordLookup(passages[:1])
-    assert choose_partners(passages[:1], alone, DenseIndex(vectors[:1]), seed=0) == {}
+def test_the_span_that_mentions_a_defined_name_is_asked_about_under_that_name() -> None:
+    first = "It was built in 1902 of granite, which was brought from the hills of Ull by rail."
+    passage = replace(PORT, text=f"{first}\n\n{SPAN}")
+    for seed in range(8):
+        teacher = ScriptedTeacher(lambda _: " Who is Mary Dunn, a pilot?\nAnswer: Mary Dunn")
+        list(generate_pairs([passage], teacher, SHOWN, seed=seed, names=NAMES))
+        (prompt,) = teacher.asked
+        assert prompt.messages[-1].content == f"Topic: Mary Dunn\nText: {SPAN}\n"
+
+
+def test_a_question_that_lacks_its_name_is_asked_again_and_used_in_the_end() -> None:
+    named = "Where is Mary Dunn the pilot?"
+
+    def asked(*questions: str) -> tuple[Any, int]:
+        replies = iter(f" {one}\nAnswer: Aberley" for one in questions)
+        teacher = ScriptedTeacher(lambda _: next(replies))
+        (outcome,) = generate_pairs([PORT], teacher, SHOWN, seed=0, names=NAMES)
+        return outcome.question, len(teacher.asked)
+
+    assert asked("Where is the port?", named) == (named, 2)
+    assert asked("Where is it, one?", "And two?", "And three?") == ("Where is it, one?", 3)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.model
 STAGES = [
     "reading documents",
     "cutting passages",
-    "embedding passages",  # of which the partners of multi-hop questions are drawn
+    "embedding passages",
     "rating passages",
     "embedding questions",
     "reading answers",

@@ -20,6 +20,7 @@ from aloft.files import read_json_object
 
 _logger = logging.getLogger(__name__)
 
+_MAX_SHARE = 1_000_000  # of a kind of question
 _PRESET_NAMES = ("cpu", "8gb", "12gb", "24gb", "80gb", "paper")
 DEFAULT = "cpu"
 RENAMED = {  # old name -> new name; accepted for one version
@@ -128,7 +129,32 @@ def _rename(values: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise ConfigError(f"{where} sets both {old} and {new}, its new name. Remove {old}.")
         settings[after] = settings.pop(before)
         _logger.warning("%s: the setting %s is now called %s. Rename it.", where, old, new)
+    if isinstance(renamed.get("pairs"), dict):
+        renamed["pairs"] = _move_multi_hop(renamed["pairs"], where)
     return renamed
+
+
+def _move_multi_hop(pairs: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Turn the share of a kind of question that is no longer asked for into that of its pairs."""
+    kinds = pairs.get("kinds")
+    if not isinstance(kinds, Mapping) or "multi_hop" not in kinds:
+        return dict(pairs)
+    if "multi_hop" in pairs:
+        raise ConfigError(
+            f"{where} sets both pairs.kinds.multi_hop and pairs.multi_hop, its new name. "
+            "Remove pairs.kinds.multi_hop."
+        )
+    others = {kind: share for kind, share in kinds.items() if kind != "multi_hop"}
+    share = kinds["multi_hop"]
+    if all(isinstance(one, int | float) and 0 <= one <= _MAX_SHARE for one in kinds.values()):
+        share = share / (sum(kinds.values()) or 1)
+    _logger.warning(
+        "%s: the setting pairs.kinds.multi_hop is now pairs.multi_hop: by its share, %s.",
+        where,
+        share,
+    )
+    kept = {name: value for name, value in pairs.items() if name != "kinds"}
+    return kept | ({"kinds": others} if any(others.values()) else {}) | {"multi_hop": share}
 
 
 def _without_retired(values: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from aloft.config.base import Count, Settings, Share, Text, Tokens
 
-Kind = Literal["fact", "definition", "how", "why", "comparison", "numeric", "multi_hop"]
+Kind = Literal["fact", "definition", "how", "why", "comparison", "numeric"]
 Filter = Literal[
     "language",
     "self_contained",
@@ -21,6 +21,7 @@ Filter = Literal[
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 MAX_STYLE_QUESTIONS = 12  # more only lengthen every prompt
 Mark = Annotated[float, Field(ge=0, le=10)]
+Gain = Annotated[float, Field(ge=-100, le=100)]
 
 
 class RatingsConfig(Settings):
@@ -50,8 +51,10 @@ class PairsConfig(Settings):
         per_passage: Pairs requested per passage, up to 8. None: one per 400 letters, where a
             Chinese, Japanese or Korean character counts as three. With "paper" it must be 1.
         kinds: With "instruct", the kinds of question and their shares. A passage gets each kind at
-            most once, and a numeric question only where it contains a digit. "multi_hop" asks about
-            two related passages, both of which the question then needs; see the filter needs_all.
+            most once, and a numeric question only where it contains a digit.
+        multi_hop: Multi-hop pairs composed for each other pair, at most: a name in a question gives
+            way to its definition in another passage, so that it takes both. One question about each
+            passage that mentions such a name is asked about it. In English alone. 0: none.
         style: With "instruct", up to 12 real questions whose form and tone are imitated.
         max_passages: Passages asked about, drawn at random with the run's seed. None: all.
         max_new_tokens: Longest reply. Truncated replies are continued up to three times, by models
@@ -74,6 +77,7 @@ class PairsConfig(Settings):
             "numeric": 1.0,
         }
     )
+    multi_hop: Annotated[float, Field(ge=0, le=1)] = 0.25
     style: Annotated[tuple[Text, ...], Field(max_length=MAX_STYLE_QUESTIONS)] = ()
     max_passages: Count | None = None
     max_new_tokens: Tokens = 512
@@ -108,17 +112,19 @@ class FiltersConfig(Settings):
             passage.
         similarity: Jaccard similarity of words from which a question counts as a copy of an
             earlier one.
-        gain: For `needs_all` and `dependency`, which score the answer with the teacher: lowest
-            gain, in nats per token, of the answer's mean log-likelihood from seeing the passages
-            that the question needs. Of 100 human questions of xquad_en 99 gain 0.5 or more from
-            their passage, and 38 from a neighbouring passage (a 0.5B model).
+        gain: For `dependency`: lowest gain, in nats per token, of the answer's mean log-likelihood
+            by the teacher from seeing the passage. Of 100 human questions of xquad_en 99 gain 0.5
+            or more from their passage, and 38 from a neighbouring passage (a 0.5B model).
+        multi_hop_gain: For `needs_all`: the same, of question and answer together, from each of the
+            passages that a multi-hop question needs. @@
     """
 
     use: tuple[Filter, ...] = FILTERS[:-1]
     support: Share = 0.5
     round_trip_depth: Count = 10
     similarity: Share = 0.8
-    gain: Annotated[float, Field(ge=-100, le=100)] = 0.5
+    gain: Gain = 0.5
+    multi_hop_gain: Gain = 0.15
 
     def contradictions(self) -> Iterator[str]:
         """A filter that is listed twice."""

@@ -1,6 +1,6 @@
-"""The prompt by which a teacher scores how likely a given answer is.
+"""Prompts by which a teacher scores how likely a given answer is, or a question and its answer.
 
-It is plain text that ends where the answer begins, so that base models score it as well as
+They are plain text that ends where the reply begins, so that base models score it as well as
 instruction-tuned ones. The teacher generates nothing.
 """
 
@@ -19,3 +19,14 @@ def render(question: str, contents: Sequence[str] = ()) -> Prompt:
 def reply_of(answer: str) -> str:
     """Return the answer as the continuation of the prompt."""
     return f" {answer}"
+
+
+def render_pair(contents: Sequence[str]) -> Prompt:
+    """Return the prompt for a question and its answer."""
+    text = "\n\n".join([*contents, "Question:"])
+    return Prompt(messages=(Message(role="user", content=text),), is_plain=True)
+
+
+def reply_of_pair(question: str, answer: str) -> str:
+    """Return question and answer as the continuation of the prompt."""
+    return f" {question}\nAnswer: {answer}"

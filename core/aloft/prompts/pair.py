@@ -29,13 +29,7 @@ _INSTRUCT = (
     "never mention the text itself. Answer in a few words of the text. Write in {language}. Reply "
     "with two sections, ### Question and ### Answer."
 )
-_MULTI_HOP = (
-    "Write one question that nobody can answer from one of these two texts alone, because it takes "
-    "a fact of the first and a fact of the second, and its answer. Name the people, places and "
-    "things that the question is about, so that it is understood without the texts; never mention "
-    "the texts themselves. Answer in a few words. Write in {language}. Reply with two sections, "
-    "### Question and ### Answer."
-)
+_ABOUT = " Ask about {name}, and call it by this name."
 KINDS: dict[Kind, str] = {
     "fact": "Ask for one fact: who, what, which, where or when.",
     "definition": "Ask what something is or means.",
@@ -81,25 +75,23 @@ def render_paper(content: str, *, language: str) -> Prompt:
 
 
 def render_instruct(
-    content: str, kind: Kind, *, language: str, style: Sequence[str] = (), further: str = ""
+    content: str, kind: Kind, *, language: str, style: Sequence[str] = (), about: str = ""
 ) -> Prompt:
     """The passage, then the task; all requests about a passage share this prefix.
 
     Args:
         content: The passage.
-        kind: Kind of question; "multi_hop" asks about the second passage too.
+        kind: Kind of question.
         language: English name of the language to write in.
         style: Questions whose form and tone are imitated.
-        further: The second passage of a multi-hop question.
+        about: A name in the passage that the question is to contain.
     """
-    if kind == "multi_hop":
-        task = _MULTI_HOP.format(language=language)
-    else:
-        task = _INSTRUCT.format(kind=KINDS[kind], language=language)
+    asked = KINDS[kind] + (_ABOUT.format(name=about) if about else "")
+    task = _INSTRUCT.format(kind=asked, language=language)
     if style:
         shown = "\n".join(f"- {question}" for question in style)
         task += f"\n\nAsk in the form and tone of these questions, but not about them:\n{shown}"
-    return ask_about(content, task, _PREFIX, further=further, pattern=_PATTERN)
+    return ask_about(content, task, _PREFIX, pattern=_PATTERN)
 
 
 def render_examples(title: str, focus: str, *, language: str) -> Prompt:

@@ -28,7 +28,7 @@ _OWN = ("stage", "group", "key", "recipe", "kept", "dropped", "seconds", "usage"
 _TASKS = {  # what the teacher does, by stage
     "marks": "ratings",
     "drafts": "pairs",
-    "pairs": "pair_ratings",
+    "single_hop": "pair_ratings",
     "verified": "readings",
 }
 

@@ -41,6 +41,7 @@ from aloft.run.context import Context, Inputs
 from aloft.run.job import OpenRun
 from aloft.run.plan import Plan
 from aloft.run.usage import Usage, total
+from aloft.synthesis.composition import compose_pairs
 from aloft.synthesis.pairs import drop_repeated_questions
 from aloft.synthesis.rating import select_rated
 from aloft.training.memory import Plan as MemoryPlan
@@ -135,14 +136,14 @@ class Pilot:
         drafts = self._draft(rated)
         kept, _ = drop_repeated_questions([one for one in drafts if isinstance(one, QAPair)])
         if self.config.pairs.rating:
-            outcomes = self._try("pairs", "pair_ratings", kept)
+            outcomes = self._try("single_hop", "pair_ratings", kept)
             kept = [one for one in outcomes if isinstance(one, QAPair)]
         if not kept:
             raise DataError(
                 f"The teacher wrote no usable pair for {len(rated)} passages. Try pairs.form = "
                 '"examples" or a larger teacher.'
             )
-        self.pairs = kept
+        self.pairs = [*kept, *self._compose(kept)]
 
     def _rate(self, plan: Plan) -> Sequence[Passage]:
         """The passages that are rated high enough: of the pilot, or all."""
@@ -154,6 +155,13 @@ class Pilot:
         marks = [one for one in self._try("marks", "ratings", selection) if isinstance(one, Rating)]
         kept, _ = select_rated(marks, self.config.ratings)
         return [selection.by_id[rating.subject_id] for rating in kept]
+
+    def _compose(self, pairs: Sequence[QAPair]) -> list[QAPair]:
+        if "definitions" not in self._graph.stages:
+            return []
+        definitions = self.run.records("definitions")
+        share, seed = self.config.pairs.multi_hop, self.config.seed
+        return compose_pairs(pairs, self._passages.by_id, definitions, share, seed=seed)
 
     def _draft(self, rated: Sequence[Passage]) -> list[Any]:
         needed = [name for name in self._graph.stages["drafts"].inputs if name != "rated"]

@@ -2,7 +2,7 @@
 
 There are three steps, in the order of cost, and each looks only at pairs that those before it kept:
 `screen_pairs` judges every pair by itself, `drop_near_duplicates` compares pairs with each other,
-and `verify_pairs` asks the teacher how likely it finds the answer with and without the passages. A
+and `verify_pairs` asks the teacher how likely it finds pairs with and without the passages. A
 filter that is not in `config.use` does nothing.
 """
 
@@ -13,7 +13,7 @@ from itertools import islice
 
 from aloft.config import Filter, FiltersConfig
 from aloft.prompts import answering
-from aloft.protocols import Floats, Reader
+from aloft.protocols import Floats, Prompt, Reader
 from aloft.records import Passage, QAPair, Rejection
 from aloft.retrieval.searchable import SearchableCorpus
 from aloft.synthesis.question_copies import KeptQuestions
@@ -85,9 +85,10 @@ def verify_pairs(
 ) -> list[QAPair | Rejection]:
     """Apply the filters for which the teacher reads answers; any partition does the same.
 
-    "needs_all" drops a multi-hop question whose answer hardly gains from one of its passages, and
-    "dependency" a question of one passage whose answer hardly gains from it: such an answer is
-    either common knowledge or not in the passage.
+    "needs_all" drops a multi-hop pair that hardly gains from one of its passages: question and
+    answer together, as the reader of one passage finds an answer in it to any question. (@@)
+    "dependency" drops a question of one passage whose answer hardly gains from it: such an answer
+    is either common knowledge or not in the passage.
 
     Args:
         pairs: Pairs that passed the other filters.
@@ -103,19 +104,30 @@ def verify_pairs(
     for row, pair in enumerate(pairs):
         if _reading_filter(pair) not in config.use:
             continue
-        contents = [passages[i].content for i in pair.passage_ids]
-        without = (contents[:i] + contents[i + 1 :] for i in range(len(contents)))
-        readings = [answering.render(pair.question, shown) for shown in (contents, *without)]
+        readings, reply = _readings(pair, [passages[i].content for i in pair.passage_ids])
         prompts += readings
-        replies += [answering.reply_of(pair.answer)] * len(readings)
+        replies += [reply] * len(readings)
         concerned.append((row, len(readings)))
     outcomes: list[QAPair | Rejection] = list(pairs)
     likelihoods = iter(read(prompts, replies).tolist() if prompts else ())
+    gains = {"needs_all": config.multi_hop_gain, "dependency": config.gain}
     for row, count in concerned:
         whole, *less = islice(likelihoods, count)
-        if whole - max(less) < config.gain:
-            outcomes[row] = _reject(pairs[row], _REASONS[_reading_filter(pairs[row])])
+        name = _reading_filter(pairs[row])
+        if whole - max(less) < gains[name]:
+            outcomes[row] = _reject(pairs[row], _REASONS[name])
     return outcomes
+
+
+def _readings(pair: QAPair, contents: Sequence[str]) -> tuple[list[Prompt], str]:
+    """Return prompts with all passages and without each of them, and what is read after them."""
+    without = ([*contents[:i], *contents[i + 1 :]] for i in range(len(contents)))
+    shown = [list(contents), *without]
+    if pair.additional_passage_ids:
+        reply = answering.reply_of_pair(pair.question, pair.answer)
+        return [answering.render_pair(some) for some in shown], reply
+    reply = answering.reply_of(pair.answer)
+    return [answering.render(pair.question, some) for some in shown], reply
 
 
 def _reading_filter(pair: QAPair) -> Filter:

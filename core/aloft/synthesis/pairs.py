@@ -4,16 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from aloft.config import Kind, PairsConfig
-from aloft.jsonl import RecordLookup
 from aloft.prompts import pair as prompts
 from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.protocols import LanguageModel, Prompt, Reply
 from aloft.randomness import rng_for
 from aloft.records import Passage, QAPair, Rejection
-from aloft.retrieval.dense import DenseIndex
+from aloft.synthesis.composition import DefinedNames, find_mention
 from aloft.text.language import language_of
 from aloft.text.normalising import fold
 from aloft.text.overlap import copies, holds, leaks, truncate_repetition
@@ -22,9 +20,9 @@ from aloft.text.spans import cut_spans, letters_a_character
 _STAGE = "pairs"
 _TITLE_CHARACTERS = 80
 _CHARACTERS_A_PAIR = 400
-_PARTNERS = 5  # nearest passages, from which the partner of a multi-hop question is drawn
 _DIGIT = re.compile(r"\d")
-_NO_PARTNERS: Mapping[str, Passage] = MappingProxyType({})
+_NO_NAMES = DefinedNames(())
+_NAMELESS = "question lacks the name"
 _HALF_A_CHARACTER = "\ufffd"  # where the limit split a character of several tokens
 _LONE_QUESTION = re.compile(r"\s*[^\n]+[?？؟;]\s*")  # the last is the Greek mark
 
@@ -35,7 +33,7 @@ def generate_pairs(
     config: PairsConfig,
     *,
     seed: int,
-    partners: Mapping[str, Passage] = _NO_PARTNERS,
+    names: DefinedNames = _NO_NAMES,
 ) -> Iterator[QAPair | Rejection]:
     """Yield the pairs of each passage, or the reason why one is missing.
 
@@ -52,15 +50,14 @@ def generate_pairs(
         teacher: The model that writes.
         config: Form, kinds and number of the pairs.
         seed: The run's seed.
-        partners: For a passage's id, the second passage of its multi-hop questions; a passage
-            without a partner gets no such question.
+        names: Names that passages define. One question about each passage that mentions a name
+            which another one defines is asked about it, so that a multi-hop question can be
+            composed of it; not with "paper".
 
     Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "paper", which asks once.
     """
     requests = [
-        request
-        for passage in passages
-        for request in _requests(passage, config, seed, partners.get(passage.id))
+        request for passage in passages for request in _requests(passage, config, seed, names)
     ]
     form = _FORMS[config.form]
     attempts = _ask(teacher, requests, form, config.max_new_tokens, seed)
@@ -83,7 +80,6 @@ def generate_pairs(
             answer=answer,
             kind=request.kind,
             attempts=attempt.number,
-            additional_passage_ids=request.additional_passage_ids,
         )
 
 
@@ -94,23 +90,13 @@ def count_pairs(passage: Passage, config: PairsConfig) -> int:
 
 
 def choose_kinds(
-    passage: Passage,
-    count: int,
-    shares: Mapping[Kind, float],
-    *,
-    seed: int,
-    has_partner: bool = False,
+    passage: Passage, count: int, shares: Mapping[Kind, float], *, seed: int
 ) -> list[Kind]:
-    """Draw kinds of question by their shares, each once at most.
-
-    A number needs a digit in the passage, a multi-hop question a partner.
-    """
+    """Draw kinds of question by their shares, each once at most; a number needs a digit there."""
     rng = rng_for(seed, "kinds", passage.id)
     left = {kind: share for kind, share in shares.items() if share > 0}
     if not _DIGIT.search(passage.text):
         left.pop("numeric", None)
-    if not has_partner:
-        left.pop("multi_hop", None)
     chosen: list[Kind] = []
     while left and len(chosen) < count:
         (kind,) = rng.choices(list(left), list(left.values()))
@@ -119,42 +105,20 @@ def choose_kinds(
     return chosen or ["fact"]
 
 
-def choose_focuses(passage: Passage, count: int, *, seed: int) -> list[str]:
-    """Draw spans of one or two sentences from a passage, in reading order."""
-    text = passage.text
-    drawn = [" ".join(text[start:end].split()) for start, end in cut_spans(text)]
-    rng = rng_for(seed, _STAGE, passage.id)
-    return [drawn[i] for i in sorted(rng.sample(range(len(drawn)), min(count, len(drawn))))]
-
-
-def choose_partners(
-    asked: Sequence[Passage],
-    passages: RecordLookup[Passage],
-    index: DenseIndex,
-    *,
-    seed: int,
-) -> dict[str, str]:
-    """Draw for each passage one of its nearest neighbours, to ask about both at once.
+def choose_focuses(passage: Passage, count: int, *, seed: int, wanted: str = "") -> list[str]:
+    """Draw spans of one or two sentences from a passage, in reading order.
 
     Args:
-        asked: Passages that are asked about.
-        passages: The whole corpus; none of it is read.
-        index: Vectors of the corpus.
+        passage: That is asked about.
+        count: Of spans, if it has as many.
         seed: The run's seed.
-
-    Returns:
-        For a passage's id the id of its partner; nothing where there is no other passage.
+        wanted: A span that takes the place of the last one where it is not among them.
     """
-    ids = [passage.id for passage in asked]
-    rows = passages.rows(ids)
-    nearest = index.rank(index.first_windows(rows), _PARTNERS + 1).columns.tolist()
-    partners = {}
-    for passage_id, row, columns in zip(ids, rows, nearest, strict=True):
-        others = [column for column in columns if column != row][:_PARTNERS]
-        if others:
-            drawn = rng_for(seed, "partner", passage_id).choice(others)
-            partners[passage_id] = passages.id(drawn)
-    return partners
+    text = passage.text
+    cut = [" ".join(text[start:end].split()) for start, end in cut_spans(text)]
+    rng = rng_for(seed, _STAGE, passage.id)
+    drawn = [cut[i] for i in sorted(rng.sample(range(len(cut)), min(count, len(cut))))]
+    return drawn if not wanted or wanted in drawn else [*drawn[:-1], wanted]
 
 
 def select_passages(
@@ -201,7 +165,7 @@ class _Request:
     answer_heading: str = prompts.ANSWER_HEADING
     kind: str = ""
     focus: str = ""
-    additional_passage_ids: tuple[str, ...] = ()
+    name: str = ""  # that the question is to contain
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +230,7 @@ _FORMS = {
 
 
 def _requests(
-    passage: Passage, config: PairsConfig, seed: int, partner: Passage | None
+    passage: Passage, config: PairsConfig, seed: int, names: DefinedNames
 ) -> list[_Request]:
     content, count = passage.content, count_pairs(passage, config)
     code = code_of(config.language) if config.language != "auto" else language_of(passage.text)
@@ -275,34 +239,36 @@ def _requests(
         language = LANGUAGES[code].name if code in LANGUAGES else "the language of the text"
     if config.form == "paper":
         return [_Request(passage, prompts.render_paper(content, language=language))]
+    name, span = find_mention(passage, names, seed=seed) or ("", "")
     if config.form == "examples":
         spoken, topic = code or "", _topic(passage)
         return [
             _Request(
                 passage,
-                prompts.render_examples(topic, focus, language=spoken),
+                # the examples ask about their topics
+                prompts.render_examples(name if focus == span else topic, focus, language=spoken),
                 answer_heading=prompts.answer_line(spoken),
                 focus=focus,
+                name=name if focus == span else "",
             )
-            for focus in choose_focuses(passage, count, seed=seed)
+            for focus in choose_focuses(passage, count, seed=seed, wanted=span)
         ]
-    has_partner = partner is not None
-    kinds = choose_kinds(passage, count, config.kinds, seed=seed, has_partner=has_partner)
-    requests = []
-    for kind in kinds:
-        other = partner if kind == "multi_hop" else None
-        prompt = prompts.render_instruct(
-            content,
-            kind,
-            language=language,
-            style=config.style,
-            further=other.content if other else "",
+    kinds = choose_kinds(passage, count, config.kinds, seed=seed)
+    return [
+        _Request(
+            passage,
+            prompts.render_instruct(
+                content,
+                kind,
+                language=language,
+                style=config.style,
+                about="" if place else name,
+            ),
+            kind=kind,
+            name="" if place else name,
         )
-        additional_passage_ids = (other.id,) if other else ()
-        requests.append(
-            _Request(passage, prompt, kind=kind, additional_passage_ids=additional_passage_ids)
-        )
-    return requests
+        for place, kind in enumerate(kinds)
+    ]
 
 
 def _ask(
@@ -312,9 +278,13 @@ def _ask(
     max_new_tokens: int,
     seed: int,
 ) -> list[_Attempt]:
-    """The last attempt of each request; each round of a form treats those not usable yet."""
+    """The last attempt of each request; each round of a form treats those not usable yet.
+
+    Of a question that never holds the name that it was to contain, the first one is used.
+    """
     unasked = Reply(text="", is_finished=False)
     attempts = [_Attempt(request.prompt, unasked, 0, "not asked") for request in requests]
+    nameless: dict[int, _Attempt] = {}
     for prepare in form.rounds:
         left = [i for i, attempt in enumerate(attempts) if attempt.fault is not None]
         asked = {i: prepare(requests[i], attempts[i], seed) for i in left}
@@ -334,7 +304,12 @@ def _ask(
                     reply = replace(reply, text=without_loop, is_finished=True)
             fault = _fault_of(reply, requests[i], form)
             attempts[i] = _Attempt(prompt, reply, attempts[i].number + 1, fault)
-    return attempts
+            if fault == _NAMELESS:
+                nameless.setdefault(i, replace(attempts[i], fault=None))
+    return [
+        attempt if attempt.fault is None else nameless.get(i, attempt)
+        for i, attempt in enumerate(attempts)
+    ]
 
 
 def _fault_of(reply: Reply, request: _Request, form: _Form) -> str | None:
@@ -346,8 +321,9 @@ def _fault_of(reply: Reply, request: _Request, form: _Form) -> str | None:
         return "unreadable reply"
     if parsed[0] in prompts.EXAMPLE_QUESTIONS:
         return "repeats an example"
-    is_copy = form.is_repaired and copies(parsed[0], request.passage.text)
-    return "question copies the text" if is_copy else None
+    if form.is_repaired and copies(parsed[0], request.passage.text):
+        return "question copies the text"
+    return _NAMELESS if request.name and not leaks(parsed[0], request.name) else None
 
 
 def _topic(passage: Passage) -> str:

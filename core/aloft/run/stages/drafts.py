@@ -6,14 +6,14 @@ from typing import Any
 from aloft.records import Passage, QAPair, Rejection
 from aloft.run.context import Context, Inputs
 from aloft.run.stage import Affinity, Model, Records, Resources, Setup, by_record, stage
+from aloft.run.stages.definitions import composes, open_names
 from aloft.run.stages.marks import AT_ONCE, passage_first
-from aloft.run.stages.partners import partners_of, wants_partners
 from aloft.synthesis.pairs import generate_pairs
 from aloft.synthesis.rating import may_be_kept
 
 
 def _inputs(setup: Setup) -> tuple[str, ...]:
-    return ("rated", "partners", "passages") if wants_partners(setup) else ("rated",)
+    return ("rated", "definitions") if composes(setup) else ("rated",)
 
 
 def _may_be_asked(context: Context, passages: list[Any], outcomes: list[Any]) -> list[Passage]:
@@ -32,7 +32,7 @@ def _may_be_asked(context: Context, passages: list[Any], outcomes: list[Any]) ->
 
 @stage(
     name="drafts",
-    version=1,
+    version=2,
     group="pairs",
     doing="writing pairs",
     inputs=_inputs,
@@ -50,11 +50,10 @@ def _may_be_asked(context: Context, passages: list[Any], outcomes: list[Any]) ->
 )
 def drafts(context: Context, part: Inputs) -> Iterator[QAPair | Rejection]:
     """The pairs of each passage, or the reason why one is missing."""
-    partners = partners_of(part, list(part.records)) if "partners" in part else {}
     yield from generate_pairs(
         part.records,
         context.teacher(),
         context.settings["pairs"],
         seed=context.settings["seed"],
-        partners=partners,
+        names=open_names(context, part),
     )
