@@ -111,8 +111,8 @@ def manifest(stage: str, kept: int, usage: Usage | None = None, **facts: Any) ->
 
 def test_pairs_an_hour_are_those_kept_in_the_teachers_seconds() -> None:
     drafts = manifest("drafts", 60, Usage(calls=60, seconds=80))
-    pairs = manifest("pairs", 45, Usage(calls=9, seconds=10))
-    line = merge([drafts, pairs], {})  # 45 in 90 s
+    rated = manifest("single_hop", 40, Usage(calls=9, seconds=10))
+    line = merge([drafts, rated, manifest("pairs", 45)], {})  # 45 in 90 s
     assert line["pairs_an_hour"] == 1800
     assert {name: account["calls"] for name, account in line["teacher"].items()} == {
         "pairs": 60,

@@ -522,7 +522,7 @@ NAMES = DefinedNames(
 
 
 def test_one_question_is_asked_about_a_name_that_another_passage_defines() -> None:
-    teacher = ScriptedTeacher(lambda _: "Of what is Mary Dunn the pilot?\n### Answer\nAberley")
+    teacher = ScriptedTeacher(lambda _: "Where is Mary Dunn in the winter?\n### Answer\nAberley")
     config = PairsConfig(form="instruct", per_passage=2, kinds={"fact": 1, "why": 1})
     found = list(generate_pairs([PORT, TUG], teacher, config, seed=0, names=NAMES))
     assert len(found) == 4 and {type(one) for one in found} == {QAPair}
@@ -534,14 +534,14 @@ def test_the_span_that_mentions_a_defined_name_is_asked_about_under_that_name() 
     first = "It was built in 1902 of granite, which was brought from the hills of Ull by rail."
     passage = replace(PORT, text=f"{first}\n\n{SPAN}")
     for seed in range(8):
-        teacher = ScriptedTeacher(lambda _: " Who is Mary Dunn, a pilot?\nAnswer: Mary Dunn")
+        teacher = ScriptedTeacher(lambda _: " Where is Mary Dunn in May?\nAnswer: Aberley")
         list(generate_pairs([passage], teacher, SHOWN, seed=seed, names=NAMES))
         (prompt,) = teacher.asked
         assert prompt.messages[-1].content == f"Topic: Mary Dunn\nText: {SPAN}\n"
 
 
-def test_a_question_that_lacks_its_name_is_asked_again_and_used_in_the_end() -> None:
-    named = "Where is Mary Dunn the pilot?"
+def test_a_question_that_takes_no_definition_is_asked_again_and_used_in_the_end() -> None:
+    named = "Where is Mary Dunn in the winter?"
 
     def asked(*questions: str) -> tuple[Any, int]:
         replies = iter(f" {one}\nAnswer: Aberley" for one in questions)
@@ -550,4 +550,4 @@ def test_a_question_that_lacks_its_name_is_asked_again_and_used_in_the_end() -> 
         return outcome.question, len(teacher.asked)
 
     assert asked("Where is the port?", named) == (named, 2)
-    assert asked("Where is it, one?", "And two?", "And three?") == ("Where is it, one?", 3)
+    assert asked("Who is Mary Dunn?", "And two?", "And three?") == ("Who is Mary Dunn?", 3)

@@ -116,7 +116,9 @@ class FiltersConfig(Settings):
             by the teacher from seeing the passage. Of 100 human questions of xquad_en 99 gain 0.5
             or more from their passage, and 38 from a neighbouring passage (a 0.5B model).
         multi_hop_gain: For `needs_all`: the same, of question and answer together, from each of the
-            passages that a multi-hop question needs. @@
+            passages that a multi-hop question needs. Of 20 human questions of hotpotqa_en 13 gain
+            0.2 or more from both of theirs, and 1 where a neighbour stands for one of the two (a
+            135M model).
     """
 
     use: tuple[Filter, ...] = FILTERS[:-1]
@@ -124,7 +126,7 @@ class FiltersConfig(Settings):
     round_trip_depth: Count = 10
     similarity: Share = 0.8
     gain: Gain = 0.5
-    multi_hop_gain: Gain = 0.15
+    multi_hop_gain: Gain = 0.2
 
     def contradictions(self) -> Iterator[str]:
         """A filter that is listed twice."""

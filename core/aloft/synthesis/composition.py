@@ -150,12 +150,14 @@ class DefinedNames:
                 yield named[1], start, end
 
 
-def find_mention(passage: Passage, names: DefinedNames, *, seed: int) -> tuple[str, str] | None:
+def find_mention(
+    passage: Passage, names: DefinedNames, *, seed: int
+) -> tuple[Definition, str] | None:
     """Draw a name that another passage defines, and the span of this one that mentions it."""
     text = passage.text
     found = [place for place in names.find(text) if place[0].passage_id != passage.id]
     mentions = {
-        definition.name: (definition.name, " ".join(text[first:last].split()))
+        definition.name: (definition, " ".join(text[first:last].split()))
         for first, last in (cut_spans(text) if found else ())
         for definition, start, end in found
         if first <= start and end <= last
@@ -198,17 +200,22 @@ def compose_pairs(
     return [found[pair.id] for pair in pairs if pair.id in drawn]
 
 
+def compose_questions(question: str, names: DefinedNames) -> Iterator[tuple[str, Definition]]:
+    """Yield a question with each of its names replaced that can be, and the definition used."""
+    whole = unify_forms(question)
+    for definition, start, end in names.find(whole):
+        composed = compose_question(whole, start, end, definition.phrase)
+        if composed is not None and not leaks(composed, definition.name):
+            yield composed, definition
+
+
 def _compose_first(
     pair: QAPair, passages: Mapping[str, Passage], names: DefinedNames
 ) -> QAPair | None:
     """Compose a pair with the first name of its question that can be replaced."""
-    question = unify_forms(pair.question)
-    for definition, start, end in names.find(question):
-        asked = compose_question(question, start, end, definition.phrase)
+    for asked, definition in compose_questions(pair.question, names):
         if (
-            asked is not None
-            and definition.passage_id != pair.passage_id
-            and not leaks(asked, definition.name)
+            definition.passage_id != pair.passage_id
             and not leaks(asked, pair.answer)
             and not holds(passages[definition.passage_id].content, pair.answer)
         ):

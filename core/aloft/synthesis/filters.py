@@ -85,10 +85,11 @@ def verify_pairs(
 ) -> list[QAPair | Rejection]:
     """Apply the filters for which the teacher reads answers; any partition does the same.
 
-    "needs_all" drops a multi-hop pair that hardly gains from one of its passages: question and
-    answer together, as the reader of one passage finds an answer in it to any question. (@@)
-    "dependency" drops a question of one passage whose answer hardly gains from it: such an answer
-    is either common knowledge or not in the passage.
+    "needs_all" drops a multi-hop pair that hardly gains from one of its passages. Question and
+    answer are read together: whoever reads the answer's passage alone finds the answer there, as it
+    is the only passage, and only the question tells that another one is missing. "dependency" drops
+    a question of one passage whose answer hardly gains from it: such an answer is either common
+    knowledge or not in the passage.
 
     Args:
         pairs: Pairs that passed the other filters.

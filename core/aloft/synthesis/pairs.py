@@ -11,7 +11,7 @@ from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.protocols import LanguageModel, Prompt, Reply
 from aloft.randomness import rng_for
 from aloft.records import Passage, QAPair, Rejection
-from aloft.synthesis.composition import DefinedNames, find_mention
+from aloft.synthesis.composition import DefinedNames, Definition, compose_questions, find_mention
 from aloft.text.language import language_of
 from aloft.text.normalising import fold
 from aloft.text.overlap import copies, holds, leaks, truncate_repetition
@@ -22,7 +22,7 @@ _TITLE_CHARACTERS = 80
 _CHARACTERS_A_PAIR = 400
 _DIGIT = re.compile(r"\d")
 _NO_NAMES = DefinedNames(())
-_NAMELESS = "question lacks the name"
+_NOT_COMPOSED = "question takes no definition"
 _HALF_A_CHARACTER = "\ufffd"  # where the limit split a character of several tokens
 _LONE_QUESTION = re.compile(r"\s*[^\n]+[?？؟;]\s*")  # the last is the Greek mark
 
@@ -165,7 +165,7 @@ class _Request:
     answer_heading: str = prompts.ANSWER_HEADING
     kind: str = ""
     focus: str = ""
-    name: str = ""  # that the question is to contain
+    definition: Definition | None = None  # that is to take a name's place in the question
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,8 @@ def _requests(
         language = LANGUAGES[code].name if code in LANGUAGES else "the language of the text"
     if config.form == "paper":
         return [_Request(passage, prompts.render_paper(content, language=language))]
-    name, span = find_mention(passage, names, seed=seed) or ("", "")
+    definition, span = find_mention(passage, names, seed=seed) or (None, "")
+    name = definition.name if definition else ""
     if config.form == "examples":
         spoken, topic = code or "", _topic(passage)
         return [
@@ -249,7 +250,7 @@ def _requests(
                 prompts.render_examples(name if focus == span else topic, focus, language=spoken),
                 answer_heading=prompts.answer_line(spoken),
                 focus=focus,
-                name=name if focus == span else "",
+                definition=definition if focus == span else None,
             )
             for focus in choose_focuses(passage, count, seed=seed, wanted=span)
         ]
@@ -265,7 +266,7 @@ def _requests(
                 about="" if place else name,
             ),
             kind=kind,
-            name="" if place else name,
+            definition=None if place else definition,
         )
         for place, kind in enumerate(kinds)
     ]
@@ -280,11 +281,11 @@ def _ask(
 ) -> list[_Attempt]:
     """The last attempt of each request; each round of a form treats those not usable yet.
 
-    Of a question that never holds the name that it was to contain, the first one is used.
+    Of questions that never take the definition that they were to take, the first one is used.
     """
     unasked = Reply(text="", is_finished=False)
     attempts = [_Attempt(request.prompt, unasked, 0, "not asked") for request in requests]
-    nameless: dict[int, _Attempt] = {}
+    single: dict[int, _Attempt] = {}
     for prepare in form.rounds:
         left = [i for i, attempt in enumerate(attempts) if attempt.fault is not None]
         asked = {i: prepare(requests[i], attempts[i], seed) for i in left}
@@ -304,10 +305,10 @@ def _ask(
                     reply = replace(reply, text=without_loop, is_finished=True)
             fault = _fault_of(reply, requests[i], form)
             attempts[i] = _Attempt(prompt, reply, attempts[i].number + 1, fault)
-            if fault == _NAMELESS:
-                nameless.setdefault(i, replace(attempts[i], fault=None))
+            if fault == _NOT_COMPOSED:
+                single.setdefault(i, replace(attempts[i], fault=None))
     return [
-        attempt if attempt.fault is None else nameless.get(i, attempt)
+        attempt if attempt.fault is None else single.get(i, attempt)
         for i, attempt in enumerate(attempts)
     ]
 
@@ -323,7 +324,10 @@ def _fault_of(reply: Reply, request: _Request, form: _Form) -> str | None:
         return "repeats an example"
     if form.is_repaired and copies(parsed[0], request.passage.text):
         return "question copies the text"
-    return _NAMELESS if request.name and not leaks(parsed[0], request.name) else None
+    if request.definition is None:
+        return None
+    composed = compose_questions(parsed[0], DefinedNames([request.definition]))
+    return None if any(composed) else _NOT_COMPOSED
 
 
 def _topic(passage: Passage) -> str:
