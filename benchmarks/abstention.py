@@ -1,83 +1,166 @@
-"""What it costs a generator to say what its documents do not hold, and how often it does.
+"""How often a generator declines what its documents do not hold, and what that costs.
 
-    python benchmarks/abstention.py --data FOLDER --set clapnq_en --generator QWEN --teacher QWEN \\
-        --config benchmarks/abstention.toml --seed 1
+    python benchmarks/abstention.py --data FOLDER --set clapnq_en --replies benchmarks/replies \\
+        --config benchmarks/abstention.toml --limit-questions 150 --seed 1 --out RUN
 
-The same generator is trained twice on the same rows with the right passage: on them alone, and with
-some of their questions asked once more without (`training_sets.abstaining_share`). Both answer the
-set's human questions with the right passage among the others: what the second loses there is the
-cost. It is then asked the same without the right passages, and the set's unanswerable questions
-with what is found for them. FOLDER is as in uplift.py. The last line on standard output is one JSON
-object.
+A generator is trained with questions that lack their passage (`training_sets.abstaining_share`). It
+reads the set's human questions with what the untuned stack retrieves, in its order, with the next
+passages in place of the right ones, and what nothing answers. The threshold of abstention is fitted
+*blind*, on synthetic held-out questions, and *with labels*, on the human questions about other
+documents; for several shares of answers that are promised. What `evaluation.answered_share` costs
+is held against answering always, by the same generator. With --also-without another is trained on
+the same rows with the right passage alone, and answers always, too. FOLDER and --replies are as in
+uplift.py. The last line on standard output is one JSON object.
 """
 
 import argparse
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from downstream import shown
-from uplift import cut_set, tell
+from uplift import NEVER_DECIDES, cut_set, open_set, tell
 
 from aloft.config import RunConfig, load_config
 from aloft.errors import AloftError
 from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, UNANSWERABLE
-from aloft.evaluation.bootstrap import compare
-from aloft.evaluation.evaluator import Measured
+from aloft.evaluation.bootstrap import Comparison, compare
+from aloft.evaluation.citations import CitationRule, CitedReadings
+from aloft.evaluation.evaluator import Evaluator, Measured
 from aloft.evaluation.pages.figures import interval, percent
-from aloft.run.job import open_run
-from aloft.terminal.progress import shown_progress
 
 COSTS = ("answer f1", "answer contained", "citation accuracy")
+PROMISED = (0.8, 0.9, 0.95, 0.98, 1.0)
+WAYS = {"blind": NEVER_DECIDES, "with labels": 1}  # human questions that it takes to decide
+_TUNED = "tuned"
 
 
-def measure(folder: Path, source: Path, config: RunConfig) -> tuple[list[Measured], float]:
-    """The tuned generator on human questions, answerable or not, and minutes of training."""
-    with shown_progress() as progress, open_run(folder, config, progress=progress) as run:
-        run.give(source / "corpus", source / "questions.jsonl")
+def promising(evaluator: Evaluator, share: float, way: str) -> Evaluator:
+    """The same with another share of answers promised."""
+    changes = {"answered_share": share, "min_human_questions": WAYS[way]}
+    return replace(evaluator, config=evaluator.config.model_copy(update=changes))
+
+
+def cite(evaluator: Evaluator, blind: Evaluator) -> tuple[CitedReadings, Mapping[str, Any]]:
+    """What the human questions cite, and the curves of the sets, over what is retrieved blindly."""
+    most, curves = evaluator.config.max_stack_questions, {}
+    for name in dict.fromkeys((evaluator.deciding, "human")):
+        ranking = blind.rank(name, blind.system_of(()))
+        cited = evaluator.cite(name, ranking, _TUNED, most)
+        rule = evaluator.citation_rule(_TUNED)
+        if cited is None or rule is None:
+            raise AloftError("The generator returns no probabilities.")
+        curve = cited.curve(
+            name,
+            _TUNED,
+            rule,
+            promised=evaluator.config.answered_share,
+            is_fitted=name == evaluator.deciding,
+        )
+        curves[name] = asdict(curve)
+    return cited, curves
+
+
+def shares(blind: Evaluator) -> Iterator[dict[str, Any]]:
+    """What each promise comes to, and what the likeliest beginning of a reply would decide."""
+    system = blind.system_of(())
+    for way in WAYS:
+        for share in PROMISED:
+            evaluator = promising(blind, share, way)
+            cited, curves = cite(evaluator, blind)
+            rule = evaluator.citation_rule(_TUNED) or CitationRule()
+            declined = blind.measure_declined(system, _TUNED, rule)
+            yield {"way": way, **_row(cited, declined), "curves": curves}
+    every = np.ones(len(cited.numbers), bool)
+    likeliest = replace(cited, rules=[(every, CitationRule())])
+    declined = blind.measure_declined(system, _TUNED, CitationRule())
+    yield {"way": "likeliest", **_row(likeliest, declined)}
+
+
+def _row(cited: CitedReadings, declined: Measured | None) -> dict[str, Any]:
+    return {
+        ANSWERED: float(np.nanmean(cited.answered)),
+        ABSTENTION: float(np.nanmean(cited.declined)),
+        UNANSWERABLE: float(declined.values[UNANSWERABLE].mean()) if declined else None,
+        "citation accuracy": float(cited.readings.are_right(cited.numbers).mean()),
+    }
+
+
+def answer(blind: Evaluator, share: float, way: str) -> Measured:
+    """The human questions' answers where so many of them must be given."""
+    evaluator = promising(blind, share, way)
+    cite(evaluator, blind)
+    ranking = blind.rank("human", blind.system_of(()))
+    most = evaluator.config.max_stack_questions
+    return evaluator.measure_end_to_end("human", ranking, _TUNED, most)
+
+
+def costs(before: Measured, after: Measured, how: Mapping[str, int]) -> list[dict[str, Any]]:
+    """What declining costs, question by question."""
+    pairs = {name: (before.values[name], after.values[name]) for name in COSTS}
+    found = [compare(name, *pair, after.documents, **how) for name, pair in pairs.items()]
+    for row in map(asdict, found):
+        print(f"  {shown(row)}, n = {row['n']}", file=sys.stderr)
+    return [asdict(row) for row in found]
+
+
+def said(measured: Measured, how: Mapping[str, int]) -> dict[str, Any]:
+    """The shares declined and answered, with their intervals."""
+    rows = {}
+    for name in (n for n in (ABSTENTION, UNANSWERABLE, ANSWERED) if n in measured.values):
+        some = measured.among(~np.isnan(measured.values[name]))
+        values = some.values[name]
+        # an interval of the share itself: of its gain over never
+        one: Comparison = compare(name, np.zeros_like(values), values, some.documents, **how)
+        rows[name] = {"share": one.after, "low": one.low, "high": one.high, "n": one.n}
+        print(f"  {name} {percent(one.after)} {interval(one.low, one.high)}", file=sys.stderr)
+    return rows
+
+
+def measure(folder: Path, config: RunConfig, replies: Path | None) -> dict[str, Any]:
+    """Train the generator, and measure what its threshold comes to."""
+    how = {"resamples": config.evaluation.resamples, "seed": config.seed}
+    with open_set(folder, config, replies, blind=True) as run:
         run.check()
         run.train()
-        seconds = run.train()["generator"].seconds
-        answered = run.evaluator.measure_answers("human", "tuned")["all"]
-        unanswerable = run.evaluator.measure_unanswerable("tuned")
-    return [answered, *([unanswerable] if unanswerable else [])], round(seconds / 60, 1)
+        evaluator = run.evaluator
+        figures: dict[str, Any] = {
+            "training_seconds": run.train()["generator"].seconds,
+            "shares": list(shares(evaluator)),
+        }
+        for way in WAYS:
+            print(way, file=sys.stderr)
+            always, after = (
+                answer(evaluator, share, way) for share in (1.0, config.evaluation.answered_share)
+            )
+            rule = evaluator.citation_rule(_TUNED) or CitationRule()
+            declined = evaluator.measure_declined(evaluator.system_of(()), _TUNED, rule)
+            figures[way] = {
+                "threshold": rule.threshold,
+                "costs": costs(always, after, how),
+                "said": said(after, how) | (said(declined, how) if declined else {}),
+            }
+    return figures
 
 
-def compare_shares(out: Path, source: Path, config: RunConfig) -> dict[str, Any]:
-    """The generator trained without and with rows that lack their passage."""
+def measure_without(folder: Path, config: RunConfig, replies: Path | None) -> dict[str, float]:
+    """The mean metrics of a generator that was trained with the right passages alone."""
     sets = config.training_sets
     most = sets.max_generator_rows and round(sets.max_generator_rows * (1 - sets.abstaining_share))
     sets = sets.model_copy(update={"abstaining_share": 0.0, "max_generator_rows": most})
     always = config.model_copy(update={"training_sets": sets})
-    with shown_progress() as progress, open_run(out / "pairs", always, progress=progress) as run:
-        run.give(source / "corpus", source / "questions.jsonl")
-        run.do("negatives")
-    for name in ("always", "abstaining"):
-        if not (out / name).exists():
-            shutil.copytree(out / "pairs", out / name, ignore=shutil.ignore_patterns(".lock"))
-    before, minutes = measure(out / "always", source, always)
-    after, more = measure(out / "abstaining", source, config)
-    how = {"resamples": config.evaluation.resamples, "seed": config.seed}
-    documents = after[0].documents
-    pairs = {name: (before[0].values[name], after[0].values[name]) for name in COSTS}
-    costs = [asdict(compare(name, *pair, documents, **how)) for name, pair in pairs.items()]
-    for row in costs:
-        print(f"  {shown(row)}, n = {row['n']}", file=sys.stderr)
-    said = {}
-    columns = {name: (some.values[name], some.documents) for some in after for name in some.values}
-    for name in (n for n in (ABSTENTION, UNANSWERABLE, ANSWERED) if n in columns):
-        values, documents = columns[name]
-        # an interval of the share itself: of its gain over never
-        one = compare(name, np.zeros_like(values), values, documents, **how)
-        said[name] = {"share": one.after, "low": one.low, "high": one.high, "n": one.n}
-        print(f"  {name} {percent(one.after)} {interval(one.low, one.high)}", file=sys.stderr)
-    return {"costs": costs, "said": said, "training_minutes": [minutes, more]}
+    with open_set(folder, always, replies, blind=True) as run:
+        run.train()
+        evaluator = run.evaluator
+        ranking = evaluator.rank("human", evaluator.system_of(()))
+        most = always.evaluation.max_stack_questions
+        found = evaluator.measure_end_to_end("human", ranking, _TUNED, most)
+    return {name: float(np.nanmean(found.values[name])) for name in COSTS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,13 +173,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--teacher")
     parser.add_argument("--generator")
     parser.add_argument("--config", type=Path, help="TOML file laid over the preset")
+    parser.add_argument("--replies", type=Path, help="where the teacher's replies are kept")
     parser.add_argument("--passages", type=int, help="the first so many documents of the set")
+    parser.add_argument("--limit-questions", type=int, help="of each kind")
+    parser.add_argument("--also-without", action="store_true", help="train another generator")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="keep the run folders here; run again to go on")
+    parser.add_argument("--out", type=Path, help="keep the run folder here; run again to go on")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(argv)
     named = {name: getattr(options, name) for name in ("teacher", "generator")}
     chosen = {name: value for name, value in named.items() if value}
+    replies = options.replies / f"{options.set}.jsonl.gz" if options.replies else None
     started = time.monotonic()
     try:
         config = load_config(
@@ -104,8 +191,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         with tempfile.TemporaryDirectory() as temporary:
             out = options.out or Path(temporary)
-            sizes = cut_set(options.data / options.set, out, options.passages, None)
-            figures = compare_shares(out, out, config)
+            limits = (options.passages, options.limit_questions)
+            sizes = cut_set(options.data / options.set, out, *limits)
+            figures = measure(out, config, replies)
+            if options.also_without:
+                cut_set(options.data / options.set, out / "without", *limits)
+                figures["without"] = measure_without(out / "without", config, replies)
     except AloftError as error:
         print(f"abstention: {error}", file=sys.stderr)
         return 2

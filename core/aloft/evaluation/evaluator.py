@@ -488,16 +488,12 @@ class Evaluator:
         values = np.array([float(reply.is_abstaining) for reply in replies])
         return Measured(question_set="human", values={UNANSWERABLE: values}, documents=questions)
 
-    def measure_declined(self, system: System, generator: str) -> Measured | None:
-        """Like `measure_unanswerable`, as served: by what a system retrieves, in its order.
-
-        Returns:
-            None, too, where it is not decided by a probability. The threshold is that which was
-            fitted when the generator last answered.
-        """
+    def measure_declined(
+        self, system: System, generator: str, rule: CitationRule
+    ) -> Measured | None:
+        """Like `measure_unanswerable`, as served: by what a system retrieves, and by a rule."""
         questions = self._unanswerable(self.config.max_stack_questions)
-        rule = self.citation_rule(generator)
-        if rule is None or not questions:
+        if not questions:
             return None
         columns = self.retriever(system).rank(questions).columns[:, : self.sets.contexts]
         read = self._read_choices(generator, questions, columns.tolist())
@@ -577,17 +573,12 @@ class Evaluator:
         """
         rows = self.chosen(name, most)
         contexts = ranking.columns[rows, : self.sets.contexts].tolist()
-        try:
-            readings = self._read(name, generator, rows, ranking.columns[rows].tolist())
-        except ProbabilitiesError:
-            readings = None
-        if readings is None:
-            self._rules[generator] = None
+        cited = self.cite(name, ranking, generator, most)
+        if cited is None:
             return self._measured(name, rows, self.answer(name, generator, rows, contexts))
-        cited = self._cite(name, generator, rows, readings)
         replies = self._go_on(name, generator, rows, contexts, cited.numbers)
         measured = self._measured(name, rows, self._answer_values(name, rows, contexts, replies))
-        if not readings.abstains:
+        if not cited.readings.abstains:
             return measured
         curve = cited.curve(
             name,
@@ -598,6 +589,41 @@ class Evaluator:
         )
         values = {ANSWERED: cited.answered, ABSTENTION: cited.declined}
         return replace(measured.with_values(values), abstention=curve)
+
+    def cite(
+        self, name: str, ranking: Ranking, generator: str, most: int | None
+    ) -> CitedReadings | None:
+        """What a generator reads of a set's questions, and what each of them cites by that.
+
+        A question of the deciding set cites by what is chosen on the other folds; what is chosen on
+        all of them is `citation_rule` from then on.
+
+        Returns:
+            None where replies do not begin with a citation, or the generator returns no
+            probabilities: it then cites by itself.
+        """
+        rows = self.chosen(name, most)
+        try:
+            readings = self._read(name, generator, rows, ranking.columns[rows].tolist())
+        except ProbabilitiesError:
+            readings = None
+        if readings is None:
+            self._rules[generator] = None
+            return None
+        fit = partial(
+            fit_rule,
+            fits_order=self.deciding == "human",
+            answered_share=self.config.answered_share,
+        )
+        if name != self.deciding:
+            rule = self.citation_rule(generator) or CitationRule()
+            return CitedReadings(readings=readings, rules=[(np.ones(len(rows), bool), rule)])
+        self._rules[generator] = fit(readings)
+        rules = [
+            (np.isin(rows, fold.reported), fit(readings.among(np.isin(rows, fold.choosing))))
+            for fold in self.splits[name].folds
+        ]
+        return CitedReadings(readings=readings, rules=rules)
 
     def citation_rule(self, generator: str) -> CitationRule | None:
         """By what a generator cites or abstains in what ships.
@@ -664,25 +690,6 @@ class Evaluator:
             table[some, :numbered] = read[:, :numbered]
             table[some, most:] = read[:, numbered:]
         return table
-
-    def _cite(
-        self, name: str, generator: str, rows: Sequence[int], readings: Readings
-    ) -> CitedReadings:
-        """What each question cites; of the deciding set, by what is chosen on the other folds."""
-        fit = partial(
-            fit_rule,
-            fits_order=self.deciding == "human",
-            answered_share=self.config.answered_share,
-        )
-        if name != self.deciding:
-            rule = self.citation_rule(generator) or CitationRule()
-            return CitedReadings(readings=readings, rules=[(np.ones(len(rows), bool), rule)])
-        self._rules[generator] = fit(readings)
-        rules = [
-            (np.isin(rows, fold.reported), fit(readings.among(np.isin(rows, fold.choosing))))
-            for fold in self.splits[name].folds
-        ]
-        return CitedReadings(readings=readings, rules=rules)
 
     def _go_on(
         self,

@@ -181,11 +181,12 @@ def _answer(
     found = {
         name: evaluator.measure_end_to_end(name, rankings[name], generator, most) for name in names
     }
-    declined = evaluator.measure_declined(system, generator)
+    rule = evaluator.citation_rule(generator)
+    declined = evaluator.measure_declined(system, generator, rule) if rule else None
     return _Answers(
         measured={name: found[name] for name in rankings},
         declined={"human": declined} if declined else {},
-        rule=evaluator.citation_rule(generator),
+        rule=rule,
         deciding=evaluator.deciding,
     )
 

@@ -73,7 +73,9 @@ def questions(report: Report) -> Iterator[Block]:
         yield (
             "Each question was measured with what was chosen on questions about other documents: "
             "the combination that ships and, where human questions decide, the shares of embedder "
-            "and reranker. What ships was then chosen on all of them."
+            "and reranker. "
+            + ("So was the threshold of abstention. " if report.measured.abstention else "")
+            + "What ships was then chosen on all of them."
         )
     else:
         yield (
