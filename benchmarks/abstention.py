@@ -4,7 +4,7 @@
         --config benchmarks/abstention.toml --limit-questions 150 --seed 1 --out RUN
 
 A generator is trained with questions that lack their passage (`training_sets.abstaining_share`). It
-reads the set's human questions with what the untuned stack retrieves, in its order, with the next
+reads the set's human questions with what the untuned hybrid retrieves, in its order, with the next
 passages in place of the right ones, and what nothing answers. The threshold of abstention is fitted
 *blind*, on synthetic held-out questions, and *with labels*, on the human questions about other
 documents; for several shares of answers that are promised. What `evaluation.answered_share` costs
@@ -31,12 +31,13 @@ from aloft.errors import AloftError
 from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, UNANSWERABLE
 from aloft.evaluation.bootstrap import Comparison, compare
 from aloft.evaluation.citations import CitationRule, CitedReadings
-from aloft.evaluation.evaluator import Evaluator, Measured
+from aloft.evaluation.evaluator import Evaluator, Measured, System
 from aloft.evaluation.pages.figures import interval, percent
 
 COSTS = ("answer f1", "answer contained", "citation accuracy")
 PROMISED = (0.8, 0.9, 0.95, 0.98, 1.0)
 WAYS = {"blind": NEVER_DECIDES, "with labels": 1}  # human questions that it takes to decide
+HYBRID = System("hybrid", "base", "none")
 _TUNED = "tuned"
 
 
@@ -50,7 +51,7 @@ def cite(evaluator: Evaluator, blind: Evaluator) -> tuple[CitedReadings, Mapping
     """What the human questions cite, and the curves of the sets, over what is retrieved blindly."""
     most, curves = evaluator.config.max_stack_questions, {}
     for name in dict.fromkeys((evaluator.deciding, "human")):
-        ranking = blind.rank(name, blind.system_of(()))
+        ranking = blind.rank(name, HYBRID)
         cited = evaluator.cite(name, ranking, _TUNED, most)
         rule = evaluator.citation_rule(_TUNED)
         if cited is None or rule is None:
@@ -68,18 +69,27 @@ def cite(evaluator: Evaluator, blind: Evaluator) -> tuple[CitedReadings, Mapping
 
 def shares(blind: Evaluator) -> Iterator[dict[str, Any]]:
     """What each promise comes to, and what the likeliest beginning of a reply would decide."""
-    system = blind.system_of(())
     for way in WAYS:
         for share in PROMISED:
             evaluator = promising(blind, share, way)
             cited, curves = cite(evaluator, blind)
             rule = evaluator.citation_rule(_TUNED) or CitationRule()
-            declined = blind.measure_declined(system, _TUNED, rule)
-            yield {"way": way, **_row(cited, declined), "curves": curves}
+            declined = blind.measure_declined(HYBRID, _TUNED, rule)
+            yield _told({"way": way, "promised": share, **_row(cited, declined)}) | {
+                "threshold": rule.threshold,
+                "curves": curves,
+            }
     every = np.ones(len(cited.numbers), bool)
     likeliest = replace(cited, rules=[(every, CitationRule())])
-    declined = blind.measure_declined(system, _TUNED, CitationRule())
-    yield {"way": "likeliest", **_row(likeliest, declined)}
+    declined = blind.measure_declined(HYBRID, _TUNED, CitationRule())
+    yield _told({"way": "likeliest", **_row(likeliest, declined)})
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """A row, shown as soon as it is known."""
+    cells = (f"{k} {v if isinstance(v, str) else percent(v)}" for k, v in row.items() if v)
+    print("  " + ", ".join(cells), file=sys.stderr)
+    return row
 
 
 def _row(cited: CitedReadings, declined: Measured | None) -> dict[str, Any]:
@@ -95,7 +105,7 @@ def answer(blind: Evaluator, share: float, way: str) -> Measured:
     """The human questions' answers where so many of them must be given."""
     evaluator = promising(blind, share, way)
     cite(evaluator, blind)
-    ranking = blind.rank("human", blind.system_of(()))
+    ranking = blind.rank("human", HYBRID)
     most = evaluator.config.max_stack_questions
     return evaluator.measure_end_to_end("human", ranking, _TUNED, most)
 
@@ -139,7 +149,7 @@ def measure(folder: Path, config: RunConfig, replies: Path | None) -> dict[str, 
                 answer(evaluator, share, way) for share in (1.0, config.evaluation.answered_share)
             )
             rule = evaluator.citation_rule(_TUNED) or CitationRule()
-            declined = evaluator.measure_declined(evaluator.system_of(()), _TUNED, rule)
+            declined = evaluator.measure_declined(HYBRID, _TUNED, rule)
             figures[way] = {
                 "threshold": rule.threshold,
                 "costs": costs(always, after, how),
@@ -157,7 +167,7 @@ def measure_without(folder: Path, config: RunConfig, replies: Path | None) -> di
     with open_set(folder, always, replies, blind=True) as run:
         run.train()
         evaluator = run.evaluator
-        ranking = evaluator.rank("human", evaluator.system_of(()))
+        ranking = evaluator.rank("human", HYBRID)
         most = always.evaluation.max_stack_questions
         found = evaluator.measure_end_to_end("human", ranking, _TUNED, most)
     return {name: float(np.nanmean(found.values[name])) for name in COSTS}

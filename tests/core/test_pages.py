@@ -452,6 +452,12 @@ def test_what_abstaining_comes_to_is_shown_and_drawn() -> None:
     assert rings == [("203.2", "118.8", "base"), ("203.2", "118.8", "tuned")]
     assert from_json(json.loads(dump(report))) == report
 
+    said = "It answers 93.8 % of the questions whose passage was retrieved, 95.0 were promised, and"
+    assert f"{said} declines 70.0 % of those whose passage is missing." in summarize(report)
+    unkept = replace(curves[1], threshold=None)
+    told = summarize(measured_otherwise(full_report(), abstention=(unkept,)))
+    assert "whose passage was retrieved, and declines 70.0 %" in told
+
     promised = measured_otherwise(full_report(), abstention=curves[1:])
     assert "The questions are too few" not in render_markdown(promised)
     without = render_markdown(full_report())

@@ -21,7 +21,7 @@ def summarize(report: Report) -> str:
     """The outcome in a paragraph."""
     sentences = [
         *(_started_from(report), _decided(report), _few(report), *_judged(report)),
-        *(_shipped(report), _indexed(report)),
+        *(_shipped(report), _declines(report), _indexed(report)),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -95,6 +95,21 @@ def _shipped(report: Report) -> str:
     if ships.parts and untuned:
         sentence += f" (nothing tuned: {_reached(untuned[0])})"
     return f"{sentence}."
+
+
+def _declines(report: Report) -> str:
+    """What the threshold of the generator that ships comes to."""
+    generator = "tuned" if report.shipped and "generator" in report.shipped.parts else "base"
+    of = (report.measured.deciding, generator)
+    found = [c for c in report.measured.abstention if (c.question_set, c.generator) == of]
+    curve = found[0] if found else None
+    if curve is None or curve.answered is None or curve.declined is None:
+        return ""
+    promise = f", {percent(curve.promised)} were promised" if curve.threshold is not None else ""
+    return (
+        f"It answers {percent(curve.answered)} % of the questions whose passage was retrieved"
+        f"{promise}, and declines {percent(curve.declined)} % of those whose passage is missing."
+    )
 
 
 def _described(variant: SystemVariant) -> str:
