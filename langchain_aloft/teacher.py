@@ -14,6 +14,7 @@ _MESSAGES: dict[str, type[BaseMessage]] = {
     "user": HumanMessage,
     "assistant": AIMessage,
 }
+_ROUNDS = 8  # so that the slowest reply of a round is waited for seldom
 
 
 class LangChainTeacher:
@@ -37,6 +38,11 @@ class LangChainTeacher:
         self._model = model
         self._options = dict(options or {})
         self._concurrency = concurrency
+
+    @property
+    def at_once(self) -> int:
+        """Each reply is kept as it comes, or some rounds of those that are asked for together."""
+        return 1 if self._concurrency == 1 else _ROUNDS * self._concurrency
 
     @property
     def fingerprint(self) -> str:

@@ -19,7 +19,7 @@ from llama_index_aloft.llm import AloftLLM
 
 
 class LlamaIndexTeacher:
-    """Asks a LlamaIndex LLM; satisfies `aloft.protocols.LanguageModel`.
+    """Asks a LlamaIndex LLM one prompt at a time; satisfies `aloft.protocols.LanguageModel`.
 
     During a run, an LLM that connects to another machine is refused.
 
@@ -31,6 +31,11 @@ class LlamaIndexTeacher:
     def __init__(self, llm: LLM, options: Mapping[str, Any] | None = None) -> None:
         self._llm = llm
         self._options = dict(options or {})
+
+    @property
+    def at_once(self) -> int:
+        """Each reply is kept as it comes."""
+        return 1
 
     @property
     def fingerprint(self) -> str:

@@ -89,6 +89,16 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
+class PacedModel(LanguageModel, Protocol):
+    """A language model that is no faster with more prompts at a time than it says."""
+
+    @property
+    def at_once(self) -> int:
+        """Prompts per call, after each of which replies are kept: what an interruption costs."""
+        ...
+
+
+@runtime_checkable
 class StreamingModel(Protocol):
     """A language model that can return a reply while it is being generated."""
 

@@ -179,3 +179,23 @@ def test_a_host_that_counts_nothing_shows_no_figure(
     shown = capsys.readouterr().out
     (row,) = [line for line in shown.splitlines() if line.startswith("│ pairs ") and "80" in line]
     assert [cell.strip() for cell in row.strip("│").split("│")][1:4] == ["80", "–", "–"]
+
+
+class PacedTeacher(CountingTeacher):
+    """Is asked one prompt at a time, as many hosts' models are."""
+
+    at_once = 1
+
+
+def test_of_a_teacher_that_is_asked_one_by_one_no_reply_is_lost(
+    tmp_path: Path, encoder: Path
+) -> None:
+    config = settings(encoder, ratings={"method": "none"})
+    stopped, second = PacedTeacher(berth, dies_at=9), PacedTeacher(berth)
+    with pytest.raises(PowerCutError):
+        work(tmp_path / "run", config, stopped)
+
+    work(tmp_path / "run", config, second)
+
+    assert len(stopped.asked) == 9
+    assert len(second.asked) == 61 + 10  # of 70 berths and ten second tries

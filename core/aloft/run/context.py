@@ -13,7 +13,15 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
 from aloft.files import write_text
 from aloft.jsonl import RecordFile
-from aloft.protocols import Embedder, Floats, LanguageModel, Progress, Reranker, no_progress
+from aloft.protocols import (
+    Embedder,
+    Floats,
+    LanguageModel,
+    PacedModel,
+    Progress,
+    Reranker,
+    no_progress,
+)
 from aloft.records import Rejection, content_id
 from aloft.retrieval.vectors import VectorStore, vectors_key
 from aloft.run.cache import CallCache
@@ -134,10 +142,11 @@ class Context:
         return self._declared(role).adapter
 
     def teacher(self, role: str = "teacher", *, label: str = "") -> CachedLanguageModel:
-        """The teacher; what it is asked at once is asked at once, and kept."""
+        """The teacher; what it is asked at once is asked at once, or as it says, and kept."""
         model = self._declared(role)
         models = self._shared.models
-        caller = self._caller(role, models.teacher_fingerprint(model.name), label, at_once=1 << 30)
+        at_once = models.given.at_once if isinstance(models.given, PacedModel) else 1 << 30
+        caller = self._caller(role, models.teacher_fingerprint(model.name), label, at_once=at_once)
         return CachedLanguageModel(lambda: models.teacher(model.name), caller)
 
     def generator(
