@@ -1,7 +1,7 @@
 """A chain that answers with citations, under the prompt that a run trained for."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -68,8 +68,8 @@ def create_citation_chain(
     """
     shared = models or SharedModels()
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
-    contract, own = read_bundle(Path(run_folder), generator), read_passages(Path(run_folder))
-    answering = _Answering(contract, shared, own, text_of)
+    contract = read_bundle(Path(run_folder), generator)
+    answering = _Answering(contract, shared, text_of, _RunPassages(Path(run_folder).absolute()))
     retrieved: Runnable[Any, Any] = RunnableParallel(question=RunnablePassthrough(), context=found)
     answers: Runnable[Any, Any] = RunnableGenerator(answering.answer, answering.answer_in_threads)
     chain: Runnable[Any, Any] = RunnableLambda(_question_of) | retrieved | answers
@@ -109,8 +109,8 @@ class _Answering:
 
     contract: Bundle
     models: SharedModels
-    own: Mapping[str, Passage]  # the run's, by the ids of documents that were made of them
     text_of: TextOf | None
+    own: "_RunPassages"
 
     def answer(self, pieces: Iterator[AddableDict]) -> Iterator[AddableDict]:
         yield from self._generate(reduce(add, pieces))
@@ -125,11 +125,28 @@ class _Answering:
     def _generate(self, given: dict[str, Any]) -> Iterator[AddableDict]:
         context = [one for one in given["context"] if one.page_content.strip()]
         context = context[: self.contract.contexts]
-        read = [
-            replace(self.own.get(document.id or "") or passage, document_id=passage.document_id)
+        passages = [
+            replace(self.own.get(document) or passage, document_id=passage.document_id)
             for document, passage in zip(context, to_passages(context, self.text_of), strict=True)
         ]
-        return _generate(self.contract, self.models, given["question"], context, read)
+        return _generate(self.contract, self.models, given["question"], context, passages)
+
+
+@dataclass(slots=True)
+class _RunPassages:
+    """The run's own passages of a host's documents, read with what stood around them there."""
+
+    run: Path
+    _known: Mapping[str, Passage] | None = field(default=None, repr=False, compare=False)
+
+    def get(self, document: Document) -> Passage | None:
+        if self._known is None:
+            self._known = read_passages(self.run)
+        passage = self._known.get(document.id or "")
+        return passage if passage is not None and passage.reading_frame else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _RunPassages, (self.run,)
 
 
 def _question_of(given: Any) -> str:

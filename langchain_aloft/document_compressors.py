@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from langchain_core.callbacks import Callbacks
 from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -11,6 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import (
+    Relevance,
     SharedModels,
     best_first,
     read_bundle,
@@ -29,6 +31,8 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
         top_n: Number of documents kept.
         text_of: What the model reads of a document; None: its page content.
+        relevance: What scores of documents are computed by, as a run has fitted it: they are then
+            the probabilities that the documents answer. None: they are the model's own.
         score_key: Metadata key that the score is written to; None: results have their own metadata
             alone, so that a document found by two queries is the same document.
         models: Loads the model; pass one object to several components to share weights.
@@ -38,7 +42,8 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
 
     model: ModelName
     top_n: int = Field(default=5, ge=1)
-    text_of: TextOf | None = Field(default=None, repr=False)
+    text_of: SkipJsonSchema[TextOf | None] = Field(default=None, exclude=True, repr=False)
+    relevance: Relevance | None = None
     score_key: str | None = None
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
@@ -52,8 +57,9 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
             DataError: the folder holds no finished run, or the run ships no reranker.
         """
         model = reranker_of(Path(run_folder))
-        contexts = read_bundle(Path(run_folder)).contexts
-        return cls(**{"model": model, "top_n": contexts, **fields})
+        bundle = read_bundle(Path(run_folder))
+        known = {"top_n": bundle.contexts, "relevance": bundle.reranker_relevance}
+        return cls(**{"model": model, **known, **fields})
 
     @property
     def fingerprint(self) -> str:
@@ -65,7 +71,7 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
         return self.models.fingerprint(self.model)
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
-        """Score how well the second text of each pair answers the first; higher is better."""
+        """The model's own scores of how well second texts answer the first; higher is better."""
         pairs = [(read_question(query), replace_surrogates(text)) for query, text in text_pairs]
         scores: list[float] = self.models.reranker(self.model).score(pairs).tolist()
         return scores
@@ -74,8 +80,9 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """Copies of the best documents, best first."""
-        scores = self.score([(query, read_text(document, self.text_of)) for document in documents])
+        found = self.score([(query, read_text(document, self.text_of)) for document in documents])
+        scores = self.relevance.of_reranker(np.array(found)) if self.relevance else found
         return [
             copy_of(documents[place], scores[place], self.score_key)
-            for place in best_first(scores, self.top_n)
+            for place in best_first(found, self.top_n)
         ]

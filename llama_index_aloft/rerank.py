@@ -8,7 +8,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from pydantic.json_schema import SkipJsonSchema
 
-from aloft.api import DataError, SharedModels, best_first, read_bundle, reranker_of
+from aloft.api import DataError, Relevance, SharedModels, best_first, read_bundle, reranker_of
 from aloft.config import ModelName
 from llama_index_aloft.convert import to_passage
 from llama_index_aloft.identity import Identified
@@ -23,6 +23,8 @@ class AloftRerank(Identified, BaseNodePostprocessor):
     Args:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
         top_n: Number of nodes kept.
+        relevance: What the scores of nodes are computed by, as a run has fitted it: they are then
+            the probabilities that the nodes answer. None: they are the model's own.
         models: Loads the model; pass one object to several components to share weights.
     """
 
@@ -30,6 +32,7 @@ class AloftRerank(Identified, BaseNodePostprocessor):
 
     model: ModelName
     top_n: int = Field(default=5, ge=1)
+    relevance: Relevance | None = None
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
     )
@@ -45,8 +48,9 @@ class AloftRerank(Identified, BaseNodePostprocessor):
             DataError: the folder holds no finished run, or the run ships no reranker.
         """
         model = reranker_of(Path(run_folder))
-        contexts = read_bundle(Path(run_folder)).contexts
-        return cls(model, **{"top_n": contexts, **fields})
+        bundle = read_bundle(Path(run_folder))
+        known = {"top_n": bundle.contexts, "relevance": bundle.reranker_relevance}
+        return cls(model, **{**known, **fields})
 
     @classmethod
     def class_name(cls) -> str:
@@ -65,8 +69,9 @@ class AloftRerank(Identified, BaseNodePostprocessor):
             return []
         question = query_text(query_bundle)
         pairs = [(question, to_passage(found.node).embedded) for found in nodes]
-        scores = self.models.reranker(self.model).score(pairs).tolist()
+        found = self.models.reranker(self.model).score(pairs)
+        scores = self.relevance.of_reranker(found) if self.relevance else found.tolist()
         return [
             NodeWithScore(node=nodes[place].node, score=scores[place])
-            for place in best_first(scores, self.top_n)
+            for place in best_first(found, self.top_n)
         ]

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     )
     from aloft.retrieval.dense import DenseIndex as DenseIndex
     from aloft.retrieval.ranking import best_first as best_first
-    from aloft.retrieval.relevance import DEFAULT_CUTOFF as DEFAULT_CUTOFF
+    from aloft.retrieval.relevance import DEFAULT_CUTOFF as DEFAULT_CUTOFF, Relevance as Relevance
     from aloft.retrieval.retriever import Retriever as Retriever, ScoredPassage as ScoredPassage
     from aloft.run.comparison import compare_strategies as compare_strategies
     from aloft.run.estimate import estimate_run as estimate_run
@@ -191,7 +191,7 @@ _NAMES = {
     ],
     "aloft.retrieval.dense": ["DenseIndex"],
     "aloft.retrieval.ranking": ["best_first"],
-    "aloft.retrieval.relevance": ["DEFAULT_CUTOFF"],
+    "aloft.retrieval.relevance": ["DEFAULT_CUTOFF", "Relevance"],
     "aloft.retrieval.retriever": ["Retriever", "ScoredPassage"],
     "aloft.run.comparison": ["compare_strategies"],
     "aloft.run.estimate": ["estimate_run"],

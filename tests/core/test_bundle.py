@@ -17,6 +17,7 @@ from aloft.evaluation.evaluator import System, SystemVariant
 from aloft.jsonl import encode_record
 from aloft.records import Passage
 from aloft.retrieval.fusion import CoverageShare
+from aloft.retrieval.relevance import Relevance
 from aloft.retrieval.retriever import RetrievalSettings
 from aloft.run.stages.bundle import config_of, settings_of
 from aloft.run.store import RunStore
@@ -98,6 +99,19 @@ def test_kept_parts_ship_with_their_files_and_refused_ones_do_not(
         count=10,
     )
     assert (bundle.contexts, bundle.max_new_tokens, bundle.format) == (10, 256, "raft")
+
+
+def test_scores_are_computed_in_a_bundle_as_the_run_fitted_them(tmp_path: Path, base: Path) -> None:
+    run = trained(tmp_path / "run")
+    relevance = Relevance(constant=-9.5, similarity=0.6, overlap=7.25, reranker=1.5)
+    alone = Relevance(constant=-4.0, similarity=0.0, overlap=0.0, reranker=6.0)
+    fitted = replace(stack(), relevance=relevance, reranker_relevance=alone)
+    write_bundle(run, config(), fitted)
+    bundle = read_bundle(run)
+    assert (bundle.retrieval.relevance, bundle.reranker_relevance) == (relevance, alone)
+    write_bundle(run, config(), stack())
+    assert read_bundle(run).retrieval.relevance is None
+    assert "relevance" not in (run / "models" / "aloft.json").read_text()
 
 
 @pytest.mark.parametrize("engine", ["", "vllm:"])

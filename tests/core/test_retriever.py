@@ -12,7 +12,7 @@ from scripted import CONTRACT, ScriptedModels, retrieving
 
 from aloft.backends.shared import SharedModels
 from aloft.config import EvaluationConfig, TrainingSetsConfig
-from aloft.evaluation.calibration import fit_relevance
+from aloft.evaluation.calibration import fit_relevance, fit_reranker
 from aloft.evaluation.evaluator import Evaluator, System
 from aloft.evaluation.splits import split_questions
 from aloft.protocols import Floats
@@ -319,6 +319,7 @@ def test_scores_are_fitted_to_held_out_questions(reranker: str) -> None:
     default = [one.score for some in plain.retrieve(texts, 10) for one in some]
     assert np.mean(default) > 0.5
     assert fit_relevance(evaluator, System("bm25", "none", "none")) is None
+    assert fit_reranker(evaluator, System("hybrid", "base", "none")) is None
 
 
 @pytest.mark.parametrize(

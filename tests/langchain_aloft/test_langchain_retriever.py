@@ -1,6 +1,7 @@
 """The retriever takes queries and filters as LangChain's applications send them."""
 
 import asyncio
+import math
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -18,7 +19,7 @@ from scripted import (
     write_run,
 )
 
-from aloft.api import ConfigError, DataError, SharedModels
+from aloft.api import ConfigError, DataError, Relevance, SharedModels
 from aloft.records import Passage
 from aloft.serving.host_corpus import write_chunks
 from langchain_aloft import AloftReranker, AloftRetriever, create_citation_chain, to_documents
@@ -237,3 +238,12 @@ def test_a_run_keeps_the_metadata_of_its_documents(tmp_path: Path) -> None:
     assert answered["citations"] == [found]
     prompt = source.teacher_model.asked[-1].messages[-1].content
     assert "By Joon Kim: The minutes." in prompt
+
+
+def test_a_reranker_scores_by_what_a_run_has_fitted() -> None:
+    relevance = Relevance(constant=-2.0, similarity=0.0, overlap=0.0, reranker=3.0)
+    fitted = AloftReranker(model="any", relevance=relevance, score_key="score", models=shared())
+    (best, *rest) = fitted.compress_documents(DOCUMENTS, "number 1")
+    assert best.metadata["score"] == pytest.approx(1 / (1 + math.exp(-1.0)))
+    assert all(one.metadata["score"] < best.metadata["score"] for one in rest)
+    assert fitted.score([("number 1", DOCUMENTS[1].page_content)]) == [1.0]

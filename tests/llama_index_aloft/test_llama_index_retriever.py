@@ -1,6 +1,7 @@
 """The retriever takes queries and filters as LlamaIndex' applications send them."""
 
 import asyncio
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from llama_index.core.vector_stores import (
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 from scripted import CONTRACT, ScriptedModels, retrieving, shared, write_records, write_run
 
-from aloft.api import ConfigError, DataError, SharedModels
+from aloft.api import ConfigError, DataError, Relevance, SharedModels
 from aloft.serving.host_corpus import write_chunks
 from llama_index_aloft import AloftRerank, AloftRetriever, to_documents
 from llama_index_aloft.convert import to_passage
@@ -285,3 +286,17 @@ def test_a_node_has_the_same_score_in_any_company() -> None:
         assert alone.score == pytest.approx(scores[node.node_id], abs=1e-6)
     cut = SimilarityPostprocessor(similarity_cutoff=scores["whale"])
     assert [one.node_id for one in cut.postprocess_nodes(whole.retrieve(question))] == ["whale"]
+
+
+def test_a_reranker_scores_by_what_a_run_has_fitted() -> None:
+    given = [NodeWithScore(node=node) for node in THREE]
+    plain = AloftRerank("any", top_n=3, models=shared()).postprocess_nodes(given, query_str="blue")
+    relevance = Relevance(constant=-2.0, similarity=0.0, overlap=0.0, reranker=3.0)
+    fitted = AloftRerank("any", top_n=3, relevance=relevance, models=shared())
+    found = fitted.postprocess_nodes(given, query_str="blue")
+    assert [one.node_id for one in found] == [one.node_id for one in plain]
+    for one, before in zip(found, plain, strict=True):
+        odds = -2.0 + 3.0 * (before.score or 0)
+        assert one.score == pytest.approx(1 / (1 + math.exp(-odds)))
+    again = AloftRerank.from_dict(fitted.to_dict())
+    assert again.relevance == relevance

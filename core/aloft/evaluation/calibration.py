@@ -11,6 +11,7 @@ from aloft.retrieval.ranking import Ranking, pairs_of
 from aloft.retrieval.relevance import EMBEDDED, Relevance, fit, overlap, standardise
 
 _PRIOR = 5.0  # right pairs that the default counts for
+_UNKNOWN = Relevance(constant=-2.0, similarity=0.0, overlap=0.0)  # one of eight answers
 
 
 def fit_relevance(evaluator: Evaluator, system: System) -> Relevance | None:
@@ -27,19 +28,40 @@ def fit_relevance(evaluator: Evaluator, system: System) -> Relevance | None:
     name = evaluator.deciding
     questions = [one.question for one in evaluator.questions[name]]
     ranking = evaluator.rank(name, system).top(DEPTH)
-    gold = evaluator.gold(name)
     features = [_features(evaluator, system, questions, ranking)]
-    is_right = [
-        column in right
-        for right, columns in zip(gold, ranking.columns.tolist(), strict=True)
-        for column in columns
-    ]
+    is_right = [_labels(evaluator.gold(name), ranking)]
     unanswerable = list(evaluator.unanswerable)
     if unanswerable:
         found = evaluator.retriever(system).rank(unanswerable).top(DEPTH)
         features.append(_features(evaluator, system, unanswerable, found))
-        is_right += [False] * found.columns.size
-    return fit(np.concatenate(features), np.array(is_right, bool), EMBEDDED, _PRIOR)
+        is_right.append(np.zeros(found.columns.size, bool))
+    return fit(np.concatenate(features), np.concatenate(is_right), EMBEDDED, _PRIOR)
+
+
+def fit_reranker(evaluator: Evaluator, system: System) -> Relevance | None:
+    """Fit the probability that a passage answers by the score of the reranker that ships alone.
+
+    It rises with the score, so that it keeps the reranker's order.
+
+    Returns:
+        None without a reranker, or with one whose scores tell nothing.
+    """
+    if evaluator.unrelated is None or system.reranker == "none":
+        return None
+    name = evaluator.deciding
+    questions = [one.question for one in evaluator.questions[name]]
+    ranking = evaluator.rank(name, system).top(DEPTH)
+    features = np.zeros((ranking.columns.size, 3))
+    pairs = pairs_of(ranking, questions, evaluator.passages)
+    features[:, 2] = evaluator.score(system.reranker, pairs)
+    fitted = fit(features, _labels(evaluator.gold(name), ranking), _UNKNOWN, _PRIOR)
+    return fitted if fitted.reranker > 0 else None
+
+
+def _labels(gold: Sequence[frozenset[int]], ranking: Ranking) -> NDArray[np.bool_]:
+    """Whether each passage of a ranking is right; (questions x ranks,)."""
+    rows = zip(gold, ranking.columns.tolist(), strict=True)
+    return np.array([column in right for right, columns in rows for column in columns], bool)
 
 
 def _features(

@@ -116,6 +116,7 @@ class SystemVariant:
         abstention_threshold: Probability of "none" above which its generator declines; None: it
             does not abstain, or does so where no passage is likelier.
         relevance: What the scores of its passages are computed by; None: the default.
+        reranker_relevance: What those of its reranker alone are computed by; None: they are not.
         metrics: Each question with what is chosen without its fold.
         n: Questions.
     """
@@ -128,6 +129,7 @@ class SystemVariant:
     order_weight: float | None = None
     abstention_threshold: float | None = None
     relevance: Relevance | None = None
+    reranker_relevance: Relevance | None = None
     metrics: Mapping[str, float]
     n: int
 

@@ -7,7 +7,7 @@ from functools import partial
 from aloft.config import Part
 from aloft.evaluation.abstention import AbstentionCurve
 from aloft.evaluation.answer_metrics import NO_GAINS, UNANSWERABLE
-from aloft.evaluation.calibration import fit_relevance
+from aloft.evaluation.calibration import fit_relevance, fit_reranker
 from aloft.evaluation.citations import CitationRule
 from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant, means_of
 from aloft.evaluation.forgetting import FOLLOWED, INSTRUCTIONS, TEXTS, measure_forgetting
@@ -117,7 +117,12 @@ def _measure_shipped(judged: _Judged, *, has_generator: bool) -> _Shipped:
     """
     evaluator, whole = judged.evaluator, _Judged(judged.evaluator)
     first, *rest = evaluator.measure_variants(judged.kept)
-    variants = [replace(first, relevance=fit_relevance(evaluator, first.system)), *rest]
+    first = replace(
+        first,
+        relevance=fit_relevance(evaluator, first.system),
+        reranker_relevance=fit_reranker(evaluator, first.system),
+    )
+    variants = [first, *rest]
     untuned = {name: evaluator.rank(name, evaluator.system_of(())) for name in evaluator.questions}
     shipped = {name: evaluator.rank_shipped(name, judged.kept) for name in evaluator.questions}
     sides = ({n: evaluator.measure_ranking(n, one[n]) for n in one} for one in (untuned, shipped))

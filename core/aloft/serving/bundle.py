@@ -55,6 +55,8 @@ class Bundle:
         abstention_threshold: Probability of "none" above which a question is declined, where the
             generator abstains and a citation is chosen. None: it is where no passage is likelier.
         window_tokens: Longest stretch of a passage that is embedded as one.
+        reranker_relevance: What the probability that a passage answers is computed by from the
+            reranker's score alone; None: it is not known.
     """
 
     embedder: str
@@ -68,6 +70,7 @@ class Bundle:
     order_weight: float | None = None
     abstention_threshold: float | None = None
     window_tokens: int | None = None
+    reranker_relevance: Relevance | None = None
 
     @property
     def contexts(self) -> int:
@@ -101,7 +104,8 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
             rerank_depth=config.evaluation.rerank_depth,
             rerank_share=ShareRecord(**asdict(stack.rerank_share)),
             window_tokens=config.passages.window_tokens,
-            relevance=RelevanceRecord(**asdict(stack.relevance)) if stack.relevance else None,
+            relevance=_relevance_record(stack.relevance),
+            reranker_relevance=_relevance_record(stack.reranker_relevance),
         ),
         answering=AnsweringRecord(
             format=config.training_sets.format,
@@ -179,7 +183,6 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
         bundle = bundle / FOLDER
     content = read_bundle_file(bundle)
     retrieval, answering = content.retrieval, content.answering
-    relevance = retrieval.relevance
     adapter = content.generator.adapter
     return Bundle(
         embedder=content.embedder.locate(bundle),
@@ -192,7 +195,7 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
             rerank_depth=retrieval.rerank_depth,
             rerank_share=CoverageShare(**retrieval.rerank_share.model_dump()),
             count=answering.contexts,
-            relevance=Relevance(**relevance.model_dump()) if relevance else None,
+            relevance=_read_relevance(retrieval.relevance),
         ),
         max_new_tokens=answering.max_new_tokens,
         format=answering.format,
@@ -200,7 +203,16 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
         order_weight=answering.order_weight,
         abstention_threshold=answering.abstention_threshold,
         window_tokens=retrieval.window_tokens,
+        reranker_relevance=_read_relevance(retrieval.reranker_relevance),
     )
+
+
+def _relevance_record(fitted: Relevance | None) -> RelevanceRecord | None:
+    return RelevanceRecord(**asdict(fitted)) if fitted else None
+
+
+def _read_relevance(record: RelevanceRecord | None) -> Relevance | None:
+    return Relevance(**record.model_dump()) if record else None
 
 
 def generator_fields(run: Path, given: Mapping[str, Any]) -> dict[str, Any]:

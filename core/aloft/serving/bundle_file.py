@@ -147,6 +147,7 @@ class RetrievalRecord(_Record):
     rerank_share: ShareRecord
     window_tokens: int | None = None
     relevance: RelevanceRecord | None = None
+    reranker_relevance: RelevanceRecord | None = None
 
 
 class AnsweringRecord(_Record):
