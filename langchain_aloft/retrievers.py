@@ -72,7 +72,7 @@ class AloftRetriever(BaseRetriever):
     contract: Bundle
     k: int | None = Field(default=None, ge=1)
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
-    text_of: TextOf | None = Field(default=None, repr=False)
+    text_of: SkipJsonSchema[TextOf | None] = Field(default=None, exclude=True, repr=False)
     score_key: str | None = None
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
