@@ -183,8 +183,8 @@ def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
     """One way, in this process."""
     import trl.trainer.sft_trainer  # noqa: F401 - what imports take is no training's
 
+    from aloft.backends.encoding import load_tokenizer
     from aloft.backends.packaged import resolve_model
-    from aloft.backends.transformers import load_tokenizer
     from aloft.training.generator import encode_rows, plan_generator
 
     rows = read_rows(options.data / options.set, options)

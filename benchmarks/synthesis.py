@@ -92,7 +92,7 @@ class PlainGenerate:
         from transformers import AutoModelForCausalLM
 
         from aloft.backends.device import best_device, has_bf16
-        from aloft.backends.transformers import load_tokenizer
+        from aloft.backends.encoding import load_tokenizer
 
         folder = Path(resolve_model(plain_name(name)))
         self.fingerprint = name
@@ -108,7 +108,7 @@ class PlainGenerate:
         return [self._reply(prompt, max_new_tokens, stop) for prompt in prompts]
 
     def _reply(self, prompt: Prompt, max_new_tokens: int, stop: Sequence[str]) -> Reply:
-        from aloft.backends.transformers import encode_prompt
+        from aloft.backends.encoding import encode_prompt
 
         ids = encode_prompt(self._tokenizer, prompt)
         inputs = self._torch.tensor([ids], device=self._model.device)

@@ -1,10 +1,9 @@
-"""Converts LangChain documents and messages to Aloft's records, and passages to documents."""
+"""Converts LangChain documents to Aloft's records, and passages to documents."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document as LangChainDocument
-from langchain_core.messages import BaseMessage, ChatMessage
 
 from aloft.api import (
     ConfigError,
@@ -14,9 +13,7 @@ from aloft.api import (
     HostChunk,
     HostedPassage,
     MergedDocument,
-    Message,
     Passage,
-    Role,
     merge_chunks,
     metadata_to_json,
     read_list,
@@ -27,17 +24,6 @@ from aloft.api import (
 
 TextOf = Callable[[LangChainDocument], str]
 """What models read of a document."""
-
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "human": "user",
-    "user": "user",
-    "tool": "user",
-    "function": "user",
-    "ai": "assistant",
-    "assistant": "assistant",
-}
 
 
 def to_documents(
@@ -127,18 +113,6 @@ def copy_of(document: LangChainDocument, score: float, key: str | None) -> LangC
     """Copy a document and, if there is a key for it, add its score to the copy's metadata."""
     added = {key: score} if key else {}
     return document.model_copy(update={"metadata": {**document.metadata, **added}})
-
-
-def to_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
-    """Convert a conversation.
-
-    Raises:
-        DataError: there is no message, or one holds anything other than text, or has an unknown
-            role.
-    """
-    if not messages:
-        raise DataError("The conversation has no messages. Pass at least one user message.")
-    return tuple(Message(role=_role_of(message), content=_text_of(message)) for message in messages)
 
 
 def in_source_order(
@@ -248,19 +222,3 @@ def _source_of(document: LangChainDocument, group_by: str | None) -> str:
 def _start_of(metadata: dict[str, Any]) -> int | None:
     start = metadata.get("start_index")
     return start if isinstance(start, int) else None
-
-
-def _role_of(message: BaseMessage) -> Role:
-    name = message.role if isinstance(message, ChatMessage) else message.type
-    if name not in _ROLES:
-        raise DataError(f'A message has the role "{name}". It may be one of: {", ".join(_ROLES)}.')
-    return _ROLES[name]
-
-
-def _text_of(message: BaseMessage) -> str:
-    if isinstance(message.content, list):
-        for block in message.content:
-            kind = "text" if isinstance(block, str) else block.get("type")
-            if kind != "text":
-                raise DataError(f"A message holds a block of type {kind}, but only text is read.")
-    return replace_surrogates(str(message.text))

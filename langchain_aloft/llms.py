@@ -1,21 +1,24 @@
 """A local language model, with a tuned adapter or without, as a LangChain LLM."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any, Self
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LLM
-from langchain_core.outputs import GenerationChunk, LLMResult
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import ConfigDict
 
-from aloft.api import Message, Prompt, replace_surrogates, stream_reply
-from langchain_aloft.local import LocalModel
+from aloft.api import ConfigError, Prompt, Reply, stream_reply
+from langchain_aloft.local import LocalModel, user_message
+from langchain_aloft.messages import usage_of
 
 
 class AloftLLM(LocalModel, LLM):
-    """Replies greedily to a text as to a user's message; thread-safe.
+    """Replies to a text as to a user's message; thread-safe.
 
-    Control tokens in prompts are read as text. Fields: see `LocalModel`.
+    All prompts of a batch are one batch of the model. Control tokens in prompts are read as text.
+    Fields and call options: see `LocalModel`.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -46,10 +49,30 @@ class AloftLLM(LocalModel, LLM):
 
     def _with(self, options: dict[str, Any]) -> Self:
         """This model with the options of a call among its settings."""
-        settings = options.keys() & LocalModel.model_fields.keys()
-        if not settings:
-            return self
-        return self.model_copy(update={name: options[name] for name in settings})
+        settings = {name: options[name] for name in options.keys() & LocalModel.model_fields.keys()}
+        if options.keys() - settings.keys() - {"stream"}:
+            settings["cache"] = False  # of a form that its key would not know
+        return self.model_copy(update=settings) if settings else self
+
+    def _generate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        asked, limits = self._asked(prompts, stop, kwargs)
+        return self._result(self.loaded.complete(asked, **limits))
+
+    async def _agenerate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        asked, limits = self._asked(prompts, stop, kwargs)
+        return self._result(await asyncio.wrap_future(self.loaded.submit(asked, **limits)))
 
     def _call(
         self,
@@ -58,8 +81,7 @@ class AloftLLM(LocalModel, LLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> str:
-        (reply,) = self.loaded.complete([_user_prompt(prompt)], **self.limits(stop, kwargs))
-        return reply.text
+        return self._generate([prompt], stop, run_manager, **kwargs).generations[0][0].text
 
     def _stream(
         self,
@@ -68,13 +90,29 @@ class AloftLLM(LocalModel, LLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        for piece in stream_reply(self.loaded, _user_prompt(prompt), **self.limits(stop, kwargs)):
-            facts = None if piece.is_piece else self.facts_of(piece)
-            chunk = GenerationChunk(text=piece.text, generation_info=facts)
+        (asked,), limits = self._asked([prompt], stop, kwargs)
+        for piece in stream_reply(self.loaded, asked, **limits):
+            info = None if piece.is_piece else self._info(self.read(piece))
+            chunk = GenerationChunk(text=piece.text, generation_info=info)
             if run_manager:
                 run_manager.on_llm_new_token(piece.text, chunk=chunk)
             yield chunk
 
+    def _asked(
+        self, prompts: list[str], stop: list[str] | None, given: dict[str, Any]
+    ) -> tuple[list[Prompt], dict[str, Any]]:
+        if given.get("tools"):
+            raise ConfigError("An LLM calls no tools. Bind them to ChatAloft.")
+        options = self.options(stop, given)
+        asked = [self.prompt(user_message(text), options) for text in prompts]
+        return asked, dict(options.limits)
 
-def _user_prompt(text: str) -> Prompt:
-    return Prompt(messages=(Message(role="user", content=replace_surrogates(text)),))
+    def _result(self, replies: list[Reply]) -> LLMResult:
+        generations = [
+            [Generation(text=reply.text, generation_info=self._info(self.read(reply)))]
+            for reply in replies
+        ]
+        return LLMResult(generations=generations)
+
+    def _info(self, reply: Reply) -> dict[str, Any]:
+        return {**self.facts_of(reply), "usage": dict(usage_of(reply))}

@@ -1,16 +1,35 @@
 """The fields and call options that LangChain's chat model and LLM over a local model share."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from langchain_core.exceptions import ContextOverflowError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from aloft.api import LanguageModel, Reply, SharedModels, generator_fields, reply_limits
+from aloft.api import (
+    CallOptions,
+    DataError,
+    Message,
+    Prompt,
+    Reply,
+    SharedLanguageModel,
+    SharedModels,
+    check_read,
+    generator_fields,
+    read_call_options,
+    replace_surrogates,
+)
 from aloft.config import FolderName, ModelName
 
 # LangChain's standard parameters of models behind a service; a local model has no use for them
-_OF_SERVICES = frozenset({"api_key", "max_retries", "streaming", "timeout"})
+_OF_SERVICES = frozenset({"api_key", "max_retries", "timeout"})
+
+
+class PromptTooLongError(DataError, ContextOverflowError):
+    """A prompt exceeds the model's context window; nothing of it was read."""
+
 
 _PLACES = frozenset({"model", "adapter", "models"})  # fields that say where the weights are
 
@@ -18,22 +37,31 @@ _PLACES = frozenset({"model", "adapter", "models"})  # fields that say where the
 class LocalModel(BaseModel):
     """A local language model, tuned or not.
 
+    Calls take the options `max_tokens`, `stop`, `temperature`, `top_p` and `seed`, and for the form
+    of the reply `json_schema` (or `response_format`) or `regex`.
+
     Attributes:
         model: An `embedded:` name, a folder, a Hugging Face id that is on this machine, `vllm:` and
             one of these, or `openai:URL#MODEL` for a model that a server has loaded.
         adapter: Folder of a LoRA adapter.
-        max_tokens: Maximum length of a reply, in tokens.
-        temperature: Always 0: replies are greedy.
+        max_tokens: Maximum length of a reply, in tokens; `max_new_tokens` is the same.
+        temperature: 0: greedy replies. Above: sampled ones, from the 50 likeliest tokens.
+        top_p: Share of the probability that sampled replies are drawn from; None: all of it.
+        seed: Of sampled replies; None: another one for each call.
         stop: Strings that end a reply, unless a call names others.
         models: Loads the model; pass one object to several components to share weights.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True)
 
     model: ModelName
     adapter: FolderName | None = None
-    max_tokens: int = Field(default=256, ge=1)
-    temperature: float = Field(default=0.0, ge=0.0, le=0.0)
+    max_tokens: int = Field(
+        default=256, ge=1, validation_alias=AliasChoices("max_tokens", "max_new_tokens")
+    )
+    temperature: float = Field(default=0.0, ge=0.0)
+    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    seed: int | None = Field(default=None, ge=0)
     stop: list[str] | None = None
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
@@ -45,6 +73,16 @@ class LocalModel(BaseModel):
         if not isinstance(given, dict):
             return given
         return {name: value for name, value in given.items() if name not in _OF_SERVICES}
+
+    @field_validator("temperature", mode="before")
+    @classmethod
+    def _be_greedy_by_default(cls, given: Any) -> Any:
+        return 0.0 if given is None else given
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _list_one_string(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
 
     @classmethod
     def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
@@ -60,7 +98,7 @@ class LocalModel(BaseModel):
         return cls(**generator_fields(Path(run_folder), fields))
 
     @property
-    def loaded(self) -> LanguageModel:
+    def loaded(self) -> SharedLanguageModel:
         """The model; its weights are loaded on the first call."""
         return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
 
@@ -93,25 +131,57 @@ class LocalModel(BaseModel):
         settings["default_stop"] = settings.pop("stop")  # LangChain writes a call's over "stop"
         return {"model": _title_of(self.model), "fingerprint": self.fingerprint, **settings}
 
-    def limits(self, stop: list[str] | str | None, options: dict[str, Any]) -> dict[str, Any]:
-        """The limits of a reply, by the options of a call or else by the fields.
+    def get_token_ids(self, text: str) -> list[int]:
+        """Token ids of a text alone, by the model's own tokenizer.
 
         Raises:
-            ConfigError: an option is unknown.
+            ModelError: the model is not on this machine, or its server does not count tokens.
         """
-        asked = {key: value for key, value in options.items() if key != "stream"}
-        return reply_limits(
-            {**asked, "stop": stop}, max_tokens=self.max_tokens, stop=self.stop or ()
-        )
+        custom = getattr(self, "custom_get_token_ids", None)
+        return list(custom(text)) if custom else self.models.tokenizer(self.model).encode(text)
+
+    def options(self, stop: list[str] | str | None, given: dict[str, Any]) -> CallOptions:
+        """The options of a call, or else the fields.
+
+        Raises:
+            ConfigError: an option is unknown or out of range.
+        """
+        asked = {name: value for name, value in given.items() if name != "stream"}
+        names = ("max_tokens", "temperature", "top_p", "seed", "stop")
+        defaults = {name: getattr(self, name) for name in names}
+        return read_call_options({**asked, "stop": stop}, defaults)
+
+    def prompt(self, messages: Sequence[Message], options: CallOptions) -> Prompt:
+        """A conversation with what a call asks of its reply."""
+        return Prompt(messages=tuple(messages), **options.prompt)
+
+    def read(self, reply: Reply) -> Reply:
+        """Return a reply to a prompt that was read.
+
+        Raises:
+            PromptTooLongError: the prompt exceeds the context window.
+        """
+        if not reply.is_unread:
+            return reply
+        try:
+            return check_read(reply, self.model, self.models.context_window(self.model))
+        except DataError as error:
+            raise PromptTooLongError(str(error)) from None
 
     def facts_of(self, reply: Reply) -> dict[str, Any]:
         """The metadata of a complete reply."""
+        ended = "tool_calls" if reply.tool_calls else "stop"
         return {
             "model_name": self.model,
-            "finish_reason": "stop" if reply.is_finished else "length",
+            "finish_reason": ended if reply.is_finished else "length",
         }
 
 
 def _title_of(model: str) -> str:
     """The name of a model, or of its folder without the way there."""
     return Path(model).name if Path(model).is_absolute() else model
+
+
+def user_message(text: str) -> tuple[Message, ...]:
+    """A text as a user's message."""
+    return (Message(role="user", content=replace_surrogates(text)),)

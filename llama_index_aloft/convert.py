@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.schema import (
     BaseNode,
     IndexNode,
@@ -14,15 +13,12 @@ from llama_index.core.schema import (
 )
 
 from aloft.api import (
-    DataError,
     Document,
     Frame,
     HostChunk,
     HostedPassage,
     MergedDocument,
-    Message,
     Passage,
-    Role,
     merge_chunks,
     metadata_to_json,
     read_list,
@@ -37,16 +33,6 @@ _FORM = (
     "metadata_separator",
     "text_template",
 )
-_ROLES: dict[MessageRole, Role] = {
-    MessageRole.SYSTEM: "system",
-    MessageRole.DEVELOPER: "system",
-    MessageRole.USER: "user",
-    MessageRole.FUNCTION: "user",
-    MessageRole.TOOL: "user",
-    MessageRole.ASSISTANT: "assistant",
-    MessageRole.CHATBOT: "assistant",
-    MessageRole.MODEL: "assistant",
-}
 
 
 def to_documents(nodes: Iterable[BaseNode]) -> list[Document]:
@@ -102,26 +88,6 @@ def to_passage(node: BaseNode) -> Passage:
         title=title_of(node.metadata),
         embedding_frame=embedding_frame,
         reading_frame=reading_frame,
-    )
-
-
-def to_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
-    """Convert a conversation.
-
-    Raises:
-        DataError: there is no message, or one holds anything other than text.
-    """
-    if not messages:
-        raise DataError("The conversation has no messages. Pass at least one user message.")
-    for message in messages:
-        for block in message.blocks:
-            if not isinstance(block, TextBlock):
-                raise DataError(
-                    f"A message holds a block of type {block.block_type}, but only text is read."
-                )
-    return tuple(
-        Message(role=_ROLES[message.role], content=replace_surrogates(message.content or ""))
-        for message in messages
     )
 
 

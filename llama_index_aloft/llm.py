@@ -1,7 +1,7 @@
 """A local language model, with a tuned adapter or without, as a LlamaIndex LLM."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,52 +17,77 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
     MessageRole,
 )
-from llama_index.core.bridge.pydantic import ConfigDict, Field
+from llama_index.core.bridge.pydantic import ConfigDict, Field, field_validator
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.custom import CustomLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools import BaseTool
+from pydantic import AliasChoices
 from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import (
-    LanguageModel,
+    CallOptions,
+    DataError,
     Message,
     Prompt,
     Reply,
+    SharedLanguageModel,
     SharedModels,
+    check_read,
     generator_fields,
     in_threads,
+    read_call_options,
     replace_surrogates,
-    reply_limits,
     stream_reply,
 )
 from aloft.config import FolderName, ModelName
-from llama_index_aloft.convert import to_messages
 from llama_index_aloft.identity import Identified
+from llama_index_aloft.messages import as_chat, as_completion, calls_of, to_messages
+from llama_index_aloft.structured import StructuredPredictions
 
 
-class AloftLLM(Identified, CustomLLM):
-    """Replies greedily with a local model and its own chat template; thread-safe.
+class AloftLLM(Identified, StructuredPredictions):
+    """Replies with a local model and its own chat template; thread-safe.
 
-    Control tokens in messages are read as text.
+    Calls that are made at the same time, by threads or tasks, are answered as one batch of the
+    model. Control tokens in messages are read as text. Calls take the options `max_tokens`, `stop`,
+    `temperature`, `top_p` and `seed`, and for the form of the reply `json_schema` (or
+    `response_format`) or `regex`. Structured predictions are held to their schema while they are
+    generated. Agents can give tools to models whose chat template takes them.
 
     Args:
         model: An `embedded:` name, a folder, a Hugging Face id that is on this machine, `vllm:` and
             one of these, or `openai:URL#MODEL` for a model that a server has loaded.
         adapter: Folder of a LoRA adapter.
-        max_tokens: Maximum length of a reply, in tokens.
+        max_tokens: Maximum length of a reply, in tokens; `max_new_tokens` is the same.
+        temperature: 0: greedy replies. Above: sampled ones, from the 50 likeliest tokens.
+        top_p: Share of the probability that sampled replies are drawn from; None: all of it.
+        seed: Of sampled replies; None: another one for each call.
+        stop: Strings that end a reply, unless a call names others.
         models: Loads the model; pass one object to several components to share weights.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     model: ModelName
     adapter: FolderName | None = None
-    max_tokens: int = Field(default=256, ge=1)
+    max_tokens: int = Field(
+        default=256, ge=1, validation_alias=AliasChoices("max_tokens", "max_new_tokens")
+    )
+    temperature: float = Field(default=0.0, ge=0.0)
+    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    seed: int | None = Field(default=None, ge=0)
+    stop: list[str] | None = None
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
     )
 
     def __init__(self, model: str, **fields: Any) -> None:
         super().__init__(**{"model": model, **fields})
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _list_one_string(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
 
     @classmethod
     def from_run(cls, run_folder: str | Path, **fields: Any) -> Self:
@@ -84,112 +109,169 @@ class AloftLLM(Identified, CustomLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """The limits by which LlamaIndex sizes its prompts."""
+        """The limits by which LlamaIndex sizes its prompts, and whether agents can give tools."""
         return LLMMetadata(
             context_window=self.models.context_window(self.model),
             num_output=self.max_tokens,
             is_chat_model=True,
+            is_function_calling_model=self.models.tokenizer(self.model).takes_tools,
             model_name=self.model,
         )
+
+    @property
+    def tokenizer(self) -> Callable[[str], list[int]]:
+        """The model's own tokenizer, for `Settings.tokenizer` and `TokenCountingHandler`."""
+        return self.models.tokenizer(self.model).encode
+
+    def count_tokens(self, messages: Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> int:
+        """Number of tokens that the model reads of a conversation, its chat template included.
+
+        Raises:
+            ModelError: the model is not on this machine, or its server does not count tokens.
+        """
+        formatted = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+        options = self._options({"tools": formatted})
+        prompt = Prompt(messages=to_messages(messages), **options.prompt)
+        return self.models.tokenizer(self.model).count(prompt)
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponse:
         """Reply to a conversation."""
-        return _as_chat(self._reply(Prompt(messages=to_messages(messages)), options))
+        return as_chat(self._reply(to_messages(messages), options))
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponseGen:
         """Reply to a conversation in pieces, as it is generated."""
-        pieces = self._stream(Prompt(messages=to_messages(messages)), options)
-        return (_as_chat(said, delta) for said, delta in pieces)
+        pieces = self._stream(to_messages(messages), options)
+        return (as_chat(said, delta) for said, delta in pieces)
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponse:
         """Reply to a conversation."""
-        prompt = Prompt(messages=to_messages(messages))
-        return _as_chat(await asyncio.to_thread(self._reply, prompt, options))
+        return as_chat(await self._areply(to_messages(messages), options))
 
     @llm_chat_callback()
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **options: Any
     ) -> ChatResponseAsyncGen:
         """Reply to a conversation in pieces, as it is generated."""
-        pieces = in_threads(self._stream(Prompt(messages=to_messages(messages)), options))
-        return (_as_chat(said, delta) async for said, delta in pieces)
+        pieces = in_threads(self._stream(to_messages(messages), options))
+        return (as_chat(said, delta) async for said, delta in pieces)
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **options: Any) -> CompletionResponse:
         """Reply to a text as to a user's message; a `formatted` text is continued as it stands."""
-        return _as_completion(self._reply(_prompt_of(prompt, formatted), options))
+        return as_completion(self._reply(_user_message(prompt), options, is_plain=formatted))
 
     @llm_completion_callback()
     def stream_complete(
         self, prompt: str, formatted: bool = False, **options: Any
     ) -> CompletionResponseGen:
         """Reply to a text in pieces, as it is generated."""
-        pieces = self._stream(_prompt_of(prompt, formatted), options)
-        return (_as_completion(said, delta) for said, delta in pieces)
+        pieces = self._stream(_user_message(prompt), options, is_plain=formatted)
+        return (as_completion(said, delta) for said, delta in pieces)
 
     @llm_completion_callback()
     async def acomplete(
         self, prompt: str, formatted: bool = False, **options: Any
     ) -> CompletionResponse:
         """Reply to a text as to a user's message; a `formatted` text is continued as it stands."""
-        return _as_completion(
-            await asyncio.to_thread(self._reply, _prompt_of(prompt, formatted), options)
-        )
+        return as_completion(await self._areply(_user_message(prompt), options, is_plain=formatted))
 
     @llm_completion_callback()
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **options: Any
     ) -> CompletionResponseAsyncGen:
         """Reply to a text in pieces, as it is generated."""
-        pieces = in_threads(self._stream(_prompt_of(prompt, formatted), options))
-        return (_as_completion(said, delta) async for said, delta in pieces)
+        pieces = in_threads(self._stream(_user_message(prompt), options, is_plain=formatted))
+        return (as_completion(said, delta) async for said, delta in pieces)
 
-    def _reply(self, prompt: Prompt, options: dict[str, Any]) -> Reply:
-        limits = reply_limits(options, max_tokens=self.max_tokens)
-        (reply,) = self.loaded.complete([prompt], **limits)
-        return reply
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """The calls that a response makes.
 
-    def _stream(self, prompt: Prompt, options: dict[str, Any]) -> Iterator[tuple[Reply, str]]:
+        Raises:
+            DataError: it makes none, and `error_on_no_tool_call` is set.
+        """
+        calls = calls_of(response.message)
+        if not calls and error_on_no_tool_call:
+            raise DataError(
+                f"The reply calls no tool: {str(response.message.content)[:100]!r}. Pass "
+                "tool_required=True, or allow a reply without calls."
+            )
+        return calls
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        messages = list(chat_history or [])
+        if isinstance(user_msg, str):
+            user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
+        choice = kwargs.pop("tool_choice", None) or ("required" if tool_required else None)
+        return {
+            "messages": [*messages, *([user_msg] if user_msg else [])],
+            "tools": [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools],
+            "tool_choice": choice,
+            "parallel_tool_calls": allow_parallel_tool_calls,
+            **kwargs,
+        }
+
+    def _options(self, given: dict[str, Any]) -> CallOptions:
+        names = ("max_tokens", "temperature", "top_p", "seed", "stop")
+        return read_call_options(given, {name: getattr(self, name) for name in names})
+
+    def _reply(
+        self, turns: Sequence[Message], given: dict[str, Any], *, is_plain: bool = False
+    ) -> Reply:
+        options = self._options(given)
+        prompt = Prompt(messages=tuple(turns), is_plain=is_plain, **options.prompt)
+        (reply,) = self.loaded.complete([prompt], **options.limits)
+        return self._read(reply)
+
+    async def _areply(
+        self, turns: Sequence[Message], given: dict[str, Any], *, is_plain: bool = False
+    ) -> Reply:
+        options = self._options(given)
+        prompt = Prompt(messages=tuple(turns), is_plain=is_plain, **options.prompt)
+        (reply,) = await asyncio.wrap_future(self.loaded.submit([prompt], **options.limits))
+        return self._read(reply)
+
+    def _stream(
+        self, turns: Sequence[Message], given: dict[str, Any], *, is_plain: bool = False
+    ) -> Iterator[tuple[Reply, str]]:
         """Yield the reply so far, and the text that is new in it."""
-        limits = reply_limits(options, max_tokens=self.max_tokens)
-        text = ""
-        for piece in stream_reply(self.loaded, prompt, **limits):
-            text += piece.text
-            yield replace(piece, text=text), piece.text
+        options = self._options(given)
+        prompt = Prompt(messages=tuple(turns), is_plain=is_plain, **options.prompt)
+
+        def grow() -> Iterator[tuple[Reply, str]]:
+            text = ""
+            for piece in stream_reply(self.loaded, prompt, **options.limits):
+                text += self._read(piece).text
+                yield replace(piece, text=text), piece.text
+
+        return grow()
+
+    def _read(self, reply: Reply) -> Reply:
+        if not reply.is_unread:
+            return reply
+        return check_read(reply, self.model, self.models.context_window(self.model))
 
     def _fingerprint(self) -> str:
         return self.loaded.fingerprint
 
     @property
-    def loaded(self) -> LanguageModel:
+    def loaded(self) -> SharedLanguageModel:
         """The model; its weights are loaded on the first call."""
         return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
 
 
-def _prompt_of(text: str, is_plain: bool) -> Prompt:
-    return Prompt(
-        messages=(Message(role="user", content=replace_surrogates(text)),), is_plain=is_plain
-    )
-
-
-def _as_completion(reply: Reply, delta: str | None = None) -> CompletionResponse:
-    return CompletionResponse(text=reply.text, delta=delta, additional_kwargs=_facts_of(reply))
-
-
-def _as_chat(reply: Reply, delta: str | None = None) -> ChatResponse:
-    message = ChatMessage(role=MessageRole.ASSISTANT, content=reply.text)
-    return ChatResponse(message=message, delta=delta, additional_kwargs=_facts_of(reply))
-
-
-def _facts_of(reply: Reply) -> dict[str, Any]:
-    if reply.is_piece:
-        return {}
-    return {
-        "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.new_tokens,
-        "total_tokens": reply.prompt_tokens + reply.new_tokens,
-        "finish_reason": "stop" if reply.is_finished else "length",
-    }
+def _user_message(text: str) -> tuple[Message, ...]:
+    return (Message(role="user", content=replace_surrogates(text)),)

@@ -14,7 +14,7 @@ import pytest
 from aloft.backends.loading import Models
 from aloft.backends.shared import SharedModels
 from aloft.jsonl import encode_record
-from aloft.protocols import Embedder, Floats, LanguageModel, Prompt, Reply, Reranker
+from aloft.protocols import Embedder, Floats, LanguageModel, Prompt, Reply, Reranker, Tokenizer
 from aloft.records import Candidate, Negatives, Rejection
 from aloft.retrieval.relevance import UNRELATED
 from aloft.retrieval.retriever import RetrievalSettings
@@ -112,8 +112,23 @@ class ScriptedModels(Models):
     def context_window(self, name: str) -> int:
         return 512
 
+    def tokenizer(self, name: str) -> Tokenizer:
+        return WordTokenizer()
+
     def fingerprint(self, name: str, adapter: Path | None = None) -> str:
         return f"{name}+{adapter}" if adapter else name
+
+
+class WordTokenizer:
+    """Counts words."""
+
+    takes_tools = True
+
+    def encode(self, text: str) -> list[int]:
+        return [len(word) for word in text.split()]
+
+    def count(self, prompt: Prompt) -> int:
+        return sum(len(self.encode(turn.content)) for turn in prompt.messages)
 
 
 class _RememberingEmbedder(HashingEmbedder):

@@ -11,17 +11,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aloft._extras import require as require
     from aloft.backends.device import best_device as best_device
+    from aloft.backends.call_options import (
+        CallOptions as CallOptions,
+        check_read as check_read,
+        read_call_options as read_call_options,
+    )
     from aloft.backends.host_models import (
         fingerprint_of_host as fingerprint_of_host,
         in_threads as in_threads,
         plain_text as plain_text,
         read_reply as read_reply,
-        reply_limits as reply_limits,
         turns as turns,
     )
     from aloft.backends.loading import Models as Models
     from aloft.backends.packaged import resolve_model as resolve_model
-    from aloft.backends.shared import SharedModels as SharedModels
+    from aloft.backends.shared import (
+        SharedLanguageModel as SharedLanguageModel,
+        SharedModels as SharedModels,
+    )
     from aloft.corpus.host_chunks import (
         HostChunk as HostChunk,
         MergedDocument as MergedDocument,
@@ -63,6 +70,8 @@ if TYPE_CHECKING:
         Reranker as Reranker,
         ScoringModel as ScoringModel,
         StreamingModel as StreamingModel,
+        ToolCall as ToolCall,
+        ToolTurn as ToolTurn,
         no_progress as no_progress,
         stream_reply as stream_reply,
     )
@@ -129,17 +138,17 @@ if TYPE_CHECKING:
 _NAMES = {
     "aloft._extras": ["require"],
     "aloft.backends.device": ["best_device"],
+    "aloft.backends.call_options": ["CallOptions", "check_read", "read_call_options"],
     "aloft.backends.host_models": [
         "fingerprint_of_host",
         "in_threads",
         "plain_text",
         "read_reply",
-        "reply_limits",
         "turns",
     ],
     "aloft.backends.loading": ["Models"],
     "aloft.backends.packaged": ["resolve_model"],
-    "aloft.backends.shared": ["SharedModels"],
+    "aloft.backends.shared": ["SharedLanguageModel", "SharedModels"],
     "aloft.corpus.host_chunks": [
         "HostChunk",
         "MergedDocument",
@@ -174,6 +183,8 @@ _NAMES = {
         "Reranker",
         "ScoringModel",
         "StreamingModel",
+        "ToolCall",
+        "ToolTurn",
         "no_progress",
         "stream_reply",
     ],

@@ -1,8 +1,8 @@
 """Protocols of the models that stages work with, whether ours or a host's."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,48 @@ def no_progress(_activity: str, _done: int, _total: int) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function that a model may call.
+
+    Attributes:
+        parameters: JSON schema of its arguments, an object.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call that a model makes.
+
+    Attributes:
+        id: Tells the calls of a conversation apart.
+        arguments: By the names of the tool's parameters.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolTurn(Message):
+    """A turn of the assistant that calls tools, or a turn with the result of such a call.
+
+    Attributes:
+        tool_calls: The assistant's calls.
+        tool_call_id: Of a result: the call that it answers.
+        name: Of a result: the tool's name, where it is known.
+    """
+
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """Input of a language model.
 
@@ -32,9 +74,16 @@ class Prompt:
         seed: Seed of a sampled reply, independent of the other prompts of a call; None: greedy
             decoding. A host's model that takes no seed samples as it is configured.
         temperature: Temperature of a sampled reply.
+        top_p: Share of the probability that a sampled reply is drawn from, the likeliest tokens
+            first.
         pattern: Regular expression that the whole reply after the prefix must match, in the syntax
             that the common dialects share. Models in this process and vLLM enforce it; other
             engines ignore it.
+        json_schema: JSON schema that the whole reply must satisfy; None: the reply is free. It is
+            enforced, or the prompt is refused.
+        tools: Functions that the reply may call, described by the model's own chat template.
+        tool_choice: "auto", "none", "required", or the name of the tool that must be called.
+        calls_in_parallel: Whether one reply may make several calls.
     """
 
     messages: tuple[Message, ...]
@@ -42,7 +91,12 @@ class Prompt:
     is_plain: bool = False
     seed: int | None = None
     temperature: float = 0.7
+    top_p: float = 1.0
     pattern: str = ""
+    json_schema: Mapping[str, Any] | None = field(default=None, hash=False)
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+    calls_in_parallel: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +112,9 @@ class Reply:
             hosts' models cannot, so that the text may begin as it would have without it.
         is_piece: True where more of a streamed reply follows. The last piece has the counts and
             says whether the reply is finished.
+        tool_calls: Calls that the reply makes; their text is no part of `text`.
+        is_unread: True where the prompt exceeds the model's context window, so that nothing of it
+            was read.
     """
 
     text: str
@@ -66,6 +123,8 @@ class Reply:
     new_tokens: int = 0
     is_anew: bool = False
     is_piece: bool = False
+    tool_calls: tuple[ToolCall, ...] = ()
+    is_unread: bool = False
 
 
 Reader = Callable[[Sequence[Prompt], Sequence[str]], Floats]
@@ -117,6 +176,24 @@ def stream_reply(
         yield from model.stream(prompt, max_new_tokens=max_new_tokens, stop=stop)
     else:
         yield from model.complete([prompt], max_new_tokens=max_new_tokens, stop=stop)
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Counts what a language model reads, as the model itself does."""
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the model can be given tools to call."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text alone, without a chat template."""
+        ...
+
+    def count(self, prompt: Prompt) -> int:
+        """Number of tokens that the model reads of a prompt."""
+        ...
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
 RecordT = TypeVar("RecordT")
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 
 def content_id(*parts: str) -> str:

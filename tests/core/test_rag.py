@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from scripted import still_models
 
+from aloft.backends.encoding import encode_prompt
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder, load_encoder
-from aloft.backends.transformers import TransformersLanguageModel, encode_prompt
+from aloft.backends.transformers import TransformersLanguageModel
 from aloft.config import RunConfig, check_config
 from aloft.config.strategies import STRATEGIES, Phase
 from aloft.datasets.rows import retrieved_rows

@@ -395,7 +395,7 @@ def test_the_generators_loss_is_the_replys_alone(folder: Path, count: int, weigh
     """Each row's tokens are predicted as if it stood alone; the passage's number counts more."""
     from transformers import AutoModelForCausalLM
 
-    from aloft.backends.transformers import load_tokenizer
+    from aloft.backends.encoding import load_tokenizer
     from aloft.training import train_generator
     from aloft.training.generator import encode_rows
 
@@ -657,7 +657,7 @@ def test_a_generator_that_is_stopped_inside_its_epochs_ends_as_one_that_never_wa
 def test_rows_that_do_not_fit_are_left_out_and_told(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from aloft.backends.transformers import load_tokenizer
+    from aloft.backends.encoding import load_tokenizer
     from aloft.training.generator import encode_rows
 
     tokenizer = load_tokenizer(folder / "language-model")

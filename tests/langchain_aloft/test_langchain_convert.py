@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, System
 
 from aloft.corpus.host_chunks import without_metadata
 from aloft.errors import ConfigError, DataError
+from aloft.protocols import ToolTurn
 from aloft.records import Document as AloftDocument
 from aloft.records import Message, Passage, content_id
 from langchain_aloft import from_passages, to_documents
@@ -18,9 +19,9 @@ from langchain_aloft.convert import (
     copy_of,
     in_source_order,
     read_text,
-    to_messages,
     to_passages,
 )
+from langchain_aloft.messages import to_messages
 
 TEXT = "Größe und Maß: 漢字 🙂.\nSecond line."
 
@@ -223,7 +224,7 @@ def test_messages_keep_their_roles_and_text() -> None:
     assert to_messages(given) == (
         Message(role="system", content="Be brief."),
         Message(role="user", content="漢字?"),
-        Message(role="user", content="42"),
+        ToolTurn(role="tool", content="42", tool_call_id="1"),
         Message(role="assistant", content="Yes."),
         Message(role="user", content="Good."),
     )

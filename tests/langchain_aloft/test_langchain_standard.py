@@ -71,6 +71,9 @@ class TestScriptedChatModel(ChatModelIntegrationTests):
     def chat_model_params(self) -> dict[str, Any]:
         return {"model": "any", "models": shared()}
 
+    has_tool_calling = False  # a script keeps to no schema; see TestTinyChatModel
+    has_structured_output = False
+
 
 class TestScriptedRetriever(RetrieversIntegrationTests):
     @property

@@ -31,10 +31,12 @@ from aloft.config import PassagesConfig
 from aloft.corpus.host_chunks import without_metadata
 from aloft.corpus.passages import DocumentSplitter
 from aloft.errors import DataError
+from aloft.protocols import ToolTurn
 from aloft.records import Document as AloftDocument
 from aloft.records import Message, Passage, content_id
 from llama_index_aloft import to_documents, to_nodes
-from llama_index_aloft.convert import to_messages, to_passage
+from llama_index_aloft.convert import to_passage
+from llama_index_aloft.messages import to_messages
 
 TEXT = "Größe und Maß: 漢字 🙂.\nSecond line."
 
@@ -280,7 +282,7 @@ def test_messages_keep_their_roles_and_text() -> None:
     assert to_messages(given) == (
         Message(role="system", content="Be brief."),
         Message(role="user", content="漢字?"),
-        Message(role="user", content="42"),
+        ToolTurn(role="tool", content="42"),
         Message(role="assistant", content="Yes."),
     )
 

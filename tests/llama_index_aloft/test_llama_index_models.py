@@ -188,8 +188,8 @@ def test_a_number_of_nodes_is_at_least_one() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: AloftLLM("any", max_new_tokens=3),
-        lambda: AloftLLM("any", temperature=0.7),
+        lambda: AloftLLM("any", top_k=3),
+        lambda: AloftLLM("any", context_window=7),
         lambda: AloftEmbedding("any", batch=3),
         lambda: AloftRerank("any", top_k=1),
     ],
@@ -201,10 +201,10 @@ def test_unknown_settings_are_refused(make: Callable[[], object]) -> None:
 
 def test_unknown_options_of_a_call_are_refused() -> None:
     llm = AloftLLM("any", models=shared())
-    with pytest.raises(ConfigError, match="A call has no max_new_tokens, seed"):
-        llm.complete("Hi.", seed=1, max_new_tokens=1)
-    with pytest.raises(ConfigError, match=r"temperature is 0\.7, but replies are greedy"):
-        llm.chat([ChatMessage(content="Hi.")], temperature=0.7)
+    with pytest.raises(ConfigError, match=r"A call has no n, top_k\. It may be given max_tokens"):
+        llm.complete("Hi.", n=1, top_k=1)
+    with pytest.raises(ConfigError, match="max_tokens and max_new_tokens differ"):
+        llm.chat([ChatMessage(content="Hi.")], max_tokens=3, max_new_tokens=4)
     assert llm.complete("Hi.", temperature=0.0, max_tokens=9).text
 
 

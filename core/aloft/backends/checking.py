@@ -145,7 +145,7 @@ def check_language_model(name: str, role: str = "the model", *, chats: bool) -> 
     model.check()
     model.check_writes()
     require("transformers", extra="train")
-    from aloft.backends.transformers import check_template, load_tokenizer
+    from aloft.backends.encoding import check_template, load_tokenizer
 
     with reported_loading(f"The tokenizer of {model.title}"):
         tokenizer = load_tokenizer(model.folder)

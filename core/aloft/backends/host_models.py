@@ -8,9 +8,9 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from aloft.errors import ConfigError
 from aloft.protocols import Prompt, Reply
 from aloft.records import Message, content_id
 from aloft.text.surrogates import replace_surrogates
@@ -57,10 +57,7 @@ def fingerprint_of_host(model: object, name: str, options: Mapping[str, Any]) ->
 
 def turns(prompt: Prompt) -> list[Message]:
     """A prompt's conversation, its control tokens escaped."""
-    return [
-        Message(role=one.role, content=escape_control_tokens(one.content))
-        for one in prompt.messages
-    ]
+    return [replace(one, content=escape_control_tokens(one.content)) for one in prompt.messages]
 
 
 def has_system_turn(messages: Sequence[Message]) -> bool:
@@ -146,35 +143,3 @@ async def in_threads(pieces: Iterator[T]) -> AsyncIterator[T]:
     """Compute each piece in a thread, so that the host's event loop keeps running."""
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece
-
-
-def reply_limits(
-    options: Mapping[str, Any], *, max_tokens: int, stop: Sequence[str] | str = ()
-) -> dict[str, Any]:
-    """Read the options of a host's call as arguments of `LanguageModel.complete`.
-
-    Args:
-        options: Of the call: `max_tokens`, `stop`, and a `temperature` of 0.
-        max_tokens: Longest reply if the call does not say.
-        stop: Strings that end a reply if the call does not say.
-
-    Raises:
-        ConfigError: an option is unknown, or asks for what is not offered.
-    """
-    unknown = options.keys() - {"max_tokens", "stop", "temperature"}
-    if unknown:
-        raise ConfigError(
-            f"A call has no {', '.join(sorted(unknown))}. It may be given max_tokens and stop."
-        )
-    if options.get("temperature"):
-        raise ConfigError(
-            f"temperature is {options['temperature']}, but replies are greedy: it may be 0."
-        )
-    limit = options.get("max_tokens")
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise ConfigError(f"max_tokens is {limit!r}, but must be a whole number of at least 1.")
-    ends = options.get("stop") or stop
-    return {
-        "max_new_tokens": limit or max_tokens,
-        "stop": [ends] if isinstance(ends, str) else list(ends),
-    }

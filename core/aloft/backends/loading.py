@@ -11,7 +11,14 @@ from aloft.backends.host_state import library_turn
 from aloft.backends.packaged import resolve_model
 from aloft.config import SERVER, VLLM, in_place, plain_name
 from aloft.errors import DataError, ModelError
-from aloft.protocols import Embedder, LanguageModel, Progress, Reranker, no_progress
+from aloft.protocols import (
+    Embedder,
+    LanguageModel,
+    Progress,
+    Reranker,
+    Tokenizer,
+    no_progress,
+)
 
 _UNKNOWN_WINDOW = 2048
 
@@ -61,6 +68,20 @@ class Models:
         facts = json.loads(file.read_bytes()) if file.exists() else {}
         found = facts.get("max_position_embeddings")
         return found if isinstance(found, int) else _UNKNOWN_WINDOW
+
+    def tokenizer(self, name: str) -> Tokenizer:
+        """The tokenizer of a language model, for counting; weights are not loaded.
+
+        Raises:
+            ModelError: the model is not on this machine.
+        """
+        if name.startswith(SERVER):
+            from aloft.backends.server import ServerTokenizer
+
+            return ServerTokenizer(name)
+        from aloft.backends.encoding import LocalTokenizer
+
+        return LocalTokenizer(Path(resolve_model(plain_name(name))))
 
     def teacher(self, name: str) -> LanguageModel:
         """The teacher passed in by the host, or else the named model."""

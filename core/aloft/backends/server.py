@@ -5,7 +5,6 @@ conversations and `/completions` for plain text. A model is named `openai:URL`, 
 `openai:URL#MODEL` where the server has several, such as `openai:http://localhost:8000/v1#qwen`.
 """
 
-import json
 import os
 import random
 import threading
@@ -21,6 +20,7 @@ import httpx
 import numpy as np
 
 from aloft.backends.host_models import (
+    escape_control_tokens,
     has_system_turn,
     merge_system_turn,
     plain_text,
@@ -28,6 +28,23 @@ from aloft.backends.host_models import (
     stream_growth,
     turns,
 )
+from aloft.backends.server_protocol import (
+    alternatives,
+    collect_calls,
+    conversation_of,
+    first_choice,
+    listed_models,
+    request_messages,
+    request_settings,
+    shortened,
+    stream_events,
+    text_of,
+    tool_calls_of,
+    unread_response,
+    whole_choice,
+    with_usage,
+)
+from aloft.backends.tool_calls import described
 from aloft.config import SERVER
 from aloft.errors import ModelError, ProbabilitiesError
 from aloft.protocols import Floats, Prompt, Reply
@@ -46,6 +63,7 @@ _TOO_LONG = ("context", "too long", "maximum", "exceed")
 _ALTERNATIVES = 20  # vLLM's maximum; the digits 0 to 9 are among them
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's extension
 _jitter = random.Random()  # the host's own generator is left alone
+_UNREAD = Reply(text="", is_finished=False, is_unread=True)
 _HOLD = "structured_outputs"  # vLLM's as well; other servers ignore or refuse it
 
 
@@ -139,17 +157,37 @@ class ServerLanguageModel:
         except httpx.TransportError as error:
             raise self._silent(1, str(error) or type(error).__name__) from None
         if response.status_code in _NOT_NOW:
-            raise self._silent(1, f"{response.status_code} {_said(response)}")
+            raise self._silent(1, f"{response.status_code} {shortened(response)}")
         if response.status_code in _WANTS_KEY:
             self._refused(response, None)
         try:
-            cards = _listed(response)
+            cards = listed_models(response)
         except (ValueError, KeyError, TypeError):
             return None
         card = cards.get(self.model, {})
         card = cards.get(str(card.get("parent")), card)
         window = card.get("max_model_len")  # as vLLM and SGLang name it
         return window if isinstance(window, int) else None
+
+    def tokenize(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The server's answer about the tokens of a text or a conversation.
+
+        Raises:
+            ModelError: it gives none.
+        """
+        url = self._address.removesuffix("/v1") + "/tokenize"
+        try:
+            response = self._client.post(url, json={"model": self.model, **asked})
+            answer = response.raise_for_status().json()
+            if isinstance(answer["tokens"], list):
+                return dict(answer)
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            pass
+        raise ModelError(
+            f"The server at {self._address} does not count tokens: {url} gives no answer. Pass a "
+            "tokenizer of your own (LangChain: custom_get_token_ids; LlamaIndex: "
+            "Settings.tokenizer), or name the model's folder instead of its server."
+        )
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
@@ -166,19 +204,21 @@ class ServerLanguageModel:
         Raises:
             ModelError: the connection broke in the middle of a reply.
         """
-        limits = _limits(prompt, max_new_tokens, stop)
+        settings = request_settings(prompt, max_new_tokens, stop)
         streamed = {"stream": True, "stream_options": {"include_usage": True}}
-        response = self._post(prompt, {**limits, **streamed}, _unread)
+        response = self._post(prompt, {**settings, **streamed}, unread_response)
         if response is None:
-            yield Reply(text="", is_finished=False)
+            yield _UNREAD
             return
         said, facts, usage = "", dict[str, Any](), dict[str, Any]()
+        calls: dict[int, dict[str, str]] = {}
 
         def grow() -> Iterator[str]:
             nonlocal said, facts, usage
             for piece, choice, counts in self._read_stream(response):
                 said, usage = said + piece, counts or usage
                 facts = choice if choice.get("finish_reason") else facts
+                collect_calls(calls, choice)
                 if not f"{prompt.prefix.strip()}\n".startswith(said.lstrip()):
                     yield read_reply(said, prompt).text  # until then it may repeat the prefix
 
@@ -186,16 +226,18 @@ class ServerLanguageModel:
             sent = yield from stream_growth(grow(), stop)
         continues = prompt.is_plain or self._can_continue
         reply = read_reply(said, prompt, stop, facts, continues=continues)
-        yield replace(_counted(reply, usage), text=reply.text[sent:])
+        reply = replace(reply, text=reply.text[sent:], tool_calls=tool_calls_of(calls))
+        yield with_usage(reply, usage)
 
     def _read_stream(
         self, response: httpx.Response
     ) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         """Added text, choice and token counts of each event of a stream."""
         try:
-            for event in _events(response):
+            for event in stream_events(response):
                 choice = (event.get("choices") or [{}])[0]
-                yield _text_of(_whole(choice)) if choice else "", choice, event.get("usage") or {}
+                text = text_of(whole_choice(choice)) if choice else ""
+                yield text, choice, event.get("usage") or {}
         except (httpx.TransportError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"The server at {self._address} disconnected in the middle of a reply "
@@ -221,24 +263,26 @@ class ServerLanguageModel:
                 raise
 
     def _complete(self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str]) -> Reply:
-        answer = self._post(prompt, _limits(prompt, max_new_tokens, stop), _replied)
+        answer = self._post(prompt, request_settings(prompt, max_new_tokens, stop), first_choice)
         if answer is None:
-            return Reply(text="", is_finished=False)
+            return _UNREAD
         choice, usage = answer
         continues = prompt.is_plain or self._can_continue
-        reply = read_reply(_text_of(choice), prompt, stop, choice, continues=continues)
-        return _counted(reply, usage)
+        reply = read_reply(text_of(choice), prompt, stop, choice, continues=continues)
+        calls: dict[int, dict[str, str]] = {}
+        collect_calls(calls, choice)
+        return with_usage(replace(reply, tool_calls=tool_calls_of(calls)), usage)
 
     def _score(self, prompt: Prompt, *, choices: Sequence[str]) -> list[float]:
         options: dict[str, Any] = {"logprobs": _ALTERNATIVES}
         if not prompt.is_plain:
             options = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
         free = replace(prompt, pattern="")
-        answer = self._post(free, {"max_tokens": 1, "temperature": 0.0, **options}, _replied)
+        answer = self._post(free, {"max_tokens": 1, "temperature": 0.0, **options}, first_choice)
         if answer:
             with self._lock:
                 self.tokens_scored += int(answer[1].get("prompt_tokens") or 0)
-        likely = _alternatives(answer[0]) if answer else {}
+        likely = alternatives(answer[0]) if answer else {}
         chances = [sum(p for token, p in likely.items() if token.strip() == c) for c in choices]
         if not sum(chances):
             raise ProbabilitiesError(
@@ -263,7 +307,7 @@ class ServerLanguageModel:
         conversation = turns(prompt)
         if has_system_turn(conversation) and not self._takes_system:
             conversation = merge_system_turn(conversation)
-        messages = [{"role": turn.role, "content": turn.content} for turn in conversation]
+        messages = request_messages(conversation)
         if prompt.prefix and self._can_continue:
             begun = [*messages, {"role": "assistant", "content": prompt.prefix}]
             try:
@@ -291,7 +335,7 @@ class ServerLanguageModel:
             try:
                 sent = {"model": self.model, **body} if body is not None else None
                 request = self._client.build_request(method, self._address + path, json=sent)
-                response = self._client.send(request, stream=read is _unread)
+                response = self._client.send(request, stream=read is unread_response)
                 if response.is_success:
                     return read(response)
                 response.read()
@@ -300,7 +344,7 @@ class ServerLanguageModel:
             except (ValueError, KeyError, IndexError, TypeError):
                 fault = "its response is not a reply"
             else:
-                fault = f"{response.status_code} {_said(response)}"
+                fault = f"{response.status_code} {shortened(response)}"
                 _check_system(fault, body)
                 if response.status_code not in _AGAIN and response.status_code < 500:
                     return self._refused(response, body)
@@ -318,7 +362,7 @@ class ServerLanguageModel:
         )
 
     def _refused(self, response: httpx.Response, body: dict[str, Any] | None) -> None:
-        said = _said(response)
+        said = shortened(response)
         if response.status_code in _WANTS_KEY:
             raise ModelError(f"{self._address} requires an API key ({said}). Set ALOFT_API_KEY.")
         if response.status_code in _REFUSED_FORM | {413}:
@@ -333,13 +377,55 @@ class ServerLanguageModel:
         )
 
     def _only_model(self) -> str:
-        listed: list[str] = list(self._ask("GET", "/models", None, _listed))
+        listed: list[str] = list(self._ask("GET", "/models", None, listed_models))
         if len(listed) == 1:
             return listed[0]
         raise ModelError(
             f"The server at {self._address} has {len(listed)} models: {', '.join(listed)}. "
             f"Name one: {SERVER}{self._address}#MODEL"
         )
+
+
+class ServerTokenizer:
+    """The tokenizer of a served model, asked over the server's `/tokenize`.
+
+    vLLM counts conversations and texts, llama.cpp texts alone. Nothing is guessed.
+
+    Args:
+        name: `openai:URL` or `openai:URL#MODEL`.
+    """
+
+    takes_tools = True  # whether it does is the server's to say
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text alone.
+
+        Raises:
+            ModelError: the server does not tokenize for its clients.
+        """
+        text = escape_control_tokens(text)
+        asked = {"prompt": text, "content": text, "add_special_tokens": False}
+        return [int(token) for token in self._ask(asked)["tokens"]]
+
+    def count(self, prompt: Prompt) -> int:
+        """Number of tokens that the model reads of a prompt.
+
+        Raises:
+            ModelError: the server does not count the tokens of conversations.
+        """
+        asked: dict[str, Any] = {"prompt": plain_text(prompt)}
+        if not prompt.is_plain:
+            asked = {"messages": conversation_of(prompt), "add_generation_prompt": True}
+            asked |= {"tools": described(prompt.tools)} if prompt.tools else {}
+        answer = self._ask(asked)
+        return int(answer["count"]) if "count" in answer else len(answer["tokens"])
+
+    def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        model = ServerLanguageModel(self._name, attempts=1)
+        return model.tokenize(asked)
 
 
 class _RefusedFormError(Exception):
@@ -356,76 +442,6 @@ def _check_system(fault: str, body: dict[str, Any] | None) -> None:
     names_roles = any(word in fault.lower() for word in _NO_SYSTEM)
     if messages[0].get("role") == "system" and names_roles:
         raise _RefusedSystemError(fault)
-
-
-def _limits(prompt: Prompt, max_new_tokens: int, stop: Sequence[str]) -> dict[str, Any]:
-    limits: dict[str, Any] = {"max_tokens": max_new_tokens, "temperature": 0.0}
-    if prompt.seed is not None:
-        limits |= {"temperature": prompt.temperature, "seed": prompt.seed % 2**31}
-    if stop:
-        limits["stop"] = list(stop)[:4]  # the API's limit; the others are searched for in the text
-    return limits
-
-
-def _counted(reply: Reply, usage: dict[str, Any]) -> Reply:
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    return replace(reply, prompt_tokens=int(read or 0), new_tokens=int(written or 0))
-
-
-def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
-    if "event-stream" not in response.headers.get("Content-Type", ""):
-        yield json.loads(response.read())  # the server does not stream
-        return
-    for line in response.iter_lines():
-        data = line.removeprefix("data:").strip()
-        if line.startswith("data:") and data != "[DONE]":
-            event = json.loads(data)
-            if "error" in event:
-                raise ValueError(str(event["error"])[:200])
-            yield event
-
-
-def _unread(response: httpx.Response) -> httpx.Response:
-    return response
-
-
-def _listed(response: httpx.Response) -> dict[str, dict[str, Any]]:
-    return {str(card["id"]): card for card in response.json()["data"]}
-
-
-def _replied(response: httpx.Response) -> tuple[dict[str, Any], dict[str, Any]]:
-    """First choice and token counts; raises where the response is not a reply."""
-    answer = response.json()
-    choice = answer["choices"][0]
-    _text_of(choice)
-    return choice, answer.get("usage") or {}
-
-
-def _whole(choice: dict[str, Any]) -> dict[str, Any]:
-    """A streamed choice in the form of a complete one; the first and last have no content."""
-    return {"message": {"content": None, **choice["delta"]}} if "delta" in choice else choice
-
-
-def _text_of(choice: dict[str, Any]) -> str:
-    text = choice["text"] if "text" in choice else choice["message"]["content"]
-    if not isinstance(text, str | None):
-        raise TypeError("a reply must be text")
-    return text or ""
-
-
-def _alternatives(choice: dict[str, Any]) -> dict[str, float]:
-    """Probabilities of the first token's alternatives, in either endpoint's format."""
-    logprobs = choice.get("logprobs") or {}
-    if logprobs.get("content"):
-        first = logprobs["content"][0]["top_logprobs"]
-        pairs = [(entry["token"], entry["logprob"]) for entry in first]
-    else:
-        pairs = list(((logprobs.get("top_logprobs") or [{}])[0] or {}).items())
-    return {token: float(np.exp(logprob)) for token, logprob in pairs}
-
-
-def _said(response: httpx.Response) -> str:
-    return " ".join(response.text.split())[:200]
 
 
 def _asked_pause(response: httpx.Response, pause: float) -> float:

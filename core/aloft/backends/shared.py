@@ -1,12 +1,13 @@
 """Models that a host's threads share: loaded on first use, called by one thread at a time.
 
 Loaded models are not thread-safe, and hosts call from many threads, so each model has a lock that
-every call of it holds; different models work side by side. A server, which handles concurrent
-requests, needs no lock.
+every call of it holds; different models work side by side. What waits for a language model is
+answered together. A server, which handles concurrent requests, needs no lock.
 """
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from threading import RLock
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
+from aloft.backends.batching import Answer, Batcher
 from aloft.backends.host_state import library_turn
 from aloft.backends.loading import (
     Models,
@@ -26,14 +28,15 @@ from aloft.errors import ProbabilitiesError
 from aloft.protocols import (
     Embedder,
     Floats,
-    LanguageModel,
     Prompt,
     Reply,
     Reranker,
     ScoringModel,
+    Tokenizer,
     stream_reply,
 )
 
+_to_servers = ThreadPoolExecutor(16, thread_name_prefix="aloft-server")  # waits, mostly
 _Role = Literal["embedder", "reranker", "language model"]
 _Key = tuple[_Role, str, Path | None]  # name and adapter
 
@@ -79,6 +82,8 @@ class SharedModels(Models):
         self._lock = RLock()
         self._held: dict[_Key, _Loaded] = {}
         self._windows: dict[str, int] = {}
+        self._tokenizers: dict[str, Tokenizer] = {}
+        self._batchers: dict[tuple[str, Path | None], Batcher] = {}
 
     def embedder(self, name: str) -> Embedder:
         """The named embedder, loaded on its first call."""
@@ -88,9 +93,9 @@ class SharedModels(Models):
         """The named reranker, loaded on its first call."""
         return _SharedReranker(self, name)
 
-    def language_model(self, name: str, adapter: Path | None = None) -> LanguageModel:
+    def language_model(self, name: str, adapter: Path | None = None) -> "SharedLanguageModel":
         """The named language model, loaded on its first call; only the last called stays loaded."""
-        return _SharedLanguageModel(self, name, adapter)
+        return SharedLanguageModel(self, name, adapter)
 
     def fingerprint(self, name: str, adapter: Path | None = None) -> str:
         """Identify a model: what is loaded, or else what its folder holds, without loading it.
@@ -111,6 +116,18 @@ class SharedModels(Models):
         if name not in self._windows:
             self._windows[name] = self._source.context_window(name)
         return self._windows[name]
+
+    def tokenizer(self, name: str) -> Tokenizer:
+        """The tokenizer of a language model; loaded once."""
+        if name not in self._tokenizers:
+            self._tokenizers[name] = self._source.tokenizer(name)
+        return self._tokenizers[name]
+
+    def batcher(self, name: str, adapter: Path | None, answer: Answer) -> Batcher:
+        """Collects the prompts for a language model; one for each."""
+        key = (name, adapter)
+        found = self._batchers.get(key)
+        return found or self._batchers.setdefault(key, Batcher(answer))
 
     def release(self) -> None:
         """Release all models; those that other parts use stay in memory."""
@@ -233,7 +250,9 @@ class _SharedReranker:
 
 
 @dataclass(frozen=True, slots=True)
-class _SharedLanguageModel:
+class SharedLanguageModel:
+    """A language model that many threads and tasks ask; what waits for it is answered together."""
+
     models: SharedModels
     name: str
     adapter: Path | None
@@ -244,16 +263,33 @@ class _SharedLanguageModel:
 
     @property
     def fingerprint(self) -> str:
+        """Identifies everything that determines the replies."""
         return self.models.fingerprint(self.name, self.adapter)
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
+        """Reply to each prompt, together with what other threads ask."""
+        if self.name.startswith(SERVER):
+            return self._answer(prompts, max_new_tokens, stop)
+        return self._batcher.complete(prompts, max_new_tokens, stop)
+
+    def submit(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> "Future[list[Reply]]":
+        """Reply to each prompt in another thread, together with whatever else waits."""
+        if self.name.startswith(SERVER):
+            return _to_servers.submit(self._answer, prompts, max_new_tokens, stop)
+        return self._batcher.submit(prompts, max_new_tokens, stop)
+
+    @property
+    def _batcher(self) -> Batcher:
+        return self.models.batcher(self.name, self.adapter, self._answer)
+
+    def _answer(self, prompts: Sequence[Prompt], limit: int, stop: Sequence[str]) -> list[Reply]:
         loaded = self._loaded
         with loaded.turn:
-            replies: list[Reply] = loaded.model.complete(
-                prompts, max_new_tokens=max_new_tokens, stop=stop
-            )
+            replies: list[Reply] = loaded.model.complete(prompts, max_new_tokens=limit, stop=stop)
         return replies
 
     def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:

@@ -32,7 +32,7 @@ _SET_UP = (
     'Run: python -m venv VENV && VENV/bin/pip install "aloft-rag[vllm]", '
     f"then set {_PYTHON}=VENV/bin/python"
 )
-_SAMPLED_FROM = 50  # most likely tokens, as in `aloft.backends.transformers`
+_SAMPLED_FROM = 50  # most likely tokens, as in `aloft.backends.decoding`
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the maximum LoRA ranks that vLLM accepts
 _FORCED = {
     **dict.fromkeys(("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "TRANSFORMERS_OFFLINE"), "1"),
@@ -78,7 +78,7 @@ class VllmLanguageModel:
     def __init__(self, model: str, adapter: Path | None = None, *, dtype: str = "auto") -> None:
         folder = Path(resolve_model(model))
         python = find_python()
-        from aloft.backends.transformers import load_tokenizer
+        from aloft.backends.encoding import load_tokenizer
 
         self.tokenizer = load_tokenizer(folder)
         self._fingerprint = fingerprint_folder(*([folder, adapter] if adapter else [folder]))
@@ -122,7 +122,7 @@ class VllmLanguageModel:
         Raises:
             ModelError: two choices begin with one token, or vLLM ended.
         """
-        from aloft.backends.transformers import first_tokens
+        from aloft.backends.encoding import first_tokens
 
         first = first_tokens(self.tokenizer, choices)
         asked = {"max_tokens": 1, "temperature": 0.0, "logprob_token_ids": first}
@@ -145,7 +145,7 @@ class VllmLanguageModel:
         Raises:
             ModelError: vLLM ended, as version 0.32 does on a CPU with an adapter.
         """
-        from aloft.backends.transformers import encode_text
+        from aloft.backends.encoding import encode_text
 
         ends = [encode_text(self.tokenizer, reply) for reply in replies]
         rows = [row + end for row, end in zip(self._encode(prompts), ends, strict=True)]
@@ -161,7 +161,7 @@ class VllmLanguageModel:
         return scores
 
     def _encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        from aloft.backends.transformers import encode_prompt
+        from aloft.backends.encoding import encode_prompt
 
         return [encode_prompt(self.tokenizer, prompt) for prompt in prompts]
 

@@ -261,8 +261,8 @@ def _keys(prompts: Sequence[Prompt], replies: Sequence[str]) -> list[str]:
 def _values(prompt: Prompt) -> list[Any]:
     """All of a prompt, as JSON types."""
     turns = [[message.role, message.content] for message in prompt.messages]
-    drawn = [prompt.seed, prompt.temperature] if prompt.seed is not None else None
-    return [turns, prompt.prefix, prompt.is_plain, drawn, prompt.pattern]
+    drawn = [prompt.seed, prompt.temperature, prompt.top_p] if prompt.seed is not None else None
+    return [turns, prompt.prefix, prompt.is_plain, drawn, prompt.pattern, prompt.json_schema]
 
 
 def _reply_values(reply: Reply) -> dict[str, Any]:

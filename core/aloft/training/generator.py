@@ -24,8 +24,8 @@ from aloft.backends.device import (
     has_bf16,
     memory_of,
 )
+from aloft.backends.encoding import encode_located, encode_prompt, encode_text, load_tokenizer
 from aloft.backends.packaged import resolve_model
-from aloft.backends.transformers import encode_located, encode_prompt, encode_text, load_tokenizer
 from aloft.config import GeneratorTrainingConfig
 from aloft.errors import DataError
 from aloft.prompts.citation import named_in

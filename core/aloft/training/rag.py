@@ -19,9 +19,9 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
+from aloft.backends.encoding import encode_prompt, encode_text, load_tokenizer
 from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import load_encoder
-from aloft.backends.transformers import encode_prompt, encode_text, load_tokenizer
 from aloft.config import RagTrainingConfig, RunConfig, plain_name
 from aloft.config.strategies import Phase
 from aloft.errors import DataError

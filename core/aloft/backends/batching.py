@@ -1,0 +1,108 @@
+"""Answers the prompts of many callers together: what waits while a model works is its next batch.
+
+Hosts call once per prompt, from many threads or tasks, but a model replies to a batch in little
+more time than to one prompt.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+
+from aloft.protocols import Prompt, Reply
+
+Answer = Callable[[Sequence[Prompt], int, Sequence[str]], list[Reply]]
+_PAUSE = 0.002  # seconds without a new prompt after which a batch begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    prompts: tuple[Prompt, ...]
+    limit: int
+    stop: tuple[str, ...]
+    replies: "Future[list[Reply]]" = field(default_factory=Future)
+
+
+class Batcher:
+    """Collects prompts for one model, and asks it for all of them at once.
+
+    Args:
+        answer: Replies to prompts, given the longest reply and stop strings.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._waiting: list[_Request] = []
+        self._lock = Lock()
+        self._turn = Lock()  # held by the thread that asks the model
+        self._runner = ThreadPoolExecutor(1, thread_name_prefix="aloft")
+
+    def complete(self, prompts: Sequence[Prompt], limit: int, stop: Sequence[str]) -> list[Reply]:
+        """Reply to prompts; the calling thread asks the model for all that wait."""
+        request = self._add(prompts, limit, stop)
+        with self._turn:
+            while not request.replies.done():
+                self._answer_next()
+        return request.replies.result()
+
+    def submit(
+        self, prompts: Sequence[Prompt], limit: int, stop: Sequence[str]
+    ) -> "Future[list[Reply]]":
+        """Reply to prompts later, in another thread."""
+        request = self._add(prompts, limit, stop)
+        self._runner.submit(self._answer_all)
+        return request.replies
+
+    def _add(self, prompts: Sequence[Prompt], limit: int, stop: Sequence[str]) -> _Request:
+        request = _Request(prompts=tuple(prompts), limit=limit, stop=tuple(stop))
+        with self._lock:
+            self._waiting.append(request)
+        return request
+
+    def _answer_all(self) -> None:
+        with self._turn:
+            while self._waiting:
+                self._answer_next()
+
+    def _answer_next(self) -> None:
+        """Ask for all that waits and has the limits of the oldest."""
+        count = -1
+        while count != len(self._waiting):  # callers that were started together come together
+            count = len(self._waiting)
+            time.sleep(_PAUSE)
+        with self._lock:
+            first = self._waiting[0]
+            taken = [one for one in self._waiting if _limits(one) == _limits(first)]
+            self._waiting = [one for one in self._waiting if _limits(one) != _limits(first)]
+        taken = [one for one in taken if one.replies.set_running_or_notify_cancel()]
+        try:
+            self._reply(taken)
+        except BaseException as error:  # an interrupt of this thread: the others are not answered
+            for request in taken:
+                if not request.replies.done():
+                    request.replies.set_exception(error)
+            raise
+
+    def _reply(self, taken: Sequence[_Request]) -> None:
+        try:
+            self._ask(taken)
+        except Exception as error:
+            if len(taken) == 1:
+                taken[0].replies.set_exception(error)
+                return
+            for request in taken:  # the fault of one is not the others'
+                self._reply([request])
+
+    def _ask(self, taken: Sequence[_Request]) -> None:
+        if not taken:
+            return
+        prompts = [prompt for request in taken for prompt in request.prompts]
+        replies = iter(self._answer(prompts, taken[0].limit, taken[0].stop))
+        whole = [[next(replies) for _ in request.prompts] for request in taken]
+        for request, own in zip(taken, whole, strict=True):
+            request.replies.set_result(own)
+
+
+def _limits(request: _Request) -> tuple[int, tuple[str, ...]]:
+    return request.limit, request.stop

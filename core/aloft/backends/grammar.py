@@ -1,0 +1,261 @@
+"""Constrains replies while they are generated: to JSON schemas, regular expressions and tool calls.
+
+llguidance compiles each of these to a grammar over the tokenizer's own tokens and follows a reply
+token by token. A token that the model likes best is kept wherever the grammar allows it, so that a
+reply that matches by itself is unchanged.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from llguidance import LLMatcher, LLTokenizer
+from llguidance.hf import from_tokenizer
+
+from aloft.backends.tool_calls import CallFormat, call_format_of, callable_tools
+from aloft.errors import ConfigError
+from aloft.protocols import Prompt, Tool
+
+# one way to write a value, as compact as models write it: whitespace could repeat forever
+_WRITTEN = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_LENIENT = {"lenient": True}  # what cannot be enforced, such as uniqueItems, is left to the host
+_ANY_TEXT = r"/(.|\n)+/"
+_CLOSERS = ('"', "}", "]", ",", ":", "0", "a", "n", "t", "f", "{", "[", "-", " ")
+_LONGEST_ENDING = 512  # tokens
+_NEAR = 128  # tokens before the limit from which on an end is looked for
+
+
+class Grammars:
+    """Compiles what prompts ask of their replies, for the tokenizer of one model.
+
+    Args:
+        tokenizer: Of the model.
+        vocabulary: Number of logits, at least the tokenizer's own number of tokens.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
+        self._tokenizer = tokenizer
+        self._vocabulary = vocabulary
+        self._compiled: LLTokenizer | None = None
+        self._closers: list[int] = []
+
+    def constraint(self, prompt: Prompt, limit: int) -> "Constraint | None":
+        """What a prompt asks of its reply of at most `limit` tokens; None where it is free.
+
+        Raises:
+            ConfigError: the schema, pattern or tool cannot be compiled.
+        """
+        grammar = self._grammar(prompt)
+        if grammar is None:
+            return None
+        if self._compiled is None:  # takes seconds
+            end = self._tokenizer.eos_token_id
+            self._compiled = from_tokenizer(self._tokenizer, self._vocabulary, end)
+            self._closers = [self._compiled.greedy_tokenize(text)[0] for text in _CLOSERS]
+        matcher = LLMatcher(self._compiled, grammar, log_level=0)
+        if matcher.is_error():
+            raise ConfigError(_refusal(prompt, matcher.get_error()))
+        closers = self._closers if prompt.json_schema is not None or prompt.tools else []
+        return Constraint(matcher, self._compiled, limit, closers)
+
+    def _grammar(self, prompt: Prompt) -> str | None:
+        tools = callable_tools(prompt)
+        if tools:
+            form = call_format_of(self._tokenizer)
+            several = prompt.calls_in_parallel and bool(form.between)
+            lark = _calls(form, tools, self._literal, several=several)
+            if prompt.tool_choice == "auto":
+                lark = _or_reply(lark, form, self._literal, prompt.json_schema)
+            return LLMatcher.grammar_from_lark(lark)
+        if prompt.json_schema is not None:
+            return json_grammar(prompt.json_schema)
+        return LLMatcher.grammar_from_regex(prompt.pattern) if prompt.pattern else None
+
+    def _literal(self, text: str) -> str:
+        """A text in a Lark grammar; control tokens of the tokenizer stand for themselves."""
+        added = {token.content: i for i, token in self._tokenizer.added_tokens_decoder.items()}
+        parts, plain = list[str](), ""
+        while text:
+            control = next(
+                (one for one in sorted(added, key=len)[::-1] if text.startswith(one)), ""
+            )
+            if control:
+                parts += [json.dumps(plain)] if plain else []
+                parts.append(f"<[{added[control]}]>")
+                plain, text = "", text[len(control) :]
+            else:
+                plain, text = plain + text[0], text[1:]
+        return " ".join([*parts, *([json.dumps(plain)] if plain else [])])
+
+
+class Constraint:
+    """Follows one reply, and chooses its next token among those that the grammar allows.
+
+    JSON is closed before the limit is reached: as soon as another token would leave too few for the
+    shortest end that is found, that end is written, so that no reply is cut in the middle.
+    """
+
+    def __init__(
+        self, matcher: LLMatcher, tokenizer: LLTokenizer, limit: int, closers: Sequence[int]
+    ) -> None:
+        self._matcher = matcher
+        self._tokenizer = tokenizer
+        self._left = limit
+        self._closers = closers
+        self.is_over = False  # whether the end of the turn was chosen
+        ending = self._ending(matcher)
+        self._near = 0 if ending is None else _NEAR + 2 * len(ending)
+
+    def next_token(self, scores: torch.Tensor) -> int:
+        """The token that the reply goes on with; the likeliest that keeps the grammar."""
+        end = self._tokenizer.eos_token
+        token = self._likeliest(scores)
+        if token != end and self._left <= self._near and not self._can_end_after(token):
+            token = next(iter(self._ending(self._matcher) or ()), end)
+        self.is_over = token == end
+        if not self.is_over:
+            self._matcher.consume_token(token)
+        self._left -= 1
+        return token
+
+    def _likeliest(self, scores: torch.Tensor) -> int:
+        first = int(scores.argmax())
+        end = self._tokenizer.eos_token
+        if self._matcher.is_stopped():
+            return end
+        if self._matcher.validate_tokens([first]) == 1:
+            return first
+        if self._matcher.is_accepting():
+            return end
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        allowed = np.unpackbits(bits, bitorder="little")[: len(scores)].astype(bool)
+        barred = torch.from_numpy(~allowed).to(scores.device)
+        return int(scores.masked_fill(barred, float("-inf")).argmax())
+
+    def _can_end_after(self, token: int) -> bool:
+        after = self._matcher.deep_copy()
+        after.consume_token(token)
+        ending = self._ending(after)
+        return ending is not None and len(ending) < self._left
+
+    def _ending(self, matcher: LLMatcher) -> list[int] | None:
+        """Tokens of a short way to the end of the reply; None where none is found."""
+        if not self._closers:
+            return None
+        after = matcher.deep_copy()
+        ending: list[int] = []
+        while not after.is_accepting():
+            tokens = after.compute_ff_tokens() or self._closing(after)
+            if not tokens or not after.consume_tokens(tokens):
+                return None
+            ending += tokens
+            if len(ending) > _LONGEST_ENDING:
+                return None
+        return ending
+
+    def _closing(self, matcher: LLMatcher) -> list[int]:
+        """A token that closes what is open, or goes on as briefly as possible."""
+        quote, brace, bracket, *others = self._closers
+        letter = self._closers[_CLOSERS.index("a")]
+        in_text = matcher.validate_tokens([letter]) == 1
+        order = [quote, *others] if in_text else [brace, bracket, quote, *others]
+        token = next((one for one in order if matcher.validate_tokens([one]) == 1), None)
+        if token is None:
+            bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+            token = int(np.unpackbits(bits, bitorder="little").argmax())
+        return [token]
+
+
+def json_grammar(schema: Mapping[str, Any]) -> str:
+    """The grammar of a JSON schema, in which objects have the properties that it names alone."""
+    return LLMatcher.grammar_from_json_schema(json.dumps(_guided(schema)))
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """Check that a JSON schema can be enforced.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    is_wrong, messages = LLMatcher.validate_grammar_with_warnings(json_grammar(schema))
+    if is_wrong:
+        raise ConfigError(_refusal(Prompt(messages=(), json_schema=schema), messages[0]))
+
+
+def _refusal(prompt: Prompt, reason: str) -> str:
+    what = "The JSON schema" if prompt.json_schema is not None else f"The pattern {prompt.pattern}"
+    what = (
+        f"The parameters of a tool ({', '.join(t.name for t in prompt.tools)})"
+        if (prompt.tools)
+        else what
+    )
+    return f"{what} cannot be enforced: {' '.join(reason.split())[:300]}. Simplify it."
+
+
+def _guided(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_closed(schema), "x-guidance": _WRITTEN | _LENIENT}
+
+
+def _closed(schema: Any) -> Any:
+    """A schema whose objects take no properties beyond those that it names.
+
+    Small models otherwise invent properties. Schemas that are combined (`allOf`) stay as they are.
+    """
+    if not isinstance(schema, Mapping):
+        return schema
+    closed = dict(schema)
+    for key in ("properties", "$defs", "definitions"):
+        if isinstance(closed.get(key), Mapping):
+            closed[key] = {name: _closed(one) for name, one in closed[key].items()}
+    for key in ("anyOf", "oneOf", "prefixItems"):
+        if isinstance(closed.get(key), list):
+            closed[key] = [_closed(one) for one in closed[key]]
+    if "items" in closed:
+        closed["items"] = _closed(closed["items"])
+    is_combined = not closed.keys().isdisjoint({"allOf", "patternProperties", "$ref"})
+    if "properties" in closed and not is_combined:
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+def _written(schema: Mapping[str, Any]) -> str:
+    """A schema inside a Lark grammar."""
+    return json.dumps(_guided(schema))
+
+
+def _calls(form: CallFormat, tools: Sequence[Tool], literal: Any, *, several: bool) -> str:
+    """A Lark grammar of one or more calls."""
+    parts = ["%llguidance {}", "start: calls"]
+    more = f" ({literal(form.between)} call)*" if several else ""
+    parts.append(f"calls: {literal(form.opening)} call{more} {literal(form.closing)}")
+    parts.append("call: " + " | ".join(f"call_{i}" for i in range(len(tools))))
+    for i, tool in enumerate(tools):
+        begin = f'{{"name": {json.dumps(tool.name)}, "{form.arguments}": '
+        schema = {"type": "object", "properties": {}, **tool.parameters}
+        parts.append(f'call_{i}: {json.dumps(begin)} %json {_written(schema)} "}}"')
+    return "\n".join(parts)
+
+
+def _or_reply(lark: str, form: CallFormat, literal: Any, schema: Mapping[str, Any] | None) -> str:
+    """The grammar of calls, of JSON or a text, or of a text with calls behind it."""
+    marker = form.opening.strip()
+    if schema is not None:
+        start = f"start: calls | json\njson: %json {_written(schema)}"
+    elif not marker:  # a call is told by its first character
+        start = "start: calls | TEXT\nTEXT: /[^{](.|\\n)*/"
+    elif literal(marker) != json.dumps(marker):  # by a control token, which no text holds
+        start = f"start: calls | TEXT | TEXT calls\nTEXT: {_ANY_TEXT}"
+    else:
+        behind = form.opening.rpartition(marker)[2]
+        rest = lark.partition("calls: ")[2].partition("\n")[0].removeprefix(literal(form.opening))
+        start = "\n".join(
+            [
+                "start: calls | TEXT | text_calls",
+                f"text_calls: to_marker {literal(behind) if behind else ''} {rest}",
+                f"to_marker[lazy]: TEXT {json.dumps(marker)}",
+                f"TEXT: {_ANY_TEXT}",
+            ]
+        )
+    return lark.replace("start: calls", start, 1)

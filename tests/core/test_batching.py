@@ -1,0 +1,80 @@
+"""Prompts of many callers are answered together, and each gets its own reply or fault."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from aloft.backends.batching import Batcher
+from aloft.protocols import Prompt, Reply
+from aloft.records import Message
+
+
+def prompt(text: str) -> Prompt:
+    return Prompt(messages=(Message(role="user", content=text),))
+
+
+class Echo:
+    """Takes its time, repeats what it is asked, and remembers the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+
+    def __call__(self, prompts: Sequence[Prompt], limit: int, stop: Sequence[str]) -> list[Reply]:
+        texts = [one.messages[0].content for one in prompts]
+        self.batches.append(texts)
+        time.sleep(0.02)
+        if "bad" in texts:
+            raise ValueError("bad")
+        if "stop" in texts:
+            raise KeyboardInterrupt
+        return [Reply(text=f"{text} {limit}", is_finished=True) for text in texts]
+
+
+def test_threads_that_ask_at_once_are_one_batch_and_each_gets_its_own() -> None:
+    echo = Echo()
+    batcher = Batcher(echo)
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(batcher.complete, [prompt(str(i))], 5, ()) for i in range(16)]
+        assert [future.result()[0].text for future in asked] == [f"{i} 5" for i in range(16)]
+    assert len(echo.batches) < 8
+    assert sorted(int(text) for batch in echo.batches for text in batch) == list(range(16))
+
+
+def test_what_is_submitted_is_one_batch_without_a_thread_each() -> None:
+    echo = Echo()
+    batcher = Batcher(echo)
+    asked = [batcher.submit([prompt(str(i)), prompt("again")], 5, ()) for i in range(40)]
+    assert [[reply.text for reply in one.result(9)] for one in asked] == [
+        [f"{i} 5", "again 5"] for i in range(40)
+    ]
+    assert len(echo.batches) < 4
+
+
+def test_calls_with_other_limits_are_other_batches() -> None:
+    echo = Echo()
+    batcher = Batcher(echo)
+    asked = [batcher.submit([prompt("a")], 1 + i % 2, ()) for i in range(8)]
+    assert [one.result(9)[0].text for one in asked] == ["a 1", "a 2"] * 4
+
+
+def test_the_fault_of_one_prompt_is_not_the_others() -> None:
+    batcher = Batcher(Echo())
+    asked = [batcher.submit([prompt(text)], 5, ()) for text in ("a", "bad", "b")]
+    assert [asked[i].result(9)[0].text for i in (0, 2)] == ["a 5", "b 5"]
+    with pytest.raises(ValueError, match="bad"):
+        asked[1].result(9)
+
+
+def test_what_was_cancelled_is_not_asked_and_an_interrupt_ends_what_waits_with_it() -> None:
+    echo = Echo()
+    batcher = Batcher(echo)
+    first = batcher.submit([prompt("first")], 1, ())
+    gone = batcher.submit([prompt("gone")], 2, ())
+    assert gone.cancel()
+    assert first.result(9)[0].text == "first 1"
+    with pytest.raises(KeyboardInterrupt):
+        batcher.complete([prompt("stop")], 5, ())
+    assert batcher.complete([prompt("next")], 5, ())[0].text == "next 5"
+    assert ["gone"] not in echo.batches

@@ -1,0 +1,298 @@
+"""Chat models and LLMs as LangChain applications use them: counts, windows, tools, batches."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import pytest
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.messages import (
+    AIMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    trim_messages,
+)
+from langchain_core.tools import tool
+from pydantic import BaseModel
+from scripted import ScriptedModels, SlowWords, count_beats, shared
+
+from aloft.backends.shared import SharedModels
+from aloft.errors import ConfigError, DataError, ModelError
+from aloft.protocols import Prompt, Reply, Tool, ToolCall, ToolTurn
+from aloft.testing import ScriptedTeacher
+from langchain_aloft import AloftLLM, ChatAloft
+
+
+@tool
+def find(query: str) -> str:
+    """Finds."""
+    return query
+
+
+class City(BaseModel):
+    name: str
+
+
+class Town(TypedDict):
+    name: str
+
+
+class Sized(ScriptedTeacher):
+    """Remembers how many prompts it was given at once."""
+
+    def __init__(self, reply: Any) -> None:
+        super().__init__(reply)
+        self.sizes: list[int] = []
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        self.sizes.append(len(prompts))
+        return super().complete(prompts, max_new_tokens=max_new_tokens, stop=stop)
+
+
+class Calling(ScriptedTeacher):
+    """Calls the first tool that it is given."""
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        self.asked.extend(prompts)
+        (prompt,) = prompts
+        call = ToolCall(id="c1", name=prompt.tools[0].name, arguments={"query": "漢"})
+        return [Reply(text="Let me see.", is_finished=True, tool_calls=(call,))]
+
+
+class Small(ScriptedTeacher):
+    """Reads nothing."""
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        return [
+            Reply(text="", is_finished=False, prompt_tokens=900, is_unread=True) for _ in prompts
+        ]
+
+
+def served(model: ScriptedTeacher) -> SharedModels:
+    source = ScriptedModels()
+    source.teacher_model = model
+    return SharedModels(source)
+
+
+def test_tokens_are_counted_by_the_models_own_tokenizer() -> None:
+    chat, llm = (kind(model="any", models=shared()) for kind in (ChatAloft, AloftLLM))
+    assert chat.get_token_ids("a red fox") == llm.get_token_ids("a red fox") == [1, 3, 3]
+    assert chat.get_num_tokens("a red fox") == llm.get_num_tokens("a red fox") == 3
+    history = [HumanMessage("word " * 30), AIMessage("ok")] * 5 + [HumanMessage("the last")]
+    assert chat.get_num_tokens_from_messages(history) == 5 * 31 + 2
+    assert chat.get_num_tokens_from_messages([]) == 0
+    assert chat.get_num_tokens_from_messages(history, tools=[find]) == 5 * 31 + 2
+    kept = trim_messages(history, max_tokens=40, token_counter=chat, strategy="last")
+    assert [message.text for message in kept] == ["ok", "word " * 30, "ok", "the last"]
+
+
+def test_a_counter_of_the_users_own_is_asked_first() -> None:
+    chat = ChatAloft(model="any", models=shared(), custom_get_token_ids=lambda text: [7] * 5)
+    assert (chat.get_token_ids("a"), chat.get_num_tokens_from_messages([HumanMessage("a")])) == (
+        [7] * 5,
+        5,
+    )
+
+
+def test_a_prompt_beyond_the_window_is_refused_in_one_line_and_alone() -> None:
+    chat, llm = (
+        kind(model="any", models=served(Small(lambda _: ""))) for kind in (ChatAloft, AloftLLM)
+    )
+    for model in (chat, llm):
+        for ask in (model.invoke, lambda text, m=model: list(m.stream(text))):
+            with pytest.raises(DataError, match="has 900 tokens, but any reads at most 512") as one:
+                ask("Hi.")  # type: ignore[operator]
+            assert isinstance(one.value, ContextOverflowError)
+    with pytest.raises(DataError):
+        asyncio.run(chat.ainvoke("Hi."))
+    assert all(isinstance(one, DataError) for one in chat.batch(["a", "b"], return_exceptions=True))
+
+
+def test_settings_have_the_hosts_name_or_ours() -> None:
+    for kind in (ChatAloft, AloftLLM):
+        made = kind(model="any", max_new_tokens=3, temperature=0.7, top_p=0.9, seed=1, stop="#")
+        assert (made.max_tokens, made.temperature, made.stop) == (3, 0.7, ["#"])
+        assert kind(model="any", max_tokens=3, temperature=None).temperature == 0
+        with pytest.raises(ValueError, match="max_new_tokens"):
+            kind(model="any", max_tokens=3, max_new_tokens=4)
+
+
+def test_a_call_samples_as_it_asks_or_as_the_model_is_set() -> None:
+    source = ScriptedModels()
+    chat = ChatAloft(model="any", temperature=0.5, models=SharedModels(source))
+    chat.invoke("Hi.", seed=3)
+    chat.invoke("Hi.", temperature=0)
+    AloftLLM(model="any", models=SharedModels(source)).invoke("Hi.", temperature=2, seed=4)
+    drawn = [(one.seed, one.temperature) for one in source.teacher_model.asked]
+    assert [drawn[0], drawn[1][0], drawn[2]] == [(3, 0.5), None, (4, 2.0)]
+
+
+def test_a_batch_is_one_batch_of_the_model() -> None:
+    model = Sized(lambda prompt: prompt.messages[-1].content)
+    chat, llm = (kind(model="any", models=served(model)) for kind in (ChatAloft, AloftLLM))
+    texts = [str(i) for i in range(12)]
+    chat.invoke("warm")
+
+    async def ask() -> tuple[list[AIMessage], list[str], list[AIMessage]]:
+        alone = await asyncio.gather(*(chat.ainvoke(text) for text in texts))
+        return await chat.abatch(texts), await llm.abatch(texts), alone  # type: ignore[return-value]
+
+    ways: dict[str, Any] = {
+        "batch": lambda: [one.text for one in chat.batch(texts)],
+        "llm": lambda: llm.batch(texts),
+        "generate": lambda: [
+            one[0].text for one in chat.generate([[HumanMessage(t)] for t in texts]).generations
+        ],
+        "async": lambda: [
+            *(one.text if isinstance(one, AIMessage) else one for one in asyncio.run(ask())[0]),
+        ],
+    }
+    for way, work in ways.items():
+        model.sizes.clear()
+        assert work() == texts, way
+        assert max(model.sizes) > 8, way
+        assert len(model.sizes) <= 3 * (3 if way == "async" else 1), way
+
+
+def test_a_batch_keeps_to_max_concurrency_and_returns_the_faults_of_its_own() -> None:
+    def reply(prompt: Prompt) -> str:
+        if prompt.messages[0].content == "bad":
+            raise ModelError("bad")
+        return "good"
+
+    model = Sized(reply)
+    chat = ChatAloft(model="any", models=served(model))
+    told = chat.batch(["a", "bad", "b"], return_exceptions=True)
+    assert [type(one) for one in told] == [AIMessage, ModelError, AIMessage]
+    model.sizes.clear()
+    chat.batch(["a"] * 6, config={"max_concurrency": 2})
+    assert max(model.sizes) <= 2
+
+
+def test_many_tasks_leave_the_loop_free() -> None:
+    chat = ChatAloft(model="any", models=served(SlowWords(lambda _: "One two.")))
+
+    async def ask() -> list[AIMessage]:
+        return await asyncio.gather(*(chat.ainvoke("Hi.") for _ in range(40)))
+
+    told, beats = asyncio.run(count_beats(ask()))
+    assert len(told) == 40
+    assert beats > 1
+
+
+@pytest.mark.parametrize("schema", [City, Town, City.model_json_schema()])
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+def test_structured_output_asks_for_the_schema_and_reads_the_reply(
+    schema: Any, method: Any
+) -> None:
+    source = ScriptedModels(lambda _: '{"name": "Lima"}')
+    chat = ChatAloft(model="any", models=SharedModels(source))
+    filled = chat.with_structured_output(schema, method=method)
+    expected = City(name="Lima") if schema is City else {"name": "Lima"}
+    assert filled.invoke("A city.") == asyncio.run(filled.ainvoke("A city.")) == expected
+    assert list(filled.stream("A city."))[-1] == expected
+    raw = chat.with_structured_output(schema, method=method, include_raw=True).invoke("A city.")
+    assert (raw["parsed"], raw["parsing_error"]) == (expected, None)
+    asked = source.teacher_model.asked[0].json_schema
+    assert asked is not None
+    assert asked["properties"]["name"]["type"] == "string"
+    cut = ChatAloft(model="any", models=shared(lambda _: '{"na'))
+    raw = cut.with_structured_output(City, include_raw=True).invoke("A city.")
+    assert raw["parsed"] is None
+    assert raw["parsing_error"] is not None
+
+
+def test_structured_output_by_a_tool_or_in_any_form() -> None:
+    by_tool = ChatAloft(model="any", models=served(Calling(lambda _: "")))
+
+    class Search(BaseModel):
+        """Searches."""
+
+        query: str
+
+    filled = by_tool.with_structured_output(Search, method="function_calling")
+    assert filled.invoke("Go.") == Search(query="漢")
+    source = ScriptedModels(lambda _: '{"a": [1]}')
+    chat = ChatAloft(model="any", models=SharedModels(source))
+    assert chat.with_structured_output(None, method="json_mode").invoke("Go.") == {"a": [1]}
+    assert chat.invoke("Go.", response_format=City).text == '{"a": [1]}'
+    assert chat.invoke("Go.", regex="[a-z]+").text
+    assert source.teacher_model.asked[-1].pattern == "[a-z]+"
+    with pytest.raises(ConfigError, match='method is "magic", but may be json_schema'):
+        chat.with_structured_output(City, method="magic")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="There is no schema"):
+        chat.with_structured_output(None)
+
+
+def test_a_call_of_a_tool_is_a_message_with_it_whole_or_streamed() -> None:
+    models = served(Calling(lambda _: ""))
+    chat = ChatAloft(model="any", models=models).bind_tools([find], tool_choice="any")
+
+    message = chat.invoke("Go.")
+    streamed = sum_of(list(chat.stream("Go.")))
+    later = asyncio.run(chat.ainvoke("Go."))
+
+    for one in (message, streamed, later):
+        assert (one.text, one.response_metadata["finish_reason"]) == ("Let me see.", "tool_calls")
+        (call,) = one.tool_calls
+        assert (call["name"], call["args"], call["id"]) == ("find", {"query": "漢"}, "c1")
+    asked = models._source.language_model("any").asked[0]  # type: ignore[attr-defined]
+    assert asked.tool_choice == "required"
+    (given,) = asked.tools
+    assert isinstance(given, Tool)
+    assert (given.name, given.parameters["required"]) == ("find", ["query"])
+
+
+def sum_of(chunks: list[Any]) -> Any:
+    whole = chunks[0]
+    for chunk in chunks[1:]:
+        whole += chunk
+    return whole
+
+
+def test_a_history_of_calls_results_and_thoughts_reaches_the_model() -> None:
+    source = ScriptedModels()
+    chat = ChatAloft(model="any", models=SharedModels(source))
+    call = {"name": "find", "args": {"query": "a"}, "id": "c1"}
+    chat.invoke(
+        [
+            SystemMessage("Be brief."),
+            HumanMessage("Go."),
+            AIMessage([{"type": "reasoning", "reasoning": "Hm."}, {"type": "text", "text": "Yes."},
+                       {"type": "tool_use", "id": "c1", "name": "find", "input": {"query": "a"}}],
+                      tool_calls=[call]),  # type: ignore[list-item]
+            ToolMessage([{"type": "json", "json": {"found": 1}}], tool_call_id="c1", name="find"),
+        ]
+    )  # fmt: skip
+    _, _, assistant, result = source.teacher_model.asked[0].messages
+    made = ToolCall(id="c1", name="find", arguments={"query": "a"})
+    assert assistant == ToolTurn(role="assistant", content="Yes.", tool_calls=(made,))
+    told = ToolTurn(role="tool", content='{"found": 1}', tool_call_id="c1", name="find")
+    assert result == told
+
+
+def test_a_model_without_tools_says_so_when_they_are_bound() -> None:
+    class Without(ScriptedModels):
+        def tokenizer(self, name: str) -> Any:
+            tokenizer = super().tokenizer(name)
+            tokenizer.takes_tools = False  # type: ignore[attr-defined]
+            return tokenizer
+
+    chat = ChatAloft(model="any", models=SharedModels(Without(lambda _: '{"name": "Lima"}')))
+    with pytest.raises(ModelError, match=r"any takes no tools.*with_structured_output"):
+        chat.bind_tools([find])
+    filled = chat.with_structured_output(City, method="function_calling")
+    assert filled.invoke("Go.") == City(name="Lima")
+    with pytest.raises(ConfigError, match="tool_choice is 'fly'"):
+        ChatAloft(model="any", models=shared()).bind_tools([find], tool_choice="fly")
+    with pytest.raises(ConfigError, match="An LLM calls no tools"):
+        AloftLLM(model="any", models=shared()).invoke("Go.", tools=[find])
+    served = ChatAloft(model="openai:http://localhost:1/v1#m")
+    assert served.bind_tools([find])  # is for the server to say
