@@ -5,18 +5,23 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import (
     AddableDict,
     Runnable,
+    RunnableConfig,
     RunnableGenerator,
     RunnableLambda,
     RunnableParallel,
     RunnablePassthrough,
 )
+from pydantic import PrivateAttr
 from typing_extensions import TypedDict  # as pydantic needs it before Python 3.12
 
 from aloft.api import (
@@ -24,17 +29,25 @@ from aloft.api import (
     Bundle,
     DataError,
     Passage,
+    Reply,
     ScoredPassage,
     SharedModels,
+    answer_prompt,
     answer_streaming,
-    in_threads,
     place_of,
     read_bundle,
     read_passages,
     replace_surrogates,
 )
+from langchain_aloft.chat_models import ChatAloft
 from langchain_aloft.convert import TextOf, to_passages
 from langchain_aloft.retrievers import AloftRetriever
+
+_MESSAGES: dict[str, type[BaseMessage]] = {
+    "system": SystemMessage,
+    "user": HumanMessage,
+    "assistant": AIMessage,
+}
 
 
 def create_citation_chain(
@@ -54,6 +67,8 @@ def create_citation_chain(
     quotes found in no document; and "is_abstaining", whether the answer is that no document holds
     one.
 
+    The generator is a run of its own in callbacks, traces and event streams, as the retriever is.
+
     Args:
         run_folder: A finished run.
         retriever: Any LangChain retriever; None: the run's own, over the run's passages. Documents
@@ -69,9 +84,11 @@ def create_citation_chain(
     shared = models or SharedModels()
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
     contract = read_bundle(Path(run_folder), generator)
-    answering = _Answering(contract, shared, text_of, _RunPassages(Path(run_folder).absolute()))
+    answerer = _Answerer(contract, shared, text_of, _RunPassages(Path(run_folder).absolute()))
     retrieved: Runnable[Any, Any] = RunnableParallel(question=RunnablePassthrough(), context=found)
-    answers: Runnable[Any, Any] = RunnableGenerator(answering.answer, answering.answer_in_threads)
+    answers: Runnable[Any, Any] = RunnableGenerator(
+        cast(Any, answerer.answer), cast(Any, answerer.answer_in_threads)
+    )
     chain: Runnable[Any, Any] = RunnableLambda(_question_of) | retrieved | answers
     return chain.with_types(input_type=str | Question, output_type=CitedAnswer)  # type: ignore[arg-type]
 
@@ -104,7 +121,7 @@ class CitedAnswer(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class _Answering:
+class _Answerer:
     """Answers from what was retrieved; an object, and no closure, so that the chain can travel."""
 
     contract: Bundle
@@ -112,24 +129,31 @@ class _Answering:
     text_of: TextOf | None
     own: "_RunPassages"
 
-    def answer(self, pieces: Iterator[AddableDict]) -> Iterator[AddableDict]:
-        yield from self._generate(reduce(add, pieces))
+    def answer(self, pieces: Iterator[AddableDict], config: RunnableConfig) -> Iterator[Any]:
+        asked = self._answering(reduce(add, pieces))
+        for _ in asked.chat.stream(asked.messages, config) if asked.messages else ():
+            yield from asked.pieces()
+        yield from asked.rest()
 
     async def answer_in_threads(
-        self, pieces: AsyncIterator[AddableDict]
-    ) -> AsyncIterator[AddableDict]:
-        given = reduce(add, [piece async for piece in pieces])
-        async for piece in in_threads(self._generate(given)):
+        self, pieces: AsyncIterator[AddableDict], config: RunnableConfig
+    ) -> AsyncIterator[Any]:
+        asked = self._answering(reduce(add, [piece async for piece in pieces]))
+        if asked.messages:
+            async for _ in asked.chat.astream(asked.messages, config):
+                for piece in asked.pieces():
+                    yield piece
+        for piece in asked.rest():
             yield piece
 
-    def _generate(self, given: dict[str, Any]) -> Iterator[AddableDict]:
+    def _answering(self, given: dict[str, Any]) -> "_Answering":
         context = [one for one in given["context"] if one.page_content.strip()]
         context = context[: self.contract.contexts]
         passages = [
             replace(self.own.get(document) or passage, document_id=passage.document_id)
             for document, passage in zip(context, to_passages(context, self.text_of), strict=True)
         ]
-        return _generate(self.contract, self.models, given["question"], context, passages)
+        return _Answering(self.contract, self.models, given["question"], context, passages)
 
 
 @dataclass(slots=True)
@@ -149,37 +173,92 @@ class _RunPassages:
         return _RunPassages, (self.run,)
 
 
-def _question_of(given: Any) -> str:
+def _question_of(given: str | Question) -> str:
     question = given.get("question") if isinstance(given, dict) else given
     if not isinstance(question, str) or not question.strip():
         raise DataError('There is no question. Pass a text, or {"question": a text}.')
     return replace_surrogates(question)
 
 
-def _generate(
-    contract: Bundle,
-    models: SharedModels,
-    question: str,
-    context: Sequence[Document],
-    passages: Sequence[Passage],
-) -> Iterator[AddableDict]:
-    """The answer as it is generated: citations come with the first piece, quotes with the last."""
-    contexts = [ScoredPassage(passage=passage, score=0.0) for passage in passages]
-    last: Answer | None = None
-    for answer in answer_streaming(contract, question, contexts, models):
-        if last is None:
-            cited = [context[int(one.passage.document_id)] for one in answer.cited]
-            yield AddableDict(question=question, context=list(context), citations=cited)
-        yield AddableDict(answer=answer.text[len(last.text) if last else 0 :])
-        last = answer
-    if last is not None:
-        yield AddableDict(
-            quotes=[_located(quote, last) for quote in last.quotes],
-            unverified_quotes=last.unverified_quotes,
-            is_abstaining=last.is_abstaining,
+class _Answering:
+    """One question while it is answered, and the pieces that the chain returns meanwhile."""
+
+    def __init__(
+        self,
+        contract: Bundle,
+        models: SharedModels,
+        question: str,
+        context: Sequence[Document],
+        passages: Sequence[Passage],
+    ) -> None:
+        self._context = list(context)
+        self._question = question
+        self._pieces: list[Any] = []
+        self._told: Answer | None = None
+        contexts = [ScoredPassage(passage=one, score=0.0) for one in passages]
+        self._answers = answer_streaming(contract, self._question, contexts, models)
+        turns = answer_prompt(contract, self._question, contexts).messages if contexts else ()
+        self.messages = [_MESSAGES[turn.role](turn.content) for turn in turns]
+        self.chat = _Generator(
+            name="AloftGenerator",
+            model=contract.generator,
+            adapter=contract.adapter,
+            max_tokens=contract.max_new_tokens,
+            models=models,
         )
+        self.chat._answering = self
+
+    def steps(self) -> Iterator[Reply]:
+        """The reply's text that is new in each answer."""
+        for answer in self._answers:
+            told = self._told.text if self._told else ""
+            if self._told is None:
+                cited = [self._context[int(one.passage.document_id)] for one in answer.cited]
+                start = {"question": self._question, "context": self._context, "citations": cited}
+                self._pieces.append(AddableDict(start))
+            text = answer.text[len(told) :]
+            self._pieces.append(AddableDict(answer=text))
+            self._told = answer
+            yield replace(answer.reply or Reply(text="", is_finished=True), text=text)
+
+    def pieces(self) -> list[Any]:
+        """What is new since the last call: citations come first, then the answer's text."""
+        told, self._pieces = self._pieces, []
+        return told
+
+    def rest(self) -> list[Any]:
+        """The last pieces, quotes among them."""
+        for _ in self.steps():
+            pass
+        if self._told is None:
+            return self.pieces()
+        end = AddableDict(
+            quotes=[_located(quote, self._told) for quote in self._told.quotes],
+            unverified_quotes=self._told.unverified_quotes,
+            is_abstaining=self._told.is_abstaining,
+        )
+        return [*self.pieces(), end]
 
 
-def _located(quote: Any, answer: Answer) -> dict[str, Any]:
+class _Generator(ChatAloft):
+    """The generator while it answers one question, as LangChain's callbacks see it.
+
+    Its input is the prompt that it was trained for. Its tokens are those of the answer alone: the
+    headings and numbers in its replies become citations.
+    """
+
+    _answering: _Answering = PrivateAttr()
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        return self._chunks(self._answering.steps(), run_manager)
+
+
+def _located(quote: Any, answer: Answer) -> QuoteInContext:
     start, end = place_of(quote, answer.contexts)
-    return {"context": quote.ordinal - 1, "text": quote.text, "start": start, "end": end}
+    return QuoteInContext(context=quote.ordinal - 1, text=quote.text, start=start, end=end)

@@ -1,7 +1,7 @@
 """A local language model, with a tuned adapter or without, as a LangChain chat model."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from typing import Any, Literal
@@ -223,7 +223,12 @@ class ChatAloft(LocalModel, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         prompt, limits = self._asked(messages, stop, kwargs)
-        for piece in stream_reply(self.loaded, prompt, **limits):
+        return self._chunks(stream_reply(self.loaded, prompt, **limits), run_manager)
+
+    def _chunks(
+        self, pieces: Iterable[Reply], run_manager: CallbackManagerForLLMRun | None
+    ) -> Iterator[ChatGenerationChunk]:
+        for piece in pieces:
             facts = {} if piece.is_piece else self.facts_of(self.read(piece))
             chunk = ChatGenerationChunk(message=to_chunk(piece, facts))
             if run_manager:

@@ -7,7 +7,6 @@ from langchain_core.documents import Document as LangChainDocument
 
 from aloft.api import (
     ConfigError,
-    DataError,
     Document,
     Frame,
     HostChunk,

@@ -1,27 +1,44 @@
 """A query engine that answers with citations, under the prompt that a run trained for."""
 
-import asyncio
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+)
 from llama_index.core.base.response.schema import (
     RESPONSE_TYPE,
     AsyncStreamingResponse,
     Response,
     StreamingResponse,
 )
-from llama_index.core.callbacks import CallbackManager
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
+from llama_index.core.instrumentation.events.synthesis import (
+    SynthesizeEndEvent,
+    SynthesizeStartEvent,
+)
+from llama_index.core.llms.callbacks import llm_chat_callback
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index_instrumentation import get_dispatcher
 
 from aloft.api import (
     Answer,
     Bundle,
+    DataError,
+    Reply,
     ScoredPassage,
     SharedModels,
+    answer_prompt,
     answer_streaming,
     in_threads,
     place_of,
@@ -29,7 +46,11 @@ from aloft.api import (
     read_question,
 )
 from llama_index_aloft.convert import has_text, to_passage
+from llama_index_aloft.llm import AloftLLM
+from llama_index_aloft.messages import as_chat
 from llama_index_aloft.retriever import AloftRetriever
+
+_dispatcher = get_dispatcher(__name__)
 
 
 class AloftCitationQueryEngine(BaseQueryEngine):
@@ -113,6 +134,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
             nodes = await postprocessor.apostprocess_nodes(nodes, query_bundle)
         return self._for_prompt(nodes)
 
+    @_dispatcher.span
     def synthesize(
         self,
         query_bundle: QueryBundle,
@@ -120,64 +142,180 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         additional_source_nodes: Sequence[NodeWithScore] | None = None,
     ) -> RESPONSE_TYPE:
         """Generate an answer from nodes."""
-        answers = self._generate(query_bundle, nodes)
-        if not self.streaming:
-            *_, (answer, _) = answers
-            sources = [*_cited(answer, nodes), *(additional_source_nodes or ())]
-            return Response(answer.text, sources, _facts(answer, nodes))
-        first, text = next(answers)
-        facts = _facts(first, nodes)
-        sources = [*_cited(first, nodes), *(additional_source_nodes or ())]
+        with self._synthesizing(query_bundle) as synthesized:
+            answering = _Answering(self, query_bundle, nodes, additional_source_nodes)
+            if self.streaming:
+                return synthesized(answering.stream())
+            for _ in answering.steps():
+                pass
+            return synthesized(answering.response())
 
-        def continue_text() -> Generator[str, None, None]:
-            yield text
-            for answer, delta in answers:
-                facts.update(_facts(answer, nodes))
-                yield delta
-
-        return StreamingResponse(continue_text(), sources, facts)
-
+    @_dispatcher.span
     async def asynthesize(
         self,
         query_bundle: QueryBundle,
         nodes: list[NodeWithScore],
         additional_source_nodes: Sequence[NodeWithScore] | None = None,
     ) -> RESPONSE_TYPE:
-        """Generate an answer from nodes, in a thread."""
-        if not self.streaming:
-            given = (query_bundle, nodes, additional_source_nodes)
-            return await asyncio.to_thread(self.synthesize, *given)
-        answers = in_threads(self._generate(query_bundle, nodes))
-        first, text = await anext(answers)
-        facts = _facts(first, nodes)
-        sources = [*_cited(first, nodes), *(additional_source_nodes or ())]
+        """Generate an answer from nodes; the model works in a thread."""
+        with self._synthesizing(query_bundle) as synthesized:
+            answering = _Answering(self, query_bundle, nodes, additional_source_nodes)
+            if self.streaming:
+                return synthesized(await answering.astream())
+            async for _ in answering.asteps():
+                pass
+            return synthesized(answering.response())
 
-        async def continue_text() -> AsyncIterator[str]:
-            yield text
-            async for answer, delta in answers:
-                facts.update(_facts(answer, nodes))
-                yield delta
-
-        return AsyncStreamingResponse(continue_text(), sources, facts)  # type: ignore[arg-type]
-
+    @_dispatcher.span
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        return self.synthesize(query_bundle, self.retrieve(query_bundle))
+        payload: dict[str, Any] = {EventPayload.QUERY_STR: query_bundle.query_str}
+        with self.callback_manager.event(CBEventType.QUERY, payload=payload) as event:
+            response = self.synthesize(query_bundle, self.retrieve(query_bundle))
+            event.on_end(payload={EventPayload.RESPONSE: response})
+        return response
 
+    @_dispatcher.span
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        return await self.asynthesize(query_bundle, await self.aretrieve(query_bundle))
+        payload: dict[str, Any] = {EventPayload.QUERY_STR: query_bundle.query_str}
+        with self.callback_manager.event(CBEventType.QUERY, payload=payload) as event:
+            response = await self.asynthesize(query_bundle, await self.aretrieve(query_bundle))
+            event.on_end(payload={EventPayload.RESPONSE: response})
+        return response
 
-    def _generate(
-        self, query_bundle: QueryBundle, nodes: Sequence[NodeWithScore]
-    ) -> Iterator[tuple[Answer, str]]:
-        """Yield the answer so far, and the text that is new in it."""
+    @contextmanager
+    def _synthesizing(
+        self, query_bundle: QueryBundle
+    ) -> Iterator[Callable[[RESPONSE_TYPE], RESPONSE_TYPE]]:
+        """Tell LlamaIndex of a synthesis, and of its response."""
+        _dispatcher.event(SynthesizeStartEvent(query=query_bundle))
+        payload: dict[str, Any] = {EventPayload.QUERY_STR: query_bundle.query_str}
+        with self.callback_manager.event(CBEventType.SYNTHESIZE, payload=payload) as event:
+
+            def synthesized(response: RESPONSE_TYPE) -> RESPONSE_TYPE:
+                event.on_end(payload={EventPayload.RESPONSE: response})
+                _dispatcher.event(SynthesizeEndEvent(query=query_bundle, response=response))
+                return response
+
+            yield synthesized
+
+
+class _Answering:
+    """One question while it is answered, and the response that comes of it."""
+
+    def __init__(
+        self,
+        engine: AloftCitationQueryEngine,
+        query_bundle: QueryBundle,
+        nodes: Sequence[NodeWithScore],
+        further: Sequence[NodeWithScore] | None,
+    ) -> None:
+        contract, models = engine.contract, engine.models
         question = read_question(query_bundle.query_str)
         contexts = [
             ScoredPassage(passage=to_passage(one.node), score=one.score or 0.0) for one in nodes
         ]
-        text = ""
-        for answer in answer_streaming(self.contract, question, contexts, self.models):
-            yield answer, answer.text[len(text) :]
-            text = answer.text
+        self._nodes = nodes
+        self._further = further or ()
+        self._answers = answer_streaming(contract, question, contexts, models)
+        self._told: Answer | None = None
+        turns = answer_prompt(contract, question, contexts).messages if contexts else ()
+        self._messages = [ChatMessage(role=turn.role, content=turn.content) for turn in turns]
+        self._llm = _Generator(
+            model=contract.generator,
+            adapter=contract.adapter,
+            max_tokens=contract.max_new_tokens,
+            models=models,
+            callback_manager=engine.callback_manager,
+        )
+        self._llm._answering = self
+
+    def grow(self) -> Iterator[ChatResponse]:
+        """The answer so far, as the reply of a model."""
+        for answer in self._answers:
+            told = self._told.text if self._told else ""
+            self._told = answer
+            reply = answer.reply or Reply(text="", is_finished=True)
+            yield as_chat(replace(reply, text=answer.text), answer.text[len(told) :])
+
+    def steps(self) -> Iterator[str]:
+        """The text that is new in each answer; without nodes no model is asked."""
+        responses = self._llm.stream_chat(self._messages) if self._messages else self.grow()
+        for response in responses:
+            yield response.delta or ""
+
+    async def asteps(self) -> AsyncGenerator[str, None]:
+        """The text that is new in each answer; without nodes no model is asked."""
+        if not self._messages:
+            for response in self.grow():
+                yield response.delta or ""
+            return
+        async for response in await self._llm.astream_chat(self._messages):
+            yield response.delta or ""
+
+    def response(self) -> Response:
+        """The answer as a whole."""
+        return Response(self._answer.text, self._sources(), self._facts())
+
+    def stream(self) -> StreamingResponse:
+        """The answer as it grows; the sources are known before its text."""
+        steps = self.steps()
+        first, facts = next(steps), self._facts()
+
+        def continue_text() -> Generator[str, None, None]:
+            yield first
+            for delta in steps:
+                facts.update(self._facts())
+                yield delta
+
+        return StreamingResponse(continue_text(), self._sources(), facts)
+
+    async def astream(self) -> AsyncStreamingResponse:
+        """The answer as it grows; the sources are known before its text."""
+        steps = self.asteps()
+        first, facts = await anext(steps), self._facts()
+
+        async def continue_text() -> AsyncGenerator[str, None]:
+            yield first
+            async for delta in steps:
+                facts.update(self._facts())
+                yield delta
+
+        return AsyncStreamingResponse(continue_text(), self._sources(), facts)
+
+    @property
+    def _answer(self) -> Answer:
+        if self._told is None:
+            raise DataError("The generator gave no reply. Ask again.")
+        return self._told
+
+    def _sources(self) -> list[NodeWithScore]:
+        return [*_cited(self._answer, self._nodes), *self._further]
+
+    def _facts(self) -> dict[str, Any]:
+        return _facts(self._answer, self._nodes)
+
+
+class _Generator(AloftLLM):
+    """The generator while it answers one question, as LlamaIndex's instrumentation sees it.
+
+    Its input is the prompt that it was trained for. Its replies are the answer alone: the headings
+    and numbers in them become citations.
+    """
+
+    _answering: _Answering = PrivateAttr()
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponseGen:
+        """The answer as it grows."""
+        return (response for response in self._answering.grow())
+
+    @llm_chat_callback()
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **options: Any
+    ) -> ChatResponseAsyncGen:
+        """The answer as it grows."""
+        responses = in_threads(self._answering.grow())
+        return (response async for response in responses)
 
 
 def _cited(answer: Answer, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:

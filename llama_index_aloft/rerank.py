@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field
+from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index_instrumentation import get_dispatcher
 from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import DataError, Relevance, SharedModels, best_first, read_bundle, reranker_of
@@ -13,6 +16,8 @@ from aloft.config import ModelName
 from llama_index_aloft.convert import to_passage
 from llama_index_aloft.identity import Identified
 from llama_index_aloft.queries import query_text
+
+_dispatcher = get_dispatcher(__name__)
 
 
 class AloftRerank(Identified, BaseNodePostprocessor):
@@ -68,6 +73,24 @@ class AloftRerank(Identified, BaseNodePostprocessor):
         if not nodes:
             return []
         question = query_text(query_bundle)
+        _dispatcher.event(
+            ReRankStartEvent(
+                query=query_bundle, nodes=nodes, top_n=self.top_n, model_name=self.model
+            )
+        )
+        payload: dict[str, Any] = {
+            EventPayload.NODES: nodes,
+            EventPayload.MODEL_NAME: self.model,
+            EventPayload.QUERY_STR: question,
+            EventPayload.TOP_K: self.top_n,
+        }
+        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
+            ranked = self._rank(nodes, question)
+            event.on_end(payload={EventPayload.NODES: ranked})
+        _dispatcher.event(ReRankEndEvent(nodes=ranked))
+        return ranked
+
+    def _rank(self, nodes: list[NodeWithScore], question: str) -> list[NodeWithScore]:
         pairs = [(question, to_passage(found.node).embedded) for found in nodes]
         found = self.models.reranker(self.model).score(pairs)
         scores = self.relevance.of_reranker(found) if self.relevance else found.tolist()

@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     )
     from aloft.serving.answering import (
         Answer as Answer,
+        answer_prompt as answer_prompt,
         answer_streaming as answer_streaming,
         ask as ask,
         ask_run as ask_run,
@@ -210,6 +211,7 @@ _NAMES = {
     "aloft.run.whole": ["Aloft", "HostedRun", "Result"],
     "aloft.serving.answering": [
         "Answer",
+        "answer_prompt",
         "answer_streaming",
         "ask",
         "ask_run",

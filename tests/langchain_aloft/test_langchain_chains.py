@@ -1,11 +1,16 @@
 """From a question to cited documents in one chain, and a plain LLM, over scripted models."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableLambda
 from scripted import (
     CONTRACT,
@@ -19,6 +24,7 @@ from scripted import (
 
 from aloft.backends.shared import SharedModels
 from aloft.errors import DataError
+from aloft.protocols import Reply
 from aloft.records import Passage
 from aloft.serving.bundle import read_bundle
 from langchain_aloft import AloftLLM, AloftRetriever, create_citation_chain
@@ -41,6 +47,33 @@ def chain(tmp_path: Path, reply: str, **contract: Any) -> Any:
     run = write_run(tmp_path / "run", **contract)
     retriever = AloftRetriever(documents=DOCUMENTS, contract=read_bundle(run), models=models)
     return create_citation_chain(run, retriever, models=models)
+
+
+class Seen(BaseCallbackHandler):
+    """Remembers the runs, and what the models of them were asked and said."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[str, tuple[UUID, UUID | None]]] = []
+        self.asked: list[list[BaseMessage]] = []
+        self.tokens: list[str] = []
+        self.replies: list[str] = []
+
+    def on_chain_start(self, *_: Any, run_id: UUID, **given: Any) -> None:
+        if given.get("parent_run_id") is None:
+            self.runs.append(("chain", (run_id, None)))
+
+    def on_retriever_start(self, *_: Any, run_id: UUID, **given: Any) -> None:
+        self.runs.append(("retriever", (run_id, given.get("parent_run_id"))))
+
+    def on_chat_model_start(self, _: Any, messages: Any, *, run_id: UUID, **given: Any) -> None:
+        self.runs.append(("model", (run_id, given.get("parent_run_id"))))
+        self.asked += messages
+
+    def on_llm_new_token(self, token: Any, **_: Any) -> None:
+        self.tokens += [token] if token else []
+
+    def on_llm_end(self, response: LLMResult, **_: Any) -> None:
+        self.replies.append(response.generations[0][0].text)
 
 
 def test_an_answer_comes_with_the_documents_that_it_cites(tmp_path: Path) -> None:
@@ -88,6 +121,79 @@ def test_invoke_stream_and_their_async_forms_give_the_same(tmp_path: Path) -> No
     assert len(answers) > 1
     assert "citations" in pieces[0]  # before the answer is written
     assert made.batch(["red fox day"] * 2) == [whole, whole]
+
+
+def test_the_generator_is_seen_by_callbacks_with_its_prompt_tokens_and_usage(
+    tmp_path: Path,
+) -> None:
+    made = chain(tmp_path, QUOTING, **RAFT)
+    seen, usage = Seen(), UsageMetadataCallbackHandler()
+
+    whole = made.invoke("red fox day", config={"callbacks": [seen, usage]})
+
+    assert [kind for kind, _ in seen.runs] == ["chain", "retriever", "model"]
+    (asked,) = seen.asked
+    assert [message.type for message in asked] == ["system", "human"]
+    assert "The red fox sleeps all day." in asked[-1].text
+    assert seen.tokens == ["All", " day."]  # those of the answer, not of the reply's headings
+    assert seen.replies == [whole["answer"]]
+    assert usage.usage_metadata["any generator"]["output_tokens"] == len(QUOTING.split(" "))
+    model, parent = next(ids for kind, ids in seen.runs if kind == "model")
+    assert model != parent
+    assert parent is not None  # a child of the chain's
+
+
+def test_event_streams_have_the_generators_tokens(tmp_path: Path) -> None:
+    made = chain(tmp_path, QUOTING, **RAFT)
+
+    async def ask() -> list[Any]:
+        return [event async for event in made.astream_events("red fox day", version="v2")]
+
+    events = asyncio.run(ask())
+    kinds = {event["event"] for event in events}
+    assert kinds >= {"on_retriever_end", "on_chat_model_start", "on_chat_model_end"}
+    said = [e["data"]["chunk"].text for e in events if e["event"] == "on_chat_model_stream"]
+    assert "".join(said) == "All day."
+    (end,) = [event for event in events if event["event"] == "on_chat_model_end"]
+    assert end["data"]["output"].usage_metadata["output_tokens"] == len(QUOTING.split(" "))
+
+
+def test_nothing_retrieved_is_answered_without_a_model(tmp_path: Path) -> None:
+    seen = Seen()
+    found = RunnableLambda(lambda _: [])
+    run = write_run(tmp_path / "run")
+    made = create_citation_chain(run, found, models=SharedModels(ScriptedModels()))  # type: ignore[arg-type]
+
+    told = made.invoke("Who?", config={"callbacks": [seen]})
+
+    assert (told["is_abstaining"], told["context"], told["citations"]) == (True, [], [])
+    assert told["question"] == "Who?"
+    assert seen.asked == []
+
+
+def test_input_and_output_have_json_schemas(tmp_path: Path) -> None:
+    made = chain(tmp_path, QUOTING, **RAFT)
+
+    properties = made.get_output_jsonschema()["$defs"]["CitedAnswer"]["properties"]
+    assert properties["answer"]["type"] == "string"
+    assert properties["context"]["items"]["$ref"] == "#/$defs/Document"
+    assert "question" in str(made.get_input_jsonschema())
+    assert made.get_graph().to_json(with_schemas=True)["nodes"]
+    assert (made | RunnableLambda(len)).get_graph().draw_mermaid()
+
+
+def test_a_prompt_beyond_the_window_is_refused_in_one_line(tmp_path: Path) -> None:
+    class Small(WordByWord):
+        def stream(self, *_: Any, **__: Any) -> Iterator[Reply]:
+            yield Reply(text="", is_finished=False, prompt_tokens=900, is_unread=True)
+
+    source = ScriptedModels()
+    source.teacher_model = Small(lambda _: "")
+    models = SharedModels(source)
+    retriever = AloftRetriever(documents=DOCUMENTS, contract=CONTRACT, models=models)
+    made = create_citation_chain(write_run(tmp_path / "run"), retriever, models=models)
+    with pytest.raises(DataError, match="has 900 tokens, but any generator reads at most 512"):
+        made.invoke("Which whale sings?")
 
 
 def test_a_chain_goes_on_in_other_chains(tmp_path: Path) -> None:

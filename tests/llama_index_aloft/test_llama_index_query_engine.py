@@ -1,12 +1,19 @@
 """Answers with the nodes that they cite, sync, async and streamed, over scripted models."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMChatStartEvent
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -169,14 +176,72 @@ def test_nothing_to_show_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_callers_see_the_query_in_their_callbacks(streaming: bool) -> None:
-    from llama_index.core.callbacks import CallbackManager
-
     manager = CallbackManager()
     seen: list[str | None] = []
     manager.start_trace = lambda trace_id=None: seen.append(trace_id)  # type: ignore[method-assign]
     asked = engine(QUOTING, RAFT, streaming=streaming, callback_manager=manager)
     str(asked.query("fox"))
-    assert seen == ["query"]
+    assert seen == ["query", "chat"]
+
+
+class Seen(BaseEventHandler):
+    """Remembers events."""
+
+    events: list[BaseEvent] = Field(default_factory=list)
+
+    def handle(self, event: BaseEvent, **_: Any) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+def seen() -> Iterator[Seen]:
+    handler = Seen()
+    get_dispatcher().add_event_handler(handler)
+    yield handler
+    get_dispatcher().event_handlers.remove(handler)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_instrumentation_and_callbacks_see_each_step_and_the_tokens(
+    seen: Seen, streaming: bool, is_async: bool
+) -> None:
+    counter = TokenCountingHandler(tokenizer=str.split)
+    manager = CallbackManager([counter])
+    steps: list[BaseNodePostprocessor] = [
+        AloftRerank("any", models=writing(""), callback_manager=manager)
+    ]
+    asked = engine(
+        QUOTING, RAFT, streaming=streaming, callback_manager=manager, node_postprocessors=steps
+    )
+
+    async def ask() -> str:
+        told = await asked.aquery("red fox day")
+        return str(await told.get_response() if streaming else told)  # type: ignore[union-attr]
+
+    assert (asyncio.run(ask()) if is_async else str(asked.query("red fox day"))) == "All day."
+
+    names = [event.class_name() for event in seen.events]
+    for name in ("Query", "Retrieval", "ReRank", "Synthesize", "LLMChat"):
+        assert names.index(f"{name}StartEvent") < names.index(f"{name}EndEvent"), name
+    (start,) = [event for event in seen.events if isinstance(event, LLMChatStartEvent)]
+    assert "The red fox sleeps all day." in str(start.messages[-1].content)
+    (end,) = [event for event in seen.events if isinstance(event, LLMChatEndEvent)]
+    assert end.response is not None
+    assert end.response.message.content == "All day."
+    assert counter.completion_llm_token_count == len(QUOTING.split(" "))
+
+
+def test_without_nodes_no_model_is_asked_and_nothing_is_made_up(seen: Seen) -> None:
+    models = writing("1\n\n### Answer\nno")
+    empty = AloftRetriever([], CONTRACT, models=models)
+    told = AloftCitationQueryEngine(empty, CONTRACT, models=models).query("Who sings?")
+    assert told.metadata is not None
+    assert (told.metadata["is_abstaining"], told.source_nodes) == (True, [])
+    assert str(told).startswith("The documents do not")
+    assert not [event for event in seen.events if isinstance(event, LLMChatStartEvent)]
+    streamed = AloftCitationQueryEngine(empty, CONTRACT, models=models, streaming=True)
+    assert "".join(streamed.query("Who sings?").response_gen) == str(told)  # type: ignore[union-attr]
 
 
 def test_many_calls_at_once_leave_the_loop_free_and_each_model_loaded_once() -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from aloft.backends.call_options import check_read
 from aloft.backends.loading import Models
 from aloft.config import SERVER
 from aloft.config.loading import read_run_config
@@ -17,6 +18,7 @@ from aloft.protocols import (
     LanguageModel,
     Progress,
     Prompt,
+    Reply,
     ScoringModel,
     no_progress,
     stream_reply,
@@ -38,6 +40,8 @@ class Answer:
         quotes: Verbatim quotes found in a passage of the prompt; ordinals count from 1.
         unverified_quotes: Number of quotes found in no passage of the prompt.
         is_abstaining: Whether the answer is that no passage holds one.
+        reply: What the generator replied so far, its counts with the last; None where it was not
+            asked.
     """
 
     text: str
@@ -46,6 +50,7 @@ class Answer:
     quotes: tuple[Quote, ...] = ()
     unverified_quotes: int = 0
     is_abstaining: bool = False
+    reply: Reply | None = field(default=None, compare=False)
 
 
 def place_of(quote: Quote, contexts: Sequence[ScoredPassage]) -> tuple[int, int]:
@@ -75,6 +80,9 @@ def answer_streaming(
     """Like `ask_streaming`, from passages that were retrieved elsewhere, in their order.
 
     Without passages no model is asked: the answer is that the documents do not hold one.
+
+    Raises:
+        DataError: question and passages exceed the generator's context window.
     """
     if not contexts:
         yield _abstain(question, ())
@@ -83,23 +91,32 @@ def answer_streaming(
     generator = models.language_model(bundle.generator, adapter)
     contents = [context.passage.content for context in contexts]
     form = format_of(bundle.format, abstains=bundle.abstains)
-    prompt = form.render(question, contents)
+    prompt = answer_prompt(bundle, question, contexts)
     start, written, limit = "", "", bundle.max_new_tokens
     if bundle.order_weight is not None and form.begins_with_citation:
         with suppress(ProbabilitiesError):  # it then cites by itself
             start = _citation(generator, prompt, len(contents), bundle)
             prompt = go_on_from(prompt, start, len(contents))
     for piece in stream_reply(generator, prompt, max_new_tokens=limit, stop=form.stop):
+        if piece.is_unread:
+            check_read(piece, bundle.generator, models.context_window(bundle.generator))
         written += piece.text
         reply = written if piece.is_anew else start + written
         if piece.is_piece and form.cites and not begins_answer(reply):
             continue
         parsed = form.parse(reply, contents)
-        if not parsed.is_abstaining:
-            yield _read_answer(parsed, contexts)
-        elif not piece.is_piece:  # an answer beside "none" is made up
-            is_plain = is_abstention(parsed.answer)
-            yield _read_answer(parsed, contexts) if is_plain else _abstain(question, contexts)
+        answer = _read_answer(parsed, contexts)
+        if parsed.is_abstaining and piece.is_piece:
+            continue
+        if parsed.is_abstaining and not is_abstention(parsed.answer):
+            answer = _abstain(question, contexts)  # an answer beside "none" is made up
+        yield replace(answer, reply=replace(piece, text=reply))
+
+
+def answer_prompt(bundle: Bundle, question: str, contexts: Sequence[ScoredPassage]) -> Prompt:
+    """The prompt that a bundle's generator was trained for."""
+    form = format_of(bundle.format, abstains=bundle.abstains)
+    return form.render(question, [context.passage.content for context in contexts])
 
 
 def _citation(generator: LanguageModel, prompt: Prompt, passages: int, bundle: Bundle) -> str:
