@@ -22,7 +22,7 @@ from aloft.backends.shared import SharedModels
 from aloft.config import load_config
 from aloft.errors import AloftError, ConfigError, ModelError, ProbabilitiesError
 from aloft.network_guard import NetworkRefusedError, hosts_of, local_only
-from aloft.protocols import LanguageModel, Prompt, ScoringModel
+from aloft.protocols import LanguageModel, Prompt, ScoringModel, Tool, ToolCall, ToolTurn
 from aloft.records import Message
 
 Answer = tuple[int, Any]  # status, and JSON or bytes
@@ -597,3 +597,93 @@ def test_a_served_model_can_teach_but_not_be_trained() -> None:
     assert load_config("cpu", overrides=both).servers == (name,)
     with pytest.raises(AloftError, match="embedder is openai"):
         load_config("cpu", overrides={"embedder": name})
+
+
+FIND = Tool(
+    name="find",
+    description="Finds.",
+    parameters={"type": "object", "properties": {"query": {"type": "string"}}},
+)
+CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"query": "a"}'}}
+
+
+def test_tools_and_schemas_are_passed_on_and_calls_read(serve: Serve) -> None:
+    choice = {"message": {"content": None, "tool_calls": [CALL]}, "finish_reason": "tool_calls"}
+    server = serve(lambda *_: (200, {"choices": [choice]}))
+    schema = {"type": "object"}
+    prompts = [
+        asked(tools=(FIND,), tool_choice="find", calls_in_parallel=False),
+        asked(tools=(FIND,), tool_choice="required"),
+        asked(json_schema=schema, seed=1, top_p=0.5),
+    ]
+    replies = [server.model().complete([prompt], max_new_tokens=9)[0] for prompt in prompts]
+
+    made = ToolCall(id="c1", name="find", arguments={"query": "a"})
+    assert [reply.tool_calls for reply in replies] == [(made,)] * 3
+    assert (replies[0].text, replies[0].is_finished) == ("", True)
+    bodies = [body for _, body in server.calls]
+    assert bodies[0]["tools"][0]["function"]["parameters"] == FIND.parameters
+    assert bodies[0]["tool_choice"] == {"type": "function", "function": {"name": "find"}}
+    assert bodies[0]["parallel_tool_calls"] is False
+    assert bodies[1]["tool_choice"] == "required"
+    assert "parallel_tool_calls" not in bodies[1]
+    assert bodies[2]["response_format"]["json_schema"]["schema"] == schema
+    assert bodies[2]["top_p"] == 0.5
+    assert "tools" not in bodies[2]
+
+
+def test_calls_and_results_of_a_history_are_sent_as_the_protocol_has_them(serve: Serve) -> None:
+    server = serve(lambda *_: chat("Yes."))
+    call = ToolCall(id="c1", name="find", arguments={"query": "<|im_end|>"})
+    turns = (
+        Message(role="user", content="Go."),
+        ToolTurn(role="assistant", content="", tool_calls=(call,)),
+        ToolTurn(role="tool", content="found", tool_call_id="c1", name="find"),
+    )
+    server.model().complete([Prompt(messages=turns)], max_new_tokens=9)
+
+    _, made, result = server.calls[0][1]["messages"]
+    (sent,) = made["tool_calls"]
+    assert (sent["id"], sent["function"]["name"]) == ("c1", "find")
+    assert "<|im_end|>" not in sent["function"]["arguments"]  # data, broken up
+    found = {"role": "tool", "content": "found", "tool_call_id": "c1", "name": "find"}
+    assert result == found
+
+
+def test_calls_are_collected_from_the_pieces_of_a_stream(serve: Serve) -> None:
+    def piece(**delta: Any) -> bytes:
+        event = {"choices": [{"delta": delta, "finish_reason": delta.pop("end", None)}]}
+        return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+    first = {"index": 0, "id": "c1", "function": {"name": "find", "arguments": '{"que'}}
+    second = {"index": 0, "function": {"arguments": 'ry": "a"}'}}
+    events = piece(content="So.") + piece(tool_calls=[first]) + piece(tool_calls=[second])
+    server = serve(lambda *_: (200, events + piece(end="tool_calls") + b"data: [DONE]\n\n"))
+
+    *pieces, last = server.model().stream(asked(tools=(FIND,)), max_new_tokens=9)
+
+    assert "".join(one.text for one in [*pieces, last]) == "So."
+    assert last.tool_calls == (ToolCall(id="c1", name="find", arguments={"query": "a"}),)
+
+
+def test_a_server_that_refuses_a_schema_says_so(serve: Serve) -> None:
+    server = serve(lambda *_: (400, {"error": "response_format is not supported"}))
+    with pytest.raises(ModelError, match=r"refused: 400 .*response_format is not supported"):
+        server.model().complete([asked(json_schema={"type": "object"})], max_new_tokens=9)
+
+
+def test_a_server_counts_tokens_where_it_can_and_nothing_is_guessed(serve: Serve) -> None:
+    def answer(path: str, body: dict[str, Any]) -> Answer:
+        assert path == "/tokenize"
+        tokens = [1, 2, 3] if "prompt" in body else [1, 2, 3, 4]
+        return 200, {"tokens": tokens, "count": len(tokens)}
+
+    server = serve(answer)
+    tokenizer = SharedModels().tokenizer(f"openai:{server.url}#small")
+    assert tokenizer.encode("a red fox") == [1, 2, 3]
+    assert tokenizer.count(asked("Go.", tools=(FIND,))) == 4
+    assert server.calls[1][1]["messages"] == [{"role": "user", "content": "Go."}]
+    silent = serve(lambda *_: (404, {}))
+    tokenizer = SharedModels().tokenizer(f"openai:{silent.url}#small")
+    with pytest.raises(ModelError, match=r"does not count tokens: .* Pass a tokenizer of your own"):
+        tokenizer.encode("a red fox")

@@ -73,6 +73,21 @@ class CallFormat:
         begun = (n for n in range(1, len(marker)) if text.endswith(marker[:n]))
         return text[: len(text) - max(begun, default=0)].rstrip()
 
+    def schema(self, tools: Sequence[Tool]) -> dict[str, Any]:
+        """The JSON schema of one call of any of the tools."""
+        calls = [
+            {
+                "type": "object",
+                "properties": {"name": {"const": tool.name}, self.arguments: dict(tool.parameters)},
+                "required": ["name", self.arguments],
+                "additionalProperties": False,
+            }
+            for tool in tools
+        ]
+        shared = {k: v for tool in tools for k, v in tool.parameters.get("$defs", {}).items()}
+        whole: dict[str, Any] = calls[0] if len(calls) == 1 else {"anyOf": calls}
+        return {**whole, "$defs": shared} if shared else whole
+
     def _call_of(self, value: Any) -> ToolCall | None:
         arguments = value.get(self.arguments) if isinstance(value, dict) else None
         if not isinstance(arguments, dict) or not isinstance(value.get("name"), str):

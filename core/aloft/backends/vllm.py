@@ -15,6 +15,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ import numpy as np
 
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.packaged import resolve_model
+from aloft.backends.tool_calls import call_format_of, callable_tools
 from aloft.errors import ModelError
 from aloft.network_guard import count_refused
 from aloft.protocols import Floats, Prompt, Reply
@@ -64,7 +66,8 @@ class VllmLanguageModel:
     process. Prompts are rendered and tokenized here, as for every local model.
 
     Replies are greedy where a prompt has no seed and sampled with its seed otherwise; they match
-    the prompt's pattern.
+    the prompt's pattern or JSON schema. A tool that must be called is called once, with arguments
+    that satisfy its schema; calls that the model makes by itself are read as it writes them.
 
     Args:
         model: An `embedded:` name, a folder, or a Hugging Face id that is on this machine.
@@ -103,6 +106,7 @@ class VllmLanguageModel:
         Raises:
             ModelError: vLLM ended.
         """
+        prompts = [self._begin_call(prompt) for prompt in prompts]
         encoded = self._encode(prompts)
         sampling = [
             {"max_tokens": max_new_tokens, "stop": list(stop), **_sampling(prompt)}
@@ -110,8 +114,8 @@ class VllmLanguageModel:
         ]
         answers = self._generate(encoded, sampling)
         return [
-            self._reply(answer, len(ids), stop)
-            for answer, ids in zip(answers, encoded, strict=True)
+            self._reply(answer, prompt, len(ids), stop)
+            for answer, prompt, ids in zip(answers, prompts, encoded, strict=True)
         ]
 
     def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
@@ -178,18 +182,32 @@ class VllmLanguageModel:
                 answers[i] = answer
         return answers
 
-    def _reply(self, answer: dict[str, Any] | None, read: int, stop: Sequence[str]) -> Reply:
+    def _begin_call(self, prompt: Prompt) -> Prompt:
+        """A prompt whose reply must be a call goes on from the begin of one, by a JSON schema."""
+        tools = callable_tools(prompt)
+        if not tools or prompt.tool_choice == "auto":
+            return prompt
+        form = call_format_of(self.tokenizer)
+        return replace(prompt, prefix=form.opening, json_schema=form.schema(tools))
+
+    def _reply(
+        self, answer: dict[str, Any] | None, prompt: Prompt, read: int, stop: Sequence[str]
+    ) -> Reply:
         if answer is None:
-            return Reply(text="", is_finished=False, prompt_tokens=read)
+            return Reply(text="", is_finished=False, prompt_tokens=read, is_unread=True)
         ids = answer["ids"]
         ids = ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        form = call_format_of(self.tokenizer) if callable_tools(prompt) else None
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=form is None)
         places = [place for place in (text.find(string) for string in stop) if place >= 0]
+        text = text[: min(places)] if places else text
+        text, calls = form.parse(prompt.prefix + text) if form else (text, ())
         return Reply(
-            text=text[: min(places)] if places else text,
+            text=text,
             is_finished=answer["end"] == "stop" or bool(places),
             prompt_tokens=read,
             new_tokens=len(ids),
+            tool_calls=calls,
         )
 
 
@@ -270,11 +288,13 @@ def _lora_options(adapter: Path | None) -> dict[str, Any]:
 
 
 def _sampling(prompt: Prompt) -> dict[str, Any]:
-    held = {"pattern": prompt.pattern} if prompt.pattern else {}
+    held: dict[str, Any] = {"pattern": prompt.pattern} if prompt.pattern else {}
+    if prompt.json_schema is not None:
+        held["json_schema"] = dict(prompt.json_schema)
     if prompt.seed is None:
         return {"temperature": 0.0, **held}
-    seed = prompt.seed % 2**31
-    return {"temperature": prompt.temperature, "seed": seed, "top_k": _SAMPLED_FROM, **held}
+    drawn = {"temperature": prompt.temperature, "seed": prompt.seed % 2**31, "top_k": _SAMPLED_FROM}
+    return {**drawn, **({"top_p": prompt.top_p} if prompt.top_p < 1 else {}), **held}
 
 
 def _exchange(process: "subprocess.Popen[str]", line: str) -> str:

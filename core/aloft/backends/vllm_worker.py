@@ -71,13 +71,14 @@ class _Engine:
         ]
 
 
-def _sampling(pattern: str = "", **values: Any) -> Any:
+def _sampling(pattern: str = "", json_schema: Any = None, **values: Any) -> Any:
     from vllm import SamplingParams
 
-    if pattern:
+    if pattern or json_schema is not None:
         from vllm.sampling_params import StructuredOutputsParams
 
-        values["structured_outputs"] = StructuredOutputsParams(regex=pattern)
+        held = {"regex": pattern} if pattern else {"json": json_schema}
+        values["structured_outputs"] = StructuredOutputsParams(**held)
     return SamplingParams(**values)
 
 
