@@ -55,14 +55,15 @@ def composed(*pairs: QAPair, share: float = 1.0, seed: int = 0) -> list[QAPair]:
 
 
 def test_a_name_is_defined_by_one_passage_and_mentioned_by_another() -> None:
-    assert define_names(CORPUS) == [PAINTER]  # nothing else mentions Port Aberley
+    assert define_names(CORPUS, CORPUS) == [PAINTER]  # nothing else mentions Port Aberley
     mention = Passage(document_id="m", text="Coal came to Port Aberley by sea.", start=0)
     town = Definition(
         name="Port Aberley",
         phrase="the town on the coast of Ull where the Ulla Bridge stood until 1903",
         passage_id=TOWN.id,
     )
-    assert define_names([*CORPUS, mention]) == [PAINTER, town]
+    assert define_names([*CORPUS, mention], [*CORPUS, mention]) == [PAINTER, town]
+    assert define_names([*CORPUS, mention], [mention, WEIR]) == [town]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_a_name_is_defined_by_one_passage_and_mentioned_by_another() -> None:
     ],
 )
 def test_a_name_that_is_not_rare_or_not_told_apart_is_not_defined(more: list[Passage]) -> None:
-    assert define_names([*CORPUS, *more]) == []
+    assert define_names([*CORPUS, *more], CORPUS) == []
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,8 @@ def test_a_name_that_is_not_rare_or_not_told_apart_is_not_defined(more: list[Pas
         ("Julian Alden Weir came.", ["Alden Weir"]),  # a sentence begins with a capital letter
         ("There Julian Alden Weir came.", []),  # another name
         ("The Alden Weir Museum is new.", []),
+        ("He left the School of Alden Weir.", []),
+        ("He left the school of Alden Weir.", ["Alden Weir"]),
         ("Alden Weirs came, and alden weir.", []),
         ("He saw Alden Weir and Julian Weir.", []),
     ],

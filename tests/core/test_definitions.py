@@ -17,7 +17,7 @@ from aloft.text.definitions import find_definitions
         # a text's first sentence is about its title
         (
             "Thomas William Hiddle is an English actor and film producer.",
-            "Tom Hiddle (actor)",
+            "Tom Hiddle",
             [("Tom Hiddle", "the English actor and film producer")],
         ),
         (
@@ -33,6 +33,13 @@ from aloft.text.definitions import find_definitions
             "",
             [("Port Aberley", "the town, a parish and a harbour on the coast of Ull")],
         ),
+        (
+            "Ulla Weir is a Norwegian painter, singer, harbour pilot, and fisherman, born in Ull.",
+            "",
+            [("Ulla Weir", "the Norwegian painter, singer, harbour pilot, and fisherman")],
+        ),
+        # a title that is told from others
+        ("Thomas Hiddle is an English actor and film producer.", "Thomas Hiddle (actor)", []),
         # a full stop that ends no sentence
         ("New Deal Act is a law enacted by President Franklin D. Roosevelt in 1933.", "", []),
         ("Insulin is a peptide hormone that the beta cells produce.", "Insulin", []),  # one word

@@ -30,7 +30,9 @@ _USES = 3  # pairs composed with one definition
 _LEAST = 3  # words of a question besides the name; with fewer it asks what the name stands for
 _TOKEN = re.compile(r"\w+")
 _NEAR = 60  # characters
-_BEFORE = re.compile(r"(?<=[^.!?\s] )[A-Z0-9À-ÖØ-ÞĀ-Ž][\w'’.&]*[ -]$")  # in mid-sentence
+_BEFORE = re.compile(  # in mid-sentence
+    r"(?:(?<=[^.!?\s] )[A-Z0-9À-ÖØ-ÞĀ-Ž][\w'’.&]*(?: of(?: the)? |[ -]))$"
+)
 _BEYOND = re.compile(r"(?: and |[ -]|['’]s )[A-Z0-9À-ÖØ-ÞĀ-Ž]|-\w")
 
 _PREPOSITION = (
@@ -78,14 +80,15 @@ class Definition:
         return content_id(self.name)
 
 
-def define_names(passages: Sequence[Passage]) -> list[Definition]:
-    """The names that exactly one passage defines and others mention.
+def define_names(passages: Sequence[Passage], asked: Iterable[Passage]) -> list[Definition]:
+    """The names that exactly one passage defines and that another one, which is asked about, holds.
 
     A definition counts where its phrase finds its passage first by BM25, so that it fits nothing
     else, and where few passages hold the name.
 
     Args:
         passages: The corpus; it is read three times at most, one passage at a time.
+        asked: Passages that are asked about.
     """
     found: dict[tuple[str, ...], list[Definition]] = {}
     for passage in passages:
@@ -100,7 +103,13 @@ def define_names(passages: Sequence[Passage]) -> list[Definition]:
     for passage in passages:
         held.update({one.id for one, _, _ in names.find(passage.content)})
     most = max(_FEW, int(_RARE * len(passages)))
-    rare = [one for one in single if 2 <= held[one.id] <= most]
+    wanted = {
+        one.id
+        for passage in asked
+        for one, _, _ in names.find(passage.content)
+        if one.passage_id != passage.id
+    }
+    rare = [one for one in single if one.id in wanted and held[one.id] <= most]
     if not rare:
         return []
     index = BM25Index(passage.content for passage in passages)

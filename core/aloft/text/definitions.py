@@ -38,9 +38,10 @@ _STOP = re.compile(  # the sentence goes on with something else
 )
 _VAGUE = re.compile(  # the phrase points elsewhere, or fits many things
     r"(?:one|name|term|word|example|same|following|type|kind|form|part|set|series|most|only|main)\b|"
-    r".*\b(?:this|these|those|such|here|above|below|he|she|they|we|our|you|your|I|my|also|not)\b",
+    r".*\b(?:same|this|these|those|such|here|above|below|he|she|they|we|our|you|your|I|my|also|not)\b",
     re.IGNORECASE,
 )
+_GOES_ON = re.compile(r"(?:and|or|to|as well as)\b")  # a list, or a clause, after a comma
 _OPEN = re.compile(  # it breaks off
     r"(?:\b(?:an?|the|of|in|on|at|by|for|to|from|with|and|or|that|which|who)|[^\W\d]\.)$"
 )
@@ -50,14 +51,15 @@ def find_definitions(text: str, title: str = "") -> Iterator[tuple[str, str]]:
     """Yield the name and the noun phrase of each sentence that says what a name stands for.
 
     A text's first sentence is about its title, where it shares a word with it: people are called by
-    it, not by their full names. Names of one word do not count: most mean other things as well.
+    it, not by their full names. Names of one word, and titles with a note in brackets that tells
+    them from others, do not count: they mean other things as well.
 
     Args:
         text: In English.
         title: Of the text.
     """
     heading = re.sub(_NOTE, "", title).strip()
-    titled = split_words(heading)
+    titled, is_shared = split_words(heading), heading != title.strip()
     for place, sentence in enumerate(_BREAK.split(text)):
         found = _DEFINITION.match(sentence)
         if found is None or _NO_BREAK.search(sentence):
@@ -66,10 +68,10 @@ def find_definitions(text: str, title: str = "") -> Iterator[tuple[str, str]]:
         words = split_words(name)
         if not words or _NO_NAME.fullmatch(words[0]):
             continue
-        if place == 0 and len(titled) > 1 and set(words) & set(titled):
+        if place == 0 and len(titled) > 1 and set(words) & set(titled) and not is_shared:
             name, words = heading, titled
         phrase = _as_phrase(found["what"])
-        if phrase is not None and len(words) > 1:
+        if phrase is not None and len(words) > 1 and not (is_shared and words == titled):
             yield name, phrase
 
 
@@ -80,7 +82,7 @@ def _as_phrase(predicate: str) -> str | None:
     clauses = re.split(r"\s?, ", f"the {whole}")
     phrase = clauses[0]
     for clause in clauses[1:]:
-        if len(phrase.split()) >= _CLAUSE:
+        if len(phrase.split()) >= _CLAUSE and not _GOES_ON.match(clause):
             break
         phrase += f", {clause}"
     is_usable = not _VAGUE.match(whole) and not _OPEN.search(phrase) and phrase.count('"') % 2 == 0

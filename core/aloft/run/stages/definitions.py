@@ -18,12 +18,12 @@ def composes(setup: Setup) -> bool:
     group="pairs",
     doing="finding definitions",
     when=composes,
-    inputs=("passages",),
+    inputs=("selection", "passages"),
     output=Records(Definition, "work/stages/definitions.jsonl"),
 )
 def definitions(_context: Context, part: Inputs) -> Iterator[Definition]:
-    """The names that one passage defines and others mention."""
-    yield from define_names(part["passages"])
+    """The names that one passage defines and another one, which is asked about, holds."""
+    yield from define_names(part["passages"], part["selection"])
 
 
 def open_names(context: Context, part: Inputs) -> DefinedNames:
