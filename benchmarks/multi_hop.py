@@ -2,7 +2,7 @@
 
     python benchmarks/multi_hop.py human --data FOLDER --sets hotpotqa_en --questions 20
     python benchmarks/multi_hop.py composed --data FOLDER --sets hotpotqa_en,tydiqa_en \\
-        --config benchmarks/multi_hop.toml --replies benchmarks/replies --seed 1
+        --config benchmarks/multi_hop.toml --seed 1
 
 `human` reads questions that need two documents with both, with each, and with a neighbour by BM25
 in the place of the one that does not hold the answer: such a pair should not pass. `composed` runs

@@ -38,6 +38,12 @@ from aloft.text.definitions import find_definitions
             "",
             [("Ulla Weir", "the Norwegian painter, singer, harbour pilot, and fisherman")],
         ),
+        (
+            "Sigmund Weir is a pilot, who became the first Norwegian (or Dane)[2] to fly over Ull.",
+            "",
+            [("Sigmund Weir", "the pilot, who became the first Norwegian to fly over Ull")],
+        ),
+        ("Sigmund Weir is the first Norwegian pilot (or Dane to fly over Ull.", "", []),
         # a title that is told from others
         ("Thomas Hiddle is an English actor and film producer.", "Thomas Hiddle (actor)", []),
         # a full stop that ends no sentence

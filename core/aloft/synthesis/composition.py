@@ -123,7 +123,7 @@ def define_names(passages: Sequence[Passage], asked: Iterable[Passage]) -> list[
 
 def _definitions(passage: Passage) -> Iterator[tuple[str, str]]:
     found = list(find_definitions(passage.text, passage.title))
-    if found and language_of(passage.content) == LANGUAGE:
+    if found and language_of(passage.text) == LANGUAGE:
         yield from found
 
 

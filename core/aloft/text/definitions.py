@@ -17,6 +17,7 @@ _CLAUSE = 6  # words from which it may end at a comma
 _WORD = r"(?:[A-Z0-9À-ÖØ-ÞĀ-Ž][\w'’&-]*\.?)"
 _LINK = r"(?:of|the|and|for|in|on|de|del|della|di|von|van|der|la|le|du|al|bin)"
 _NOTE = r"\s?\((?:[^()]|\([^()]*\)){0,200}\)"  # pronunciation, dates, other names
+_ASIDE = re.compile(rf"(?:{_NOTE}|\s?\[[^\[\]]{{0,40}}\])")  # a footnote's number, too
 _DEFINITION = re.compile(
     rf"[\"“]?(?:The )?(?P<name>{_WORD}(?:(?: {_LINK}){{0,2}} {_WORD}){{0,5}})[\"”]?(?:{_NOTE})?,? "
     r"(?:is|was) (?:an?|the) (?P<what>\S.*)"
@@ -32,12 +33,12 @@ _NO_BREAK = re.compile(  # the full stop ends a word, not the sentence
     r"Capt|Sgt|Rev|Prof|Mt|Ft|feat|ft|est|born|lit))\.$"
 )
 _STOP = re.compile(  # the sentence goes on with something else
-    r"\s?[(\[;:]|\s[–—-]\s|,? (?:and|but|while|although|though|so|because|since|where) "
+    r"\s?[;:]|\s[–—-]\s|,? (?:and|but|while|although|though|so|because|since|where) "
     r"(?:\w+ly )?(?:it|he|she|they|its|his|her|their|is|was|has|had|are|were)\b|"
     r", (?:but|while|whereas|although|though|making|being|having|also|as well as)\b"
 )
-_VAGUE = re.compile(  # the phrase points elsewhere, or fits many things
-    r"(?:one|name|term|word|example|same|following|type|kind|form|part|set|series|most|only|main)\b|"
+_VAGUE = re.compile(  # the phrase points elsewhere, fits many things or breaks off in a bracket
+    r".*[()\[\]]|(?:one|name|term|word|example|same|following|type|kind|form|part|set|series|most|only|main)\b|"
     r".*\b(?:same|this|these|those|such|here|above|below|he|she|they|we|our|you|your|I|my|also|not)\b",
     re.IGNORECASE,
 )
@@ -77,8 +78,9 @@ def find_definitions(text: str, title: str = "") -> Iterator[tuple[str, str]]:
 
 def _as_phrase(predicate: str) -> str | None:
     """Return a predicate as a noun phrase, up to where the sentence goes on to something else."""
-    stop = _STOP.search(predicate)
-    whole = predicate[: stop.start() if stop else None].strip(' .!?,"”')
+    plain = _ASIDE.sub("", predicate)
+    stop = _STOP.search(plain)
+    whole = plain[: stop.start() if stop else None].strip(' .!?,"”')
     clauses = re.split(r"\s?, ", f"the {whole}")
     phrase = clauses[0]
     for clause in clauses[1:]:

@@ -14,7 +14,7 @@ def composes(setup: Setup) -> bool:
 
 @stage(
     name="definitions",
-    version=1,
+    version=2,
     group="pairs",
     doing="finding definitions",
     when=composes,
