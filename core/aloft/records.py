@@ -104,12 +104,17 @@ class Passage:
     @property
     def content(self) -> str:
         """What language models read: by default the title, where there is one, and the text."""
-        return self.text.join(self.reading_frame or self._title_frame)
+        return self.text.join(self.read_in)
 
     @property
     def embedded(self) -> str:
         """What embedders, BM25 and rerankers read: by default the same."""
         return self.text.join(self.embedded_in)
+
+    @property
+    def read_in(self) -> Frame:
+        """What stands around the text in `content`."""
+        return self.reading_frame or self._title_frame
 
     @property
     def embedded_in(self) -> Frame:

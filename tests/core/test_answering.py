@@ -13,10 +13,12 @@ from aloft.backends.shared import SharedModels
 from aloft.config import FormatName
 from aloft.errors import ProbabilitiesError
 from aloft.prompts.abstention import SENTENCES
+from aloft.prompts.citation import Quote
 from aloft.prompts.formats import format_of
 from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import Passage
-from aloft.serving.answering import Answer, answer_streaming, ask, ask_streaming
+from aloft.retrieval.retriever import ScoredPassage
+from aloft.serving.answering import Answer, answer_streaming, ask, ask_streaming, place_of
 from aloft.serving.bundle import Bundle, open_retriever
 from aloft.testing import ScriptedTeacher
 
@@ -362,3 +364,25 @@ def test_a_generators_own_sentence_stays() -> None:
     models = ScriptedModels(lambda _: reply)
     answer = ask_about(CONTRACT, "When was it built?", models)
     assert (answer.text, answer.is_abstaining) == (SENTENCES["fi"], True)
+
+
+@pytest.mark.parametrize(
+    ("frame", "title", "quoted", "expected"),
+    [
+        ((), "", "pump", (4, 8)),
+        ((), "The pump", "oiled", (12, 17)),  # of the text, behind the title
+        (("author: Ada\n\n", ""), "", "pump", (4, 8)),
+        (("", " (by Ada)"), "", "oiled", (12, 17)),
+        (("", " (by Ada)"), "", "by Ada", (18, 18)),  # it stands behind the text
+        (("author: Ada\n\n", ""), "", "Ada", (0, 0)),  # in front of it
+    ],
+)
+def test_a_quote_is_located_in_the_text_alone(
+    frame: tuple[str, ...], title: str, quoted: str, expected: tuple[int, int]
+) -> None:
+    text = "The pump is oiled."
+    passage = Passage(document_id="a", text=text, start=0, title=title, reading_frame=frame)
+    start = passage.content.rindex(quoted)
+    quote = Quote(ordinal=1, text=quoted, start=start, end=start + len(quoted))
+    found = place_of(quote, [ScoredPassage(passage=passage, score=0.5)])
+    assert found == expected

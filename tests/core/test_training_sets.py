@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -356,6 +356,15 @@ def test_a_sentence_stands_for_a_question_about_a_passage_that_no_pair_is_about(
     drawn = [text.split(": ", 1)[1] for text in found]
     assert len(found) == 40 and set(drawn) == apart | whole
     assert 1 <= sum(text in whole for text in drawn) <= 12  # one in ten
+
+
+def test_a_cloze_row_asks_for_no_metadata() -> None:
+    around = ("author: Ada Lovelace\npage: 4\n\n", "\n\nsource: a.pdf")
+    framed = [replace(written(f"c{number}"), embedding_frame=around) for number in range(40)]
+    anchors, positives = zip(*(row.split(" | ") for row in cloze_rows(framed)), strict=True)
+    assert {anchor.split(": ", 1)[1] for anchor in anchors} == {FIRST, SECOND}
+    assert all(text.startswith(around[0]) for text in positives)
+    assert all(text.endswith(around[1].strip()) for text in positives)
 
 
 def test_no_more_cloze_rows_are_made_than_wanted_and_none_of_held_out_documents() -> None:

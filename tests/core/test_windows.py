@@ -1,5 +1,7 @@
 """Windows of passages: a toy embedder reads five words at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scripted import mined
@@ -45,6 +47,18 @@ def test_each_window_stands_behind_the_title() -> None:
     assert texts(passage("a b c d", "The port")) == [["The port\na b", "The port\nc d"]]
     # a longer title is cut to half of what is read
     assert texts(passage("a b c d", "The port, of Ull")) == [["The port\na b", "The port\nc d"]]
+
+
+def test_each_window_stands_in_what_a_host_puts_around_it() -> None:
+    framed = replace(passage("a b c d"), embedding_frame=("Ada\n\n", " end"))
+    # two words around the text leave room for three
+    assert texts(framed) == [["Ada\n\na b end", "Ada\n\nc d end"]]
+    assert texts(replace(framed, text="a b c")) == [["Ada\n\na b c end"]]
+    # of more than half of what is read, the first words are kept, on a line in front
+    long = replace(passage("a b c d"), embedding_frame=("by Ada\nand Bo\n\n", ""))
+    assert texts(long) == [["by Ada\na b", "by Ada\nc d"]]
+    alone = replace(framed, embedding_frame=("a summary of many more words",))
+    assert texts(alone) == [["a summary of many more words"]]
 
 
 def test_windows_may_be_shorter_than_what_is_read_but_not_longer() -> None:

@@ -151,6 +151,12 @@ def test_documents_are_tuned_on_and_what_ships_answers(
     found = finetuner.get_retriever(documents, k=2).invoke("What does lambda do?")
     assert len(found) == 2
     assert found[0].metadata["shelf"] == 7
+    own = finetuner.get_retriever(k=2, score_key="score")
+    assert own.contract.retrieval.relevance is not None  # fitted to the held-out questions
+    for one in own.invoke("What does lambda do?", filter={"shelf": 7, "source": "lambda.txt"}):
+        assert (one.metadata["shelf"], one.metadata["source"]) == (7, "lambda.txt")
+        assert 0 < one.metadata["score"] < 1
+    assert own.invoke("What does lambda do?", filter={"shelf": 8}) == []
     models = SharedModels(ScriptedModels(lambda _: "1\n\n### Answer\nIt does."))
     told_by_chain = finetuner.get_chain(models=models).invoke("What does lambda do?")
     assert (told_by_chain["answer"], len(told_by_chain["citations"])) == ("It does.", 1)

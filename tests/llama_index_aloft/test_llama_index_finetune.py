@@ -19,7 +19,8 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.llms import CustomLLM
-from llama_index.core.schema import Document
+from llama_index.core.schema import Document, MetadataMode
+from llama_index.core.vector_stores import FilterOperator, MetadataFilter, MetadataFilters
 from scripted import write_run
 
 from aloft.config import PARTS, RunConfig, load_config
@@ -32,6 +33,7 @@ from llama_index_aloft import (
     AloftLLM,
     AloftProgressEvent,
     AloftRerank,
+    AloftRetriever,
     LlamaIndexTeacher,
 )
 
@@ -199,7 +201,10 @@ def test_the_engine_runs_from_documents_to_an_index(
     from pydoc_data.topics import topics  # type: ignore[import-not-found]
 
     names = ("assert", "pass", "del", "return", "raise", "break", "global", "lambda", "yield")
-    documents = [Document(id_=name, text=topics[name]) for name in names]
+    documents = [
+        Document(id_=name, text=topics[name], metadata={"topic": name, "letters": len(name)})
+        for name in names
+    ]
     config = load_config(
         overrides={
             "parts": ("embedder",),
@@ -222,6 +227,13 @@ def test_the_engine_runs_from_documents_to_an_index(
     index = VectorStoreIndex.from_documents(documents, embed_model=embedding)
     (best,) = index.as_retriever(similarity_top_k=1).retrieve("What does the assert statement do?")
     assert best.node.ref_doc_id == "assert"
+    long = MetadataFilter(key="letters", value=6, operator=FilterOperator.GTE)
+    filters = MetadataFilters(filters=[long])
+    own = AloftRetriever.from_run(tmp_path / "run", filters=filters, similarity_top_k=3)
+    for found in own.retrieve("What does the assert statement do?"):
+        assert found.node.metadata["topic"] in {"assert", "return", "global", "lambda"}
+        assert "topic: " in found.node.get_content(MetadataMode.EMBED)
+        assert 0 < (found.score or 0) < 1
     llm = engine.get_finetuned_model("generator", max_tokens=8)
     assert llm.metadata.context_window > 1000
     assert llm.complete("What is Python?").text

@@ -54,10 +54,15 @@ class Answer:
 
 
 def place_of(quote: Quote, contexts: Sequence[ScoredPassage]) -> tuple[int, int]:
-    """Characters (start, end) of a quote in its passage's text; the prompt also had the title."""
+    """Characters (start, end) of a quote in its passage's text.
+
+    The prompt also had what stands around the text, such as its title: of a quote of that nothing
+    is left.
+    """
     passage = contexts[quote.ordinal - 1].passage
-    before = len(passage.content) - len(passage.text)
-    return max(0, quote.start - before), max(0, quote.end - before)
+    before, last = len(passage.read_in[0]), len(passage.text)
+    start, end = (min(max(0, place - before), last) for place in (quote.start, quote.end))
+    return start, end
 
 
 def ask(bundle: Bundle, retriever: Retriever, question: str, models: Models) -> Answer:
