@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from aloft.config import EvaluationConfig, Part, TrainingSetsConfig
+from aloft.errors import ProbabilitiesError
 from aloft.evaluation.abstention import AbstentionCurve
 from aloft.evaluation.answer_metrics import (
     ABSTENTION,
@@ -886,6 +887,20 @@ def test_what_nothing_answers_is_declined_by_the_same_threshold() -> None:
     by_parts = {one.parts: one.abstention_threshold for one in found.variants}
     kept = ("generator",) in by_parts
     assert by_parts[("generator",) if kept else ()] == (0.301 if kept else 0.2)
+
+
+def test_a_run_ends_where_a_server_returns_no_probabilities_for_what_nothing_answers() -> None:
+    world, evaluator = doubting(0.1, 0.2, 0.3, 0.4, unanswerable=["ruby"])
+
+    def choose(which: str, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
+        if any(asked(prompt) == "ruby" for prompt in prompts):
+            raise ProbabilitiesError("The server returns none of these.")
+        return world.choose(which, prompts, choices)
+
+    found = measure_parts(replace(evaluator, choose=choose), ("generator",))
+    assert not compared(found, SHIPPED, UNANSWERABLE)
+    assert {curve.unanswerable for curve in found.abstention} == {None}
+    assert found.abstention[-1].threshold == 0.301
 
 
 @pytest.mark.parametrize("form", ["raft", "ralt"])

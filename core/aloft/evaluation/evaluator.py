@@ -493,12 +493,19 @@ class Evaluator:
     def measure_declined(
         self, system: System, generator: str, rule: CitationRule
     ) -> Measured | None:
-        """Like `measure_unanswerable`, as served: by what a system retrieves, and by a rule."""
+        """Like `measure_unanswerable`, as served: by what a system retrieves, and by a rule.
+
+        Returns:
+            None, too, where the generator returns no probabilities for these questions.
+        """
         questions = self._unanswerable(self.config.max_stack_questions)
         if not questions:
             return None
         columns = self.retriever(system).rank(questions).columns[:, : self.sets.contexts]
-        read = self._read_choices(generator, questions, columns.tolist())
+        try:
+            read = self._read_choices(generator, questions, columns.tolist())
+        except ProbabilitiesError:
+            return None
         values = {UNANSWERABLE: declines(read, rule.threshold).astype(float)}
         return Measured(question_set="human", values=values, documents=questions)
 
