@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_index.core import VectorStoreIndex
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from llama_index.core.schema import Document
 from scripted import shared
@@ -16,6 +17,7 @@ from aloft.config import RunConfig
 from aloft.errors import ConfigError, DataError
 from llama_index_aloft import AloftEmbedding, AloftLLM
 from llama_index_aloft.finetuning import (
+    CrossEncoderFinetuneEngine,
     CrossEncoderFinetuningDatasetSample,
     EmbeddingQAFinetuneDataset,
     generate_ce_fine_tuning_dataset,
@@ -198,3 +200,45 @@ def test_a_message_that_can_not_be_filled_in_is_told_first() -> None:
     for name in ("qa_generate_system_msg", "qa_generate_user_msg"):
         with pytest.raises(ConfigError, match=f"{name} cannot be filled in"):
             ask(lambda _: pytest.fail("asked"), **{name: "{what}"})
+
+
+@pytest.mark.model
+def test_the_guide_leads_from_documents_to_a_query_engine(tmp_path: Path) -> None:
+    from aloft.testing import tiny_encoder
+
+    names = ("cat", "dog", "owl", "eel", "bat", "fox")
+    documents = [Document(text=f"The {name} sleeps in room {n}.") for n, name in enumerate(names)]
+
+    def answer(request: str) -> str:
+        if "Query: " not in request:
+            return f"Where does the {next(name for name in names if name in request)} sleep?"
+        query, _, document = request.rpartition("Query: ")[2].partition("Document: ")
+        return "Yes" if any(name in query and name in document for name in names) else "No"
+
+    llm = Saying(say=answer)
+    questions = generate_synthetic_queries_over_documents(documents, 1, llm=llm, verbose=False)
+    embedding = AloftEmbedding("any", models=shared())
+    samples = generate_ce_fine_tuning_dataset(
+        documents, questions, llm=llm, top_k=6, embed_model=embedding, verbose=False
+    )
+    assert sorted(sample.score for sample in samples) == [0] * 30 + [1] * 6
+
+    engine = CrossEncoderFinetuneEngine(
+        samples,
+        str(tiny_encoder(tmp_path / "encoder")),
+        str(tmp_path / "out"),
+        batch_size=36,
+        val_dataset=samples,
+        epochs=60,
+        show_progress_bar=False,
+    )
+    engine.finetune()
+    rerank = engine.get_finetuned_model(top_n=2)
+    index = VectorStoreIndex.from_documents(documents, embed_model=embedding)
+    asking = index.as_query_engine(llm=llm, similarity_top_k=6, node_postprocessors=[rerank])
+    response = asking.query("Where does the owl sleep?")
+    assert len(response.source_nodes) == 2
+    scores = rerank.postprocess_nodes(
+        index.as_retriever(similarity_top_k=6).retrieve(questions[0]), query_str=questions[0]
+    )
+    assert scores[0].score > scores[1].score  # type: ignore[operator]
