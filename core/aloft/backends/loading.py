@@ -79,9 +79,10 @@ class Models:
             from aloft.backends.server import ServerTokenizer
 
             return ServerTokenizer(name)
-        from aloft.backends.encoding import LocalTokenizer
+        with library_turn:
+            from aloft.backends.encoding import LocalTokenizer
 
-        return LocalTokenizer(Path(resolve_model(plain_name(name))))
+            return LocalTokenizer(Path(resolve_model(plain_name(name))))
 
     def teacher(self, name: str) -> LanguageModel:
         """The teacher passed in by the host, or else the named model."""
