@@ -87,7 +87,9 @@ def shares(blind: Evaluator) -> Iterator[dict[str, Any]]:
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:
     """A row, shown as soon as it is known."""
-    cells = (f"{k} {v if isinstance(v, str) else percent(v)}" for k, v in row.items() if v)
+    cells = (
+        f"{k} {v if isinstance(v, str) else percent(v)}" for k, v in row.items() if v is not None
+    )
     print("  " + ", ".join(cells), file=sys.stderr)
     return row
 
