@@ -25,6 +25,7 @@ from llama_index_aloft.finetuning import (
     SentenceTransformersFinetuneEngine,
     generate_qa_embedding_pairs,
 )
+from llama_index_aloft.finetuning.embeddings import common
 from llama_index_aloft.finetuning.embeddings.common import DEFAULT_QA_GENERATE_PROMPT_TMPL
 from llama_index_aloft.finetuning.training import Output
 
@@ -210,6 +211,23 @@ def test_what_was_written_before_an_interruption_is_saved(tmp_path: Path) -> Non
         generate(tmp_path / "set.json", say)
     assert generate(tmp_path / "set.json", say).corpus.keys() == {"n1", "n2"}
     assert len(calls) == 3  # the first node is not asked about again
+
+
+def test_what_was_written_some_time_ago_is_saved_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+
+    def say(_: str) -> str:
+        saved.append(len(EmbeddingQAFinetuneDataset.from_json(str(tmp_path / "set.json")).corpus))
+        return "What is it?"
+
+    generate(tmp_path / "set.json", say)
+    assert saved == [0, 0]
+    monkeypatch.setattr(common, "SAVED_AFTER", 0.0)
+    (tmp_path / "set.json").unlink()
+    generate(tmp_path / "set.json", say)
+    assert saved == [0, 0, 0, 1]
 
 
 def test_lone_surrogates_reach_neither_the_file_nor_a_training(tmp_path: Path) -> None:

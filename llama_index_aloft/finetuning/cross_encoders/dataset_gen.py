@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ from aloft.api import (
 )
 from llama_index_aloft.convert import has_text, read_nodes
 from llama_index_aloft.finetuning.embeddings.common import (
+    SAVED_AFTER,
     QuestionFile,
     check_number,
     check_template,
@@ -60,9 +62,9 @@ Query: {query}
 Document: """{document}"""
 Relevant:
 '''
+_SAVED_EVERY = 500  # chunks
 _CHOICES = ("Yes", "No")
 _FIRST_WORD = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
-_SAVED_EVERY = 100  # labels
 logger = logging.getLogger(__name__)
 
 
@@ -116,7 +118,7 @@ def generate_synthetic_queries_over_documents(  # noqa: PLR0913 - the retired fu
     texts = {content_id(chunk): chunk for chunk in chunks}
     file = QuestionFile(output_path, texts)
     fewer = 0
-    with file.saved(every=1), shown_progress(verbose) as progress:
+    with file.saved(_SAVED_EVERY), shown_progress(verbose) as progress:
         for chunk, _ in file.left(dict.fromkeys(chunks), progress):
             told = qa_generate_system_msg.format(qa_topic=qa_topic, **places)
             asked = qa_generate_user_msg.format(context=chunk, **places)
@@ -264,7 +266,7 @@ class _LabelFile:
 
     @contextmanager
     def saved(self) -> Iterator[None]:
-        """Save every 100 labels, at the end, and where the work is interrupted."""
+        """Save every 30 seconds, at the end, and where the work is interrupted."""
         try:
             yield
         finally:
@@ -274,11 +276,12 @@ class _LabelFile:
         """The label of a pair, as the file has it or as it is asked for."""
         if (query, text) not in self._labels:
             self._labels[query, text] = ask()
-            if len(self._labels) % _SAVED_EVERY == 0:
+            if time.monotonic() - self._saved_at >= SAVED_AFTER:
                 self._save()
         return self._labels[query, text]
 
     def _save(self) -> None:
+        self._saved_at = time.monotonic()
         if self._path is not None:
             rows = (
                 CrossEncoderFinetuningDatasetSample(query, text, label)  # type: ignore[arg-type]

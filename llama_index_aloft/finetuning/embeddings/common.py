@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -41,6 +42,7 @@ Read the text between the lines.
 Write {num_questions_per_chunk} questions that this text alone answers. Each must be understood \
 without the text, ask about another part of it, and stand on a line of its own. Write nothing else.
 """
+SAVED_AFTER = 30.0  # seconds: what a kill can cost
 _MAX_QUESTIONS = 8  # per node
 _NUMBERING = re.compile(r"^\s*(?:\d+[.):]?|[-*•])\s+")
 _BETWEEN = re.compile(r"\n|(?<=[?？؟])\s*;")
@@ -160,8 +162,8 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
         num_questions_per_chunk: Questions per node, 1 to 8.
         retry_limit: Number of attempts at a node if the LLM raises an error.
         on_failure: "continue" skips a node that failed, "fail" raises an error.
-        save_every: Nodes after which the file is saved; it is also saved at the end and when the
-            work is interrupted.
+        save_every: Nodes after which the file is saved; it is also saved every 30 seconds, at the
+            end and when the work is interrupted.
         output_path: The file.
         verbose: Whether to show progress.
         pairs: Settings of Aloft's prompt, such as `PairsConfig(form="examples")` for a model that
@@ -216,7 +218,7 @@ class QuestionFile:
 
     @contextmanager
     def saved(self, every: int) -> Iterator[None]:
-        """Save after so many texts, at the end, and where the work is interrupted."""
+        """Save after so many texts or 30 seconds, at the end, and where it is interrupted."""
         self._save_every = every
         try:
             yield
@@ -242,7 +244,8 @@ class QuestionFile:
             self._dataset.queries[key] = question
             self._dataset.relevant_docs[key] = list(ids)
         self._added += 1
-        if self._added % self._save_every == 0:
+        is_late = time.monotonic() - self._saved_at >= SAVED_AFTER
+        if is_late or self._added % self._save_every == 0:
             self._save()
 
     def about(self, wanted: Mapping[str, str]) -> EmbeddingQAFinetuneDataset:
@@ -257,6 +260,7 @@ class QuestionFile:
         )
 
     def _save(self) -> None:
+        self._saved_at = time.monotonic()
         if self._path is not None:
             self._dataset.save_json(self._path)
 
