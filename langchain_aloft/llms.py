@@ -7,11 +7,13 @@ from typing import Any, Self
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
-from pydantic import ConfigDict
+from pydantic import ConfigDict, PrivateAttr
 
 from aloft.api import ConfigError, Prompt, Reply, stream_reply
 from langchain_aloft.local import LocalModel, user_message
 from langchain_aloft.messages import usage_of
+
+_OF_TRACES = frozenset({"tags", "metadata", "run_name", "run_id"})
 
 
 class AloftLLM(LocalModel, LLM):
@@ -23,6 +25,12 @@ class AloftLLM(LocalModel, LLM):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
+    _of_call: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {**super()._identifying_params, **self._of_call}
+
     def generate(
         self,
         prompts: list[str],
@@ -30,11 +38,8 @@ class AloftLLM(LocalModel, LLM):
         callbacks: Any = None,
         **kwargs: Any,
     ) -> LLMResult:
-        """Reply to each prompt; a call's options are settings of the model that is asked.
-
-        LangChain's cache keys know the settings of a model, but not the options of a call.
-        """
-        return super(AloftLLM, self._with(kwargs)).generate(prompts, stop, callbacks, **kwargs)
+        """Reply to each prompt; LangChain's own cache keys leave out the options of a call."""
+        return super(AloftLLM, self._keyed_by(kwargs)).generate(prompts, stop, callbacks, **kwargs)
 
     async def agenerate(
         self,
@@ -44,15 +49,18 @@ class AloftLLM(LocalModel, LLM):
         **kwargs: Any,
     ) -> LLMResult:
         """Reply to each prompt; see `generate`."""
-        model = self._with(kwargs)
-        return await super(AloftLLM, model).agenerate(prompts, stop, callbacks, **kwargs)
+        keyed: Any = super(AloftLLM, self._keyed_by(kwargs))
+        result: LLMResult = await keyed.agenerate(prompts, stop, callbacks, **kwargs)
+        return result
 
-    def _with(self, options: dict[str, Any]) -> Self:
-        """This model with the options of a call among its settings."""
-        settings = {name: options[name] for name in options.keys() & LocalModel.model_fields.keys()}
-        if options.keys() - settings.keys() - {"stream"}:
-            settings["cache"] = False  # of a form that its key would not know
-        return self.model_copy(update=settings) if settings else self
+    def _keyed_by(self, given: dict[str, Any]) -> Self:
+        """This model, identified by the options of a call too."""
+        options = {name: value for name, value in given.items() if name not in _OF_TRACES}
+        if not options:
+            return self
+        keyed = self.model_copy()
+        keyed._of_call = options
+        return keyed
 
     def _generate(
         self,
