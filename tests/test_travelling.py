@@ -12,7 +12,7 @@ import pickle
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -356,7 +356,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     passages = [Passage(document_id=f"{i}.md", text=text, start=0) for i, text in enumerate(TEXTS)]
     write_records(root / "run" / "passages.jsonl", passages)
     engine = li_adapter_engine(Site(root)).part
-    engine._out = root / "map"
+    engine._output = replace(engine._output, folder=root / "map")
     engine.finetune()
     return root
 
@@ -487,7 +487,7 @@ def test_what_is_trained_can_be_read_by_other_users(root: Path, tmp_path: Path) 
     try:
         for make in (li_embedder_engine, li_cross_encoder_engine, li_adapter_engine):
             made = make(Site(root))
-            made.part._out = tmp_path / make.__name__
+            made.part._output = replace(made.part._output, folder=tmp_path / make.__name__)
             made.use(made.part)
     finally:
         os.umask(before)
