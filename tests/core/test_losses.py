@@ -328,8 +328,8 @@ def test_passages_of_a_kept_index_are_embedded_once(tmp_path: Path, trains: str)
         run.give(documents)
         indexing = run.report().indexing
     assert (indexing.texts, indexing.is_kept) == (30, trains != "all")
-    kept = [np.load(path) for path in (tmp_path / "run" / "work").glob("passages-*.npy")]
-    assert sum(len(vectors) == 30 for vectors in kept) == (2 if trains == "all" else 1)
+    kept = list((tmp_path / "run" / "work").glob("passages-*.npy"))
+    assert len(kept) == (2 if trains == "all" else 1)
     (reranker,) = (tmp_path / "run" / "reranker.jsonl").read_text().splitlines()
     artifact = json.loads(reranker)
     assert (artifact["base_model"], artifact["losses"]) == ("the tuned embedder's body", [])

@@ -207,7 +207,7 @@ class Context:
         role: str = "embedder",
         trained: Path | None = None,
     ) -> Floats:
-        """Vectors of "queries" or "passages", worked out once for a model and texts."""
+        """Vectors of "queries", "passages" or "unrelated" texts, worked out once for a model."""
         name = str(trained) if trained else self._declared(role).name
         return self._shared.encode(name, kind, texts)
 

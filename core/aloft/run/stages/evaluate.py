@@ -143,7 +143,7 @@ class Sources:
         """Vectors of texts that answer hardly any question."""
         which = "base" if self._context.settings["keeps_index"] else which
         folder = self._folder("embedder", which)
-        return self._context.encode("passages", UNRELATED, trained=folder)
+        return self._context.encode("unrelated", UNRELATED, trained=folder)
 
     def indexing(self, which: str) -> dict[str, Any] | None:
         """How many texts of the corpus were embedded here, and in how many seconds."""
