@@ -366,3 +366,22 @@ def test_the_multilingual_tokenizer_folds_like_the_original(
     assert ids == tokenizer("fine café ～")["input_ids"]
     assert "～" in "".join(tokenizer.convert_ids_to_tokens(ids))
     assert (ids[0], ids[-1]) == (0, 2)
+
+
+@pytest.mark.model
+def test_text_that_a_pattern_forces_has_the_tokens_that_it_is_trained_in(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("llguidance")
+    from aloft.backends.transformers import TransformersLanguageModel
+    from aloft.prompts.citation import go_on_from
+    from aloft.prompts.formats import format_of
+
+    folder = fetch_or_skip("embedded:smollm2-135m-instruct", kept, monkeypatch)
+    model = TransformersLanguageModel(str(folder))
+    forced = "\n\n### Answer\n"
+    tokens = len(model.tokenizer.encode(forced, add_special_tokens=False))
+    contents = ["The break statement ends the nearest loop.", "pass does nothing.", "raise raises."]
+    asked = format_of("aloftrag", abstains=False).render("What does break do?", contents)
+    (reply,) = model.complete([go_on_from(asked, "1", 3)], max_new_tokens=tokens)
+    assert reply.text == forced

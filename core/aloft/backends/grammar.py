@@ -125,6 +125,9 @@ class Constraint:
         end = self._tokenizer.eos_token
         if self._matcher.is_stopped():
             return end
+        forced = self._matcher.compute_ff_tokens()
+        if forced:  # in the tokens that such text is trained in
+            return int(forced[0])
         if self._matcher.validate_tokens([first]) == 1:
             return first
         if self._matcher.is_accepting():
