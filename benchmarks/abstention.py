@@ -5,12 +5,12 @@
 
 A generator is trained with questions that lack their passage (`training_sets.abstaining_share`). It
 reads the set's human questions with what the untuned hybrid retrieves, in its order, with the next
-passages in place of the right ones, and what nothing answers. The threshold of abstention is fitted
-*blind*, on synthetic held-out questions, and *with labels*, on the human questions about other
-documents; for several shares of answers that are promised. What `evaluation.answered_share` costs
-is held against answering always, by the same generator. With --also-without another is trained on
-the same rows with the right passage alone, and answers always, too. FOLDER and --replies are as in
-uplift.py. The last line on standard output is one JSON object.
+passages in place of the right ones, and the set's unanswerable questions. The threshold of
+abstention is fitted *blind*, on synthetic held-out questions, and *with labels*, on the human
+questions about other documents; for several shares of answers that are promised. What
+`evaluation.answered_share` costs is held against answering always, by the same generator. With
+--also-without another is trained on the same rows with the right passage alone, and answers always,
+too. FOLDER and --replies are as in uplift.py. The last line on standard output is one JSON object.
 """
 
 import argparse
@@ -75,17 +75,17 @@ def shares(blind: Evaluator) -> Iterator[dict[str, Any]]:
             cited, curves = cite(evaluator, blind)
             rule = evaluator.citation_rule(_TUNED) or CitationRule()
             declined = blind.measure_declined(HYBRID, _TUNED, rule)
-            yield _told({"way": way, "promised": share, **_row(cited, declined)}) | {
+            yield _shown_row({"way": way, "promised": share, **_row(cited, declined)}) | {
                 "threshold": rule.threshold,
                 "curves": curves,
             }
     every = np.ones(len(cited.numbers), bool)
     likeliest = replace(cited, rules=[(every, CitationRule())])
     declined = blind.measure_declined(HYBRID, _TUNED, CitationRule())
-    yield _told({"way": "likeliest", **_row(likeliest, declined)})
+    yield _shown_row({"way": "likeliest", **_row(likeliest, declined)})
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
+def _shown_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row, shown as soon as it is known."""
     cells = (
         f"{k} {v if isinstance(v, str) else percent(v)}" for k, v in row.items() if v is not None

@@ -10,10 +10,10 @@ is left out with all of its languages. Set `NAME:EMBEDDER` chooses another embed
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from aloft.retrieval.retriever import FIRST_STAGE_DEPTH, Bm25Ranker, DenseRanker
 from aloft.terminal.progress import shown_progress
 
 Table = NDArray[np.float64]
+MeasuredT = TypeVar("MeasuredT")
 RERANKED = 30  # first ranks that late interaction reorders
 LINES = lines(np.arange(0.2, 0.81, 0.05), np.arange(-1.6, 0.01, 0.1))
 
@@ -181,19 +182,35 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     print(f"{'mean':<29}{means}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure the sets, or read what was measured before, and choose; returns the exit status."""
+def parse(
+    argv: Sequence[str] | None, description: str | None, *, documents: int, questions: int
+) -> argparse.Namespace:
+    """The command line, with the default limits of a set."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=description, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", required=True, help="NAME or NAME:EMBEDDER, with commas")
     parser.add_argument("--embedder", default="embedded:all-minilm-l6-v2")
-    parser.add_argument("--limit-documents", type=int, default=700)
-    parser.add_argument("--limit-questions", type=int, default=300)
+    parser.add_argument("--limit-documents", type=int, default=documents)
+    parser.add_argument("--limit-questions", type=int, default=questions)
     parser.add_argument("--out", type=Path, help="keep what was measured here; run again to go on")
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def measured_sets(
+    options: argparse.Namespace,
+    kind: type[MeasuredT],
+    measure: Callable[[Path, str, tuple[int, int], Progress], MeasuredT],
+) -> list[MeasuredT]:
+    """Measure the named sets, or read what was measured of them before.
+
+    Args:
+        options: Of the command line.
+        kind: A dataclass of arrays, numbers and texts.
+        measure: Measures a set, given its folder, the embedder and the limits.
+    """
     limits = (options.limit_documents, options.limit_questions)
     sets = []
     for wanted in options.sets.split(","):
@@ -202,16 +219,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = options.out / f"{name}-{key}.npz" if options.out else None
         if kept and kept.exists():
             values = np.load(kept, allow_pickle=False)
-            known = {field: values[field] for field in ("coverage", "hybrid", "reranked")}
-            sets.append(Measured(name=name, passages=int(values["passages"]), **known))
+            known = {field: values[field] for field in values.files}
+            plain = {k: v if v.ndim else v.item() for k, v in known.items()}
+            sets.append(kind(**{"name": name, **plain}))
             continue
         with shown_progress() as progress:
             found = measure(options.data / name, embedder or options.embedder, limits, progress)
         sets.append(found)
         if kept:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            tables = {"coverage": found.coverage, "hybrid": found.hybrid}
-            np.savez_compressed(kept, passages=found.passages, reranked=found.reranked, **tables)
+            np.savez_compressed(kept, **asdict(found))
+    return sets
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure the sets, or read what was measured before, and choose; returns the exit status."""
+    options = parse(argv, __doc__, documents=700, questions=300)
+    sets = measured_sets(options, Measured, measure)
     dense = best_line([(one.hybrid, one.coverage) for one in sets])
     under = [(at_share(one.reranked, dense, one.coverage), one.coverage) for one in sets]
     late = best_line(under)

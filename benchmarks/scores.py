@@ -10,7 +10,6 @@ that nothing answers. Printed last are the weights fitted to all sets, which are
 `NAME:EMBEDDER` chooses another embedder than --embedder.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fusion import load_set
+from fusion import load_set, measured_sets, parse
 from numpy.typing import NDArray
 from uplift import read_lines, tell
 
@@ -26,7 +25,6 @@ from aloft.backends.loading import Models
 from aloft.evaluation.blending import DENSE_SHARE
 from aloft.protocols import Progress
 from aloft.randomness import rng_for
-from aloft.records import content_id
 from aloft.retrieval.fusion import fuse
 from aloft.retrieval.relevance import (
     DEFAULT_CUTOFF,
@@ -38,7 +36,6 @@ from aloft.retrieval.relevance import (
     standardise,
 )
 from aloft.retrieval.retriever import FIRST_STAGE_DEPTH, Bm25Ranker, DenseRanker
-from aloft.terminal.progress import shown_progress
 
 DEPTH = 10
 SHOWN = 5  # passages of a question that a prompt holds
@@ -193,35 +190,8 @@ def cut(one: Pairs, scores: NDArray[np.float64], cutoff: float) -> dict[str, flo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the sets, or read what was measured before; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--sets", required=True, help="NAME or NAME:EMBEDDER, with commas")
-    parser.add_argument("--embedder", default="embedded:all-minilm-l6-v2")
-    parser.add_argument("--limit-documents", type=int, default=5000)
-    parser.add_argument("--limit-questions", type=int, default=200)
-    parser.add_argument("--out", type=Path, help="keep what was measured here; run again to go on")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args(argv)
-    limits = (options.limit_documents, options.limit_questions)
-    sets = []
-    for wanted in options.sets.split(","):
-        name, _, embedder = wanted.partition(":")
-        key = content_id(name, embedder or options.embedder, *map(str, limits))
-        kept = options.out / f"{name}-{key}.npz" if options.out else None
-        if kept and kept.exists():
-            values = np.load(kept, allow_pickle=False)
-            known = {field: values[field] for field in ("features", "is_right")}
-            label, answerable = str(values["name"]), int(values["answerable"])
-            sets.append(Pairs(name=label, answerable=answerable, **known))
-            continue
-        with shown_progress() as progress:
-            found = measure(options.data / name, embedder or options.embedder, limits, progress)
-        sets.append(found)
-        if kept:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(kept, **asdict(found))
+    options = parse(argv, __doc__, documents=5000, questions=200)
+    sets = measured_sets(options, Pairs, measure)
     rows = []
     for one in sets:
         others = [other for other in sets if other.family != one.family] or [one]

@@ -194,7 +194,7 @@ class _Answering:
         self._context = list(context)
         self._question = question
         self._pieces: list[Any] = []
-        self._told: Answer | None = None
+        self._last: Answer | None = None
         contexts = [ScoredPassage(passage=one, score=0.0) for one in passages]
         self._answers = answer_streaming(contract, self._question, contexts, models)
         turns = answer_prompt(contract, self._question, contexts).messages if contexts else ()
@@ -211,31 +211,31 @@ class _Answering:
     def steps(self) -> Iterator[Reply]:
         """The reply's text that is new in each answer."""
         for answer in self._answers:
-            told = self._told.text if self._told else ""
-            if self._told is None:
+            before = self._last.text if self._last else ""
+            if self._last is None:
                 cited = [self._context[int(one.passage.document_id)] for one in answer.cited]
                 start = {"question": self._question, "context": self._context, "citations": cited}
                 self._pieces.append(AddableDict(start))
-            text = answer.text[len(told) :]
+            text = answer.text[len(before) :]
             self._pieces.append(AddableDict(answer=text))
-            self._told = answer
+            self._last = answer
             yield replace(answer.reply or Reply(text="", is_finished=True), text=text)
 
     def pieces(self) -> list[Any]:
         """What is new since the last call: citations come first, then the answer's text."""
-        told, self._pieces = self._pieces, []
-        return told
+        new, self._pieces = self._pieces, []
+        return new
 
     def rest(self) -> list[Any]:
         """The last pieces, quotes among them."""
         for _ in self.steps():
             pass
-        if self._told is None:
+        if self._last is None:
             return self.pieces()
         end = AddableDict(
-            quotes=[_located(quote, self._told) for quote in self._told.quotes],
-            unverified_quotes=self._told.unverified_quotes,
-            is_abstaining=self._told.is_abstaining,
+            quotes=[_located(quote, self._last) for quote in self._last.quotes],
+            unverified_quotes=self._last.unverified_quotes,
+            is_abstaining=self._last.is_abstaining,
         )
         return [*self.pieces(), end]
 

@@ -170,11 +170,7 @@ class LocalModel(BaseModel):
 
     def facts_of(self, reply: Reply) -> dict[str, Any]:
         """The metadata of a complete reply."""
-        ended = "tool_calls" if reply.tool_calls else "stop"
-        return {
-            "model_name": self.model,
-            "finish_reason": ended if reply.is_finished else "length",
-        }
+        return {"model_name": self.model, "finish_reason": reply.finish_reason}
 
 
 def _title_of(model: str) -> str:

@@ -131,11 +131,11 @@ class AloftFinetuneEngine(HostedRun):
             AloftError: a fault that the user can correct, in one line.
         """
         with shown_progress(self._show_progress and progress is None) as shown:
-            told = progress or shown
+            reported = progress or shown
 
             def tell(stage: str, done: int, total: int) -> None:
                 dispatch_progress(stage, done, total)
-                told(stage, done, total)
+                reported(stage, done, total)
 
             super().finetune(tell)
 

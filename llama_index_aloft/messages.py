@@ -126,10 +126,9 @@ def _arguments(given: dict[str, Any] | str) -> dict[str, Any]:
 def _facts_of(reply: Reply) -> dict[str, Any]:
     if reply.is_piece:
         return {}
-    ended = "tool_calls" if reply.tool_calls else "stop"
     return {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.new_tokens,
         "total_tokens": reply.prompt_tokens + reply.new_tokens,
-        "finish_reason": ended if reply.is_finished else "length",
+        "finish_reason": reply.finish_reason,
     }

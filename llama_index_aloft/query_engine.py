@@ -217,7 +217,7 @@ class _Answering:
         self._nodes = nodes
         self._further = further or ()
         self._answers = answer_streaming(contract, question, contexts, models)
-        self._told: Answer | None = None
+        self._last: Answer | None = None
         turns = answer_prompt(contract, question, contexts).messages if contexts else ()
         self._messages = [ChatMessage(role=turn.role, content=turn.content) for turn in turns]
         self._llm = _Generator(
@@ -232,10 +232,10 @@ class _Answering:
     def grow(self) -> Iterator[ChatResponse]:
         """The answer so far, as the reply of a model."""
         for answer in self._answers:
-            told = self._told.text if self._told else ""
-            self._told = answer
+            before = self._last.text if self._last else ""
+            self._last = answer
             reply = answer.reply or Reply(text="", is_finished=True)
-            yield as_chat(replace(reply, text=answer.text), answer.text[len(told) :])
+            yield as_chat(replace(reply, text=answer.text), answer.text[len(before) :])
 
     def steps(self) -> Iterator[str]:
         """The text that is new in each answer; without nodes no model is asked."""
@@ -284,9 +284,9 @@ class _Answering:
 
     @property
     def _answer(self) -> Answer:
-        if self._told is None:
+        if self._last is None:
             raise DataError("The generator gave no reply. Ask again.")
-        return self._told
+        return self._last
 
     def _sources(self) -> list[NodeWithScore]:
         return [*_cited(self._answer, self._nodes), *self._further]

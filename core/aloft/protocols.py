@@ -126,6 +126,12 @@ class Reply:
     tool_calls: tuple[ToolCall, ...] = ()
     is_unread: bool = False
 
+    @property
+    def finish_reason(self) -> str:
+        """Why the reply ended, as OpenAI's protocol names it."""
+        ended = "tool_calls" if self.tool_calls else "stop"
+        return ended if self.is_finished else "length"
+
 
 Reader = Callable[[Sequence[Prompt], Sequence[str]], Floats]
 """Mean log-likelihoods of replies to prompts by a model, in nats per token; (prompts,)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 
@@ -142,6 +142,11 @@ class Output:
     folder: Path
     engine: str
     overwrite: bool
+
+    @classmethod
+    def of(cls, engine: object, path: str, *, overwrite: bool) -> Self:
+        """That of an engine, wherever the process's working directory moves afterwards."""
+        return cls(folder=Path(path).absolute(), engine=type(engine).__name__, overwrite=overwrite)
 
     def claim(self, texts: Iterable[str]) -> None:
         """Check that training replaces nothing but this engine's own work on these texts.

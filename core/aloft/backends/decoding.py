@@ -89,7 +89,7 @@ def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
 class _Hold(LogitsProcessor):
     """Restricts rows that have a constraint to the token that it chooses.
 
-    A reply that matches by itself is unchanged, and costs one check a step.
+    Where the likeliest token is allowed, that costs a check of forced text and one of the token.
     """
 
     def __init__(self, constraints: Sequence[Constraint | None]) -> None:

@@ -1,8 +1,8 @@
 """Constrains replies while they are generated: to JSON schemas, regular expressions and tool calls.
 
 llguidance compiles each of these to a grammar over the tokenizer's own tokens and follows a reply
-token by token. A token that the model likes best is kept wherever the grammar allows it, so that a
-reply that matches by itself is unchanged.
+token by token. A token that the model likes best is kept wherever the grammar allows it. Only where
+it leaves one text, this is written in the tokens that the tokenizer makes of it.
 """
 
 import json
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
+from numpy.typing import NDArray
 
 from aloft.backends.tool_calls import CallFormat, call_format_of, callable_tools
 from aloft.errors import ConfigError
@@ -109,7 +110,7 @@ class Constraint:
         self._near = 0 if ending is None else _NEAR + 2 * len(ending)
 
     def next_token(self, scores: torch.Tensor) -> int:
-        """The token that the reply goes on with; the likeliest that keeps the grammar."""
+        """The next token of the reply: that of forced text, or the likeliest that is allowed."""
         end = self._tokenizer.eos_token
         token = self._likeliest(scores)
         if token != end and self._left <= self._near and not self._can_end_after(token):
@@ -132,8 +133,7 @@ class Constraint:
             return first
         if self._matcher.is_accepting():
             return end
-        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        allowed = np.unpackbits(bits, bitorder="little")[: len(scores)].astype(bool)
+        allowed = _allowed(self._matcher)[: len(scores)].astype(bool)
         barred = torch.from_numpy(~allowed).to(scores.device)
         return int(scores.masked_fill(barred, float("-inf")).argmax())
 
@@ -166,9 +166,14 @@ class Constraint:
         order = [quote, *others] if in_text else [brace, bracket, quote, *others]
         token = next((one for one in order if matcher.validate_tokens([one]) == 1), None)
         if token is None:
-            bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
-            token = int(np.unpackbits(bits, bitorder="little").argmax())
+            token = int(_allowed(matcher).argmax())
         return [token]
+
+
+def _allowed(matcher: LLMatcher) -> NDArray[np.uint8]:
+    """Whether each token may come next; (tokens,), 1 or 0."""
+    bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+    return np.unpackbits(bits, bitorder="little")
 
 
 def json_grammar(schema: Mapping[str, Any]) -> str:
@@ -188,12 +193,12 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 
 
 def _refusal(prompt: Prompt, reason: str) -> str:
-    what = "The JSON schema" if prompt.json_schema is not None else f"The pattern {prompt.pattern}"
-    what = (
-        f"The parameters of a tool ({', '.join(t.name for t in prompt.tools)})"
-        if (prompt.tools)
-        else what
-    )
+    if prompt.tools:
+        what = f"The parameters of a tool ({', '.join(tool.name for tool in prompt.tools)})"
+    elif prompt.json_schema is not None:
+        what = "The JSON schema"
+    else:
+        what = f"The pattern {prompt.pattern}"
     return f"{what} cannot be enforced: {' '.join(reason.split())[:300]}. Simplify it."
 
 
@@ -246,7 +251,7 @@ def _or_reply(lark: str, form: CallFormat, literal: Any, schema: Mapping[str, An
     marker = form.opening.strip()
     if schema is not None:
         start = f"start: calls | json\njson: %json {_written(schema)}"
-    elif not marker:  # a call is told by its first character
+    elif not marker:  # the first character says whether a call follows
         start = "start: calls | TEXT\nTEXT: /[^{](.|\\n)*/"
     elif literal(marker) != json.dumps(marker):  # by a control token, which no text holds
         start = f"start: calls | TEXT | TEXT calls\nTEXT: {_ANY_TEXT}"

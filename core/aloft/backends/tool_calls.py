@@ -144,7 +144,7 @@ def described(tools: Sequence[Tool]) -> list[dict[str, Any]]:
 
 
 def shown_tools(prompt: Prompt) -> tuple[Tool, ...]:
-    """The tools that a model is told of."""
+    """The tools that stand in a model's prompt."""
     return () if prompt.tool_choice == "none" else prompt.tools
 
 

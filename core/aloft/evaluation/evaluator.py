@@ -179,7 +179,7 @@ class _KeptScores:
 
 @dataclass(frozen=True, slots=True)
 class _RankedOnce:
-    """Remembers rankings: several systems share a first stage."""
+    """Remembers rankings and coverages: several systems share a first stage."""
 
     ranker: Bm25Ranker | _KeptVectors
     known: dict[int, tuple[dict[str, int], Ranking]] = field(default_factory=dict)
@@ -245,7 +245,6 @@ class Evaluator:
     _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
     _dense_shares: dict[tuple[str, Fold | None], CoverageShare] = field(default_factory=dict)
     _rerank_shares: dict[tuple[System, Fold | None], CoverageShare] = field(default_factory=dict)
-    _coverages: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     _rules: dict[str, CitationRule | None] = field(default_factory=dict)
     _columns: dict[str, int] = field(default_factory=dict)
 
@@ -402,11 +401,9 @@ class Evaluator:
 
     def _coverage(self, name: str) -> NDArray[np.float64]:
         """How much of each question of a set BM25 covers; (questions,)."""
-        if name not in self._coverages:
-            texts = [question.question for question in self.questions[name]]
-            ranking = self._ranker("bm25").rank(texts, FIRST_STAGE_DEPTH)
-            self._coverages[name] = self._ranker("bm25").coverage(texts, ranking)
-        return self._coverages[name]
+        texts = [question.question for question in self.questions[name]]
+        ranking = self._ranker("bm25").rank(texts, FIRST_STAGE_DEPTH)
+        return self._ranker("bm25").coverage(texts, ranking)
 
     def measure_retrieval(
         self, embedders: Sequence[str], rerankers: Sequence[str]

@@ -155,7 +155,8 @@ class _Answers:
 
     Attributes:
         measured: By question set.
-        declined: Whether it abstains from what nothing answers; empty where that is not asked.
+        declined: Whether it abstains from the user's questions that no passage answers; empty where
+            there are none.
         rule: By what it cites or abstains.
         deciding: The question set that decides.
     """
@@ -167,7 +168,10 @@ class _Answers:
 
     @property
     def curves(self) -> list[AbstentionCurve]:
-        """What abstaining comes to, by question set; the deciding one has what nothing answers."""
+        """What abstaining comes to, by question set.
+
+        The deciding one also has the share declined of the questions that no passage answers.
+        """
         found = [one.abstention for one in self.measured.values() if one.abstention]
         means = [means_of(one.values)[UNANSWERABLE] for one in self.declined.values()]
         share = means[0] if means else None

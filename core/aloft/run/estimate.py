@@ -381,7 +381,7 @@ def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: 
     Beside them are the instructions that show what was forgotten, and the probes where they are
     wanted. In order it answers behind nothing tuned and, tuned and untuned, behind what ships,
     which may retrieve the same. Where it may abstain, everything is asked once more without the
-    right passages, and beside it what nothing answers.
+    right passages, and so are the user's questions that no passage answers.
     """
     evaluation = config.evaluation
     most = evaluation.max_answer_questions

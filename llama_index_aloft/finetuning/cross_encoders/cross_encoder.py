@@ -87,11 +87,7 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
             tuned_share=1.0,
         )
         self._model_id = absolute_name(model_id)
-        self._output = Output(
-            folder=Path(model_output_path).absolute(),
-            engine=type(self).__name__,
-            overwrite=overwrite,
-        )
+        self._output = Output.of(self, model_output_path, overwrite=overwrite)
         self._show_progress = show_progress_bar
         self.gains: list[Comparison] = []
 

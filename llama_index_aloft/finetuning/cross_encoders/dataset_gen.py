@@ -120,11 +120,11 @@ def generate_synthetic_queries_over_documents(  # noqa: PLR0913 - the retired fu
     fewer = 0
     with file.saved(_SAVED_EVERY), shown_progress(verbose) as progress:
         for chunk, _ in file.left(dict.fromkeys(chunks), progress):
-            told = qa_generate_system_msg.format(qa_topic=qa_topic, **places)
+            system = qa_generate_system_msg.format(qa_topic=qa_topic, **places)
             asked = qa_generate_user_msg.format(context=chunk, **places)
             reply = llm.chat(
                 [
-                    ChatMessage(role="system", content=told),
+                    ChatMessage(role="system", content=system),
                     ChatMessage(role="user", content=asked),
                 ]
             )

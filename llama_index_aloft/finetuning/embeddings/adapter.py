@@ -91,11 +91,7 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
         self._rows = rows_of(check_dataset("dataset", dataset), all_docs=False)
         self._base = embed_model
         self._dimension = dim
-        self._output = Output(
-            folder=Path(model_output_path).absolute(),
-            engine=type(self).__name__,
-            overwrite=overwrite,
-        )
+        self._output = Output.of(self, model_output_path, overwrite=overwrite)
         self._show_progress = verbose
         self._start: Floats | None = None
         self._how: dict[str, Any] = {

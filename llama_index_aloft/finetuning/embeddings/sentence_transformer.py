@@ -1,7 +1,6 @@
 """Trains an embedding model on questions and the texts that answer them."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,11 +106,7 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
         if self._config.loss in GRADED:
             raise ConfigError(f'The loss "{loss}" needs grades, and a dataset holds none.')
         self._model_id = absolute_name(model_id)
-        self._output = Output(
-            folder=Path(model_output_path).absolute(),
-            engine=type(self).__name__,
-            overwrite=overwrite,
-        )
+        self._output = Output.of(self, model_output_path, overwrite=overwrite)
         self._show_progress = show_progress_bar
         self.gains: list[Comparison] = []
 
