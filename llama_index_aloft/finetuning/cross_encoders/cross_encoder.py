@@ -102,11 +102,11 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
             ModelError: the model is not on this machine.
             RunFolderError: `model_output_path` holds something else.
         """
-        from aloft.api import start_cross_encoder, train_reranker
-
         check_no_settings(train_kwargs)
         texts = [row.passage for row in self._rows]
         self._output.claim(texts)
+        from aloft.api import start_cross_encoder, train_reranker  # seconds: after the refusals
+
         asked = [row.query for row in self._rows]
         warn_of_overlap(asked, {row.query for row in self._val})
         labels = [str(row.label) for row in self._rows]

@@ -138,11 +138,11 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
             ConfigError: it is given settings, or `dim` is not the vectors' dimension.
             RunFolderError: `model_output_path` holds something else.
         """
-        from aloft.api import train_query_map
-
         check_no_settings(train_kwargs)
         texts = {row.positive: None for row in self._rows}
         self._output.claim(texts)
+        from aloft.api import train_query_map  # seconds: after the refusals
+
         places = {text: place for place, text in enumerate(texts)}
         with shown_progress(self._show_progress) as progress:
             passages = self._embed(list(texts), progress)

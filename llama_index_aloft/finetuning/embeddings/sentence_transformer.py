@@ -121,11 +121,11 @@ class SentenceTransformersFinetuneEngine(BaseEmbeddingFinetuneEngine):
             ModelError: the model is not on this machine.
             RunFolderError: `model_output_path` holds something else.
         """
-        from aloft.api import train_embedder
-
         check_no_settings(train_kwargs)
         texts = [row.positive for row in self._rows]
         self._output.claim(texts)
+        from aloft.api import train_embedder  # seconds: after the refusals
+
         asked = [row.anchor for row in self._rows]
         if self._val is not None:
             warn_of_overlap(asked, self._val.queries.values())
