@@ -31,8 +31,9 @@ from aloft.errors import AloftError
 from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, UNANSWERABLE
 from aloft.evaluation.bootstrap import Comparison, compare
 from aloft.evaluation.citations import CitationRule, CitedReadings
-from aloft.evaluation.evaluator import Evaluator, Measured, System
+from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.pages.figures import interval, percent
+from aloft.evaluation.systems import Measured, System
 
 COSTS = ("answer f1", "answer contained", "citation accuracy")
 PROMISED = (0.8, 0.9, 0.95, 0.98, 1.0)

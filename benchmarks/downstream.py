@@ -27,9 +27,9 @@ from aloft.config import (
 )
 from aloft.errors import DataError
 from aloft.evaluation.bootstrap import compare
-from aloft.evaluation.evaluator import System
 from aloft.evaluation.pages.figures import interval, points
 from aloft.evaluation.report import FunnelRow
+from aloft.evaluation.systems import System
 from aloft.records import to_json
 from aloft.run.job import open_run, read_funnel
 from aloft.terminal.progress import shown_progress

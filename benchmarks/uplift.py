@@ -31,10 +31,10 @@ import numpy as np
 
 from aloft.config import PARTS, RunConfig, load_config
 from aloft.errors import AloftError
-from aloft.evaluation.evaluator import System
 from aloft.evaluation.measure import SHIPPED
 from aloft.evaluation.pages.figures import interval, points
 from aloft.evaluation.report import Report, to_json
+from aloft.evaluation.systems import System
 from aloft.machine import describe_machine
 from aloft.randomness import rng_for
 from aloft.run.host_teacher import AbsentTeacher

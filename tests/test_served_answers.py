@@ -11,8 +11,9 @@ from scripted import long_words, still_models, write_topics
 from aloft.cli import main
 from aloft.config import RunConfig, check_config
 from aloft.evaluation.answer_metrics import UNANSWERABLE
-from aloft.evaluation.evaluator import Evaluator, SystemVariant
+from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.splits import Fold
+from aloft.evaluation.systems import SystemVariant
 from aloft.prompts.abstention import abstain_in, is_abstention
 from aloft.prompts.citation import CitedAnswer
 from aloft.run.job import open_run

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         RunFolderError as RunFolderError,
     )
     from aloft.evaluation.bootstrap import Comparison as Comparison, compare as compare
-    from aloft.evaluation.evaluator import Values as Values
+    from aloft.evaluation.systems import Values as Values
     from aloft.evaluation.retrieval_metrics import (
         DEPTH as DEPTH,
         measure_ranking as measure_ranking,
@@ -170,7 +170,7 @@ _NAMES = {
         "RunFolderError",
     ],
     "aloft.evaluation.bootstrap": ["Comparison", "compare"],
-    "aloft.evaluation.evaluator": ["Values"],
+    "aloft.evaluation.systems": ["Values"],
     "aloft.evaluation.retrieval_metrics": ["DEPTH", "measure_ranking"],
     "aloft.files": ["read_json_object", "write_folder", "write_text"],
     "aloft.network_guard": ["local_only"],

@@ -13,7 +13,7 @@ from scripted import CONTRACT, ScriptedModels, write_run
 
 from aloft.config import PARTS, Part, RunConfig
 from aloft.errors import DataError, ModelError
-from aloft.evaluation.evaluator import System, SystemVariant
+from aloft.evaluation.systems import System, SystemVariant
 from aloft.jsonl import encode_record
 from aloft.records import Passage
 from aloft.retrieval.fusion import CoverageShare

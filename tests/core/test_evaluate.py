@@ -25,7 +25,7 @@ from aloft.evaluation.answer_metrics import (
 )
 from aloft.evaluation.blending import DENSE_SHARE, ORDER_WEIGHT, RERANK_SHARE
 from aloft.evaluation.citations import CitationRule
-from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant
+from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.measure import SHIPPED, SHUFFLED, measure_parts
 from aloft.evaluation.pages import render_html, render_markdown
 from aloft.evaluation.probes import probe
@@ -39,6 +39,7 @@ from aloft.evaluation.report import (
     from_json,
 )
 from aloft.evaluation.splits import Fold, QuestionSplit
+from aloft.evaluation.systems import Measured, System, SystemVariant
 from aloft.prompts.citation import REFERENCE
 from aloft.protocols import Floats, Prompt
 from aloft.records import LabelledQuestion, Passage

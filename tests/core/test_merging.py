@@ -9,7 +9,7 @@ from scripted import long_words, write_topics
 from aloft.backends.loading import Models
 from aloft.backends.transformers import TransformersLanguageModel
 from aloft.config import RunConfig, load_config
-from aloft.evaluation.evaluator import System, SystemVariant
+from aloft.evaluation.systems import System, SystemVariant
 from aloft.jsonl import RecordFile
 from aloft.records import GeneratorRow
 from aloft.retrieval.fusion import CoverageShare

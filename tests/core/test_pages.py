@@ -13,7 +13,6 @@ from aloft.cli.views import show_report
 from aloft.evaluation.abstention import AbstentionCurve
 from aloft.evaluation.bootstrap import Comparison
 from aloft.evaluation.charts import Length, Line, draw_bars, draw_curve, draw_forest, draw_lines
-from aloft.evaluation.evaluator import ShareCurve, System, SystemVariant
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.learning import LearningPoint
 from aloft.evaluation.measure import SHIPPED, SHUFFLED
@@ -37,6 +36,7 @@ from aloft.evaluation.report import (
     dump,
     from_json,
 )
+from aloft.evaluation.systems import ShareCurve, System, SystemVariant
 from aloft.records import Artifact, Probe
 from aloft.retrieval.fusion import CoverageShare
 

@@ -10,7 +10,6 @@ import pytest
 from test_pages import full_report, measurements, reranked_report
 
 from aloft.errors import DataError
-from aloft.evaluation.evaluator import SystemVariant
 from aloft.evaluation.pages import render_html, render_markdown, write_report
 from aloft.evaluation.report import (
     AnswerRow,
@@ -24,6 +23,7 @@ from aloft.evaluation.report import (
     read_report,
     to_json,
 )
+from aloft.evaluation.systems import SystemVariant
 from aloft.retrieval.fusion import CoverageShare
 
 EARLIER = sorted((Path(__file__).parents[1] / "fixtures").glob("format-*/**/report.json"))

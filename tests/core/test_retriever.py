@@ -13,8 +13,9 @@ from scripted import CONTRACT, ScriptedModels, retrieving
 from aloft.backends.shared import SharedModels
 from aloft.config import EvaluationConfig, TrainingSetsConfig
 from aloft.evaluation.calibration import fit_relevance, fit_reranker
-from aloft.evaluation.evaluator import Evaluator, System
+from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.splits import split_questions
+from aloft.evaluation.systems import System
 from aloft.protocols import Floats
 from aloft.records import LabelledQuestion, Passage
 from aloft.retrieval.fusion import HALF, CoverageShare

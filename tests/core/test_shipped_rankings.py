@@ -9,7 +9,8 @@ import pytest
 from scripted import long_words
 
 from aloft.config import RunConfig, check_config
-from aloft.evaluation.evaluator import Evaluator, System, SystemVariant
+from aloft.evaluation.evaluator import Evaluator
+from aloft.evaluation.systems import System, SystemVariant
 from aloft.retrieval.retriever import RetrieverName
 from aloft.run.job import open_run
 from aloft.serving.bundle import open_run_retriever, write_bundle

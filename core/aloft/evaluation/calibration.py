@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.evaluation.evaluator import Evaluator, System
+from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.retrieval_metrics import DEPTH
+from aloft.evaluation.systems import System
 from aloft.retrieval.ranking import Ranking, pairs_of
 from aloft.retrieval.relevance import EMBEDDED, Relevance, fit, overlap, standardise
 

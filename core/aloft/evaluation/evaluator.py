@@ -1,22 +1,19 @@
-"""Values per question of retrievers, generators and whole systems, and what is chosen by them.
+"""Values per question of generators, by themselves and behind what retrieves.
 
-All systems answer the same held-out questions. What is chosen for the questions of a fold is chosen
-on those of the other folds (`aloft.evaluation.splits`). Texts are embedded once per embedder,
-passages are reranked once per reranker, and a prompt that two systems share is answered once.
+Replies, readings and probabilities are computed once: a prompt that two systems share is answered
+once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.config import PARTS, EvaluationConfig, Part, TrainingSetsConfig
+from aloft.config import TrainingSetsConfig
 from aloft.errors import ProbabilitiesError
-from aloft.evaluation import answer_metrics, blending, retrieval_metrics
-from aloft.evaluation.abstention import AbstentionCurve
+from aloft.evaluation import answer_metrics
 from aloft.evaluation.answer_metrics import (
     ABSTENTION,
     ANSWERED,
@@ -24,422 +21,40 @@ from aloft.evaluation.answer_metrics import (
     GROUNDED,
     UNANSWERABLE,
 )
-from aloft.evaluation.bootstrap import Comparison, compare
 from aloft.evaluation.citations import CitationRule, CitedReadings, Readings, fit_rule
-from aloft.evaluation.gate import METRICS, Verdict, judge_part
-from aloft.evaluation.splits import Fold, QuestionSplit
+from aloft.evaluation.retrieval import RetrievalEvaluator
+from aloft.evaluation.systems import Measured, System, Values
 from aloft.prompts.citation import CitedAnswer, Format, go_on_from
 from aloft.prompts.formats import format_of
 from aloft.protocols import Floats, Prompt
 from aloft.randomness import deal_places, rng_for
-from aloft.records import LabelledQuestion, Passage
 from aloft.retrieval import citing
 from aloft.retrieval.citing import declines
-from aloft.retrieval.dense import DenseIndex
-from aloft.retrieval.fusion import CoverageShare
-from aloft.retrieval.ranking import Ranking, pairs_of, stack
-from aloft.retrieval.relevance import Relevance
-from aloft.retrieval.retriever import (
-    FIRST_STAGE_DEPTH,
-    Bm25Ranker,
-    RetrievalSettings,
-    Retriever,
-    RetrieverName,
-)
-
-Values = Mapping[str, NDArray[np.float64]]
-Questions = Mapping[str, Sequence[LabelledQuestion]]
-_RANKED = METRICS["embedder"]
-
-
-def means_of(values: Values) -> dict[str, float]:
-    """Mean of each metric over the questions it applies to; a metric without any is left out."""
-    defined = {metric: column[~np.isnan(column)] for metric, column in values.items()}
-    return {metric: float(column.mean()) for metric, column in defined.items() if len(column)}
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """A retriever with "none", "base" or "tuned" parts.
-
-    A base reranker is the configured one or, where none is, late interaction by the untuned
-    embedder's body; a tuned one may be the tuned embedder's.
-    """
-
-    retriever: RetrieverName
-    embedder: str
-    reranker: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """Values of one system on questions of one set.
-
-    Attributes:
-        values: (questions,) per metric; NaN where a metric does not apply.
-        documents: (questions,), the document that each question is about.
-        abstention: Of a generator that may abstain, answering from what was retrieved.
-    """
-
-    question_set: str
-    values: Values
-    documents: Sequence[str]
-    abstention: AbstentionCurve | None = None
-
-    @property
-    def n(self) -> int:
-        """Number of questions."""
-        return len(self.documents)
-
-    def among(self, mask: NDArray[np.bool_]) -> "Measured":
-        """The values of some of the questions."""
-        return Measured(
-            question_set=self.question_set,
-            values={metric: column[mask] for metric, column in self.values.items()},
-            documents=[d for d, is_in in zip(self.documents, mask, strict=True) if is_in],
-        )
-
-    def with_values(self, values: Values) -> "Measured":
-        """The same questions with further metrics."""
-        return replace(self, values={**self.values, **values})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemVariant:
-    """One on/off combination of the trained parts, end to end.
-
-    Attributes:
-        dense_share: Of its hybrid, chosen on all questions.
-        rerank_share: Of its reranker, where there is one; likewise.
-        order_weight: What the order of passages counts for in what its generator cites; see
-            `aloft.retrieval.citing`. None: it has none, or one that cites by itself.
-        abstention_threshold: Probability of "none" above which its generator declines; None: it
-            does not abstain, or does so where no passage is likelier.
-        relevance: What the scores of its passages are computed by; None: the default.
-        reranker_relevance: What those of its reranker alone are computed by; None: they are not.
-        metrics: Each question with what is chosen without its fold.
-        n: Questions.
-    """
-
-    parts: tuple[Part, ...]
-    system: System
-    dense_share: CoverageShare
-    rerank_share: CoverageShare
-    question_set: str
-    order_weight: float | None = None
-    abstention_threshold: float | None = None
-    relevance: Relevance | None = None
-    reranker_relevance: Relevance | None = None
-    metrics: Mapping[str, float]
-    n: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShareCurve:
-    """What a share is worth on a question set, were it the same for all questions.
-
-    Attributes:
-        share: "dense", of a hybrid's embedder, or "reranking", of a reranker over it.
-        system: The share's.
-        shares: Those tried.
-        values: nDCG@10 at each.
-        chosen: nDCG@10 with the shares that depend on the question.
-    """
-
-    question_set: str
-    share: str
-    system: System
-    shares: Sequence[float]
-    values: Sequence[float]
-    chosen: float
-
-
-@dataclass(frozen=True, slots=True)
-class _KeptVectors:
-    """Ranks by an embedder's vectors, which are kept elsewhere."""
-
-    which: str
-    encode: Callable[[str, Sequence[str]], Floats]
-    index: Callable[[str], DenseIndex]
-
-    def rank(self, questions: Sequence[str], depth: int) -> Ranking:
-        return self.index(self.which).rank(self.encode(self.which, questions), depth)
-
-
-@dataclass(frozen=True, slots=True)
-class _KeptScores:
-    """A reranker whose scores are kept elsewhere."""
-
-    fingerprint: str  # "base" or "tuned"
-    kept: Callable[[str, Sequence[tuple[str, str]]], Floats]
-
-    def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        return self.kept(self.fingerprint, pairs)
-
-
-@dataclass(frozen=True, slots=True)
-class _RankedOnce:
-    """Remembers rankings and coverages: several systems share a first stage."""
-
-    ranker: Bm25Ranker | _KeptVectors
-    known: dict[int, tuple[dict[str, int], Ranking]] = field(default_factory=dict)
-    covered: dict[str, float] = field(default_factory=dict)
-
-    def rank(self, questions: Sequence[str], depth: int) -> Ranking:
-        rows, ranking = self.known.get(depth, ({}, None))
-        missing = [text for text in dict.fromkeys(questions) if text not in rows]
-        if missing or ranking is None:
-            more = self.ranker.rank(missing, depth)
-            rows.update({text: len(rows) + i for i, text in enumerate(missing)})
-            ranking = more if ranking is None else stack(ranking, more)
-            self.known[depth] = rows, ranking
-        return ranking.of([rows[text] for text in questions])
-
-    def coverage(self, questions: Sequence[str], ranking: Ranking) -> NDArray[np.float64]:
-        if not isinstance(self.ranker, Bm25Ranker):
-            raise TypeError("Vectors cover no words.")
-        missing = [row for row, text in enumerate(questions) if text not in self.covered]
-        asked = [questions[row] for row in missing]
-        found = self.ranker.coverage(asked, ranking.of(missing)).tolist()
-        self.covered.update(zip(asked, found, strict=True))
-        return np.array([self.covered[text] for text in questions])
+from aloft.retrieval.ranking import Ranking
 
 
 @dataclass(slots=True, kw_only=True)
-class Evaluator:
+class Evaluator(RetrievalEvaluator):
     """What every measurement of a run needs.
 
     Attributes:
-        questions: By the name of the set: "synthetic" and, where there are any, "human".
-        splits: How each set is split; see `aloft.evaluation.splits`.
         unanswerable: The user's own questions that no passage answers.
-        encode: Vectors of (embedder, questions), computed once and kept.
-        index: Vectors of the passages by an embedder, computed once and kept.
-        score: Scores of (reranker, pairs of query and passage), kept.
         reply: Replies of (generator, prompts), each computed once and kept.
         choose: Probabilities of (generator, prompts, choices), likewise; (prompts, choices).
         read: Mean log-likelihoods of (generator, prompts, replies), computed once and kept.
-        base_reranker: "base", or "none" where nothing can rerank before training.
-        shares_body: Whether the tuned reranker is the tuned embedder's body.
-        unrelated: Vectors of `aloft.retrieval.relevance.UNRELATED` by an embedder, computed once
-            and kept; None: scores are not fitted.
     """
 
-    passages: Sequence[Passage]
-    questions: Questions
-    splits: Mapping[str, QuestionSplit]
     unanswerable: Sequence[str] = ()
-    config: EvaluationConfig
     sets: TrainingSetsConfig
-    seed: int
-    encode: Callable[[str, Sequence[str]], Floats]
-    index: Callable[[str], DenseIndex]
-    score: Callable[[str, Sequence[tuple[str, str]]], Floats]
     reply: Callable[[str, Sequence[Prompt]], list[str]]
     choose: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     read: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
-    base_reranker: str = "none"
-    shares_body: bool = False
-    unrelated: Callable[[str], Floats] | None = None
-    _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
-    _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
-    _dense_shares: dict[tuple[str, Fold | None], CoverageShare] = field(default_factory=dict)
-    _rerank_shares: dict[tuple[System, Fold | None], CoverageShare] = field(default_factory=dict)
     _rules: dict[str, CitationRule | None] = field(default_factory=dict)
-    _columns: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._columns = {passage.id: i for i, passage in enumerate(self.passages)}
 
     @property
     def form(self) -> Format:
         """What generators are asked for."""
         return format_of(self.sets.format, abstains=self.sets.abstains)
-
-    @property
-    def deciding(self) -> str:
-        """The question set that decides: the user's own where there are enough."""
-        enough = len(self.questions.get("human", ())) >= self.config.min_human_questions
-        return "human" if enough else "synthetic"
-
-    def gold(self, name: str) -> list[frozenset[int]]:
-        """Columns of the right passages, per question of a set."""
-        return [
-            frozenset(self._columns[i] for i in question.passage_ids)
-            for question in self.questions[name]
-        ]
-
-    def rank(self, name: str, system: System) -> Ranking:
-        """A system's ranking for a question set; with shares that are chosen without its fold."""
-        key = (name, system)
-        if key not in self._rankings:
-            texts = [question.question for question in self.questions[name]]
-            for which in {"bm25", system.embedder} - {"none"}:  # at once, not fold by fold
-                self._ranker(which).rank(texts, FIRST_STAGE_DEPTH)
-            self.rerank_share(system)  # likewise: the folds need scores of few other pairs
-            folds = self._folds(name)
-            parts = [
-                self.retriever(system, fold).rank([texts[row] for row in fold.reported])
-                for fold in folds
-            ]
-            self._rankings[key] = _in_order(folds, parts)
-        return self._rankings[key]
-
-    def _folds(self, name: str) -> Sequence[Fold]:
-        """The folds that shares differ between; one for all where nothing is chosen on a set."""
-        if name == self.deciding == "human":
-            return self.splits[name].folds
-        return [Fold(choosing=(), reported=tuple(range(len(self.questions[name]))))]
-
-    def retriever(self, system: System, fold: Fold | None = None) -> Retriever:
-        """The retriever that ships if this system does; all of them share rankings and scores.
-
-        Args:
-            system: What it is made of.
-            fold: Choose its shares for this fold; None: on all questions.
-        """
-        is_hybrid = system.retriever == "hybrid"
-        share = self.dense_share(system.embedder, fold) if is_hybrid else blending.DENSE_SHARE
-        settings = RetrievalSettings(
-            retriever=system.retriever,
-            dense_share=share,
-            rerank_depth=self.config.rerank_depth,
-            rerank_share=self.rerank_share(system, fold),
-        )
-        dense = None if system.embedder == "none" else self._ranker(system.embedder)
-        scores = None if system.reranker == "none" else _KeptScores(system.reranker, self.score)
-        return Retriever(settings, self.passages, dense, scores, self._ranker("bm25"))
-
-    def _ranker(self, which: str) -> _RankedOnce:
-        """BM25 or an embedder's search, which ranks the same questions only once."""
-        if which not in self._rankers:
-            ranker = (
-                Bm25Ranker(self.passages)
-                if which == "bm25"
-                else _KeptVectors(which, self.encode, self.index)
-            )
-            self._rankers[which] = _RankedOnce(ranker)
-        return self._rankers[which]
-
-    def dense_share(self, embedder: str, fold: Fold | None = None) -> CoverageShare:
-        """The hybrid's dense share, fitted on human questions where those decide.
-
-        Otherwise it is the prior: synthetic questions share more words with their passage than
-        people's do, so that what is fitted on them counts BM25 for too much.
-
-        Args:
-            embedder: Of the hybrid.
-            fold: Fit it for this fold; None: on all questions.
-        """
-        if self.deciding == "synthetic":
-            return blending.DENSE_SHARE
-        fold = fold if fold is None or fold.choosing else None
-        key = embedder, fold
-        if key not in self._dense_shares:
-            rows, gold, documents = self._choosing(fold)
-            asked = [self.questions[self.deciding][row].question for row in rows]
-            dense = self._ranker(embedder).rank(asked, FIRST_STAGE_DEPTH)
-            lexical = self._ranker("bm25").rank(asked, FIRST_STAGE_DEPTH)
-            table = blending.share_table(dense, lexical, gold)
-            self._dense_shares[key] = blending.fit_share(
-                table, self._coverage(self.deciding)[rows], documents, blending.DENSE_SHARE
-            )
-        return self._dense_shares[key]
-
-    def rerank_share(self, system: System, fold: Fold | None = None) -> CoverageShare:
-        """The reranker's share, fitted like the dense one."""
-        if system.reranker == "none" or self.deciding == "synthetic":
-            return blending.RERANK_SHARE
-        fold = fold if fold is None or fold.choosing else None
-        key = system, fold
-        if key not in self._rerank_shares:
-            rows, gold, documents = self._choosing(fold)
-            asked = [self.questions[self.deciding][row].question for row in rows]
-            first = self.retriever(replace(system, reranker="none"), fold).rank(asked)
-            first = first.top(self.config.rerank_depth)
-            scores = self.score(system.reranker, pairs_of(first, asked, self.passages))
-            table = blending.rerank_table(first, scores, gold)
-            self._rerank_shares[key] = blending.fit_share(
-                table, self._coverage(self.deciding)[rows], documents, blending.RERANK_SHARE
-            )
-        return self._rerank_shares[key]
-
-    def mean_share(self, name: str, share: Callable[[Fold], CoverageShare]) -> float:
-        """A share, as each fold has it, averaged over the questions of a set."""
-        coverage = self._coverage(name)
-        found = [share(f).of(coverage[list(f.reported)]) for f in self._folds(name)]
-        return float(np.concatenate(found).mean())
-
-    def share_curves(self, name: str, system: System) -> list[ShareCurve]:
-        """The curves of a system's dense share and, where it reranks, of its reranker's."""
-        asked = [question.question for question in self.questions[name]]
-        gold, bare = self.gold(name), replace(system, reranker="none")
-        dense = self._ranker(system.embedder).rank(asked, FIRST_STAGE_DEPTH)
-        lexical = self._ranker("bm25").rank(asked, FIRST_STAGE_DEPTH)
-        tables = [("dense", bare, blending.share_table(dense, lexical, gold))]
-        if system.reranker != "none":
-            first = self.rank(name, bare).top(self.config.rerank_depth)
-            scores = self.score(system.reranker, pairs_of(first, asked, self.passages))
-            tables.append(("reranking", system, blending.rerank_table(first, scores, gold)))
-        return [
-            ShareCurve(
-                question_set=name,
-                share=share,
-                system=one,
-                shares=blending.SHARES[::2].tolist(),
-                values=table.mean(axis=0)[::2].tolist(),
-                chosen=float(self.measure_system(name, one).values[_RANKED].mean()),
-            )
-            for share, one, table in tables
-        ]
-
-    def _choosing(self, fold: Fold | None) -> tuple[list[int], list[frozenset[int]], list[str]]:
-        """The questions that choices are made on: rows, right passages and documents."""
-        split, gold = self.splits[self.deciding], self.gold(self.deciding)
-        rows = list(fold.choosing) if fold else list(range(len(gold)))
-        return rows, [gold[row] for row in rows], split.documents_of(rows)
-
-    def _coverage(self, name: str) -> NDArray[np.float64]:
-        """How much of each question of a set BM25 covers; (questions,)."""
-        texts = [question.question for question in self.questions[name]]
-        ranking = self._ranker("bm25").rank(texts, FIRST_STAGE_DEPTH)
-        return self._ranker("bm25").coverage(texts, ranking)
-
-    def measure_retrieval(
-        self, embedders: Sequence[str], rerankers: Sequence[str]
-    ) -> dict[tuple[str, System], Measured]:
-        """Every retriever, and every hybrid with every reranker, on every question set."""
-        systems = [System("bm25", "none", "none")]
-        systems += [System("dense", e, "none") for e in embedders]
-        systems += [System("hybrid", e, r) for r in ("none", *rerankers) for e in embedders]
-        return {
-            (name, system): self.measure_system(name, system)
-            for name in self.questions
-            for system in systems
-        }
-
-    def measure_system(self, name: str, system: System) -> Measured:
-        """A system's retrieval on the questions of a set."""
-        return self.measure_ranking(name, self.rank(name, system))
-
-    def _measured(self, name: str, rows: Sequence[int], values: Values) -> Measured:
-        documents = self.splits[name].documents_of(rows)
-        return Measured(question_set=name, values=values, documents=documents)
-
-    def compare(self, before: Measured, after: Measured) -> list[Comparison]:
-        """Compare each metric on the questions that it applies to both before and after.
-
-        A metric that applies to no question of both is left out.
-        """
-        gains = []
-        for metric in (metric for metric in before.values if metric in after.values):
-            first, second = before.values[metric], after.values[metric]
-            both = ~np.isnan(first) & ~np.isnan(second)
-            if both.any():
-                documents = before.among(both).documents
-                how = {"resamples": self.config.resamples, "seed": self.seed}
-                gains.append(compare(metric, first[both], second[both], documents, **how))
-        return gains
 
     def chosen(self, name: str, most: int | None) -> list[int]:
         """Rows of the questions that generators answer, the same for every system."""
@@ -768,101 +383,3 @@ class Evaluator:
 
     def _contents(self, columns: Sequence[int]) -> list[str]:
         return [self.passages[column].content for column in columns]
-
-    def judge(
-        self, part: Part, before: Mapping[str, Measured], after: Mapping[str, Measured]
-    ) -> Verdict:
-        """The verdict on one part from its values on each question set."""
-        metric, comparisons = METRICS[part], dict[str, Comparison]()
-        for name, without in before.items():
-            some = replace(without, values={metric: without.values[metric]})
-            for found in self.compare(some, after[name]):
-                comparisons[name] = found
-        return judge_part(part, comparisons, self.deciding)
-
-    def measure_variants(self, kept: Sequence[Part]) -> list[SystemVariant]:
-        """Retrieval by every on/off combination of the kept parts on the deciding questions.
-
-        Returns:
-            A variant per combination, the one that ships first, then by nDCG@10.
-        """
-        ships = self.choose_parts(kept)
-        variants = [self._variant(parts) for parts in _combinations(kept)]
-        return sorted(variants, key=lambda v: (v.parts != ships, -round(v.metrics[_RANKED], 6)))
-
-    def choose_parts(self, kept: Sequence[Part], fold: Fold | None = None) -> tuple[Part, ...]:
-        """The parts that retrieve in what ships: all, unless it is clearly better without some.
-
-        That is, of the combinations within one standard error of the best the largest.
-
-        Args:
-            kept: Parts that may ship; a generator does not retrieve.
-            fold: Choose for this fold; None: on all questions.
-        """
-        rows, _, documents = self._choosing(fold)
-        found = _combinations(kept)
-        name = self.deciding
-        values = [
-            self.measure_system(name, self.system_of(parts)).values[_RANKED][rows]
-            for parts in found
-        ]
-        points = np.array([[part in parts for part in PARTS] for parts in found], float)
-        return found[blending.choose(np.stack(values, 1), documents, points, points.max(axis=0))]
-
-    def rank_shipped(self, name: str, kept: Sequence[Part]) -> Ranking:
-        """The ranking of what ships; in each fold of the deciding set, of what the others chose."""
-        if name != self.deciding:
-            return self.rank(name, self.system_of(self.choose_parts(kept)))
-        folds = self.splits[name].folds
-        parts = [
-            self.rank(name, self.system_of(self.choose_parts(kept, fold))).of(fold.reported)
-            for fold in folds
-        ]
-        depth = min(ranking.columns.shape[1] for ranking in parts)
-        return _in_order(folds, [ranking.top(depth) for ranking in parts])
-
-    def measure_ranking(self, name: str, ranking: Ranking) -> Measured:
-        """Retrieval metrics of a ranking of all questions of a set."""
-        values = retrieval_metrics.measure_ranking(ranking, self.gold(name))
-        return self._measured(name, range(len(self.questions[name])), values)
-
-    def system_of(self, parts: Sequence[Part]) -> System:
-        """What retrieves where some parts are tuned."""
-        embedder = "tuned" if "embedder" in parts else "base"
-        reranker = "tuned" if "reranker" in parts else self.base_reranker
-        return System("hybrid", embedder, reranker)
-
-    @property
-    def with_embedder(self) -> System:
-        """What retrieves with the tuned embedder, and its body where that is the reranker.
-
-        One of two that were tuned as one fits the other's untuned twin badly, and tells little.
-        """
-        return self.system_of(("embedder", "reranker") if self.shares_body else ("embedder",))
-
-    def _variant(self, parts: tuple[Part, ...]) -> SystemVariant:
-        system = self.system_of(parts)
-        measured = self.measure_system(self.deciding, system)
-        share = self.rerank_share(system)
-        return SystemVariant(
-            parts=parts,
-            system=replace(system, reranker="none") if share.is_never else system,
-            dense_share=self.dense_share(system.embedder),
-            rerank_share=share,
-            question_set=self.deciding,
-            metrics=means_of(measured.values),
-            n=measured.n,
-        )
-
-
-def _in_order(folds: Sequence[Fold], parts: Sequence[Ranking]) -> Ranking:
-    """The rankings of the questions that each fold reports, in the order of the set."""
-    order = np.argsort([row for fold in folds for row in fold.reported])
-    return stack(*parts).of(order.tolist())
-
-
-def _combinations(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
-    """Every selection of those parts that retrieve, the smallest first."""
-    retrieving = [part for part in parts if part != "generator"]
-    sizes = range(len(retrieving) + 1)
-    return [some for size in sizes for some in combinations(retrieving, size)]

@@ -9,7 +9,7 @@ from aloft.evaluation.abstention import AbstentionCurve
 from aloft.evaluation.answer_metrics import NO_GAINS, UNANSWERABLE
 from aloft.evaluation.calibration import fit_relevance, fit_reranker
 from aloft.evaluation.citations import CitationRule
-from aloft.evaluation.evaluator import Evaluator, Measured, System, SystemVariant, means_of
+from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.forgetting import FOLLOWED, INSTRUCTIONS, TEXTS, measure_forgetting
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.probes import probe
@@ -22,6 +22,7 @@ from aloft.evaluation.report import (
     QuestionCounts,
     RetrievalRow,
 )
+from aloft.evaluation.systems import Measured, System, SystemVariant, means_of
 from aloft.retrieval.ranking import Ranking
 
 SHIPPED = "what ships"

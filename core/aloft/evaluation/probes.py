@@ -8,8 +8,9 @@ corpus has as many; and no passage at all, where a right answer was known before
 from collections.abc import Iterator, Sequence
 
 from aloft.evaluation.answer_metrics import CITED_ANSWER, OF_CITATIONS
-from aloft.evaluation.evaluator import Evaluator, means_of
+from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.report import ProbeRow
+from aloft.evaluation.systems import means_of
 from aloft.randomness import deal_places
 
 PLACE, COUNT, NOTHING = "place of the right passage", "passages shown", "no passage"

@@ -18,9 +18,9 @@ from aloft.config import Part
 from aloft.errors import DataError
 from aloft.evaluation.abstention import AbstentionCurve
 from aloft.evaluation.bootstrap import Comparison
-from aloft.evaluation.evaluator import ShareCurve, System, SystemVariant
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.learning import LearningPoint
+from aloft.evaluation.systems import ShareCurve, System, SystemVariant
 from aloft.files import read_json_object
 from aloft.records import Artifact
 from aloft.retrieval.fusion import WHOLE, CoverageShare

@@ -14,8 +14,8 @@ from typing import Any
 
 from aloft.config import Part, RunConfig, check_config
 from aloft.config.strategies import Strategy, needed_by
-from aloft.evaluation.evaluator import Measured, System, means_of
 from aloft.evaluation.pages.figures import interval, points
+from aloft.evaluation.systems import Measured, System, means_of
 from aloft.files import link, write_atomically, write_folder, write_text
 from aloft.machine import describe_machine
 from aloft.protocols import Progress, no_progress

@@ -14,8 +14,8 @@ from aloft.backends.loading import Models, is_adapter
 from aloft.backends.shared import SharedModels
 from aloft.config import PARTS, FormatName, Part, RunConfig, in_place, plain_name
 from aloft.errors import DataError
-from aloft.evaluation.evaluator import SystemVariant
 from aloft.evaluation.gate import BLENDED
+from aloft.evaluation.systems import SystemVariant
 from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
 from aloft.records import Passage

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from aloft.evaluation.evaluator import System
 from aloft.evaluation.report import Report
+from aloft.evaluation.systems import System
 from aloft.retrieval.fusion import CoverageShare
 
 NONE = "–"

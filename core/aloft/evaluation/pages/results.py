@@ -12,7 +12,6 @@ from aloft.evaluation.charts import (
     draw_forest,
     draw_lines,
 )
-from aloft.evaluation.evaluator import System
 from aloft.evaluation.learning import LearningPoint
 from aloft.evaluation.pages.blocks import Block, Picture, Table
 from aloft.evaluation.pages.figures import (
@@ -34,6 +33,7 @@ from aloft.evaluation.pages.figures import (
 from aloft.evaluation.pages.rows import HEADLINES, gain_row, verdict_rows
 from aloft.evaluation.probes import COUNT, NOTHING, PLACE
 from aloft.evaluation.report import PartComparison, ProbeRow, Report, RetrievalRow
+from aloft.evaluation.systems import System
 
 _HELPS = 0.005  # nDCG@10 that the last doubling of the pairs adds
 _RANKED = ("hit@1", "hit@5", "hit@10", "recall@5", "mrr@10", "ndcg@10")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from aloft.evaluation.evaluator import SystemVariant
 from aloft.evaluation.pages.figures import (
     OF_ANSWERS,
     interval,
@@ -13,6 +12,7 @@ from aloft.evaluation.pages.figures import (
     share_words,
 )
 from aloft.evaluation.report import Report
+from aloft.evaluation.systems import SystemVariant
 
 FEW_DOCUMENTS = 10  # below this a cluster bootstrap's interval tends to be too narrow
 
