@@ -1372,7 +1372,7 @@ def test_a_reranker_is_judged_over_the_untuned_one_on_what_the_kept_embedder_ran
     assert (reranker.before, reranker.after) == (pytest.approx((3 + 0.43067655807339306) / 4), 1)
 
 
-def test_an_embedder_and_its_body_are_judged_together_and_then_the_body() -> None:
+def test_an_embedder_and_its_body_are_kept_or_refused_as_one() -> None:
     world = World()  # over the tuned embedder's ranking the untuned body is wrong, the tuned right
     world.rerank["base"] = lambda pair: -world._overlap(pair)
     evaluator = replace(world.evaluator(*FOUR), base_reranker="base")
@@ -1381,12 +1381,24 @@ def test_an_embedder_and_its_body_are_judged_together_and_then_the_body() -> Non
 
     evaluator = replace(world.evaluator(*FOUR), base_reranker="base", shares_body=True)
     found = measure_parts(evaluator, ("embedder", "reranker"))
-    assert [verdict.is_kept for verdict in found.verdicts] == [True, True]
-    embedder, reranker = (verdict.comparison for verdict in found.verdicts)
-    assert embedder is not None and reranker is not None
-    assert embedder.after == reranker.after == 1
-    assert embedder.before < 1 and reranker.before < 1
-    assert found.variants[0].parts == ("embedder", "reranker")
+    embedder, reranker = found.verdicts
+    assert (embedder.part, embedder.is_kept, embedder.comparison.after) == ("embedder", True, 1)
+    assert (reranker.part, reranker.is_kept) == ("reranker", True)
+    assert reranker.comparison is embedder.comparison
+    assert reranker.reason == f"it is the embedder's body: {embedder.reason}"
+    assert [variant.parts for variant in found.variants] == [("embedder", "reranker"), ()]
+    known = {(row.embedder, row.reranker) for row in found.retrieval if row.retriever == "hybrid"}
+    assert known == {(e, r) for e in ("base", "tuned") for r in ("none", e)}
+    (bare,) = compared(found, "tuned reranking over none")
+    assert bare.after == 1
+
+    world.rerank["tuned"] = world.rerank["base"]
+    refused = measure_parts(
+        replace(world.evaluator(*FOUR), base_reranker="base", shares_body=True),
+        ("embedder", "reranker"),
+    )
+    assert [verdict.is_kept for verdict in refused.verdicts] == [False, False]
+    assert [variant.parts for variant in refused.variants] == [()]
 
 
 def test_what_ships_is_compared_first_with_nothing_tuned_on_each_question_set() -> None:

@@ -78,6 +78,26 @@ def test_a_part_that_is_blended_needs_a_gain_and_no_interval_above_zero(
     assert judged(gain(None, 0.1, None), NONE, part=part).is_kept  # all are about one document
 
 
+@pytest.mark.parametrize("part", ["embedder", "reranker"])
+@pytest.mark.parametrize(
+    ("small", "is_kept"),
+    [
+        (gain(-0.002, 0.0099, 0.02), False),
+        (gain(-0.002, 0.01, 0.02), True),
+        (gain(0, 0.001, 0.004), False),  # few questions changed at all
+        (gain(0.0001, 0.001, 0.004), True),  # small, but no chance
+        (gain(None, 0.0099, None), False),
+    ],
+)
+def test_a_part_that_is_blended_needs_a_gain_that_is_worth_it(
+    part: Part, small: Comparison, is_kept: bool
+) -> None:
+    verdict = judged(small, NONE, part=part)
+    assert verdict.is_kept is is_kept
+    said = "under a point gained on the human questions, which may be chance: ndcg@10 50.0 -> "
+    assert verdict.reason.startswith(said) is not is_kept
+
+
 @pytest.mark.parametrize("unsure", UNSURE)
 def test_a_generator_needs_an_interval_that_excludes_a_loss(unsure: Comparison) -> None:
     verdict = judged(unsure, CLEAR, part="generator")

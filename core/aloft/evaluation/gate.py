@@ -1,7 +1,7 @@
 """Verdicts on trained parts: which of them may ship.
 
-Embedder and reranker are blended with what they were tuned from and with BM25, so that a small gain
-is not thrown away: they are kept where they gain and no question set shows that they lose. A
+Embedder and reranker are blended with what they were tuned from and with BM25, so a gain need not
+be beyond doubt: they are kept where it is worth a new index and no question set shows a loss. A
 generator replaces another one: its gain's interval must exclude a loss.
 """
 
@@ -19,6 +19,12 @@ METRICS: dict[Part, str] = {
     "generator": CITED_ANSWER,
 }
 """The metric that each part is judged by."""
+WORTHWHILE = 0.01
+"""The least gain that may be chance and still ships.
+
+Held-out questions are about a hundred: where little is left to gain, a smaller one is noise, and
+the sign of what ships would be too; see docs/results/uplift.md.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +52,9 @@ def judge_part(part: Part, comparisons: Mapping[str, Comparison], deciding: str)
         part: The part.
         comparisons: The part's metric without and with it, by question set; a set that the metric
             applies to no question of is left out.
-        deciding: The set on which it must gain; where it is not blended, by an interval that
-            excludes a loss. On the others the part must not be significantly worse (an interval
-            wholly below zero).
+        deciding: The set on which it must gain: where it is blended, `WORTHWHILE` or by an interval
+            above zero, otherwise by an interval that excludes a loss. On the others the part must
+            not be significantly worse (an interval wholly below zero).
 
     Returns:
         The verdict. A part that changes nothing is refused: it would cost time and gain nothing.
@@ -66,6 +72,8 @@ def judge_part(part: Part, comparisons: Mapping[str, Comparison], deciding: str)
     fault = ""
     if comparison.gain <= 0:
         fault = f"no gain on {questions}"
+    elif not must_exclude and comparison.gain < WORTHWHILE and not comparison.is_gain:
+        fault = f"under a point gained on {questions}, which may be chance"
     elif must_exclude and comparison.low is None:
         fault = f"no interval: all {deciding} questions are about one document"
     elif must_exclude and comparison.includes_loss:

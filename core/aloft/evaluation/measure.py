@@ -261,7 +261,17 @@ def _judge_embedder(judged: _Judged, retrieval: Retrieval) -> None:
 
 
 def _judge_reranker(judged: _Judged, retrieval: Retrieval) -> None:
-    """Judge the reranker by the stack with it, over what reranked before."""
+    """Judge the reranker by the stack with it, over what reranked before.
+
+    The embedder's body has been judged with it: one model is kept or refused as one.
+    """
+    if judged.evaluator.shares_body:
+        whole = judged.verdicts[-1]
+        reason = f"it is the embedder's body: {whole.reason}"
+        judged.verdicts.append(replace(whole, part="reranker", reason=reason))
+        bare, body = (_of(retrieval, System("hybrid", "tuned", one)) for one in ("none", "tuned"))
+        judged.compare("tuned reranking over none", bare, body)
+        return
     embedder = "tuned" if "embedder" in judged.kept else "base"
     rerankers = judged.evaluator.base_reranker, "tuned"
     stacks = (_of(retrieval, System("hybrid", embedder, which)) for which in rerankers)

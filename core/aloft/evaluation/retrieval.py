@@ -280,10 +280,18 @@ class RetrievalEvaluator:
     def measure_retrieval(
         self, embedders: Sequence[str], rerankers: Sequence[str]
     ) -> dict[tuple[str, System], Measured]:
-        """Every retriever, and every hybrid with every reranker, on every question set."""
+        """Every retriever, and every hybrid with every reranker, on every question set.
+
+        One model that embeds and reranks is measured as one.
+        """
         systems = [System("bm25", "none", "none")]
         systems += [System("dense", e, "none") for e in embedders]
-        systems += [System("hybrid", e, r) for r in ("none", *rerankers) for e in embedders]
+        systems += [
+            System("hybrid", embedder, reranker)
+            for reranker in ("none", *rerankers)
+            for embedder in embedders
+            if not self.shares_body or reranker in ("none", embedder)
+        ]
         return {
             (name, system): self.measure_system(name, system)
             for name in self.questions
@@ -331,7 +339,7 @@ class RetrievalEvaluator:
             A variant per combination, the one that ships first, then by nDCG@10.
         """
         ships = self.choose_parts(kept)
-        variants = [self._variant(parts) for parts in _combinations(kept)]
+        variants = [self._variant(parts) for parts in self._combinations(kept)]
         return sorted(variants, key=lambda v: (v.parts != ships, -round(v.metrics[_RANKED], 6)))
 
     def choose_parts(self, kept: Sequence[Part], fold: Fold | None = None) -> tuple[Part, ...]:
@@ -344,7 +352,7 @@ class RetrievalEvaluator:
             fold: Choose for this fold; None: on all questions.
         """
         rows, _, documents = self._choosing(fold)
-        found = _combinations(kept)
+        found = self._combinations(kept)
         name = self.deciding
         values = [
             self.measure_system(name, self.system_of(parts)).values[_RANKED][rows]
@@ -378,11 +386,15 @@ class RetrievalEvaluator:
 
     @property
     def with_embedder(self) -> System:
-        """What retrieves with the tuned embedder, and its body where that is the reranker.
-
-        One of two that were tuned as one fits the other's untuned twin badly, and tells little.
-        """
+        """What retrieves with the tuned embedder, and its body where that is the reranker."""
         return self.system_of(("embedder", "reranker") if self.shares_body else ("embedder",))
+
+    def _combinations(self, parts: Sequence[Part]) -> list[tuple[Part, ...]]:
+        """Every selection of those parts that retrieve, the smallest first."""
+        retrieving = [part for part in parts if part != "generator"]
+        whole = len(retrieving)
+        sizes = {0, whole} if self.shares_body else range(whole + 1)
+        return [some for size in sorted(sizes) for some in combinations(retrieving, size)]
 
     def _variant(self, parts: tuple[Part, ...]) -> SystemVariant:
         system = self.system_of(parts)
@@ -403,10 +415,3 @@ def _in_order(folds: Sequence[Fold], parts: Sequence[Ranking]) -> Ranking:
     """The rankings of the questions that each fold reports, in the order of the set."""
     order = np.argsort([row for fold in folds for row in fold.reported])
     return stack(*parts).of(order.tolist())
-
-
-def _combinations(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
-    """Every selection of those parts that retrieve, the smallest first."""
-    retrieving = [part for part in parts if part != "generator"]
-    sizes = range(len(retrieving) + 1)
-    return [some for size in sizes for some in combinations(retrieving, size)]

@@ -259,10 +259,15 @@ def _keys(prompts: Sequence[Prompt], replies: Sequence[str]) -> list[str]:
 
 
 def _values(prompt: Prompt) -> list[Any]:
-    """All of a prompt, as JSON types."""
+    """All of a prompt, as JSON types; what later versions added only where it is used.
+
+    So what an earlier version was answered is found again.
+    """
     turns = [[message.role, message.content] for message in prompt.messages]
-    drawn = [prompt.seed, prompt.temperature, prompt.top_p] if prompt.seed is not None else None
-    return [turns, prompt.prefix, prompt.is_plain, drawn, prompt.pattern, prompt.json_schema]
+    cut = [prompt.top_p] if prompt.top_p < 1 else []
+    drawn = [prompt.seed, prompt.temperature, *cut] if prompt.seed is not None else None
+    held = [prompt.json_schema] if prompt.json_schema is not None else []
+    return [turns, prompt.prefix, prompt.is_plain, drawn, prompt.pattern, *held]
 
 
 def _reply_values(reply: Reply) -> dict[str, Any]:

@@ -82,6 +82,24 @@ def test_a_reply_is_kept_under_all_that_it_depends_on(desk: Desk) -> None:
     assert reply([replace(PROMPT, temperature=0.1)]) == 0  # of a greedy reply it is nothing
 
 
+def test_what_an_earlier_version_was_answered_is_found(tmp_path: Path) -> None:
+    asked = (Message(role="user", content="Where?"),)
+    drawn = Prompt(messages=asked, prefix="### Q", seed=3, temperature=0.7, pattern="[0-9]+")
+    cache = CallCache(tmp_path / "calls.sqlite")
+    known = {"text": "Here", "is_finished": True}
+    # the keys of version 0.1.0 as it kept them in runs, before replies could be held to a schema
+    cache.add({"41b66a11da70d7af": (known, None), "d4a0b0b716733572": (known, None)})
+    model, _ = Desk(tmp_path / "calls.sqlite").ask("weights")
+    (reply,) = model.complete([drawn], max_new_tokens=64, stop=["\n"])
+    assert reply.text == "Here"
+    (reply,) = model.complete([Prompt(messages=asked)], max_new_tokens=64)
+    assert reply.text == "Here"
+
+    for other in (replace(drawn, top_p=0.9), replace(drawn, json_schema={"type": "object"})):
+        (reply,) = model.complete([other], max_new_tokens=64, stop=["\n"])
+        assert reply.text == "You said: Where?"
+
+
 def test_equal_prompts_are_asked_once(desk: Desk) -> None:
     model, meter = desk.ask()
     assert len(model.complete([PROMPT] * 5, max_new_tokens=8)) == 5
