@@ -3,7 +3,9 @@
 import gc
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -15,6 +17,9 @@ import pytest
 from aloft.backends.packaged import fetch_model, models_home
 from aloft.config import RunConfig, load_config
 from aloft.errors import ModelError
+
+if TYPE_CHECKING:
+    from openai_server import Answering, Serve
 
 _SLOW_FILE = "\npytestmark = pytest.mark.model"
 _USERS_HOME = models_home().parent  # before a test has a home of its own
@@ -63,6 +68,22 @@ def loopback() -> None:
             socket.create_connection(server.getsockname(), timeout=5).close()
     except OSError as error:
         pytest.skip(f"the loopback interface is down: {error}")
+
+
+@pytest.fixture
+def serve(loopback: None) -> "Iterator[Serve]":
+    """Start a server that answers as it is told to."""
+    from openai_server import Server
+
+    started: list[Server] = []
+
+    def start(answer: "Answering") -> Server:
+        started.append(Server(answer))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

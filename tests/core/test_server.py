@@ -3,18 +3,15 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import log
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("httpx")
+from openai_server import Answer, Serve, asked, chat
 
 from aloft.backends.loading import Models
 from aloft.backends.server import ServerLanguageModel, fingerprint_of, parse_name
@@ -24,87 +21,6 @@ from aloft.errors import AloftError, ConfigError, ModelError, ProbabilitiesError
 from aloft.network_guard import NetworkRefusedError, hosts_of, local_only
 from aloft.protocols import LanguageModel, Prompt, ScoringModel, Tool, ToolCall, ToolTurn
 from aloft.records import Message
-
-Answer = tuple[int, Any]  # status, and JSON or bytes
-NO_PAUSE = (0.0,)
-
-
-class _Patient(ThreadingHTTPServer):
-    request_queue_size = 64  # of 5, others wait a second before they knock again
-
-
-class Server:
-    """Serves one model by a function from (path, body) to an answer, and remembers the calls."""
-
-    def __init__(self, answer: Callable[[str, dict[str, Any]], Answer]) -> None:
-        self.answer = answer
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.headers: list[dict[str, str]] = []
-        self.models = ["small"]
-        self.cards: dict[str, dict[str, Any]] = {}  # what else is told of them
-        self.list_status = 200
-        lock = threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                cards = [{"id": name, **outer.cards.get(name, {})} for name in outer.models]
-                told = {"data": cards} if outer.list_status == 200 else b"no list"
-                self._send(outer.list_status, told)
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with lock:
-                    outer.calls.append((self.path, body))
-                    outer.headers.append(dict(self.headers))
-                status, content = outer.answer(self.path, body)
-                self._send(status, content)
-
-            def _send(self, status: int, content: Any) -> None:
-                data = content if isinstance(content, bytes) else json.dumps(content).encode()
-                self.send_response(status)
-                if data.startswith(b"data:"):
-                    self.send_header("Content-Type", "text/event-stream; charset=utf-8")
-                self.send_header("Content-Length", str(len(data)))
-                self.send_header("Retry-After", "0")
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.http = _Patient(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def model(self, **options: Any) -> ServerLanguageModel:
-        return ServerLanguageModel(f"openai:{self.url}", **{"pauses": NO_PAUSE, **options})
-
-
-def chat(text: str, reason: str = "stop") -> Answer:
-    choice = {"message": {"content": text}, "finish_reason": reason}
-    return 200, {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
-
-
-@pytest.fixture
-def serve(loopback: None) -> Iterator[Callable[[Callable[[str, dict[str, Any]], Answer]], Server]]:
-    started: list[Server] = []
-
-    def start(answer: Callable[[str, dict[str, Any]], Answer]) -> Server:
-        started.append(Server(answer))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.http.shutdown()
-        server.http.server_close()
-
-
-def asked(text: str = "Ask.", **more: Any) -> Prompt:
-    return Prompt(messages=(Message(role="user", content=text),), **more)
-
-
-Serve = Callable[[Callable[[str, dict[str, Any]], Answer]], Server]
 
 
 def test_a_conversation_is_sent_whole_with_its_start_of_a_reply(serve: Serve) -> None:
@@ -416,7 +332,7 @@ def test_a_model_is_named_by_itself_whatever_its_address(serve: Serve) -> None:
     assert fingerprint_of(named) == server.model().fingerprint
     assert fingerprint_of("openai:http://localhost:1/v1") is None
     assert Models().fingerprint(named) == server.model().fingerprint  # nobody listens on port 1
-    assert parse_name("openai:https://box.lan/v1/#a/b") == ("https://box.lan/v1", "a/b")
+    assert parse_name("openai:https://box.lan/v1/#a/b") == (("https://box.lan/v1",), "a/b")
     with pytest.raises(ModelError, match="contains no server address"):
         parse_name("openai:gpt-4")
 

@@ -37,7 +37,11 @@ Only = Annotated[
     typer.Option(metavar="PARTS", help=f"Parts to train, of {', '.join(PARTS)}; with commas."),
 ]
 Teacher = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="Model that writes the training data.")
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Model that writes the training data; servers of one model with commas.",
+    ),
 ]
 Generator = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Model that is trained to cite and answer.")

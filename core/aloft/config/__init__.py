@@ -13,6 +13,7 @@ from aloft.config.model_names import (
     absolute_name,
     in_place,
     plain_name,
+    server_names,
 )
 from aloft.config.retrieval import Guard, LinksConfig, NegativesConfig, Retriever
 from aloft.config.run import PARTS, Part, RunConfig
@@ -73,4 +74,5 @@ __all__ = [
     "load_config",
     "plain_name",
     "read_run_config",
+    "server_names",
 ]

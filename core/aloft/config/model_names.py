@@ -1,10 +1,15 @@
-"""How the name of a model says what runs it: `openai:URL#MODEL`, `vllm:MODEL`, or plain."""
+"""How the name of a model says what runs it: `openai:URL#MODEL`, `vllm:MODEL`, or plain.
+
+Servers of one model are several `openai:` names with commas between them.
+"""
 
 import os
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
+
+from aloft.config.base import Text
 
 SERVER = "openai:"  # prefix of a model behind a server that speaks OpenAI's protocol
 VLLM = "vllm:"  # prefix of a model that vLLM runs
@@ -34,6 +39,30 @@ def absolute_name(name: str) -> str:
 def absolute_folder(folder: str | os.PathLike[str]) -> str:
     """The absolute path of a folder; `~` is the user's home."""
     return str(Path(folder).expanduser().absolute())
+
+
+def server_names(name: str) -> tuple[str, ...]:
+    """The names of the servers behind a model's name; none where the model is on this machine."""
+    if not name.startswith(SERVER):
+        return ()
+    return tuple(one.strip() for one in name.split(",") if one.strip())
+
+
+def _join_servers(given: Any) -> Any:
+    """One name of several servers of one model, which a file lists."""
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+        return given
+    others = [one for one in given if not one.startswith(SERVER)]
+    if len(given) > 1 and others:
+        raise ValueError(
+            f'it lists "{others[0]}", but only servers of one model ({SERVER}URL#MODEL) can be '
+            "listed. Name one model, or servers alone."
+        )
+    return ", ".join(given)
+
+
+LanguageModelName = Annotated[Text, BeforeValidator(_join_servers)]
+"""Setting that names a language model, or lists several servers that have the same one."""
 
 
 def _read_name(given: Any) -> Any:

@@ -12,9 +12,11 @@ from aloft.config.evaluation import EvaluationConfig
 from aloft.config.model_names import (
     SERVER,
     VLLM,
+    LanguageModelName,
     absolute_folder,
     absolute_name,
     plain_name,
+    server_names,
 )
 from aloft.config.retrieval import LinksConfig, NegativesConfig
 from aloft.config.strategies import Strategy, needed_by, phases_of, trained_before
@@ -43,7 +45,8 @@ class RunConfig(Settings):
     Attributes:
         teacher: Model that writes the training data: an `embedded:` name, a folder, a Hugging Face
             id, any of these after `vllm:` to run it in vLLM, or `openai:URL#MODEL` for a server
-            that speaks OpenAI's protocol.
+            that speaks OpenAI's protocol. A list of servers that have the same model shares the
+            work among them.
         generator: Model that is trained to cite and answer; None: the teacher, as in ALoFTRAG,
             without `vllm:`. With `vllm:` it is trained as any other and answers in vLLM.
         embedder: Encoder to train.
@@ -76,8 +79,8 @@ class RunConfig(Settings):
         evaluation: What is measured.
     """
 
-    teacher: Text
-    generator: Text | None = None
+    teacher: LanguageModelName
+    generator: LanguageModelName | None = None
     embedder: Text
     reranker: Text | None = None
     parts: Annotated[tuple[Part, ...], AfterValidator(_are_some_parts)] = PARTS
@@ -126,9 +129,9 @@ class RunConfig(Settings):
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """Names of the models that run behind a server."""
-        names = dict.fromkeys((self.teacher, self.generator_model))
-        return tuple(name for name in names if name.startswith(SERVER))
+        """Names of the servers that models run behind."""
+        models = (self.teacher, self.generator_model)
+        return tuple(dict.fromkeys(one for name in models for one in server_names(name)))
 
     def with_absolute_paths(self) -> Self:
         """The same settings wherever the process's working directory moves."""

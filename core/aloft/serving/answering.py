@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aloft.backends.call_options import check_read
 from aloft.backends.loading import Models
-from aloft.config import SERVER
+from aloft.config import SERVER, server_names
 from aloft.config.loading import read_run_config
 from aloft.errors import ProbabilitiesError
 from aloft.network_guard import guarded_steps, hosts_of
@@ -183,8 +183,9 @@ def ask_run(run: Path, question: str, progress: Progress = no_progress) -> Itera
 
 
 def _hosts(run: Path, generator: str) -> frozenset[str]:
-    """Hosts other than this machine that a generator on a server is reached at."""
-    if not generator.startswith(SERVER):
+    """Hosts other than this machine that a generator on servers is reached at."""
+    urls = [name.removeprefix(SERVER) for name in server_names(generator)]
+    if not urls:
         return frozenset()
-    url = generator.removeprefix(SERVER)
-    return hosts_of(url, allow_remote=read_run_config(run).allow_remote)
+    is_remote = read_run_config(run).allow_remote
+    return frozenset(host for url in urls for host in hosts_of(url, allow_remote=is_remote))
