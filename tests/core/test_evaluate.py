@@ -23,7 +23,12 @@ from aloft.evaluation.answer_metrics import (
     MISCITED,
     UNANSWERABLE,
 )
-from aloft.evaluation.blending import DENSE_SHARE, ORDER_WEIGHT, RERANK_SHARE
+from aloft.evaluation.blending import (
+    DENSE_SHARE,
+    ORDER_WEIGHT,
+    RERANK_SHARE,
+    TUNED_RERANK_SHARE,
+)
 from aloft.evaluation.citations import CitationRule
 from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.measure import SHIPPED, SHUFFLED, measure_parts
@@ -316,7 +321,9 @@ def test_the_rerankers_share_is_fitted_where_human_questions_decide() -> None:
     humans = [replace(one, origin="human") for one in FOUR]
     hybrid = System("hybrid", "tuned", "tuned")
     evaluator = world.evaluator(*humans, question(5), min_human_questions=4)
-    assert evaluator.rerank_share(hybrid) == RERANK_SHARE  # tuned retrieval is right at any share
+    assert (
+        evaluator.rerank_share(hybrid) == TUNED_RERANK_SHARE
+    )  # tuned retrieval is right at any share
 
     world.rerank["tuned"] = lambda pair: -world._overlap(pair)  # the right one goes last
     evaluator = world.evaluator(*humans, question(5), min_human_questions=4)
@@ -324,7 +331,8 @@ def test_the_rerankers_share_is_fitted_where_human_questions_decide() -> None:
     assert share.of(np.zeros(1))[0] <= 0.5  # no question is covered
     assert evaluator.measure_system("human", hybrid).values["hit@1"].tolist() == [1] * 4
     blind = world.evaluator(*humans, question(5), min_human_questions=5)
-    assert blind.rerank_share(hybrid) == RERANK_SHARE
+    assert blind.rerank_share(hybrid) == TUNED_RERANK_SHARE
+    assert blind.rerank_share(System("hybrid", "base", "base")) == RERANK_SHARE
     assert blind.measure_system("human", hybrid).values["hit@1"].tolist() == [0] * 4
 
 
@@ -1571,7 +1579,9 @@ def test_synthetic_questions_choose_no_share_in_any_fold() -> None:
     evaluator = crossed(World().evaluator(*synthetic, FOUR[0]), [0, 1], [2])
     for fold in evaluator.splits["synthetic"].folds:
         assert evaluator.dense_share("tuned", fold) == DENSE_SHARE
-        assert evaluator.rerank_share(System("hybrid", "tuned", "tuned"), fold) == RERANK_SHARE
+        assert (
+            evaluator.rerank_share(System("hybrid", "tuned", "tuned"), fold) == TUNED_RERANK_SHARE
+        )
     hybrid = System("hybrid", "tuned", "none")
     assert evaluator.measure_system("synthetic", hybrid).values["hit@1"].tolist() == [0, 0, 1]
 
@@ -1589,10 +1599,10 @@ def test_the_rerankers_share_of_a_question_is_chosen_on_the_other_folds() -> Non
     evaluator = world.evaluator(*humans, question(5), min_human_questions=4)
     evaluator = crossed(evaluator, [0, 1], [2, 3])
     misled, helped = evaluator.splits["human"].folds
-    assert evaluator.rerank_share(hybrid, misled) == RERANK_SHARE
+    assert evaluator.rerank_share(hybrid, misled) == TUNED_RERANK_SHARE
     # At 0.5, where both weigh the same, the first rank leads. Of the lines that give a question
-    # without coverage no more, this one is nearest to the prior, and as near as (0.5, 0.1).
-    low = CoverageShare(uncovered=0.5, covered=-0.1)
+    # without coverage no more, this one is nearest to the prior, and as near as (0.5, 0.5).
+    low = CoverageShare(uncovered=0.5, covered=0.3)
     assert evaluator.rerank_share(hybrid, helped) == low
     assert evaluator.measure_system("human", hybrid).values["hit@1"].tolist() == [0, 0, 1, 1]
     # All choose as the first two do: the prior lacks 0.57 on each of them, half of that in the
@@ -1621,7 +1631,7 @@ def test_a_rerankers_share_is_chosen_on_the_first_ranks_of_its_fold() -> None:
     # last: it leads up to w = (1 - 0.87) / (2 - 0.87) = 0.11, so up to a share of 0.1. Of the lines
     # that give it less than 0.125, this one is nearest to the prior.
     system = System("hybrid", "tuned", "tuned")
-    assert evaluator.rerank_share(system, fold) == CoverageShare(uncovered=0.25, covered=-0.25)
+    assert evaluator.rerank_share(system, fold) == CoverageShare(uncovered=0.15, covered=0.05)
 
 
 def test_what_ships_is_measured_with_the_variant_that_the_other_folds_choose() -> None:
@@ -1778,14 +1788,18 @@ def test_unanswerable_questions_are_reported_where_no_other_human_question_is() 
         assert (gain.question_set, gain.n, gain.clusters) == ("human", 3, 3)
 
 
-def test_questions_about_one_document_keep_what_is_blended_and_no_generator() -> None:
+@pytest.mark.parametrize("origin", ["synthetic", "human"])
+def test_questions_about_one_document_keep_what_is_blended_where_people_ask(origin: str) -> None:
     # all are about the second passage, which the tuned embedder finds and the base one does not
-    same = [replace(question(1), id=str(i)) for i in range(4)]
-    found = measure_parts(World().evaluator(*same), ("embedder", "generator"))
+    same = [replace(question(1, origin=origin), id=str(i)) for i in range(4)]
+    others = FOUR if origin == "human" else ()
+    world = World().evaluator(*same, *others, min_human_questions=1)
+    found = measure_parts(world, ("embedder", "generator"))
 
-    assert [verdict.is_kept for verdict in found.verdicts] == [True, False]
+    is_kept = origin == "human"
+    assert [verdict.is_kept for verdict in found.verdicts] == [is_kept, False]
     for verdict in found.verdicts:
         assert verdict.comparison is not None and verdict.comparison.gain > 0
         assert (verdict.comparison.low, verdict.comparison.clusters) == (None, 1)
-    assert "all synthetic questions are about one document" in found.verdicts[1].reason
-    assert found.variants[0].parts == ("embedder",)
+    assert f"all {origin} questions are about one document" in found.verdicts[1].reason
+    assert found.variants[0].parts == (("embedder",) if is_kept else ())

@@ -78,24 +78,43 @@ def test_a_part_that_is_blended_needs_a_gain_and_no_interval_above_zero(
     assert judged(gain(None, 0.1, None), NONE, part=part).is_kept  # all are about one document
 
 
+@pytest.mark.parametrize("unsure", UNSURE)
 @pytest.mark.parametrize("part", ["embedder", "reranker"])
+def test_on_synthetic_questions_a_part_must_gain_beyond_doubt(
+    part: Part, unsure: Comparison
+) -> None:
+    verdict = judged(NONE, unsure, "synthetic", part)
+    assert not verdict.is_kept
+    assert verdict.reason.startswith("the 95 % interval includes a loss on the synthetic questions")
+    assert judged(NONE, CLEAR, "synthetic", part).is_kept
+    assert not judged(NONE, gain(None, 0.1, None), "synthetic", part).is_kept
+
+
 @pytest.mark.parametrize(
-    ("small", "is_kept"),
+    ("alone", "stack", "is_kept", "said"),
     [
-        (gain(-0.002, 0.0099, 0.02), False),
-        (gain(-0.002, 0.01, 0.02), True),
-        (gain(0, 0.001, 0.004), False),  # few questions changed at all
-        (gain(0.0001, 0.001, 0.004), True),  # small, but no chance
-        (gain(None, 0.0099, None), False),
+        (CLEAR, UNSURE[0], True, "a gain on the synthetic questions, whose 95 % interval includes"),
+        (CLEAR, CLEAR, True, "the 95 % interval excludes a loss on the synthetic questions: "),
+        (gain(0, 0.1, 0.2), UNSURE[0], True, "a gain on the synthetic"),
+        (gain(-0.001, 0.1, 0.2), CLEAR, False, "the 95 % interval by itself includes a loss on"),
+        (gain(None, 0.1, None), CLEAR, False, "no interval: all synthetic questions are about one"),
+        (CLEAR, NONE, False, "no gain on the synthetic questions"),
+        (HARM, CLEAR, False, "the 95 % interval by itself includes a loss"),
     ],
 )
-def test_a_part_that_is_blended_needs_a_gain_that_is_worth_it(
-    part: Part, small: Comparison, is_kept: bool
+def test_there_an_embedder_gains_by_itself_beyond_doubt_and_in_the_stack_at_all(
+    alone: Comparison, stack: Comparison, is_kept: bool, said: str
 ) -> None:
-    verdict = judged(small, NONE, part=part)
-    assert verdict.is_kept is is_kept
-    said = "under a point gained on the human questions, which may be chance: ndcg@10 50.0 -> "
-    assert verdict.reason.startswith(said) is not is_kept
+    verdict = judge_part("embedder", {"synthetic": stack, "human": NONE}, "synthetic", alone)
+    assert (verdict.is_kept, verdict.comparison) == (is_kept, stack)
+    assert verdict.reason.startswith(said)
+    assert verdict.reason.endswith(f"; by itself {describe(alone)}")
+
+    vetoed = judge_part("embedder", {"synthetic": stack, "human": HARM}, "synthetic", alone)
+    assert not vetoed.is_kept
+    # people's questions tell by the stack
+    human = judge_part("embedder", {"human": UNSURE[0]}, "human", HARM)
+    assert human.is_kept and "itself" not in human.reason
 
 
 @pytest.mark.parametrize("unsure", UNSURE)

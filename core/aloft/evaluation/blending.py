@@ -20,6 +20,8 @@ DENSE_SHARE = CoverageShare(uncovered=0.8, covered=0.2)
 """Of the embedder in a hybrid, where nothing is known of a corpus; see docs/results/fusion.md."""
 RERANK_SHARE = CoverageShare(uncovered=0.9, covered=0.0)
 """Of late interaction: a question whose words stand in a passage needs none."""
+TUNED_RERANK_SHARE = CoverageShare(uncovered=0.9, covered=0.4)
+"""Of one that was tuned, which is worth more; see docs/results/uplift.md."""
 
 ORDER_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 100.0)
 """What the order may count for in a citation, from nothing to the first passage alone."""

@@ -42,11 +42,6 @@ class Comparison:
         return self.low is None or self.low < 0
 
     @property
-    def is_gain(self) -> bool:
-        """Whether the whole interval lies above zero."""
-        return self.low is not None and self.low > 0
-
-    @property
     def is_loss(self) -> bool:
         """Whether the whole interval lies below zero."""
         return self.high is not None and self.high < 0

@@ -1,8 +1,10 @@
 """Verdicts on trained parts: which of them may ship.
 
-Embedder and reranker are blended with what they were tuned from and with BM25, so a gain need not
-be beyond doubt: they are kept where it is worth a new index and no question set shows a loss. A
-generator replaces another one: its gain's interval must exclude a loss.
+Embedder and reranker are blended with what they were tuned from and with BM25, so where people's
+questions decide, a gain need not be beyond doubt. Synthetic questions share words with their
+passage: BM25 finds most of what they ask for, and what a stack gains beside it is little and noise.
+There a part must gain beyond doubt, and an embedder by itself. A generator replaces another one:
+its gain must be beyond doubt on any questions.
 """
 
 from collections.abc import Mapping
@@ -19,12 +21,6 @@ METRICS: dict[Part, str] = {
     "generator": CITED_ANSWER,
 }
 """The metric that each part is judged by."""
-WORTHWHILE = 0.01
-"""The least gain that may be chance and still ships.
-
-Held-out questions are about a hundred: where little is left to gain, a smaller one is noise, and
-the sign of what ships would be too; see docs/results/uplift.md.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +41,23 @@ class Verdict:
     reason: str
 
 
-def judge_part(part: Part, comparisons: Mapping[str, Comparison], deciding: str) -> Verdict:
+def judge_part(
+    part: Part,
+    comparisons: Mapping[str, Comparison],
+    deciding: str,
+    alone: Comparison | None = None,
+) -> Verdict:
     """Judge one part by its metric on each question set.
 
     Args:
         part: The part.
-        comparisons: The part's metric without and with it, by question set; a set that the metric
-            applies to no question of is left out.
-        deciding: The set on which it must gain: where it is blended, `WORTHWHILE` or by an interval
-            above zero, otherwise by an interval that excludes a loss. On the others the part must
-            not be significantly worse (an interval wholly below zero).
+        comparisons: The metric of the stack without and with it, by question set; a set that the
+            metric applies to no question of is left out.
+        deciding: The set on which the stack must gain. On the others it must not be significantly
+            worse (an interval wholly below zero).
+        alone: The part's metric by itself on the deciding set. Its interval must exclude a loss
+            where synthetic questions decide; without it, and of a part that is not blended, that
+            of the stack must.
 
     Returns:
         The verdict. A part that changes nothing is refused: it would cost time and gain nothing.
@@ -66,18 +69,21 @@ def judge_part(part: Part, comparisons: Mapping[str, Comparison], deciding: str)
         return Verdict(
             part=part, is_kept=False, question_set=deciding, comparison=None, reason=reason
         )
-    worse = [name for name, other in comparisons.items() if name != deciding and other.is_loss]
     questions = f"the {deciding} questions"
-    must_exclude = part not in BLENDED
+    worse = [name for name, other in comparisons.items() if name != deciding and other.is_loss]
+    sure, itself = None, ""
+    if deciding == "synthetic" and alone is not None:
+        sure, itself = alone, f"; by itself {describe(alone)}"
+    elif deciding == "synthetic" or part not in BLENDED:
+        sure = comparison
     fault = ""
     if comparison.gain <= 0:
         fault = f"no gain on {questions}"
-    elif not must_exclude and comparison.gain < WORTHWHILE and not comparison.is_gain:
-        fault = f"under a point gained on {questions}, which may be chance"
-    elif must_exclude and comparison.low is None:
+    elif sure is not None and sure.low is None:
         fault = f"no interval: all {deciding} questions are about one document"
-    elif must_exclude and comparison.includes_loss:
-        fault = f"the 95 % interval includes a loss on {questions}"
+    elif sure is not None and sure.includes_loss:
+        by_itself = " by itself" if itself else ""
+        fault = f"the 95 % interval{by_itself} includes a loss on {questions}"
     elif worse:
         fault = f"significantly worse on the {worse[0]} questions"
     if fault or not comparison.includes_loss:
@@ -91,7 +97,7 @@ def judge_part(part: Part, comparisons: Mapping[str, Comparison], deciding: str)
         is_kept=not fault,
         question_set=deciding,
         comparison=comparison,
-        reason=f"{reason}: {comparison.metric} {describe(comparison)}",
+        reason=f"{reason}: {comparison.metric} {describe(comparison)}{itself}",
     )
 
 

@@ -44,8 +44,10 @@ class _Judged:
     def kept(self) -> list[Part]:
         return [verdict.part for verdict in self.verdicts if verdict.is_kept]
 
-    def judge(self, part: Part, before: BySet, after: BySet) -> None:
-        self.verdicts.append(self.evaluator.judge(part, before, after))
+    def judge(
+        self, part: Part, before: BySet, after: BySet, *, alone: Sequence[BySet] = ()
+    ) -> None:
+        self.verdicts.append(self.evaluator.judge(part, before, after, alone))
         self.compare(part, before, after)
 
     def compare(self, label: str, before: BySet, after: BySet) -> None:
@@ -250,10 +252,11 @@ def _of(retrieval: Retrieval, system: System) -> dict[str, Measured]:
 
 
 def _judge_embedder(judged: _Judged, retrieval: Retrieval) -> None:
-    """Judge the embedder by the stack with it, whose reranker may be its body."""
-    stacks = judged.evaluator.system_of(()), judged.evaluator.with_embedder
-    judged.judge("embedder", *(_of(retrieval, system) for system in stacks))
-    alone = (_of(retrieval, System("dense", which, "none")) for which in ("base", "tuned"))
+    """Judge the embedder by itself and by the stack with it, whose reranker may be its body."""
+    systems = judged.evaluator.system_of(()), judged.evaluator.with_embedder
+    stacks = [_of(retrieval, system) for system in systems]
+    alone = [_of(retrieval, System("dense", which, "none")) for which in ("base", "tuned")]
+    judged.judge("embedder", *stacks, alone=alone)
     judged.compare("embedder alone", *alone)
     lexical = _of(retrieval, System("bm25", "none", "none"))
     hybrid = _of(retrieval, System("hybrid", "tuned", "none"))

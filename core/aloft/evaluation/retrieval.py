@@ -220,8 +220,10 @@ class RetrievalEvaluator:
 
     def rerank_share(self, system: System, fold: Fold | None = None) -> CoverageShare:
         """The reranker's share, fitted like the dense one."""
+        is_tuned = system.reranker == "tuned"
+        prior = blending.TUNED_RERANK_SHARE if is_tuned else blending.RERANK_SHARE
         if system.reranker == "none" or self.deciding == "synthetic":
-            return blending.RERANK_SHARE
+            return prior
         fold = fold if fold is None or fold.choosing else None
         key = system, fold
         if key not in self._rerank_shares:
@@ -232,7 +234,7 @@ class RetrievalEvaluator:
             scores = self.score(system.reranker, pairs_of(first, asked, self.passages))
             table = blending.rerank_table(first, scores, gold)
             self._rerank_shares[key] = blending.fit_share(
-                table, self._coverage(self.deciding)[rows], documents, blending.RERANK_SHARE
+                table, self._coverage(self.deciding)[rows], documents, prior
             )
         return self._rerank_shares[key]
 
@@ -322,15 +324,28 @@ class RetrievalEvaluator:
         return gains
 
     def judge(
-        self, part: Part, before: Mapping[str, Measured], after: Mapping[str, Measured]
+        self,
+        part: Part,
+        before: Mapping[str, Measured],
+        after: Mapping[str, Measured],
+        alone: Sequence[Mapping[str, Measured]] = (),
     ) -> Verdict:
-        """The verdict on one part from its values on each question set."""
-        metric, comparisons = METRICS[part], dict[str, Comparison]()
-        for name, without in before.items():
-            some = replace(without, values={metric: without.values[metric]})
-            for found in self.compare(some, after[name]):
-                comparisons[name] = found
-        return judge_part(part, comparisons, self.deciding)
+        """The verdict on one part.
+
+        Args:
+            part: The part.
+            before: What the stack reaches without it, by question set.
+            after: With it.
+            alone: The part by itself, before and after; none: it is judged by the stack alone.
+        """
+        metric, name = METRICS[part], self.deciding
+        comparisons = {
+            name: found
+            for name, without in before.items()
+            for found in self.compare(without.only(metric), after[name])
+        }
+        itself = self.compare(alone[0][name].only(metric), alone[1][name]) if alone else [None]
+        return judge_part(part, comparisons, name, *itself)
 
     def measure_variants(self, kept: Sequence[Part]) -> list[SystemVariant]:
         """Retrieval by every on/off combination of the kept parts on the deciding questions.

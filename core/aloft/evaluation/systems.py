@@ -64,6 +64,10 @@ class Measured:
             documents=[d for d, is_in in zip(self.documents, mask, strict=True) if is_in],
         )
 
+    def only(self, metric: str) -> "Measured":
+        """The same questions with one metric alone."""
+        return replace(self, values={metric: self.values[metric]})
+
     def with_values(self, values: Values) -> "Measured":
         """The same questions with further metrics."""
         return replace(self, values={**self.values, **values})

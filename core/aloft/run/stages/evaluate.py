@@ -50,7 +50,7 @@ def base_models(setup: Setup) -> dict[str, Model]:
 
 @stage(
     name="evaluate",
-    version=7,
+    version=8,
     doing="measuring",
     inputs=_inputs,
     output={"measured": Value("work/stages/measured.json")},

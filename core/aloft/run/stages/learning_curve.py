@@ -24,7 +24,7 @@ def _models(setup: Setup) -> dict[str, Model]:
 
 @stage(
     name="learning_curve",
-    version=1,
+    version=2,
     doing="training with fewer pairs",
     when=_is_wanted,
     inputs=("passages", "held_out", "questions", "train_pairs", "embedder_rows", "embedder"),
