@@ -58,6 +58,16 @@ class Corpus:
         """Some of the questions, drawn with a fixed seed: for programs that ask a chat model."""
         return random.Random(0).sample(self.questions, min(count, len(self.questions)))
 
+    def part(self, characters: int = 80_000) -> "Corpus":
+        """Some documents, likewise drawn, and the questions about them."""
+        drawn: list[Document] = []
+        for document in random.Random(0).sample(self.documents, len(self.documents)):
+            if sum(len(one.text) for one in drawn) < characters:
+                drawn.append(document)
+        known = {one.id for one in drawn}
+        asked = [question for question in self.questions if question.document_id in known]
+        return Corpus(self.name, drawn, asked)
+
 
 def read_corpus(folder: str | None = None) -> Corpus:
     """Read a folder, or Python's reference; programs pass on their command line."""
@@ -94,7 +104,7 @@ def compare_found(
     before, after = _ranks(questions, host), _ranks(questions, ours)
     clusters = [question.document_id for question in questions]
     return [
-        compare("hit@5", before <= 5.0, after <= 5.0, clusters, seed=0),
+        compare("hit@5", 1.0 * (before <= 5), 1.0 * (after <= 5), clusters, seed=0),
         compare("nDCG@10", _gains(before), _gains(after), clusters, seed=0),
     ]
 
@@ -105,7 +115,8 @@ def print_gain(
     """A program's last line."""
     parts = []
     for one in compare_found(questions, host, ours):
-        gain = f"{one.gain:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+        interval = f" [{one.low:+.3f}, {one.high:+.3f}]" if one.low is not None else ""
+        gain = f"{one.gain:+.3f}{interval}"
         parts.append(f"{one.metric} {one.before:.3f} -> {one.after:.3f}, {gain}")
     print(f"{program}: {'; '.join(parts)}; n = {len(questions)}")
 
