@@ -81,8 +81,12 @@ def test_words_that_stand_together_beat_the_same_words_apart() -> None:
     assert found.scores[0].tolist() == pytest.approx(expected)
 
 
-def test_scores_are_the_librarys_to_the_last_bit() -> None:
+@pytest.mark.parametrize("at_once", [1 << 23, 300, 1])
+def test_scores_are_the_librarys_to_the_last_bit(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against bm25s, which indexes lists of terms, on passages and on windows of them."""
+    monkeypatch.setattr("aloft.retrieval.bm25._SORTED", at_once)
     random = Random(0)
     words = [f"w{int(random.paretovariate(0.7)) % 500}" for _ in range(20_000)]
     lengths = [random.randrange(1, 150) for _ in range(120)]

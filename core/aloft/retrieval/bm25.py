@@ -3,9 +3,9 @@
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import IO
+from threading import Lock
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ _SHARE = 0.3  # of the best window in a passage's score
 COVERING = 3  # first passages of which one may hold most of a question's terms
 _K1, _B = 1.2, 0.75  # Lucene's constants
 _NO_TERM = "\x00"  # stands for the terms of a text without any
-_CHUNK = 1 << 20  # postings that are sorted at once
+_CHUNK = 1 << 20  # postings that are collected or read at once
+_SORTED = 1 << 23  # postings that are put in the order of terms at once: 100 MB
+_NUMBER = 4  # bytes of a row and of a score
 _POSTING = np.dtype([("term", np.int32), ("row", np.int32), ("count", np.int32)])
 
 
@@ -30,8 +32,8 @@ class BM25Index:
     A passage's score is a weighted sum of its own and of its best window's: terms that stand
     together say more than the same terms apart, the more so the longer the passage is.
 
-    The index holds 8 bytes per passage and distinct term of it, the same for windows, and the
-    vocabulary. It is built from a stream: postings are collected in temporary files.
+    The index has 8 bytes per passage and distinct term of it, and the same for windows, in
+    temporary files; the vocabulary alone is held in memory. It is built from a stream.
 
     Source: eager scoring as in BM25S (arXiv:2407.03618), by the formula of Lucene (Kamphuis et al.,
     ECIR 2020); windows, Callan, Passage-Level Evidence in Document Retrieval (SIGIR 1994).
@@ -100,12 +102,6 @@ class BM25Index:
         total = float(weights.sum())
         return float((weights @ holds).max(initial=0.0)) / total if total else 0.0
 
-    @property
-    def megabytes(self) -> float:
-        """The memory of its postings, without the vocabulary."""
-        parts = {id(part): part for part in (self._passages, self._windows)}.values()
-        return sum(part.rows.nbytes + part.scores.nbytes for part in parts) / 1e6
-
     def _score(self, question: str) -> Floats:
         """Return the score of each passage; (passages,)."""
         terms = [self._terms[term] for term in split_terms(question) if term in self._terms]
@@ -117,33 +113,52 @@ class BM25Index:
         return best
 
 
-@dataclass(frozen=True, slots=True)
 class _Postings:
-    """What each term contributes to the score of each row that contains it.
+    """What each term contributes to the score of each row that contains it, in a temporary file.
 
-    Attributes:
-        rows: Rows in ascending order, term by term; (postings,).
-        scores: The term's BM25 scores in these rows; (postings,).
+    Args:
         ends: Where each term's postings begin, and the last one's end; (terms + 1,).
         size: Rows altogether.
     """
 
-    rows: NDArray[np.int32]
-    scores: Floats
-    ends: NDArray[np.int64]
-    size: int
+    def __init__(self, ends: NDArray[np.int64], size: int) -> None:
+        self._ends = ends
+        self._size = size
+        self._file = TemporaryFile()  # noqa: SIM115 - lives as long as the index
+        self._lock = Lock()
+
+    def write(self, first: int, rows: NDArray[np.int32], scores: Floats) -> None:
+        """Keep the postings of consecutive terms.
+
+        Args:
+            first: The first of the terms.
+            rows: Rows in ascending order, term by term; (postings,).
+            scores: The term's BM25 scores in these rows; (postings,).
+        """
+        for column, values in enumerate((rows, scores)):
+            self._file.seek(self._place(int(self._ends[first]), column))
+            self._file.write(values.tobytes())
 
     def rows_of(self, term: int) -> NDArray[np.int32]:
         """The rows that contain a term, in ascending order."""
-        return self.rows[self.ends[term] : self.ends[term + 1]]
+        return self._read(term, 0, np.int32)
 
     def sum(self, terms: Iterable[int]) -> Floats:
         """Return the score of each row for some terms, of which one may occur twice; (rows,)."""
-        total = np.zeros(self.size, np.float32)
+        total = np.zeros(self._size, np.float32)
         for term in terms:
-            postings = slice(self.ends[term], self.ends[term + 1])
-            total[self.rows[postings]] += self.scores[postings]
+            total[self.rows_of(term)] += self._read(term, 1, np.float32)
         return total
+
+    def _place(self, posting: int, column: int) -> int:
+        """Where a posting's row or score stands; all rows come before the scores."""
+        return (column * int(self._ends[-1]) + posting) * _NUMBER
+
+    def _read(self, term: int, column: int, dtype: Any) -> NDArray[Any]:
+        start, end = self._ends[term : term + 2].tolist()
+        with self._lock:
+            self._file.seek(self._place(start, column))
+            return np.frombuffer(self._file.read((end - start) * _NUMBER), dtype)
 
 
 class _Collector:
@@ -189,17 +204,31 @@ class _Collector:
         lengths = np.frombuffer(self._lengths, np.int32)
         norms = _K1 * ((1 - _B) + _B * lengths / lengths.mean())
         ends = np.concatenate([[0], np.cumsum(frequencies)])
-        filled = ends[:-1].copy()
-        rows, scores = np.empty(self._size, np.int32), np.empty(self._size, np.float32)
+        postings, first = _Postings(ends, self.rows), 0
+        while first < vocabulary:
+            most = int(np.searchsorted(ends, ends[first] + _SORTED, side="right")) - 1
+            last = max(first + 1, most)
+            postings.write(first, *self._sorted(ends[first : last + 1], first, idf, norms))
+            first = last
+        return postings
+
+    def _sorted(
+        self, ends: NDArray[np.int64], first: int, idf: Floats, norms: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int32], Floats]:
+        """Rows and scores of some consecutive terms, term by term."""
+        filled, count = ends[:-1] - ends[0], int(ends[-1] - ends[0])
+        rows, scores = np.empty(count, np.int32), np.empty(count, np.float32)
         for chunk in self._chunks():
+            is_wanted = (chunk["term"] >= first) & (chunk["term"] < first + len(filled))
+            chunk = chunk[is_wanted]
             chunk = chunk[np.argsort(chunk["term"], kind="stable")]
             terms, firsts, counts = np.unique(chunk["term"], return_index=True, return_counts=True)
-            places = np.arange(len(chunk)) + np.repeat(filled[terms] - firsts, counts)
-            filled[terms] += counts
+            places = np.arange(len(chunk)) + np.repeat(filled[terms - first] - firsts, counts)
+            filled[terms - first] += counts
             rows[places] = chunk["row"]
             frequency = chunk["count"] / (norms[chunk["row"]] + chunk["count"])
             scores[places] = idf[chunk["term"]] * frequency
-        return _Postings(rows=rows, scores=scores, ends=ends, size=self.rows)
+        return rows, scores
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
         self._file.seek(0)
