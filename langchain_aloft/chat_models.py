@@ -70,7 +70,7 @@ class ChatAloft(LocalModel, BaseChatModel):
             return super().get_num_tokens_from_messages(messages)
         formatted = [convert_to_openai_tool(tool) for tool in tools or ()]
         options = self.options(None, {"tools": formatted})
-        tokenizer = self.models.tokenizer(self.model)
+        tokenizer = self.tokenizer
         turns = to_messages(messages)
         try:
             return tokenizer.count(self.prompt(turns, options))
@@ -102,7 +102,7 @@ class ChatAloft(LocalModel, BaseChatModel):
         given = {**kwargs, "tools": formatted, "tool_choice": tool_choice}
         known = {name: one for name, one in given.items() if not name.startswith("ls_")}
         options = self.options(known.pop("stop", None), known)
-        if formatted and not self.models.tokenizer(self.model).takes_tools:
+        if formatted and not self.tokenizer.takes_tools:
             raise ModelError(
                 f"The chat template of {self.model} takes no tools, so that it cannot call them. "
                 "Choose an instruct model whose template does, or a server (openai:URL#MODEL). For "
@@ -143,7 +143,7 @@ class ChatAloft(LocalModel, BaseChatModel):
             raise ConfigError(
                 "There is no schema. Pass a pydantic model, TypedDict or JSON schema."
             )
-        if method == "function_calling" and self.models.tokenizer(self.model).takes_tools:
+        if method == "function_calling" and self.tokenizer.takes_tools:
             whole: Any = schema
             return super().with_structured_output(whole, include_raw=include_raw, **kwargs)
         wanted = {"type": "object"} if schema is None else convert_to_json_schema(schema)

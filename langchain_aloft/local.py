@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from langchain_core.exceptions import ContextOverflowError
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import (
@@ -14,17 +14,17 @@ from aloft.api import (
     Message,
     Prompt,
     Reply,
+    ServerSettings,
     SharedLanguageModel,
     SharedModels,
+    Tokenizer,
     check_read,
+    check_server_settings,
     generator_fields,
     read_call_options,
     replace_surrogates,
 )
 from aloft.config import FolderName, ModelName
-
-# LangChain's standard parameters of models behind a service; a local model has no use for them
-_OF_SERVICES = frozenset({"api_key", "max_retries", "timeout"})
 
 
 class PromptTooLongError(DataError, ContextOverflowError):
@@ -32,6 +32,7 @@ class PromptTooLongError(DataError, ContextOverflowError):
 
 
 _PLACES = frozenset({"model", "adapter", "models"})  # fields that say where the weights are
+_OF_SERVERS = frozenset({"api_key", "timeout", "max_retries"})
 
 
 class LocalModel(BaseModel):
@@ -49,6 +50,9 @@ class LocalModel(BaseModel):
         top_p: Share of the probability that sampled replies are drawn from; None: all of it.
         seed: Of sampled replies; None: another one for each call.
         stop: Strings that end a reply, unless a call names others.
+        api_key: Of a server; None: ALOFT_API_KEY, if set. It is never written down.
+        timeout: Longest wait for a server's response, in seconds; None: 600.
+        max_retries: How often a request to a server is repeated; None: for about a minute.
         models: Loads the model; pass one object to several components to share weights.
     """
 
@@ -63,16 +67,16 @@ class LocalModel(BaseModel):
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
     seed: int | None = Field(default=None, ge=0)
     stop: list[str] | None = None
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
+    timeout: float | None = Field(default=None, gt=0)
+    max_retries: int | None = Field(default=None, ge=0)
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_parameters_of_services(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return {name: value for name, value in given.items() if name not in _OF_SERVICES}
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        check_server_settings(self.model, self._server)  # here, where pydantic does not wrap it
 
     @field_validator("temperature", mode="before")
     @classmethod
@@ -98,9 +102,31 @@ class LocalModel(BaseModel):
         return cls(**generator_fields(Path(run_folder), fields))
 
     @property
+    def lc_secrets(self) -> dict[str, str]:
+        """Environment variables that LangChain's `loads` fills secrets from."""
+        return {"api_key": "ALOFT_API_KEY"}
+
+    @property
+    def _server(self) -> ServerSettings:
+        key = self.api_key.get_secret_value() if self.api_key else None
+        return ServerSettings(
+            api_key=key or None, timeout=self.timeout, max_retries=self.max_retries
+        )
+
+    @property
+    def _asked_models(self) -> SharedModels:
+        return self.models.asking(self._server)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer, for counting."""
+        return self._asked_models.tokenizer(self.model)
+
+    @property
     def loaded(self) -> SharedLanguageModel:
         """The model; its weights are loaded on the first call."""
-        return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
+        adapter = Path(self.adapter) if self.adapter else None
+        return self._asked_models.language_model(self.model, adapter)
 
     @property
     def fingerprint(self) -> str:
@@ -127,7 +153,8 @@ class LocalModel(BaseModel):
 
         Where the model lies is left out: a folder may be moved, and be trained again in place.
         """
-        settings = {name: getattr(self, name) for name in LocalModel.model_fields.keys() - _PLACES}
+        known = LocalModel.model_fields.keys() - _PLACES - _OF_SERVERS
+        settings = {name: getattr(self, name) for name in known}
         settings["default_stop"] = settings.pop("stop")  # LangChain writes a call's over "stop"
         return {"model": _title_of(self.model), "fingerprint": self.fingerprint, **settings}
 
@@ -138,7 +165,7 @@ class LocalModel(BaseModel):
             ModelError: the model is not on this machine, or its server does not count tokens.
         """
         custom = getattr(self, "custom_get_token_ids", None)
-        return list(custom(text)) if custom else self.models.tokenizer(self.model).encode(text)
+        return list(custom(text)) if custom else self.tokenizer.encode(text)
 
     def options(self, stop: list[str] | str | None, given: dict[str, Any]) -> CallOptions:
         """The options of a call, or else the fields.
@@ -164,7 +191,7 @@ class LocalModel(BaseModel):
         if not reply.is_unread:
             return reply
         try:
-            return check_read(reply, self.model, self.models.context_window(self.model))
+            return check_read(reply, self.model, self._asked_models.context_window(self.model))
         except DataError as error:
             raise PromptTooLongError(str(error)) from None
 

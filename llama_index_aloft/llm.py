@@ -21,7 +21,7 @@ from llama_index.core.bridge.pydantic import ConfigDict, Field, field_validator
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import BaseTool
-from pydantic import AliasChoices
+from pydantic import AliasChoices, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import (
@@ -30,9 +30,12 @@ from aloft.api import (
     Message,
     Prompt,
     Reply,
+    ServerSettings,
     SharedLanguageModel,
     SharedModels,
+    Tokenizer,
     check_read,
+    check_server_settings,
     generator_fields,
     in_threads,
     read_call_options,
@@ -63,6 +66,9 @@ class AloftLLM(Identified, StructuredPredictions):
         top_p: Share of the probability that sampled replies are drawn from; None: all of it.
         seed: Of sampled replies; None: another one for each call.
         stop: Strings that end a reply, unless a call names others.
+        api_key: Of a server; None: ALOFT_API_KEY, if set. It is never written down.
+        timeout: Longest wait for a server's response, in seconds; None: 600.
+        max_retries: How often a request to a server is repeated; None: for about a minute.
         models: Loads the model; pass one object to several components to share weights.
     """
 
@@ -77,12 +83,16 @@ class AloftLLM(Identified, StructuredPredictions):
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
     seed: int | None = Field(default=None, ge=0)
     stop: list[str] | None = None
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
+    timeout: float | None = Field(default=None, gt=0)
+    max_retries: int | None = Field(default=None, ge=0)
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
     )
 
     def __init__(self, model: str, **fields: Any) -> None:
         super().__init__(**{"model": model, **fields})
+        check_server_settings(self.model, self._server)  # here, where pydantic does not wrap it
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -111,17 +121,17 @@ class AloftLLM(Identified, StructuredPredictions):
     def metadata(self) -> LLMMetadata:
         """The limits by which LlamaIndex sizes its prompts, and whether agents can give tools."""
         return LLMMetadata(
-            context_window=self.models.context_window(self.model),
+            context_window=self._window,
             num_output=self.max_tokens,
             is_chat_model=True,
-            is_function_calling_model=self.models.tokenizer(self.model).takes_tools,
+            is_function_calling_model=self._tokenizer.takes_tools,
             model_name=self.model,
         )
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
         """The model's own tokenizer, for `Settings.tokenizer` and `TokenCountingHandler`."""
-        return self.models.tokenizer(self.model).encode
+        return self._tokenizer.encode
 
     def count_tokens(self, messages: Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> int:
         """Number of tokens that the model reads of a conversation, its chat template included.
@@ -132,7 +142,7 @@ class AloftLLM(Identified, StructuredPredictions):
         formatted = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
         options = self._options({"tools": formatted})
         prompt = Prompt(messages=to_messages(messages), **options.prompt)
-        return self.models.tokenizer(self.model).count(prompt)
+        return self._tokenizer.count(prompt)
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **options: Any) -> ChatResponse:
@@ -262,15 +272,35 @@ class AloftLLM(Identified, StructuredPredictions):
     def _read(self, reply: Reply) -> Reply:
         if not reply.is_unread:
             return reply
-        return check_read(reply, self.model, self.models.context_window(self.model))
+        return check_read(reply, self.model, self._window)
 
     def _fingerprint(self) -> str:
         return self.loaded.fingerprint
 
     @property
+    def _server(self) -> ServerSettings:
+        key = self.api_key.get_secret_value() if self.api_key else None
+        return ServerSettings(
+            api_key=key or None, timeout=self.timeout, max_retries=self.max_retries
+        )
+
+    @property
+    def _asked_models(self) -> SharedModels:
+        return self.models.asking(self._server)
+
+    @property
+    def _window(self) -> int:
+        return self._asked_models.context_window(self.model)
+
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        return self._asked_models.tokenizer(self.model)
+
+    @property
     def loaded(self) -> SharedLanguageModel:
         """The model; its weights are loaded on the first call."""
-        return self.models.language_model(self.model, Path(self.adapter) if self.adapter else None)
+        adapter = Path(self.adapter) if self.adapter else None
+        return self._asked_models.language_model(self.model, adapter)
 
 
 def _user_message(text: str) -> tuple[Message, ...]:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     )
     from aloft.backends.loading import Models as Models
     from aloft.backends.packaged import resolve_model as resolve_model
+    from aloft.backends.server_settings import (
+        ServerSettings as ServerSettings,
+        check_server_settings as check_server_settings,
+    )
     from aloft.backends.shared import (
         SharedLanguageModel as SharedLanguageModel,
         SharedModels as SharedModels,
@@ -70,6 +74,7 @@ if TYPE_CHECKING:
         Reranker as Reranker,
         ScoringModel as ScoringModel,
         StreamingModel as StreamingModel,
+        Tokenizer as Tokenizer,
         ToolCall as ToolCall,
         ToolTurn as ToolTurn,
         no_progress as no_progress,
@@ -149,6 +154,7 @@ _NAMES = {
     ],
     "aloft.backends.loading": ["Models"],
     "aloft.backends.packaged": ["resolve_model"],
+    "aloft.backends.server_settings": ["ServerSettings", "check_server_settings"],
     "aloft.backends.shared": ["SharedLanguageModel", "SharedModels"],
     "aloft.corpus.host_chunks": [
         "HostChunk",
@@ -184,6 +190,7 @@ _NAMES = {
         "Reranker",
         "ScoringModel",
         "StreamingModel",
+        "Tokenizer",
         "ToolCall",
         "ToolTurn",
         "no_progress",

@@ -9,6 +9,7 @@ from aloft.backends.checking import is_cross_encoder
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import library_turn
 from aloft.backends.packaged import resolve_model
+from aloft.backends.server_settings import DEFAULT_SETTINGS, ServerSettings
 from aloft.config import SERVER, VLLM, in_place, plain_name
 from aloft.errors import DataError, ModelError
 from aloft.protocols import (
@@ -28,12 +29,17 @@ class Models:
 
     Attributes:
         given: A teacher that a host passed in, used as it is.
+        server: What an application sets of the requests to servers.
     """
 
     def __init__(
-        self, given: LanguageModel | None = None, progress: Progress = no_progress
+        self,
+        given: LanguageModel | None = None,
+        progress: Progress = no_progress,
+        server: ServerSettings = DEFAULT_SETTINGS,
     ) -> None:
         self.given = given
+        self.server = server
         self._progress = progress
         self._language: tuple[tuple[str, Path | None], LanguageModel] | None = None
         self._encoders: dict[str, Embedder] = {}
@@ -63,7 +69,8 @@ class Models:
             from aloft.backends.server import ServerLanguageModel
 
             # sizing a prompt does not wait for a server to start
-            return ServerLanguageModel(name, attempts=1).context_window() or _UNKNOWN_WINDOW
+            served = ServerLanguageModel(name, attempts=1, settings=self.server)
+            return served.context_window() or _UNKNOWN_WINDOW
         file = Path(resolve_model(plain_name(name))) / "config.json"
         facts = json.loads(file.read_bytes()) if file.exists() else {}
         found = facts.get("max_position_embeddings")
@@ -78,7 +85,7 @@ class Models:
         if name.startswith(SERVER):
             from aloft.backends.server import ServerTokenizer
 
-            return ServerTokenizer(name)
+            return ServerTokenizer(name, self.server)
         with library_turn:
             from aloft.backends.encoding import LocalTokenizer
 
@@ -96,7 +103,7 @@ class Models:
         """A language model, optionally with an adapter; releases the one loaded before."""
         if self._language is None or self._language[0] != (name, adapter):
             self.release()
-            self._language = ((name, adapter), load_language_model(name, adapter))
+            self._language = ((name, adapter), load_language_model(name, adapter, self.server))
         return self._language[1]
 
     def embedder(self, name: str) -> Embedder:
@@ -163,7 +170,9 @@ def load_reranker(name: str) -> Reranker:
         return LateInteractionReranker(name)
 
 
-def load_language_model(name: str, adapter: Path | None = None) -> LanguageModel:
+def load_language_model(
+    name: str, adapter: Path | None = None, server: ServerSettings = DEFAULT_SETTINGS
+) -> LanguageModel:
     """Load a language model, with an adapter or without, in the engine that its name says.
 
     Raises:
@@ -177,7 +186,7 @@ def load_language_model(name: str, adapter: Path | None = None) -> LanguageModel
                 f"{name} is a server, which loads adapters itself. Start it with {adapter} and "
                 f"name the adapter as its model: {SERVER}URL#NAME"
             )
-        return ServerLanguageModel(name)
+        return ServerLanguageModel(name, settings=server)
     with library_turn:
         if name.startswith(VLLM):
             from aloft.backends.vllm import VllmLanguageModel

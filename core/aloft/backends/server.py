@@ -38,6 +38,7 @@ from aloft.backends.server_protocol import (
     whole_choice,
     with_usage,
 )
+from aloft.backends.server_settings import DEFAULT_SETTINGS, ServerSettings
 from aloft.backends.tool_calls import described
 from aloft.config import SERVER, server_names
 from aloft.errors import ModelError, ProbabilitiesError
@@ -99,6 +100,8 @@ class ServerLanguageModel:
         concurrency: Prompts sent to a server at a time.
         pauses: Seconds between attempts.
         attempts: How often a request is sent before the last server counts as down.
+        settings: What the application sets of the requests; its `max_retries` goes before
+            `attempts`.
 
     Raises:
         ModelError: no model is named and no server responds, or one has more than one.
@@ -111,14 +114,18 @@ class ServerLanguageModel:
         concurrency: int = CONCURRENCY,
         pauses: Sequence[float] = PAUSES,
         attempts: int = ATTEMPTS,
+        settings: ServerSettings = DEFAULT_SETTINGS,
     ) -> None:
         addresses, model = parse_name(name)
-        connections = [
-            ServerConnection(
-                address, model, concurrency=concurrency, pauses=pauses, attempts=attempts
-            )
-            for address in addresses
-        ]
+        connect = partial(
+            ServerConnection,
+            model=model,
+            concurrency=concurrency,
+            pauses=pauses,
+            attempts=attempts,
+            settings=settings,
+        )
+        connections = [connect(address) for address in addresses]
         self._servers = BalancedServers(connections, concurrency=concurrency)
         self._lock = threading.Lock()
         self.tokens_scored = 0  # read by choice_probabilities, where the server reports it
@@ -270,12 +277,14 @@ class ServerTokenizer:
 
     Args:
         name: `openai:URL` or `openai:URL#MODEL`.
+        settings: What the application sets of the requests.
     """
 
     takes_tools = True  # whether it does is the server's to say
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, settings: ServerSettings = DEFAULT_SETTINGS) -> None:
         self._name = name
+        self._settings = settings
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text alone.
@@ -301,5 +310,5 @@ class ServerTokenizer:
         return int(answer["count"]) if "count" in answer else len(answer["tokens"])
 
     def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
-        model = ServerLanguageModel(self._name, attempts=1)
+        model = ServerLanguageModel(self._name, attempts=1, settings=self._settings)
         return model.tokenize(asked)

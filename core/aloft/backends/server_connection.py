@@ -17,6 +17,7 @@ from aloft.backends.server_protocol import (
     shortened,
     unread_response,
 )
+from aloft.backends.server_settings import DEFAULT_SETTINGS, ServerSettings
 from aloft.config import SERVER
 from aloft.errors import ModelError, ProbabilitiesError
 from aloft.protocols import Prompt
@@ -24,7 +25,7 @@ from aloft.protocols import Prompt
 CONCURRENCY = 16  # a local server batches so many well; more would wait in its queue
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds
 ATTEMPTS = 7  # with the pauses above about a minute: time to restart a server
-_TIMEOUT = httpx.Timeout(600.0, connect=10.0)  # seconds; large models are slow on a CPU
+_TIMEOUT, _CONNECTING = 600.0, 10.0  # seconds; large models are slow on a CPU
 _AGAIN = frozenset({408, 409, 425, 429})  # and every 5xx
 _NOT_NOW = _AGAIN | {502, 503, 504}  # also while a server is still loading its model
 _REFUSED_FORM = frozenset({400, 422})
@@ -61,9 +62,10 @@ class ServerConnection:
         concurrency: Requests at a time.
         pauses: Seconds between attempts.
         attempts: How often a request is sent before the server counts as down.
+        settings: What the application sets of the requests.
 
     Attributes:
-        attempts: As above; it may be changed while requests are waiting.
+        attempts: As above, or by the settings; it may be changed while requests are waiting.
         can_continue: Whether it continues a reply from a prefix, until it refuses to.
         retries: Requests that were sent again.
     """
@@ -76,18 +78,20 @@ class ServerConnection:
         concurrency: int = CONCURRENCY,
         pauses: Sequence[float] = PAUSES,
         attempts: int = ATTEMPTS,
+        settings: ServerSettings = DEFAULT_SETTINGS,
     ) -> None:
-        key = os.environ.get("ALOFT_API_KEY")
+        key = settings.api_key or os.environ.get("ALOFT_API_KEY")
+        longest = settings.timeout or _TIMEOUT
         self.address = address
         self._client = httpx.Client(
             base_url=address,
-            timeout=_TIMEOUT,
+            timeout=httpx.Timeout(longest, connect=min(longest, _CONNECTING)),
             trust_env=False,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             limits=httpx.Limits(max_connections=concurrency),
         )
         self._pauses = tuple(pauses)
-        self.attempts = attempts
+        self.attempts = attempts if settings.max_retries is None else settings.max_retries + 1
         self.can_continue = True
         self._can_hold = True  # until it refuses a pattern for the reply
         self._takes_system = True  # until its model's template refuses a system turn
@@ -236,7 +240,9 @@ class ServerConnection:
     def _refused(self, response: httpx.Response, body: dict[str, Any] | None) -> None:
         said = shortened(response)
         if response.status_code in _WANTS_KEY:
-            raise ModelError(f"{self.address} requires an API key ({said}). Set ALOFT_API_KEY.")
+            raise ModelError(
+                f"{self.address} requires an API key ({said}). Set ALOFT_API_KEY, or pass api_key."
+            )
         if response.status_code in _REFUSED_FORM | {413}:
             if any(word in said.lower() for word in _TOO_LONG):
                 return  # exceeds the context window: a rejection of this passage alone

@@ -23,6 +23,7 @@ from aloft.backends.loading import (
     load_language_model,
     load_reranker,
 )
+from aloft.backends.server_settings import DEFAULT_SETTINGS, ServerSettings
 from aloft.config import SERVER, VLLM
 from aloft.errors import ProbabilitiesError
 from aloft.protocols import (
@@ -73,17 +74,28 @@ class SharedModels(Models):
 
     Args:
         source: Loads the models, for this instance alone; None: from this machine.
+        server: What an application sets of the requests to servers.
     """
 
-    def __init__(self, source: Models | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self, source: Models | None = None, server: ServerSettings = DEFAULT_SETTINGS
+    ) -> None:
+        super().__init__(server=server)
         self._own_source = source
-        self._source = source or Models()
+        self._source = source or Models(server=server)
         self._lock = RLock()
         self._held: dict[_Key, _Loaded] = {}
         self._windows: dict[str, int] = {}
         self._tokenizers: dict[str, Tokenizer] = {}
         self._batchers: dict[tuple[str, Path | None], Batcher] = {}
+        self._asking: dict[ServerSettings, SharedModels] = {}
+
+    def asking(self, settings: ServerSettings) -> "SharedModels":
+        """Models whose servers are asked by an application's own settings."""
+        if settings in (DEFAULT_SETTINGS, self.server):
+            return self
+        found = self._asking.get(settings)
+        return found or self._asking.setdefault(settings, SharedModels(self._own_source, settings))
 
     def embedder(self, name: str) -> Embedder:
         """The named embedder, loaded on its first call."""
@@ -182,7 +194,9 @@ class SharedModels(Models):
             return lambda: own.embedder(name) if own else load_embedder(name)
         if role == "reranker":
             return lambda: own.reranker(name) if own else load_reranker(name)
-        return lambda: (own.language_model if own else load_language_model)(name, adapter)
+        if own:
+            return lambda: own.language_model(name, adapter)
+        return lambda: load_language_model(name, adapter, self.server)
 
     def __copy__(self) -> "SharedModels":
         return self
@@ -190,8 +204,8 @@ class SharedModels(Models):
     def __deepcopy__(self, _memo: dict[int, Any]) -> "SharedModels":
         return self
 
-    def __reduce__(self) -> tuple[type["SharedModels"], tuple[()]]:
-        return SharedModels, ()
+    def __reduce__(self) -> tuple[type["SharedModels"], tuple[None, ServerSettings]]:
+        return SharedModels, (None, self.server)
 
 
 @dataclass(frozen=True, slots=True)
