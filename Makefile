@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: demo test test-vllm test-migration test-examples docs gate clean
+.PHONY: demo test test-vllm test-migration test-lowest test-examples docs gate clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -24,6 +24,11 @@ test-migration: $(VENV)-migration/.test
 	$(VENV)-migration/bin/python -W ignore -c "import llama_index.finetuning"
 	$(VENV)-migration/bin/python -m pytest -W ignore tests/llama_index_aloft/test_llama_index_finetuning.py \
 		tests/llama_index_aloft/test_llama_index_retired.py
+
+# the host packages beside the oldest versions of their hosts that pyproject.toml allows; no torch
+test-lowest: $(VENV)-lowest/.test
+	$(VENV)-lowest/bin/python -m pytest -W ignore tests/langchain_aloft tests/llama_index_aloft \
+		tests/test_server_settings.py
 
 test-examples: $(VENV)/.test $(VENV)-vllm/.test
 	ALOFT_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest -m example
@@ -70,5 +75,11 @@ $(VENV)-migration/.test: pyproject.toml constraints-migration.txt | $(VENV)/bin/
 		-e ".[llama-index,migration]" pytest pytest-asyncio pytest-timeout
 	@touch $@
 
+$(VENV)-lowest/.test: pyproject.toml constraints-lowest.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install -q -c constraints-lowest.txt \
+		-e ".[llama-index,langchain]" langchain-tests pytest pytest-asyncio pytest-timeout
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-vllm $(VENV)-migration build dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-migration $(VENV)-lowest build dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,7 +1,7 @@
 """The hosts' settings of a model behind a server reach it; a model of this process refuses them."""
 
 import pickle
-import time
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -80,15 +80,12 @@ def test_a_request_is_repeated_as_often_as_it_may_be(
 
 
 @every_host
-def test_a_response_is_waited_for_as_long_as_it_may_take(
-    host: type[Any], ask: Ask, serve: Serve
-) -> None:
-    def late(path: str, body: dict[str, Any]) -> Answer:
-        time.sleep(1)
-        return hello(path, body)
-
-    with pytest.raises(ModelError, match="timed out"):
-        ask(host(model=name_of(serve(late)), timeout=0.2, max_retries=0))
+@pytest.mark.usefixtures("loopback")
+def test_a_response_is_waited_for_as_long_as_it_may_take(host: type[Any], ask: Ask) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        name = f"openai:http://127.0.0.1:{silent.getsockname()[1]}/v1#m"
+        with pytest.raises(ModelError, match="timed out"):
+            ask(host(model=name, timeout=0.2, max_retries=0))
 
 
 @pytest.mark.parametrize("settings", [{"api_key": "k"}, {"timeout": 5.0}, {"max_retries": 2}])

@@ -124,6 +124,26 @@ def test_several_calls_are_made_where_they_may_be(model: Any) -> None:
     assert held(model, replace(prompt, calls_in_parallel=False), twice) == CALL
 
 
+def test_a_model_that_ends_its_turn_behind_a_call_makes_no_other(model: Any) -> None:
+    prompt = replace(ASK, tools=TOOLS[2:], tool_choice="required")
+    end, last = model.tokenizer.eos_token_id, CALL.index("}}") + 2
+    again = f"\n{CALL}"  # what it likes best of what follows the marker that it did not write
+    constraint = model._grammars.constraint(prompt, 200)
+    said = list[int]()
+    wishes = [
+        *model.tokenizer(CALL[:last])["input_ids"],
+        *[end] * len(model.tokenizer(CALL[last:])["input_ids"]),
+        *model.tokenizer(again)["input_ids"],
+    ]
+    for token in wishes:
+        scores = torch.zeros(len(model.tokenizer))
+        scores[token] = 1.0
+        said.append(constraint.next_token(scores))
+        if constraint.is_over:
+            break
+    assert model.tokenizer.decode(said[:-1]) == CALL
+
+
 def test_text_may_stand_in_front_of_calls_and_a_begun_call_is_made_whole(model: Any) -> None:
     prompt = replace(ASK, tools=TOOLS[2:])
     for wish in ("Nothing to call.", CALL, f"Let me see.\n{CALL}"):

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,17 @@ OPERATORS = [
 
 
 @pytest.mark.parametrize(("one", "expected"), OPERATORS)
+def test_every_operator_admits_what_it_says(one: MetadataFilter, expected: str) -> None:
+    assert found(MetadataFilters(filters=[one])) == expected
+
+
+@pytest.mark.skipif(
+    tuple(map(int, version("llama-index-core").split(".")[:3])) < (0, 14, 25),
+    reason="before, LlamaIndex read missing metadata and the case of texts otherwise",
+)
+@pytest.mark.parametrize(("one", "expected"), OPERATORS)
 def test_every_operator_admits_what_llama_index_admits(one: MetadataFilter, expected: str) -> None:
     filters = MetadataFilters(filters=[one])
-    assert found(filters) == expected
     theirs = build_metadata_filter_fn(lambda name: ROWS[name], filters)
     assert "".join(name for name in ROWS if theirs(name)) == expected
 

@@ -106,6 +106,7 @@ class Constraint:
         self._left = limit
         self._closers = closers
         self.is_over = False  # whether the end of the turn was chosen
+        self._is_closing = False  # whether the model has ended, and forced text follows
         ending = self._ending(matcher)
         self._near = 0 if ending is None else _NEAR + 2 * len(ending)
 
@@ -128,7 +129,11 @@ class Constraint:
             return end
         forced = self._matcher.compute_ff_tokens()
         if forced:  # in the tokens that such text is trained in
+            self._is_closing |= first == end
             return int(forced[0])
+        if self._is_closing and self._matcher.is_accepting():
+            return end
+        self._is_closing = False
         if self._matcher.validate_tokens([first]) == 1:
             return first
         if self._matcher.is_accepting():
