@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from llama_index.core import Settings
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.types import (
@@ -68,7 +69,8 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         node_postprocessors: Applied to the retrieved nodes, one after the other.
         streaming: Whether a response is generated in pieces.
         models: Loads the models; pass one object to several components to share weights.
-        callback_manager: As of every LlamaIndex query engine.
+        callback_manager: As of every LlamaIndex query engine; its postprocessors get it too. None:
+            that of `Settings`.
     """
 
     def __init__(
@@ -81,10 +83,12 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         models: SharedModels | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        super().__init__(callback_manager)
+        super().__init__(callback_manager or Settings.callback_manager)
         self.retriever = retriever
         self.contract = contract
         self.node_postprocessors = list(node_postprocessors)
+        for postprocessor in self.node_postprocessors:
+            postprocessor.callback_manager = self.callback_manager
         self.streaming = streaming
         self.models = models or SharedModels()
 
@@ -110,8 +114,11 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         Raises:
             DataError: the folder holds no finished run.
         """
-        models = fields.setdefault("models", SharedModels())
-        found = retriever or AloftRetriever.from_run(run_folder, nodes, models=models)
+        shared = {
+            "models": fields.setdefault("models", SharedModels()),
+            "callback_manager": fields.get("callback_manager"),
+        }
+        found = retriever or AloftRetriever.from_run(run_folder, nodes, **shared)
         return cls(found, read_bundle(Path(run_folder), generator), **fields)
 
     def _for_prompt(self, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:

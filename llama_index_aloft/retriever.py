@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from llama_index.core import Settings
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import MetadataFilters
@@ -52,7 +53,8 @@ class AloftRetriever(BaseRetriever):
         similarity_top_k: Number of nodes returned; None: as many as the run's prompts hold.
         filters: Conditions on the metadata of the nodes that may be returned.
         models: Loads the models; pass one object to several components to share weights.
-        fields: Arguments of every LlamaIndex retriever, such as `callback_manager`.
+        fields: Arguments of every LlamaIndex retriever, such as `callback_manager`; without it,
+            that of `Settings` is used.
 
     Raises:
         ConfigError: `similarity_top_k` is less than 1, or a filter cannot be applied.
@@ -69,7 +71,8 @@ class AloftRetriever(BaseRetriever):
         models: SharedModels | None = None,
         **fields: Any,
     ) -> None:
-        super().__init__(**fields)
+        manager = fields.pop("callback_manager", None) or Settings.callback_manager
+        super().__init__(callback_manager=manager, **fields)
         self.nodes = read_nodes(nodes)
         self.contract = contract
         self.similarity_top_k = similarity_top_k
