@@ -30,23 +30,53 @@ from typing import Any
 import numpy as np
 
 from aloft.config import PARTS, RunConfig, load_config
-from aloft.errors import AloftError
+from aloft.errors import AloftError, ModelError
 from aloft.evaluation.measure import SHIPPED
 from aloft.evaluation.pages.figures import interval, points
 from aloft.evaluation.report import Report, to_json
 from aloft.evaluation.systems import System
 from aloft.machine import describe_machine
+from aloft.protocols import Prompt, Reply
 from aloft.randomness import rng_for
-from aloft.run.host_teacher import AbsentTeacher
 from aloft.run.job import OpenRun, open_run
 from aloft.terminal.progress import shown_progress
 
 NEVER_DECIDES = 10**9  # as evaluation.min_human_questions: human questions judge afterwards
 METRIC = "ndcg@10"
-OTHER_PROMPTS = (
-    "A prompt is not among the kept replies. Delete the set's file in --replies, and name the "
-    "--teacher that is to write it anew."
-)
+MOST_UNKNOWN = 0.05  # of the kept replies
+
+
+class KeptReplies:
+    """The teacher that wrote a set's replies, which are in the run's cache already.
+
+    What is asked again follows from how replies are read, so that another version may ask a few
+    other prompts: they get an empty reply, of which no pair comes.
+
+    Args:
+        fingerprint: The teacher's.
+        count: Replies that are kept.
+    """
+
+    def __init__(self, fingerprint: str, count: int) -> None:
+        self.fingerprint = fingerprint
+        self.unknown = 0
+        self._most = MOST_UNKNOWN * count
+
+    def complete(
+        self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Reply]:
+        """Reply to prompts that are not among the kept ones.
+
+        Raises:
+            ModelError: they are too many.
+        """
+        self.unknown += len(prompts)
+        if self.unknown > self._most:
+            raise ModelError(
+                f"{self.unknown} prompts are not among the kept replies. Delete the set's file in "
+                "--replies, and name the --teacher that is to write it anew."
+            )
+        return [Reply(text="", is_finished=True) for _ in prompts]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -118,13 +148,15 @@ def open_set(
     evaluation = config.evaluation.model_copy(update={"min_human_questions": least})
     config = config.model_copy(update={"evaluation": evaluation})
     kept = read_lines(replies) if replies and replies.exists() else []
-    teacher = AbsentTeacher(kept[0]["fingerprint"], OTHER_PROMPTS) if kept else None
+    teacher = KeptReplies(kept[0]["fingerprint"], len(kept)) if kept else None
     with shown_progress() as progress, open_run(folder / "run", config, teacher, progress) as run:
         run.give(folder / "corpus", folder / "questions.jsonl")
         run.shared.cache.add({row["key"]: (row["value"], None) for row in kept[1:]})
         if replies and not kept:
             keep_replies(run, replies)
         yield run
+        if teacher and teacher.unknown:
+            print(f"{teacher.unknown} prompts are not among the kept replies.", file=sys.stderr)
 
 
 def measure(
