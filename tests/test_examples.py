@@ -2,10 +2,12 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,6 +15,8 @@ from aloft.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("0*.py"))
+HOSTS = ROOT / "examples" / "hosts"
+HOST_PROGRAMS = sorted(file for file in HOSTS.glob("*/*.py") if "# ours\n" in file.read_text())
 PROGRAMS = [*(ROOT / "examples").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
 OURS = {"aloft": ROOT / "core", "llama_index_aloft": ROOT, "langchain_aloft": ROOT}
 SAYS = {  # what its last lines must hold, whatever the figures
@@ -26,6 +30,8 @@ SAYS = {  # what its last lines must hold, whatever the figures
     "08_vllm_server": "10 of 10 answers cite a passage",
     "09_app_before_and_after": "all: hit@5 ",
 }
+FIGURE, INTERVAL = r"[01]\.\d{3}", r"[+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\]"
+GAIN = rf"hit@5 {FIGURE} -> ({FIGURE}), {INTERVAL}; nDCG@10 {FIGURE} -> {FIGURE}, {INTERVAL}"
 
 
 def test_examples_are_short_and_all_known() -> None:
@@ -83,3 +89,79 @@ def test_an_example_runs(example: Path, embedded_models: RunConfig, tmp_path: Pa
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert SAYS[example.stem] in ran.stdout
+
+
+@pytest.fixture
+def corpus(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module that the host programs share."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    from hosts import corpus
+
+    return corpus
+
+
+def test_the_first_right_piece_counts(corpus: ModuleType) -> None:
+    asked = [
+        corpus.Question("Who?", "a", "by hand"),
+        corpus.Question("Where?", "b"),
+        corpus.Question("When?", "c"),
+    ]
+    wrong = ("a", "without hands")
+    host = [[wrong, ("a", "done by\n hand"), ("a", "by hand")], [], [wrong] * 10 + [("c", "")]]
+    ours = [[("b", "by hand"), wrong], [("b", "anything")], [wrong] * 5 + [("c", "")]]
+    hit, ndcg = corpus.compare_found(asked, host, ours)
+    assert (hit.before, hit.after, hit.n) == (1 / 3, 1 / 3, 3)  # rank 2, none, 11; none, 1, 6
+    assert ndcg.before == pytest.approx(0.6309298 / 3)  # 1 / log2(3)
+    assert ndcg.after == pytest.approx((1 + 0.3562072) / 3)  # 1 / log2(2) and 1 / log2(7)
+
+
+def test_pythons_reference_answers_the_questions_asked_of_it(corpus: ModuleType) -> None:
+    whole = corpus.read_corpus()
+    texts = {document.id: document.text for document in whole.documents}
+    assert len(whole.questions) > 100
+    assert all(
+        one.is_answered_by(one.document_id, texts[one.document_id]) for one in whole.questions
+    )
+    part = whole.part(40_000)
+    sizes = [len(document.text) for document in part.documents]
+    assert sum(sizes[:-1]) < 40_000 <= sum(sizes)
+    assert {one.document_id for one in part.questions} <= {one.id for one in part.documents}
+    assert whole.part(40_000) == part and whole.sample(5) == whole.sample(5)
+
+
+def test_the_table_of_host_programs_counts_the_changed_lines() -> None:
+    rows = re.findall(
+        r"^\| \[.+?\]\((\S+)\) \|.*\| (\d+) \|$", (HOSTS / "README.md").read_text(), re.M
+    )
+    changed = {
+        f"{program.parent.name}/{program.name}": str(program.read_text().count("# ours\n"))
+        for program in HOST_PROGRAMS
+    }
+    assert dict(rows) == changed
+    assert all(len(program.read_text().splitlines()) < 60 for program in HOST_PROGRAMS)
+
+
+@pytest.fixture(scope="session")
+def host_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the host programs run, so that one run serves them all."""
+    return tmp_path_factory.mktemp("hosts")
+
+
+@pytest.mark.example
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "program", HOST_PROGRAMS, ids=lambda file: f"{file.parent.name}-{file.stem}"
+)
+def test_a_host_program_runs(program: Path, embedded_models: RunConfig, host_folder: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", f"hosts.{program.parent.name}.{program.stem}"],
+        cwd=host_folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "examples"), *sys.path])},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    last = ran.stdout.splitlines()[-1]
+    said = re.fullmatch(rf"{program.stem}: {GAIN}; n = [1-9]\d*", last)
+    assert said, last
+    assert float(said[1]) > 0, "ours found nothing"

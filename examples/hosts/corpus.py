@@ -10,7 +10,7 @@ in folders named as their hosts, so PYTHONPATH names the folder above, never thi
 import gzip
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from python_reference.demo import choose_topics
 from aloft import Aloft, load_config
 from aloft.backends.packaged import fetch_model
 from aloft.evaluation.bootstrap import Comparison, compare
+from aloft.evaluation.charts import Estimate, draw_forest
 from aloft.records import Document, content_id
 from aloft.serving.bundle import ships
 from aloft.terminal.progress import shown_progress
@@ -119,6 +120,34 @@ def print_gain(
         gain = f"{one.gain:+.3f}{interval}"
         parts.append(f"{one.metric} {one.before:.3f} -> {one.after:.3f}, {gain}")
     print(f"{program}: {'; '.join(parts)}; n = {len(questions)}")
+
+
+class Picture(str):
+    """An SVG that notebooks show."""
+
+    def _repr_svg_(self) -> str:
+        return str(self)
+
+
+STYLE = """<style>text { font: 13px sans-serif } .group { font-weight: bold }
+.grid { stroke: #ddd } .zero { stroke: #777 } .stroke { stroke-width: 2.5 }
+.kept { stroke: #2a6f4e } .other { stroke: #777 } .dot { fill: #fff; stroke-width: 2.5 }
+</style><rect width="100%" height="100%" fill="#fff"/>"""
+
+
+def draw_gains(gains: Mapping[str, Sequence[Comparison]]) -> Picture:
+    """Gains with their intervals, in percentage points, by what was changed."""
+    estimates = []
+    for change, compared in gains.items():
+        for one in compared:
+            gain, low, high = (100 * (value or 0.0) for value in (one.gain, one.low, one.high))
+            figure = f"{100 * one.before:.0f} to {100 * one.after:.0f}, {gain:+.1f}"
+            mark = "other" if one.includes_loss else "kept"
+            known = {"gain": gain, "low": low, "high": high, "figure": figure, "mark": mark}
+            estimates.append(Estimate(group=change, label=one.metric, **known))
+    drawn = draw_forest("gains", "Gains with their 95 % intervals", estimates)
+    opening, rest = drawn.split(">", 1)
+    return Picture(f'{opening} xmlns="http://www.w3.org/2000/svg">{STYLE}{rest}')
 
 
 def _ranks(questions: Sequence[Question], found: Sequence[Found]) -> np.ndarray:
