@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def main() -> None:
-    corpus = read_corpus(*sys.argv[1:])
+    corpus = read_corpus(*sys.argv[1:], max_questions=None)
     out = Path("runs") / "app" / corpus.name
     config = load_config("cpu", overrides=SETTINGS)
     for name in (config.embedder, config.teacher):

@@ -1,6 +1,7 @@
 """Every example, run as its reader would run it: from an empty folder, with real models."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from aloft.config import RunConfig
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("0*.py"))
 HOSTS = ROOT / "examples" / "hosts"
+NOTEBOOKS = sorted(HOSTS.glob("*.ipynb"))
 HOST_PROGRAMS = sorted(file for file in HOSTS.glob("*/*.py") if "# ours\n" in file.read_text())
 PROGRAMS = [*(ROOT / "examples").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
 OURS = {"aloft": ROOT / "core", "llama_index_aloft": ROOT, "langchain_aloft": ROOT}
@@ -147,21 +149,53 @@ def host_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("hosts")
 
 
+def run_in(folder: Path, *arguments: str) -> str:
+    """What a Python program prints in the folder of the host programs."""
+    ran = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "examples"), *sys.path])},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return ran.stdout
+
+
 @pytest.mark.example
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "program", HOST_PROGRAMS, ids=lambda file: f"{file.parent.name}-{file.stem}"
 )
 def test_a_host_program_runs(program: Path, embedded_models: RunConfig, host_folder: Path) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", f"hosts.{program.parent.name}.{program.stem}"],
-        cwd=host_folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "examples"), *sys.path])},
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    last = ran.stdout.splitlines()[-1]
-    said = re.fullmatch(rf"{program.stem}: {GAIN}; n = [1-9]\d*", last)
-    assert said, last
-    assert float(said[1]) > 0, "ours found nothing"
+    said = run_in(host_folder, "-m", f"hosts.{program.parent.name}.{program.stem}").splitlines()[-1]
+    found = re.fullmatch(rf"{program.stem}: {GAIN}; n = [1-9]\d*", said)
+    assert found, said
+    assert float(found[1]) > 0, "ours found nothing"
+
+
+def code_of(notebook: Path) -> list[str]:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda file: file.stem)
+def test_a_notebook_has_the_outputs_of_one_run(notebook: Path) -> None:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert "image/svg+xml" in outputs[-1]["data"], "the figure comes last"
+    assert any("training the embedder" in "".join(output.get("text", [])) for output in outputs)
+
+
+@pytest.mark.example
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda file: file.stem)
+def test_a_notebook_runs(notebook: Path, embedded_models: RunConfig, host_folder: Path) -> None:
+    *before, last = code_of(notebook)
+    *lines, picture = last.splitlines()
+    program = host_folder / f"{notebook.stem}.py"
+    program.write_text("\n".join([*before, *lines, f"print({picture})"]), encoding="utf-8")
+    assert "<svg " in run_in(host_folder, str(program))

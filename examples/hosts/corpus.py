@@ -11,7 +11,7 @@ import gzip
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,14 @@ class Corpus:
         return Corpus(self.name, drawn, asked)
 
 
-def read_corpus(folder: str | None = None) -> Corpus:
+def read_corpus(folder: str | None = None, *, max_questions: int | None = 200) -> Corpus:
     """Read a folder, or Python's reference; programs pass on their command line."""
     if folder:
         corpus, asked = (_read(Path(folder) / f"{name}.jsonl.gz") for name in ("corpus", "qa"))
         documents = [Document(id=one["id"], title=one["title"], text=one["text"]) for one in corpus]
         questions = [Question(one["question"], one["doc_id"]) for one in asked]
-        return Corpus(Path(folder).name, documents, questions)
+        whole = Corpus(Path(folder).name, documents, questions)
+        return replace(whole, questions=whole.sample(max_questions or len(asked)))
     topics = {f"{name}.txt": text for name, text in choose_topics().items()}
     documents = [Document(id=name, title=name[:-4], text=text) for name, text in topics.items()]
     by_hand = [Question(q["question"], q["document_id"], q["passage"]) for q in _read(BY_HAND)]

@@ -22,11 +22,12 @@ def main() -> None:
     documents = to_documents(corpus.documents)
     llm = AloftLLM.from_run(run, max_tokens=48)  # ours
 
+    nodes = SentenceSplitter(chunk_size=128, chunk_overlap=0).get_nodes_from_documents(documents)
     questions = generate_synthetic_queries_over_documents(
-        documents[:12], num_questions_per_chunk=1, max_chunk_length=800, llm=llm
+        nodes[:8], num_questions_per_chunk=1, llm=llm
     )
     dataset = generate_ce_fine_tuning_dataset(
-        documents[:12], questions, max_chunk_length=128, llm=llm, top_k=3, embed_model=UNTUNED
+        nodes[:8], questions, llm=llm, top_k=3, embed_model=UNTUNED
     )
     finetuning_engine = CrossEncoderFinetuneEngine(
         dataset,
@@ -37,7 +38,6 @@ def main() -> None:
     finetuning_engine.finetune()
     trained = finetuning_engine.get_finetuned_model(top_n=10)
 
-    nodes = SentenceSplitter(chunk_size=128, chunk_overlap=0).get_nodes_from_documents(documents)
     retriever = embed(nodes, UNTUNED).as_retriever(similarity_top_k=10)
 
     def rank(reranker: BaseNodePostprocessor | None) -> list[Found]:

@@ -21,7 +21,7 @@ def main() -> None:
     nodes = SentenceSplitter(chunk_size=256, chunk_overlap=0).get_nodes_from_documents(documents)
 
     dataset = generate_qa_embedding_pairs(
-        nodes[:24],
+        nodes[:10],
         llm=AloftLLM.from_run(run),  # ours
         num_questions_per_chunk=1,
         output_path=str(KEPT / f"qa-{run.name}.json"),

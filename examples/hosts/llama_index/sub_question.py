@@ -34,6 +34,7 @@ def ask(retriever: BaseRetriever, llm: LLM, questions: list[str]) -> list[Found]
         llm=MockLLM(),
         question_gen=LLMQuestionGenerator.from_defaults(llm, prompt_template_str=PROMPT),
         use_async=False,
+        verbose=False,
     )
     found = (engine.query(question).source_nodes for question in questions)
     return [found_in([one for one in nodes if one.node.ref_doc_id]) for nodes in found]
