@@ -6,7 +6,7 @@
 Ten schemas, ten prompts each, are answered held to the schema, and with --free once more without,
 the schema in the prompt. A reply is valid if it is JSON that satisfies the schema (jsonschema). The
 mask's cost is the time spent in choosing tokens, of which compiling the tokenizer, once a model, is
-no part. Each of fifty questions needs one of six tools, and is asked twice: the model may call, or
+no part. All times are the processor's, so that other work on the machine does not count. Each of fifty questions needs one of six tools, and is asked twice: the model may call, or
 must. A call is right if tool and arguments are. The model's chat template must take tools.
 """
 
@@ -94,12 +94,12 @@ QUESTIONS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 def ask(model: Any, prompts: Sequence[Prompt], limit: int) -> tuple[list[Reply], float]:
-    """Replies in batches, and the seconds that they took."""
-    started = time.perf_counter()
+    """Replies in batches, and the processor seconds that they took."""
+    started = time.process_time()
     replies: list[Reply] = []
     for start in range(0, len(prompts), BATCH):
         replies += model.complete(prompts[start : start + BATCH], max_new_tokens=limit)
-    return replies, time.perf_counter() - started
+    return replies, time.process_time() - started
 
 
 class Watch:
@@ -112,9 +112,9 @@ class Watch:
         choose = Constraint.next_token
 
         def timed(constraint: Constraint, scores: Any) -> int:
-            started = time.perf_counter()
+            started = time.process_time()
             token = choose(constraint, scores)
-            self.seconds += time.perf_counter() - started
+            self.seconds += time.process_time() - started
             self.tokens += 1
             return token
 
