@@ -6,8 +6,9 @@
 Ten schemas, ten prompts each, are answered held to the schema, and with --free once more without,
 the schema in the prompt. A reply is valid if it is JSON that satisfies the schema (jsonschema). The
 mask's cost is the time spent in choosing tokens, of which compiling the tokenizer, once a model, is
-no part. All times are the processor's, so that other work on the machine does not count. Each of fifty questions needs one of six tools, and is asked twice: the model may call, or
-must. A call is right if tool and arguments are. The model's chat template must take tools.
+no part. All times are the processor's, so that other work on the machine does not count. Each of
+fifty questions needs one of six tools, and is asked twice: the model may call, or must. A call is
+right if tool and arguments are. The model's chat template must take tools.
 """
 
 import argparse

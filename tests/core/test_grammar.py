@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import torch
 
+from aloft.backends.tool_calls import call_format_of
 from aloft.errors import ConfigError, ModelError
 from aloft.protocols import Prompt, Reply, Tool, ToolCall, ToolTurn
 from aloft.records import Message
@@ -150,6 +151,37 @@ def test_text_may_stand_in_front_of_calls_and_a_begun_call_is_made_whole(model: 
         assert held(model, prompt, wish) == wish
     begun = 'Let me see.\n<tool_call>\n{"name": "never"'
     assert held(model, prompt, begun).startswith('Let me see.\n<tool_call>\n{"name": "now", "arg')
+
+
+BARE = '{\n  "name": "find",\n  "arguments": {"query": "fox"}\n}'
+
+
+@pytest.mark.parametrize("wish", [BARE, f"```json\n{BARE}\n```", f"```\n{BARE}\n```"])
+def test_a_reply_that_is_a_call_without_markers_is_that_call(model: Any, wish: str) -> None:
+    form = call_format_of(model.tokenizer)
+    prompt = replace(ASK, tools=TOOLS)
+    assert held(model, prompt, wish) == wish
+    text, (call,) = form.parse(wish, TOOLS)
+    assert (text, call.name, call.arguments) == ("", "find", {"query": "fox"})
+    too_long = wish.replace("fox", "foxes and hares")
+    _, (call,) = form.parse(held(model, prompt, too_long), TOOLS)
+    jsonschema.validate(call.arguments, TOOLS[1].parameters)
+    assert {form.shown(wish[:end], TOOLS) for end in range(len(wish))} == {""}
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        '{"name": "Bob", "arguments": {}}',
+        '```json\n{"name": "finder"}\n```',
+        "```py\nadd(1, 2)\n```",
+    ],
+)
+def test_other_json_and_code_stay_text(model: Any, wish: str) -> None:
+    form = call_format_of(model.tokenizer)
+    assert held(model, replace(ASK, tools=TOOLS), wish) == wish
+    assert form.parse(wish, TOOLS) == (wish, ())
+    assert form.shown(wish, TOOLS) == wish
 
 
 def test_a_model_that_may_call_says_what_it_would_or_calls(model: Any) -> None:

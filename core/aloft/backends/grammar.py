@@ -6,6 +6,7 @@ it leaves one text, this is written in the tokens that the tokenizer makes of it
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 from numpy.typing import NDArray
 
-from aloft.backends.tool_calls import CallFormat, call_format_of, callable_tools
+from aloft.backends.tool_calls import FENCES, CallFormat, call_format_of, callable_tools
 from aloft.errors import ConfigError
 from aloft.protocols import Prompt, Tool
 
@@ -68,7 +69,7 @@ class Grammars:
             several = prompt.calls_in_parallel and bool(form.between)
             lark = _calls(form, tools, self._literal, several=several)
             if prompt.tool_choice == "auto":
-                lark = _or_reply(lark, form, self._literal, prompt.json_schema)
+                lark = _or_reply(lark, form, self._literal, tools, prompt.json_schema)
             return LLMatcher.grammar_from_lark(lark)
         if prompt.json_schema is not None:
             return json_grammar(prompt.json_schema)
@@ -251,24 +252,48 @@ def _calls(form: CallFormat, tools: Sequence[Tool], literal: Any, *, several: bo
     return "\n".join(parts)
 
 
-def _or_reply(lark: str, form: CallFormat, literal: Any, schema: Mapping[str, Any] | None) -> str:
+def _or_reply(
+    lark: str,
+    form: CallFormat,
+    literal: Any,
+    tools: Sequence[Tool],
+    schema: Mapping[str, Any] | None,
+) -> str:
     """The grammar of calls, of JSON or a text, or of a text with calls behind it."""
     marker = form.opening.strip()
+    bare, text = _bare_calls(form, tools)
     if schema is not None:
         start = f"start: calls | json\njson: %json {_written(schema)}"
     elif not marker:  # the first character says whether a call follows
         start = "start: calls | TEXT\nTEXT: /[^{](.|\\n)*/"
     elif literal(marker) != json.dumps(marker):  # by a control token, which no text holds
-        start = f"start: calls | TEXT | TEXT calls\nTEXT: {_ANY_TEXT}"
+        start = f"start: calls | TEXT | TEXT calls | bare\n{text}\n{bare}"
     else:
         behind = form.opening.rpartition(marker)[2]
         rest = lark.partition("calls: ")[2].partition("\n")[0].removeprefix(literal(form.opening))
         start = "\n".join(
             [
-                "start: calls | TEXT | text_calls",
+                "start: calls | TEXT | text_calls | bare",
                 f"text_calls: to_marker {literal(behind) if behind else ''} {rest}",
                 f"to_marker[lazy]: TEXT {json.dumps(marker)}",
-                f"TEXT: {_ANY_TEXT}",
+                text,
+                bare,
             ]
         )
     return lark.replace("start: calls", start, 1)
+
+
+def _bare_calls(form: CallFormat, tools: Sequence[Tool]) -> tuple[str, str]:
+    """Rules of one call without its markers, and of any text that does not begin like one."""
+    fence = "|".join(f"{one}\\n" for one in FENCES if one)
+    begins = [
+        rf'({fence})?[ \n]?\{{[ \n]{{0,9}}"name": ?"{re.escape(tool.name)}"' for tool in tools
+    ]
+    rules = ["bare: " + " | ".join(f"bare_{i}" for i in range(len(tools)))]
+    for i, (tool, begin) in enumerate(zip(tools, begins, strict=True)):
+        schema = {"type": "object", "properties": {}, **tool.parameters}
+        rules.append(f"bare_{i}: BARE_{i} %json {_written(schema)} BARE_END")
+        rules.append(rf'BARE_{i}: /{begin},[ \n]{{0,9}}"{form.arguments}": ?/')
+    rules.append(r"BARE_END: /[ \n]{0,9}\}(\n```)?/")
+    likeness = "|".join(f"{begin}(.|\\n)*" for begin in begins)
+    return "\n".join(rules), f"TEXT: {_ANY_TEXT} & ~/{likeness}/"

@@ -5,6 +5,7 @@ were trained to. How a model calls is therefore learnt from its template, by ren
 """
 
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _PROBES = [
     }
     for name, argument in (("probe_one", "first"), ("probe_two", "second"))
 ]
+FENCES = ("```json", "```", "")  # in front of a call that stands alone
+_BARE = re.compile(r"\s*(?:```(?:json)?)?\s*(\{.*\})\s*(?:```)?\s*", re.DOTALL)
 _ID = "a1b2c3d4e"  # nine letters and digits, the only ids that some templates accept
 _formats: "WeakKeyDictionary[Any, tuple[str, CallFormat | None]]" = WeakKeyDictionary()
 
@@ -47,8 +50,17 @@ class CallFormat:
     closing: str
     arguments: str
 
-    def parse(self, reply: str) -> tuple[str, tuple[ToolCall, ...]]:
-        """Split a reply into its text and its calls; what is no call stays text."""
+    def parse(self, reply: str, tools: Sequence[Tool] = ()) -> tuple[str, tuple[ToolCall, ...]]:
+        """Split a reply into its text and its calls; what is no call stays text.
+
+        Args:
+            reply: Of the model.
+            tools: Those that a reply calls where it is a call alone, without the markers; models
+                that were trained on code write that in a code block.
+        """
+        bare = self._bare_call(reply, tools)
+        if bare is not None:
+            return "", (bare,)
         marker = self.opening.strip()
         start = reply.find(marker) if marker else -1 + reply.lstrip().startswith("{")
         calls: list[ToolCall] = []
@@ -64,9 +76,13 @@ class CallFormat:
             calls.append(call)
         return (reply[:start].rstrip() if calls else reply), tuple(calls)
 
-    def shown(self, reply: str) -> str:
+    def shown(self, reply: str, tools: Sequence[Tool] = ()) -> str:
         """The part of a growing reply that is text, whatever follows."""
         marker = self.opening.strip()
+        compact = re.sub(r"\s", "", reply)
+        bare = [f'{fence}{{"name":"{tool.name}"' for fence in FENCES for tool in tools]
+        if any(one.startswith(compact) or compact.startswith(one) for one in bare):
+            return ""
         if not marker:
             return "" if reply.lstrip()[:1] in ("", "{") else reply
         text = reply.partition(marker)[0]
@@ -87,6 +103,14 @@ class CallFormat:
         shared = {k: v for tool in tools for k, v in tool.parameters.get("$defs", {}).items()}
         whole: dict[str, Any] = calls[0] if len(calls) == 1 else {"anyOf": calls}
         return {**whole, "$defs": shared} if shared else whole
+
+    def _bare_call(self, reply: str, tools: Sequence[Tool]) -> ToolCall | None:
+        found = _BARE.fullmatch(reply)
+        try:
+            call = self._call_of(json.loads(found[1])) if found else None
+        except ValueError:
+            return None
+        return call if call and call.name in {tool.name for tool in tools} else None
 
     def _call_of(self, value: Any) -> ToolCall | None:
         arguments = value.get(self.arguments) if isinstance(value, dict) else None

@@ -102,7 +102,7 @@ class TransformersLanguageModel:
             for token in self._write(row, prompt, limit):
                 ids.append(token)
                 text = self._decode(ids, form)
-                yield form.shown(text) if form else text
+                yield form.shown(text, callable_tools(prompt)) if form else text
 
         sent = yield from stream_growth(grow(), stop)
         reply = self._reply(ids, prompt, len(row), limit, stop)
@@ -293,7 +293,7 @@ class TransformersLanguageModel:
         text = self._decode(ids, form)
         places = [place for place in (text.find(string) for string in stop) if place >= 0]
         text = text[: min(places)] if places else text
-        text, calls = form.parse(text) if form else (text, ())
+        text, calls = form.parse(text, callable_tools(prompt)) if form else (text, ())
         return Reply(
             text=text,
             is_finished=has_ended or bool(places) or len(ids) < limit,

@@ -197,11 +197,12 @@ class VllmLanguageModel:
             return Reply(text="", is_finished=False, prompt_tokens=read, is_unread=True)
         ids = answer["ids"]
         ids = ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids
-        form = call_format_of(self.tokenizer) if callable_tools(prompt) else None
+        tools = callable_tools(prompt)
+        form = call_format_of(self.tokenizer) if tools else None
         text: str = self.tokenizer.decode(ids, skip_special_tokens=form is None)
         places = [place for place in (text.find(string) for string in stop) if place >= 0]
         text = text[: min(places)] if places else text
-        text, calls = form.parse(prompt.prefix + text) if form else (text, ())
+        text, calls = form.parse(prompt.prefix + text, tools) if form else (text, ())
         return Reply(
             text=text,
             is_finished=answer["end"] == "stop" or bool(places),
