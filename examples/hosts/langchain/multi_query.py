@@ -16,7 +16,7 @@ PROMPT = PromptTemplate.from_template("Write this question in two other ways: {q
 def main() -> None:
     corpus = read_corpus(*sys.argv[1:])
     run = shared_run(corpus)
-    questions = corpus.sample(8)
+    questions = corpus.sample(6)
     store = build_store(split(corpus.documents))
     llm = ChatAloft.from_run(run, max_tokens=40)  # ours
     base: BaseRetriever = store.as_retriever(search_kwargs={"k": 10})
