@@ -11,8 +11,9 @@ from langchain_aloft import AloftReranker  # ours
 
 
 def main() -> None:
-    corpus = read_corpus(*sys.argv[1:])
-    run = shared_run(corpus)
+    whole = read_corpus(*sys.argv[1:])
+    run = shared_run(whole)
+    corpus = whole.part()
     store = build_store(split(corpus.documents))
     retriever = store.as_retriever(search_kwargs={"k": 20})
     host = find(retriever, corpus.questions)
