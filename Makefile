@@ -57,7 +57,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) torch==2.13.0
-	$(INSTALL) -e ".[all,dev,docs]"
+	$(INSTALL) -e ".[all,ray,dev,docs]"
 	@touch $@ $(VENV)/.demo
 
 # without the packages that vLLM asks for and whose builds on the index want CUDA

@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from aloft.retrieval.retriever import Retriever as Retriever, ScoredPassage as ScoredPassage
     from aloft.run.comparison import compare_strategies as compare_strategies
     from aloft.run.estimate import estimate_run as estimate_run
+    from aloft.run.executors.opening import open_executor as open_executor
     from aloft.run.job import (
         open_run as open_run,
         read_funnel as read_funnel,
@@ -214,6 +215,7 @@ _NAMES = {
     "aloft.retrieval.retriever": ["Retriever", "ScoredPassage"],
     "aloft.run.comparison": ["compare_strategies"],
     "aloft.run.estimate": ["estimate_run"],
+    "aloft.run.executors.opening": ["open_executor"],
     "aloft.run.job": ["open_run", "read_funnel", "read_skipped"],
     "aloft.run.whole": ["Aloft", "HostedRun", "Result"],
     "aloft.serving.answering": [

@@ -6,6 +6,7 @@
   - ModelError                             a model is not here or can not do what is asked
     - ProbabilitiesError                   a model returns no probabilities of tokens
   - RunFolderError                         a run folder is held by another or not writable
+  - ClusterError                           a cluster is not there or cannot work for a run
   - MissingExtraError  (also ImportError)  an optional dependency is not installed
 
 Anything else that is raised is a bug of ours and shows its traceback.
@@ -34,6 +35,10 @@ class ProbabilitiesError(ModelError):
 
 class RunFolderError(AloftError):
     """A run folder is held by another process or can not be written."""
+
+
+class ClusterError(AloftError):
+    """A cluster is not there, cannot work for a run or loses its workers."""
 
 
 class MissingExtraError(AloftError, ImportError):

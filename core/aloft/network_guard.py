@@ -122,6 +122,18 @@ def count_refused(hosts: Collection[str]) -> None:
         guard.refused.extend(hosts)
 
 
+def count_reached(hosts: Collection[str]) -> None:
+    """Count other machines that something which works for the run was connected to."""
+    for guard in _current_guards():
+        guard.reached.update(hosts)
+
+
+def allowed_hosts() -> frozenset[str]:
+    """Other machines that are open here, for a process that works for the run."""
+    guards = _current_guards()
+    return frozenset.intersection(*(guard.allowed for guard in guards)) if guards else frozenset()
+
+
 def _new_guard(allowed: Collection[str]) -> NetworkGuard:
     global _is_watching, _own_start
     guard = NetworkGuard(allowed=frozenset(allowed))

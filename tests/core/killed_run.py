@@ -1,7 +1,8 @@
-"""One run on tiny models that kills itself where it is told to; driven by test_resume.py.
+"""One run on tiny models that is killed where it is told to; driven by test_resume.py, test_ray.py.
 
-Arguments: corpus, run folder, encoder, language model, log of what the teacher was asked, and the
-stage to die in ("never" to finish).
+Arguments: corpus, run folder, encoder, language model, log of what the teacher was asked, the
+stages to die in, with commas ("never" to finish), the executor, and who dies: "self", or the
+"workers" that an executor has.
 """
 
 import os
@@ -11,9 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from aloft.config import check_config
 from aloft.protocols import Floats, Prompt, Reply
+from aloft.run.executors.opening import open_executor
 from aloft.run.stages import drafts, marks
 from aloft.run.whole import Aloft
 
@@ -97,16 +100,28 @@ def settings(encoder: str, language_model: str) -> dict[str, object]:
     }
 
 
+def kill_workers() -> None:
+    """Kill the processes that work for this one in a Ray cluster of its own."""
+    for process in psutil.Process().children(recursive=True):
+        if process.name().startswith("ray::RayWorker"):
+            process.kill()
+
+
 def main() -> None:
-    corpus, out, encoder, language_model, log, deadly = sys.argv[1:]
+    corpus, out, encoder, language_model, log, deadly, executor, victim = sys.argv[1:]
+    left = set(deadly.split(","))
 
     def die(stage: str, done: int, total: int) -> None:
-        if stage == deadly and done * 2 >= total:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if stage in left and done * 2 >= total:
+            if victim == "self":
+                os.kill(os.getpid(), signal.SIGKILL)
+            left.remove(stage)
+            kill_workers()
 
     config = check_config(settings(encoder, language_model))
-    job = Aloft(config, teacher=LoggingTeacher(Path(log)))
-    job.run(Path(corpus), Path(out), progress=die)
+    with open_executor(executor) as where:
+        job = Aloft(config, teacher=LoggingTeacher(Path(log)), executor=where)
+        job.run(Path(corpus), Path(out), progress=die)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -35,10 +36,14 @@ REMINED = [f"remined/{name}.jsonl" for name in ("reranker", "generator", "negati
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What `make_given` makes, once."""
+    return make_given(tmp_path_factory.mktemp("given"))
+
+
+def make_given(folder: Path) -> list[str]:
     """A small real corpus and tiny models; the driver's first, third and fourth argument."""
     from aloft.testing import tiny_encoder, tiny_language_model
 
-    folder = tmp_path_factory.mktemp("given")
     corpus = folder / "corpus"
     corpus.mkdir()
     for name in ("assert", "pass", "del", "return", "raise", "break", "global", "lambda", "yield",
@@ -49,10 +54,12 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(corpus), str(folder / "encoder"), str(folder / "language-model")]
 
 
-def start(given: list[str], out: Path, log: Path, deadly: str) -> subprocess.CompletedProcess[str]:
+def start(
+    given: list[str], out: Path, log: Path, deadly: str, executor: str = "local", dies: str = "self"
+) -> subprocess.CompletedProcess[str]:
     corpus, encoder, language_model = given
     driver = Path(__file__).with_name("killed_run.py")
-    arguments = [corpus, str(out), encoder, language_model, str(log), deadly]
+    arguments = [corpus, str(out), encoder, language_model, str(log), deadly, executor, dies]
     return subprocess.run(
         [sys.executable, str(driver), *arguments],
         capture_output=True,
@@ -79,11 +86,27 @@ def weights(folder: Path) -> dict[str, object]:
     }
 
 
+def assert_alike(run: Path, whole: Path) -> None:
+    """Records and weights of two runs are the same."""
+    import torch
+
+    for name in [f"{f}.jsonl" for f in FILES] + [f"sets/{s}.jsonl" for s in SETS] + REMINED:
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    for part in ("embedder", "reranker", "generator"):
+        ours, theirs = weights(run / part), weights(whole / part)
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-4)
+
+
+def requests(log: Path) -> Counter[str]:
+    """What the teacher was asked."""
+    return Counter(log.read_text(encoding="utf-8").splitlines())
+
+
 def test_killed_in_every_stage_it_ends_the_same_and_repeats_nothing(
     given: list[str], tmp_path: Path
 ) -> None:
-    import torch
-
     whole, log = tmp_path / "whole", tmp_path / "whole.log"
     finished = start(given, whole, log, "never")
     assert finished.returncode == 0, finished.stderr[-3000:]
@@ -95,16 +118,33 @@ def test_killed_in_every_stage_it_ends_the_same_and_repeats_nothing(
     finished = start(given, killed, killed_log, "never")
     assert finished.returncode == 0, finished.stderr[-3000:]
 
-    for name in [f"{f}.jsonl" for f in FILES] + [f"sets/{s}.jsonl" for s in SETS] + REMINED:
-        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
-    for part in ("embedder", "reranker", "generator"):
-        ours, theirs = weights(killed / part), weights(whole / part)
-        assert ours.keys() == theirs.keys()
-        for name in ours:
-            torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-4)
-    asked = Counter(log.read_text(encoding="utf-8").splitlines())
-    assert Counter(killed_log.read_text(encoding="utf-8").splitlines()) == asked
+    assert_alike(killed, whole)
+    assert requests(killed_log) == requests(log)
     assert accounts(killed) == accounts(whole) != {}
     reports = [json.loads((run / "report.json").read_bytes()) for run in (whole, killed)]
     assert reports[0]["retrieval"] == reports[1]["retrieval"]
     assert reports[0]["connections_refused"] == reports[1]["connections_refused"] == []
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_by_ray_with_its_workers_and_its_driver_killed_it_ends_the_same(
+    given: list[str], tmp_path: Path
+) -> None:
+    whole, log = tmp_path / "whole", tmp_path / "whole.log"
+    finished = start(given, whole, log, "never")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+
+    killed, killed_log = tmp_path / "killed", tmp_path / "killed.log"
+    for stage in ("rating passages", "training the embedder"):
+        died = start(given, killed, killed_log, stage, "ray")
+        assert died.returncode == -signal.SIGKILL, (stage, died.stderr[-3000:])
+    stages = "embedding questions,training the generator,answering (tuned generator)"
+    finished = start(given, killed, killed_log, stages, "ray", "workers")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert finished.stderr.count("was lost; its work starts again") >= 2
+
+    assert_alike(killed, whole)
+    assert requests(killed_log) == requests(log)  # nothing is asked twice
+    assert accounts(killed) == accounts(whole) != {}
+    assert not list((killed / "work").glob("*-wal"))  # the cache is one file again

@@ -44,6 +44,27 @@ def cross_encoder(folder: Path) -> Path:
     return folder / "cross-encoder"
 
 
+@pytest.mark.parametrize("state", [None, "", '{"global_step": 1'])
+def test_a_checkpoint_that_a_kill_left_unfinished_is_not_resumed_from(
+    tmp_path: Path, state: str | None
+) -> None:
+    from aloft.training.trainer import last_checkpoint
+
+    for step in (4, 12, 9):  # by number, not by name
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-12")
+    for step in (12, 9):
+        file = tmp_path / f"checkpoint-{step}" / "trainer_state.json"
+        file.unlink()
+        if state is not None:
+            file.write_text(state)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+    assert [folder.name for folder in tmp_path.iterdir()] == ["checkpoint-4"]
+    shutil.rmtree(tmp_path / "checkpoint-4")
+    assert last_checkpoint(tmp_path) is None
+
+
 def embedder_rows(negatives: int = 1) -> list[EmbedderRow]:
     return [
         EmbedderRow(

@@ -45,6 +45,13 @@ class Models:
         self._encoders: dict[str, Embedder] = {}
         self._rerankers: dict[str, Reranker] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs to load the same models; each loads them anew."""
+        return {"given": self.given}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Models.__init__(self, state["given"])
+
     def fingerprint(self, name: str, adapter: Path | None = None) -> str:
         """Identify a model, with its adapter, without loading it; see `fingerprint_folder`.
 

@@ -64,6 +64,15 @@ Overwrite = Annotated[
         help="Replace a run on other documents; without it, one is never replaced.",
     ),
 ]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        help="Where the work is done: local, this process; ray, a Ray cluster that is started "
+        "here; ray://HOST:PORT, one that runs.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Seed of the run.")]
 
 

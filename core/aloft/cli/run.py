@@ -9,6 +9,7 @@ import typer
 from aloft.cli import options
 from aloft.cli.views import show_estimate, show_report
 from aloft.config import load_config
+from aloft.errors import ConfigError
 from aloft.terminal.progress import shown_progress
 
 Style = Annotated[
@@ -51,20 +52,29 @@ def run(
     seed: options.Seed = None,
     earlier: From = None,
     overwrite: options.Overwrite = False,
+    executor: options.ExecutorName = "local",
     dry_run: DryRun = False,
 ) -> None:
     """Run all stages: read, synthesise, train, evaluate, report.
 
     Run the same command again to resume: finished work is never repeated.
     """
-    from aloft.api import estimate_run, open_run
+    from aloft.api import estimate_run, open_executor, open_run
     from aloft.evaluation.report import Report
 
+    if dry_run and executor != "local":
+        raise ConfigError(
+            "--dry-run estimates what the run takes on this machine alone. Leave out --executor."
+        )
     named = {"teacher": teacher, "generator": generator, "embedder": embedder}
     chosen = options.given({**named, "reranker": reranker, "seed": seed})
     chosen |= options.parse_parts(only) | options.read_style(style)
     settings = load_config(preset, config, chosen, after=earlier)
-    with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
+    with (
+        open_executor(executor, allow_remote=settings.allow_remote) as where,
+        shown_progress() as progress,
+        open_run(out, settings, progress=progress, executor=where) as opened,
+    ):
         opened.give(docs, questions, overwrite=overwrite)
         done = estimate_run(opened, progress) if dry_run else opened.report()
     if isinstance(done, Report):

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, Protocol
 
 from aloft.files import friendly_io_errors
 
@@ -20,6 +20,18 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS calls "
     "(key TEXT PRIMARY KEY, value TEXT NOT NULL, cost TEXT) WITHOUT ROWID"
 )
+
+
+class KeptCalls(Protocol):
+    """Results of model calls by key, wherever they are kept."""
+
+    def get(self, keys: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+        """Value and cost of each key that is known."""
+        ...
+
+    def add(self, entries: Mapping[str, tuple[Any, Any]]) -> None:
+        """Keep values with their costs."""
+        ...
 
 
 class CallCache:

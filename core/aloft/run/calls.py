@@ -5,29 +5,16 @@ changed prompt, pattern, seed or limit is another call. What a result cost is ke
 that finds it there accounts for it as if it had asked.
 """
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from aloft.errors import ModelError
-from aloft.protocols import (
-    Floats,
-    LanguageModel,
-    Progress,
-    Prompt,
-    ReadingModel,
-    Reply,
-    Reranker,
-    ScoringModel,
-    TokenReadingModel,
-    no_progress,
-)
+from aloft.protocols import Floats, Progress, Prompt, Reply, no_progress
 from aloft.records import cache_key, content_id
-from aloft.run.cache import CallCache
+from aloft.run.cache import KeptCalls
+from aloft.run.model_calls import CallResult, ModelCall, ModelRef, Perform
 from aloft.run.usage import Meter, Usage
 
 _REPLIES = 32  # prompts between two writes to the cache: what a kill can cost
@@ -47,6 +34,7 @@ class Caller:
         role: What the model is for, such as "teacher"; its usage is counted under it.
         fingerprint: Names the model's weights.
         cache, meter: Where results and usage go.
+        perform: Works out the calls whose results are missing.
         progress: Called with `label`, results done and results missing, after each write.
         label: What is being done, for a person.
         at_once: Prompts that the model is given at a time; None: as its kind of call has it.
@@ -55,8 +43,9 @@ class Caller:
 
     role: str
     fingerprint: str
-    cache: CallCache
+    cache: KeptCalls
     meter: Meter
+    perform: Perform
     progress: Progress = no_progress
     label: str = ""
     at_once: int | None = None
@@ -66,7 +55,8 @@ class Caller:
         self,
         kind: str,
         keys: Sequence[str],
-        work: Callable[[list[int]], Iterable[tuple[Any, Usage]]],
+        call: Callable[[list[int]], ModelCall],
+        read: Callable[[CallResult], list[tuple[Any, Usage]]],
         size: int,
     ) -> list[Any]:
         """The result under each key; those that the cache lacks are worked out batch by batch.
@@ -74,7 +64,8 @@ class Caller:
         Args:
             kind: Of call.
             keys: Without the fingerprint; equal keys are worked out once.
-            work: Results and costs of some rows.
+            call: Asks the model about some rows.
+            read: The value to keep of each of those rows, and what it took.
             size: Rows of a batch.
         """
         whole = [content_id(kind, self.fingerprint, key) for key in keys]
@@ -85,17 +76,18 @@ class Caller:
         size = self.at_once or size
         if self.label and len(missing) > size:
             self.progress(self.label, 0, len(missing))
-        for start in range(0, len(missing), size):
-            batch = missing[start : start + size]
-            results = work([row for _, row in batch])
+        batches = [missing[start : start + size] for start in range(0, len(missing), size)]
+        done = 0
+        for place, result in self.perform(call([row for _, row in some]) for some in batches):
             new = {
                 key: (value, _as_cost(usage))
-                for (key, _), (value, usage) in zip(batch, results, strict=True)
+                for (key, _), (value, usage) in zip(batches[place], read(result), strict=True)
             }
             self.cache.add(new)
             known.update(new)
+            done += len(batches[place])
             if self.label:
-                self.progress(self.label, start + len(batch), len(missing))
+                self.progress(self.label, done, len(missing))
         for key in dict.fromkeys(whole):
             cost = known[key][1]
             if cost:
@@ -115,15 +107,15 @@ def _as_cost(usage: Usage) -> dict[str, Any] | None:
 
 
 class CachedLanguageModel:
-    """A language model that is loaded when a result is missing.
+    """A language model that is asked for what is missing.
 
     Args:
-        load: Returns the model.
+        model: Which one it is.
         caller: Where results go.
     """
 
-    def __init__(self, load: Callable[[], LanguageModel], caller: Caller) -> None:
-        self._load = load
+    def __init__(self, model: ModelRef, caller: Caller) -> None:
+        self._model = model
         self._caller = caller
 
     @property
@@ -131,25 +123,17 @@ class CachedLanguageModel:
         """Names the weights."""
         return self._caller.fingerprint
 
-    @cached_property
-    def _model(self) -> LanguageModel:
-        return self._load()
-
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
         """Reply to each prompt."""
+        options = {"max_new_tokens": max_new_tokens, "stop": stop}
 
-        def work(rows: list[int]) -> Iterable[tuple[Any, Usage]]:
-            started = time.monotonic()
-            replies = self._model.complete(
-                [prompts[row] for row in rows], max_new_tokens=max_new_tokens, stop=stop
-            )
-            seconds = (time.monotonic() - started) / len(rows)
-            return [(_reply_values(reply), _usage_of(reply, seconds)) for reply in replies]
+        def call(rows: list[int]) -> ModelCall:
+            return self._call("complete", [prompts[row] for row in rows], **options)
 
         keys = [cache_key(_values(one), max_new_tokens, list(stop)) for one in prompts]
-        found = self._caller.results("complete", keys, work, _REPLIES)
+        found = self._caller.results("complete", keys, call, _read_replies, _REPLIES)
         return [Reply(**values) for values in found]
 
     def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
@@ -159,13 +143,11 @@ class CachedLanguageModel:
             ModelError: the model does not return probabilities.
         """
 
-        def work(rows: list[int]) -> Iterable[tuple[Any, Usage]]:
-            model = self._needed(ScoringModel, "token probabilities")
-            asked = [prompts[row] for row in rows]
-            return self._counted(rows, lambda: model.choice_probabilities(asked, choices).tolist())
+        def call(rows: list[int]) -> ModelCall:
+            return self._call("choice_probabilities", [prompts[row] for row in rows], choices)
 
         keys = [cache_key(_values(prompt), list(choices)) for prompt in prompts]
-        found = self._caller.results("choices", keys, work, _READ)
+        found = self._caller.results("choices", keys, call, _read_scores, _READ)
         return np.array(found, np.float32).reshape(len(prompts), len(choices))
 
     def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:
@@ -174,14 +156,7 @@ class CachedLanguageModel:
         Raises:
             ModelError: the model does not return log-probabilities of a given reply.
         """
-
-        def work(rows: list[int]) -> Iterable[tuple[Any, Usage]]:
-            model = self._needed(ReadingModel, "the likelihood of a given answer")
-            asked = [prompts[row] for row in rows], [replies[row] for row in rows]
-            return self._counted(rows, lambda: model.score_replies(*asked).tolist())
-
-        found = self._caller.results("score", _keys(prompts, replies), work, _READ)
-        return np.array(found, np.float32)
+        return np.array(self._read("score", "score_replies", prompts, replies), np.float32)
 
     def token_logprobs(
         self, prompts: Sequence[Prompt], replies: Sequence[str]
@@ -191,47 +166,29 @@ class CachedLanguageModel:
         Raises:
             ModelError: the model does not return log-probabilities of a given reply.
         """
+        return self._read("logprobs", "token_logprobs", prompts, replies)
 
-        def work(rows: list[int]) -> Iterable[tuple[Any, Usage]]:
-            model = self._needed(TokenReadingModel, "the likelihood of a given answer")
+    def _read(
+        self, kind: str, method: str, prompts: Sequence[Prompt], replies: Sequence[str]
+    ) -> list[Any]:
+        def call(rows: list[int]) -> ModelCall:
             asked = [prompts[row] for row in rows], [replies[row] for row in rows]
-            return self._counted(rows, lambda: model.token_logprobs(*asked))
+            return self._call(method, *asked)
 
-        found: list[list[float]] = self._caller.results(
-            "logprobs", _keys(prompts, replies), work, _READ
+        return self._caller.results(kind, _keys(prompts, replies), call, _read_scores, _READ)
+
+    def _call(self, method: str, *arguments: Any, **options: Any) -> ModelCall:
+        role = self._caller.role
+        return ModelCall(
+            model=self._model, method=method, role=role, arguments=arguments, options=options
         )
-        return found
-
-    def _needed(self, protocol: type, what: str) -> Any:
-        if not isinstance(self._model, protocol):
-            raise ModelError(
-                f"The {self._caller.role} does not return {what}. Choose a model on this machine, "
-                'or settings that need none: ratings.method = "generate", and neither dependency '
-                "nor needs_all in filters.use, nor reading in negatives.guards."
-            )
-        return self._model
-
-    def _counted(
-        self, rows: list[int], work: Callable[[], list[Any]]
-    ) -> Iterable[tuple[Any, Usage]]:
-        """Results, each with its share of what was read and of the time."""
-        read: int = getattr(self._model, "tokens_scored", 0)
-        started = time.monotonic()
-        results = work()
-        seconds = (time.monotonic() - started) / len(rows)
-        tokens = getattr(self._model, "tokens_scored", 0) - read
-        shares = np.diff(np.linspace(0, tokens, len(rows) + 1).astype(int)).tolist()
-        return [
-            (result, Usage(calls=1, tokens_in=share, seconds=seconds))
-            for result, share in zip(results, shares, strict=True)
-        ]
 
 
 class CachedReranker:
-    """A reranker that is loaded when a score is missing."""
+    """A reranker that is asked for the scores that are missing."""
 
-    def __init__(self, load: Callable[[], Reranker], caller: Caller) -> None:
-        self._load = load
+    def __init__(self, model: ModelRef, caller: Caller) -> None:
+        self._model = model
         self._caller = caller
 
     @property
@@ -239,19 +196,35 @@ class CachedReranker:
         """Names the weights."""
         return self._caller.fingerprint
 
-    @cached_property
-    def _model(self) -> Reranker:
-        return self._load()
-
     def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
         """Higher is better; (pairs,)."""
 
-        def work(rows: list[int]) -> Iterable[tuple[Any, Usage]]:
-            scores = self._model.score([pairs[row] for row in rows]).tolist()
-            return [(score, Usage()) for score in scores]
+        def call(rows: list[int]) -> ModelCall:
+            return ModelCall(
+                model=self._model, method="score", arguments=([pairs[row] for row in rows],)
+            )
+
+        def read(result: CallResult) -> list[tuple[Any, Usage]]:
+            return [(score, Usage()) for score in result.values.tolist()]
 
         keys = [content_id(*pair) for pair in pairs]
-        return np.array(self._caller.results("rerank", keys, work, _SCORED), np.float32)
+        return np.array(self._caller.results("rerank", keys, call, read, _SCORED), np.float32)
+
+
+def _read_replies(result: CallResult) -> list[tuple[Any, Usage]]:
+    seconds = result.seconds / len(result.values)
+    return [(_reply_values(reply), _usage_of(reply, seconds)) for reply in result.values]
+
+
+def _read_scores(result: CallResult) -> list[tuple[Any, Usage]]:
+    """Each with its share of what was read and of the time."""
+    values: Any = result.values
+    rows = values if isinstance(values, list) else values.tolist()
+    seconds = result.seconds / len(rows)
+    return [
+        (row, Usage(calls=1, tokens_in=tokens, seconds=seconds))
+        for row, tokens in zip(rows, result.tokens_each, strict=True)
+    ]
 
 
 def _keys(prompts: Sequence[Prompt], replies: Sequence[str]) -> list[str]:

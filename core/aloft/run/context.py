@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,26 +13,22 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
 from aloft.files import write_text
 from aloft.jsonl import RecordFile
-from aloft.protocols import (
-    Embedder,
-    Floats,
-    LanguageModel,
-    PacedModel,
-    Progress,
-    Reranker,
-    no_progress,
-)
+from aloft.protocols import Embedder, Floats, PacedModel, Progress, no_progress
 from aloft.records import Rejection, content_id
 from aloft.retrieval.vectors import VectorStore, vectors_key
-from aloft.run.cache import CallCache
+from aloft.run.cache import CallCache, KeptCalls
 from aloft.run.calls import CachedLanguageModel, CachedReranker, Caller
 from aloft.run.graph import Graph
+from aloft.run.model_calls import CallResult, ModelCall, ModelRef, perform_in_order
 from aloft.run.stage import Model, Stage
 from aloft.run.store import RunStore
 from aloft.run.usage import Meter
 
 ValueT = TypeVar("ValueT")
 EarlierVectors = Callable[[str, Sequence[str]], tuple[Floats, NDArray[np.intp]] | None]
+Calling = Callable[[Iterable[ModelCall], "Shared"], Iterator[tuple[int, CallResult]]]
+"""Works calls of a run's models out; see `aloft.run.model_calls.Perform`."""
+_BLOCK = 512  # texts of a call; an encoder has blocks as large, so that it pads alike
 
 
 class UndeclaredError(Exception):
@@ -147,7 +143,7 @@ class Context:
         models = self._shared.models
         at_once = models.given.at_once if isinstance(models.given, PacedModel) else 1 << 30
         caller = self._caller(role, models.teacher_fingerprint(model.name), label, at_once=at_once)
-        return CachedLanguageModel(lambda: models.teacher(model.name), caller)
+        return CachedLanguageModel(ModelRef("teacher", model.name), caller)
 
     def generator(
         self, role: str, *, label: str = "", trained: tuple[str, Path | None] | None = None
@@ -161,25 +157,16 @@ class Context:
         """
         declared = self._declared(role)
         name, adapter = trained or (declared.name, declared.adapter)
-        models = self._shared.models
-        weights = self._shared.fingerprint(name, adapter)
-
-        def load() -> LanguageModel:
-            return models.language_model(name, adapter)
-
-        return CachedLanguageModel(load, self._caller(role, weights, label))
+        caller = self._caller(role, self._shared.fingerprint(name, adapter), label)
+        return CachedLanguageModel(ModelRef("language_model", name, adapter), caller)
 
     def reranker(
         self, role: str = "reranker", *, label: str = "", trained: Path | None = None
     ) -> CachedReranker:
         """A reranker: the declared one, or a trained input in its place."""
         name = str(trained) if trained else self._declared(role).name
-        models = self._shared.models
-
-        def load() -> Reranker:
-            return models.reranker(name)
-
-        return CachedReranker(load, self._caller(role, models.fingerprint(name), label))
+        caller = self._caller(role, self._shared.models.fingerprint(name), label)
+        return CachedReranker(ModelRef("reranker", name), caller)
 
     def _caller(
         self, role: str, fingerprint: str, label: str, at_once: int | None = None
@@ -187,8 +174,9 @@ class Context:
         return Caller(
             role=role,
             fingerprint=fingerprint,
-            cache=self._shared.cache,
+            cache=self._shared.calls,
             meter=self.meter,
+            perform=self._shared.perform,
             progress=self._progress,
             label=label,
             at_once=at_once,
@@ -252,8 +240,12 @@ class Shared:
         earlier_vectors: Vectors of some texts by a model that a previous run had embedded, with the
             row of each text there or -1; None where it had not.
         read_only: Whether nothing is written to disk.
+        calling: Works calls of models out; None: this process.
 
     Attributes:
+        cache: The run folder's, of what models returned.
+        calls: Where what models return is looked up and kept: in the cache, unless another process
+            has it.
         given: What the user gave, by source.
         memo: What the partitions of one stage share.
     """
@@ -266,16 +258,25 @@ class Shared:
         *,
         earlier_vectors: EarlierVectors = lambda _name, _texts: None,
         read_only: bool = False,
+        calling: Calling | None = None,
     ) -> None:
         self.store = store
         self.models = models
         self.progress = progress
         self.cache = CallCache(store.path / "work" / "calls.sqlite", read_only=read_only)
+        self.calls: KeptCalls = self.cache
         self.vectors = VectorStore(store.path / "work", read_only=read_only)
         self.given: dict[str, Any] = {}
         self.memo: dict[tuple[str, str, str], Any] = {}
         self._earlier_vectors = earlier_vectors
         self._read_only = read_only
+        self._calling = calling
+
+    def perform(self, calls: Iterable[ModelCall]) -> Iterator[tuple[int, CallResult]]:
+        """Work calls of models out: the place of each and its result, in any order."""
+        if self._calling is None:
+            return perform_in_order(calls, self.models)
+        return self._calling(calls, self)
 
     def fingerprint(self, name: str, adapter: Path | None = None) -> str:
         """Names a model's weights, those of an adapter among them."""
@@ -304,17 +305,33 @@ class Shared:
         known: tuple[Floats, NDArray[np.intp]] | None,
     ) -> tuple[Floats, int]:
         """Vectors of all texts, and how many had to be encoded."""
-        embedder = self.models.embedder(name)
-        encode = embedder.encode_queries if kind == "queries" else embedder.encode_passages
         if known is None:
-            return encode(texts), len(texts)
+            return self._encode_all(name, kind, texts), len(texts)
         vectors, rows = known
         whole = np.empty((len(texts), vectors.shape[1]), np.float32)
         is_new = rows < 0
         whole[~is_new] = vectors[rows[~is_new]]
         if is_new.any():
-            whole[is_new] = encode([texts[row] for row in np.flatnonzero(is_new).tolist()])
+            new = [texts[row] for row in np.flatnonzero(is_new).tolist()]
+            whole[is_new] = self._encode_all(name, kind, new)
         return whole, int(is_new.sum())
+
+    def _encode_all(self, name: str, kind: str, texts: Sequence[str]) -> Floats:
+        method = "encode_queries" if kind == "queries" else "encode_passages"
+        doing = "embedding questions" if kind == "queries" else "embedding passages"
+        blocks = [texts[start : start + _BLOCK] for start in range(0, len(texts), _BLOCK)]
+        blocks = blocks or [texts]  # of no texts the number of dimensions counts
+        model = ModelRef("embedder", name)
+        calls = [ModelCall(model=model, method=method, arguments=(list(some),)) for some in blocks]
+        found: dict[int, Floats] = {}
+        done = 0
+        if len(calls) > 1:
+            self.progress(doing, 0, len(texts))
+        for place, result in self.perform(calls):
+            found[place] = result.values
+            done += len(blocks[place])
+            self.progress(doing, done, len(texts))
+        return np.concatenate([found[place] for place in range(len(calls))])
 
     def _describe(self, weights: str, texts: Sequence[str], facts: Mapping[str, Any]) -> None:
         """Say whose vectors of which texts they are, for a run that continues from this one."""

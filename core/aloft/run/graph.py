@@ -25,10 +25,12 @@ class Graph:
     """The stages of one run, each behind those whose outputs it reads.
 
     Attributes:
+        setup: What the run is asked to do.
         stages: By name, in an order in which they can be worked out.
     """
 
     def __init__(self, setup: Setup, declarations: Sequence[Declaration] | None = None) -> None:
+        self.setup = setup
         declared = declared_stages() if declarations is None else declarations
         settled = [one for one in (item.settle(setup) for item in declared) if one is not None]
         self._makers = {name: one for one in settled for name in one.outputs}

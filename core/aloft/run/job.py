@@ -28,7 +28,7 @@ from aloft.questions.rows import unpack
 from aloft.records import Artifact, Document, Rejection, cache_key
 from aloft.run import funnel
 from aloft.run.context import Context, Inputs, Shared
-from aloft.run.executors.local import Executor
+from aloft.run.executors.local import Executor, LocalExecutor
 from aloft.run.host_teacher import recall_teacher, remember_teacher
 from aloft.run.replacing import refuse_other_corpus
 from aloft.run.runner import Runner, accept_all
@@ -79,8 +79,9 @@ def open_run(
             settings = take_over(settings, store)
         shared = Shared(
             store,
-            Models(teacher, progress),
+            Models(teacher),
             progress,
+            calling=(executor or LocalExecutor()).call,
             earlier_vectors=lambda name, texts: known_vectors(opened.config, out, name, texts),
         )
         opened = OpenRun(settings, shared, guard, executor)

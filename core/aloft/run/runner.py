@@ -158,7 +158,9 @@ class Runner:
 
     def _work_out(self, one: Stage, follower: Stage | None) -> None:
         started = time.monotonic()
-        if one.partition is None:
+        if one.resources.is_task:
+            tally = self._work_out_task(one)
+        elif one.partition is None:
             tally = self._work_out_whole(one)
         else:
             tally = self._work_out_parts(one, follower)
@@ -179,6 +181,16 @@ class Runner:
                 writer.add(outcome)
             tally = writer.finish()
         tally.add_usage(context.meter.by_role, 0.0)
+        return tally
+
+    def _work_out_task(self, one: Stage) -> Tally:
+        task = Task(stage=one.name, key=self.keys.of(one))
+        result = self._executor.whole(task, self.graph, self.shared)
+        with self.store.writing(one) as writer:
+            for outcome in result.outcomes:
+                writer.add(outcome)
+            tally = writer.finish()
+        tally.add_usage(result.usage, 0.0)
         return tally
 
     def _work_out_parts(self, one: Stage, follower: Stage | None) -> Tally:

@@ -1,5 +1,6 @@
 """What all trainings share: trainer arguments, progress, resuming and saving the trained part."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from aloft.files import friendly_io_errors, write_folder
 from aloft.protocols import Progress
 from aloft.records import Artifact, Probe
 
+_WRITTEN_LAST = "trainer_state.json"  # of a checkpoint
 PARTS_OF_TRAINING = 5  # with a checkpoint after each, a kill costs at most a fifth
 _LOGGED = 40  # losses per training: enough for a curve
 
@@ -89,11 +91,23 @@ def run_trainer(
     trainer.remove_callback(PrinterCallback)
     for callback in (_ReportSteps(stage, progress), *callbacks):
         trainer.add_callback(callback)
-    newest: Any = trainer_utils.get_last_checkpoint  # untyped
-    last = newest(str(checkpoints)) if checkpoints and checkpoints.is_dir() else None
+    last = last_checkpoint(checkpoints) if checkpoints and checkpoints.is_dir() else None
     with friendly_io_errors(checkpoints) if checkpoints else nullcontext():
         trainer.train(resume_from_checkpoint=last)
     return tuple(round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry)
+
+
+def last_checkpoint(checkpoints: Path) -> str | None:
+    """The newest whole checkpoint of a folder; one that a kill left unfinished is deleted."""
+    newest: Any = trainer_utils.get_last_checkpoint  # untyped
+    while (found := newest(str(checkpoints))) is not None:
+        try:
+            json.loads((Path(found) / _WRITTEN_LAST).read_bytes())
+        except (OSError, ValueError):
+            shutil.rmtree(found)
+        else:
+            return str(found)
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

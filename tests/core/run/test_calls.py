@@ -13,6 +13,7 @@ from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import Message
 from aloft.run.cache import CallCache
 from aloft.run.calls import CachedLanguageModel, CachedReranker, Caller, NotCachedError
+from aloft.run.model_calls import ModelRef, Perform
 from aloft.run.usage import Meter, Usage
 from aloft.testing import OverlapReranker, ScriptedTeacher
 
@@ -37,6 +38,14 @@ class Counting(ScriptedTeacher):
         return super().choice_probabilities(prompts, choices)
 
 
+def performing(model: Any) -> Perform:
+    """Works calls out by a model that is there."""
+    return lambda calls: ((place, call.of(model)) for place, call in enumerate(calls))
+
+
+TEACHER = ModelRef("teacher", "given")
+
+
 class Desk:
     """A cached model over one cache file, opened anew for each question."""
 
@@ -51,9 +60,10 @@ class Desk:
             fingerprint=weights,
             cache=CallCache(self.path),
             meter=meter,
+            perform=performing(self.model),
             **how,
         )
-        return CachedLanguageModel(lambda: self.model, caller), meter
+        return CachedLanguageModel(TEACHER, caller), meter
 
 
 @pytest.fixture
@@ -155,8 +165,10 @@ def test_a_model_that_returns_no_probabilities_is_reported_in_one_line(tmp_path:
             return []
 
     cache = CallCache(tmp_path / "calls.sqlite")
-    caller = Caller(role="teacher", fingerprint="w", cache=cache, meter=Meter())
-    model = CachedLanguageModel(Writer, caller)
+    caller = Caller(
+        role="teacher", fingerprint="w", cache=cache, meter=Meter(), perform=performing(Writer())
+    )
+    model = CachedLanguageModel(TEACHER, caller)
     with pytest.raises(ModelError, match="The teacher does not return token probabilities"):
         model.choice_probabilities([PROMPT], ("1", "2"))
     with pytest.raises(ModelError, match="likelihood of a given answer"):
@@ -173,8 +185,14 @@ def test_scores_of_a_reranker_are_kept(tmp_path: Path) -> None:
 
     def score(pairs: Sequence[tuple[str, str]]) -> Floats:
         cache = CallCache(tmp_path / "calls.sqlite")
-        caller = Caller(role="reranker", fingerprint="r", cache=cache, meter=Meter())
-        return CachedReranker(Noting, caller).score(pairs)
+        caller = Caller(
+            role="reranker",
+            fingerprint="r",
+            cache=cache,
+            meter=Meter(),
+            perform=performing(Noting()),
+        )
+        return CachedReranker(ModelRef("reranker", "given"), caller).score(pairs)
 
     first = score([("a b", "a"), ("a b", "c")])
     again = score([("a b", "c"), ("new", "c"), ("a b", "a")])

@@ -51,7 +51,7 @@ def perform_there(run: Path, config: RunConfig, task: Task) -> PartResult:
     return perform(task, Graph(Setup(config)), shared)
 
 
-class Pool:
+class Pool(LocalExecutor):
     """Works partitions out in two other processes, the last one first."""
 
     def __init__(self, run: Path, config: RunConfig) -> None:

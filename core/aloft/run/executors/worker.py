@@ -1,11 +1,11 @@
-"""Works out one partition: what every executor does, in whatever process."""
+"""Works out one partition, or one whole stage: what every executor does, in whatever process."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aloft.protocols import no_progress
+from aloft.protocols import Progress, no_progress
 from aloft.run.context import Context, Inputs, Shared
 from aloft.run.graph import Graph
 from aloft.run.stage import Stage
@@ -17,13 +17,13 @@ AHEAD = "ahead of "  # before a stage's name: what its model was asked in advanc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A partition to be worked out; it can be pickled.
+    """A partition to be worked out, or a stage as a whole; it can be pickled.
 
     Attributes:
         stage: Its stage's name.
         key: The stage's key.
-        part: The partition's own key.
-        over: The input whose records are divided.
+        part: The partition's own key; "": of a whole stage.
+        over: The input whose records are divided; "": the stage is worked out as a whole.
         start, stop: Rows of the records.
         follower: The stage that works on the same records right after, by name; "": none.
         follower_key: Its key.
@@ -31,17 +31,17 @@ class Task:
 
     stage: str
     key: str
-    part: str
-    over: str
-    start: int
-    stop: int
+    part: str = ""
+    over: str = ""
+    start: int = 0
+    stop: int = 0
     follower: str = ""
     follower_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """What a partition came to."""
+    """What a partition, or a whole stage, came to."""
 
     task: Task
     outcomes: list[Any]
@@ -56,12 +56,14 @@ class PartResult:
         return tally
 
 
-def perform(task: Task, graph: Graph, shared: Shared) -> PartResult:
-    """Work a partition out."""
+def perform(
+    task: Task, graph: Graph, shared: Shared, progress: Progress = no_progress
+) -> PartResult:
+    """Work a partition or a whole stage out."""
     started = time.monotonic()
     stage = graph.stages[task.stage]
     inputs = _inputs(stage, task, graph, shared)
-    context = Context(stage, shared, key=task.key, progress=no_progress)
+    context = Context(stage, shared, key=task.key, progress=progress)
     outcomes = list(stage.work(context, inputs))
     usage = dict(context.meter.by_role)
     if task.follower:
@@ -71,6 +73,8 @@ def perform(task: Task, graph: Graph, shared: Shared) -> PartResult:
 
 
 def _inputs(stage: Stage, task: Task, graph: Graph, shared: Shared) -> Inputs:
+    if not task.over:
+        return Inputs(stage, graph, shared.store)
     records = shared.store.read(graph.maker(task.over).outputs[task.over])[task.start : task.stop]
     return Inputs(stage, graph, shared.store, records, (task.over, task.start))
 

@@ -32,7 +32,7 @@ from aloft.run.stages.passage_vectors import open_index
 from aloft.run.stages.remined import uses_remined
 from aloft.serving.bundle import CARRIED
 
-_TRAINING = Resources(gpu=True, retries=10)
+_TRAINING = Resources(gpu=True, is_task=True, retries=10)
 _VERSIONS: dict[Part, int] = {"reranker": 3}
 
 
