@@ -226,7 +226,8 @@ class Workers:
                 logger.warning("No worker starts on %s (%s).", place.address, self._fault)
             else:
                 self._all.append(Worker(actor, place))
-                count_reached(hosts_of(f"ray://{place.address}", allow_remote=True))
+                if place.node != self._cluster.here:
+                    count_reached(hosts_of(f"ray://{place.address}", allow_remote=True))
 
     def _actor(self, place: Place) -> Any:
         threads = os.environ.get("OMP_NUM_THREADS", str(place.threads))
@@ -261,12 +262,7 @@ def unwrapped(error: Any) -> Exception:
 
 def _own_options() -> dict[str, Any]:
     """A cluster of our own, also where another one runs on this machine."""
-    return {
-        "address": "local",
-        "include_dashboard": False,
-        "object_store_memory": _STORE,
-        "num_cpus": os.cpu_count(),
-    }
+    return {"address": "local", "include_dashboard": False, "object_store_memory": _STORE}
 
 
 def _amount(node: Mapping[str, Any], resource: str) -> float:
