@@ -22,8 +22,9 @@ _KNOCK = 10.0  # seconds
 _STORE = 512 << 20  # bytes of a cluster on this machine for what is on its way
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
 # A cluster on this machine has the loopback address; Ray's default asks the network for one. That
-# nobody uses it without a token in the user's home is Ray's default.
-_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# nobody uses it without a token in the user's home is Ray's default. Workers have the priority that
+# this process has.
+_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 logger = logging.getLogger(__name__)
 
 
