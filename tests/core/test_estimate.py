@@ -7,6 +7,7 @@ from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
+from openai_server import Serve
 from scripted import ScriptedModels
 
 from aloft.cli import main
@@ -326,18 +327,15 @@ def answer_of(body: dict[str, Any]) -> tuple[int, Any]:
 
 
 @pytest.mark.model
-@pytest.mark.usefixtures("loopback")
 def test_the_command_measures_and_the_run_goes_on_from_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from test_server import Server
-
     from aloft.testing import tiny_encoder
 
     (tmp_path / "docs").mkdir()
     for name in ("assert", "pass", "del", "return", "raise", "break", "global", "lambda"):
         (tmp_path / "docs" / f"{name}.txt").write_text(topics[name], encoding="utf-8")
-    server = Server(lambda _path, body: answer_of(body))
+    server = serve(lambda _path, body: answer_of(body))
     (tmp_path / "aloft.toml").write_text(
         f"""
         teacher = "openai:{server.url}#small"
@@ -351,20 +349,16 @@ def test_the_command_measures_and_the_run_goes_on_from_there(
     out = tmp_path / "run"
     command = ["run", str(tmp_path / "docs"), "--out", str(out)]
     command += ["--config", str(tmp_path / "aloft.toml")]
-    try:
-        assert main([*command, "--dry-run"]) == 0
-        said = capsys.readouterr().out
-        assert "24 of them asked about" in said
-        for stage in ("pairs: 8 passages", "embedder: ", "reranker: ", "evaluate: "):
-            assert stage in said
-        assert not any((out / name).exists() for name in ("report.json", "embedder", "pairs.jsonl"))
-        sampled = len(server.calls)
-        assert main(command) == 0
-        assert main([*command, "--dry-run"]) == 0
-        assert "Nothing remains to be done." in capsys.readouterr().out
-    finally:
-        server.http.shutdown()
-        server.http.server_close()
+    assert main([*command, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "24 of them asked about" in said
+    for stage in ("pairs: 8 passages", "embedder: ", "reranker: ", "evaluate: "):
+        assert stage in said
+    assert not any((out / name).exists() for name in ("report.json", "embedder", "pairs.jsonl"))
+    sampled = len(server.calls)
+    assert main(command) == 0
+    assert main([*command, "--dry-run"]) == 0
+    assert "Nothing remains to be done." in capsys.readouterr().out
     prompts = [body["prompt"] for _, body in server.calls]
     assert sampled == 8  # these passages have one span each
     assert len(prompts) == len(set(prompts)) == 24
