@@ -27,7 +27,7 @@ from aloft.serving.bundle import ships
 from aloft.terminal.progress import shown_progress
 
 BY_HAND = Path(__file__).parents[1] / "python_reference" / "questions.jsonl"
-SETTINGS = {  # a small training: about two minutes on one processor core
+SETTINGS = {  # a small training: under four minutes of processor time
     "parts": ("embedder", "reranker"),
     "pairs": {"max_passages": 80, "per_passage": 1},
     "training_sets": {"cloze_rows": 150},
