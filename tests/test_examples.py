@@ -1,6 +1,7 @@
 """Every example, run as its reader would run it: from an empty folder, with real models."""
 
 import ast
+import gzip
 import json
 import os
 import re
@@ -149,6 +150,24 @@ def host_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("hosts")
 
 
+@pytest.fixture(scope="session")
+def small_corpus(host_folder: Path) -> Path:
+    """A part of Python's reference: here programs show that they run, not what they gain."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "examples")
+        from hosts.corpus import read_corpus
+
+        part = read_corpus().part(30_000)
+    documents = [{"id": one.id, "title": one.title, "text": one.text} for one in part.documents]
+    asked = [{"question": one.text, "doc_id": one.document_id} for one in part.questions]
+    folder = host_folder / "reference"
+    folder.mkdir()
+    for name, rows in (("corpus", documents), ("qa", asked)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    return folder
+
+
 def run_in(folder: Path, *arguments: str) -> str:
     """What a Python program prints in the folder of the host programs."""
     ran = subprocess.run(
@@ -167,8 +186,11 @@ def run_in(folder: Path, *arguments: str) -> str:
 @pytest.mark.parametrize(
     "program", HOST_PROGRAMS, ids=lambda file: f"{file.parent.name}-{file.stem}"
 )
-def test_a_host_program_runs(program: Path, embedded_models: RunConfig, host_folder: Path) -> None:
-    said = run_in(host_folder, "-m", f"hosts.{program.parent.name}.{program.stem}").splitlines()[-1]
+def test_a_host_program_runs(
+    program: Path, embedded_models: RunConfig, host_folder: Path, small_corpus: Path
+) -> None:
+    module = f"hosts.{program.parent.name}.{program.stem}"
+    said = run_in(host_folder, "-m", module, str(small_corpus)).splitlines()[-1]
     found = re.fullmatch(rf"{program.stem}: {GAIN}; n = [1-9]\d*", said)
     assert found, said
     assert float(found[1]) > 0, "ours found nothing"
