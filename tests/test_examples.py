@@ -218,6 +218,6 @@ def test_a_notebook_has_the_outputs_of_one_run(notebook: Path) -> None:
 def test_a_notebook_runs(notebook: Path, embedded_models: RunConfig, host_folder: Path) -> None:
     *before, last = code_of(notebook)
     *lines, picture = last.splitlines()
-    program = host_folder / f"{notebook.stem}.py"
+    program = host_folder / f"{notebook.stem}_notebook.py"  # no name of a package
     program.write_text("\n".join([*before, *lines, f"print({picture})"]), encoding="utf-8")
     assert "<svg " in run_in(host_folder, str(program))
