@@ -108,10 +108,7 @@ class LocalModel(BaseModel):
 
     @property
     def _server(self) -> ServerSettings:
-        key = self.api_key.get_secret_value() if self.api_key else None
-        return ServerSettings(
-            api_key=key or None, timeout=self.timeout, max_retries=self.max_retries
-        )
+        return ServerSettings.of(self.api_key, self.timeout, self.max_retries)
 
     @property
     def _asked_models(self) -> SharedModels:

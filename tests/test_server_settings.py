@@ -10,6 +10,8 @@ from langchain_core.load import dumps, loads
 from openai_server import Answer, Serve, Server, chat
 from scripted import shared
 
+from aloft.backends.loading import Models
+from aloft.backends.server_settings import ServerSettings
 from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, ModelError
 from langchain_aloft import AloftLLM as LangChainLLM
@@ -60,6 +62,11 @@ def test_the_key_is_sent_with_each_request(
     assert keys(server) == [
         *("Bearer one", "Bearer two", "Bearer of the environment", "Bearer one"),
     ]
+
+
+def test_another_process_asks_by_the_same_settings() -> None:
+    settings = ServerSettings(api_key="secret", timeout=3.0, max_retries=1)
+    assert pickle.loads(pickle.dumps(Models(server=settings))).server == settings
 
 
 def test_the_key_is_sent_where_tokens_are_counted(serve: Serve) -> None:

@@ -47,10 +47,10 @@ class Models:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs to load the same models; each loads them anew."""
-        return {"given": self.given}
+        return {"given": self.given, "server": self.server}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Models.__init__(self, state["given"])
+        Models.__init__(self, **state)
 
     def fingerprint(self, name: str, adapter: Path | None = None) -> str:
         """Identify a model, with its adapter, without loading it; see `fingerprint_folder`.

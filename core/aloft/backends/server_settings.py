@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from pydantic import SecretStr
+
 from aloft.config import SERVER
 from aloft.errors import ConfigError
 
@@ -19,6 +21,14 @@ class ServerSettings:
     api_key: str | None = field(default=None, repr=False)
     timeout: float | None = None
     max_retries: int | None = None
+
+    @classmethod
+    def of(
+        cls, api_key: SecretStr | None, timeout: float | None, max_retries: int | None
+    ) -> "ServerSettings":
+        """Those of a host's model; an empty key is none."""
+        key = api_key.get_secret_value() if api_key else None
+        return cls(api_key=key or None, timeout=timeout, max_retries=max_retries)
 
 
 DEFAULT_SETTINGS = ServerSettings()

@@ -2,9 +2,9 @@
 
 Embedder and reranker are blended with what they were tuned from and with BM25, so where people's
 questions decide, a gain need not be beyond doubt. Synthetic questions share words with their
-passage: BM25 finds most of what they ask for, and what a stack gains beside it is little and noise.
-There a part must gain beyond doubt, and an embedder by itself. A generator replaces another one:
-its gain must be beyond doubt on any questions.
+passage, so BM25 alone finds most of what they ask for, and a stack's gain over it is small and
+noisy. There a part must gain beyond doubt, and an embedder by itself. A generator replaces another
+one: its gain must be beyond doubt on any questions.
 """
 
 from collections.abc import Mapping

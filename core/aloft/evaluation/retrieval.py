@@ -338,14 +338,15 @@ class RetrievalEvaluator:
             after: With it.
             alone: The part by itself, before and after; none: it is judged by the stack alone.
         """
-        metric, name = METRICS[part], self.deciding
+        metric = METRICS[part]
         comparisons = {
             name: found
             for name, without in before.items()
             for found in self.compare(without.only(metric), after[name])
         }
-        itself = self.compare(alone[0][name].only(metric), alone[1][name]) if alone else [None]
-        return judge_part(part, comparisons, name, *itself)
+        sides = [values[self.deciding] for values in alone]
+        itself = self.compare(sides[0].only(metric), sides[1]) if sides else []
+        return judge_part(part, comparisons, self.deciding, *itself)
 
     def measure_variants(self, kept: Sequence[Part]) -> list[SystemVariant]:
         """Retrieval by every on/off combination of the kept parts on the deciding questions.

@@ -47,8 +47,8 @@ def main() -> None:
     for edge in ((START, "plan"), ("plan", "tools"), ("tools", "answer"), ("answer", END)):
         graph.add_edge(*edge)
     for question in questions[:3]:
-        *_, call, told, answer = graph.compile().invoke({"messages": question.text})["messages"]
-        right = any(question.is_answered_by(*one) for one in found_in(told.artifact))
+        *_, call, result, answer = graph.compile().invoke({"messages": question.text})["messages"]
+        right = any(question.is_answered_by(*one) for one in found_in(result.artifact))
         print(f"{question.text}\n  {call.tool_calls[0]['args']}, found: {right}\n  {answer.text}")
     print_gain("agent", questions, host, ours)
 

@@ -160,20 +160,20 @@ class RayWorker:
 
     def perform_whole(self, assignment: Assignment) -> Iterator[Any]:
         """Work a whole stage out: its progress as it is made, and in the end the answer."""
-        told: SimpleQueue[Any] = SimpleQueue()
+        events: SimpleQueue[Any] = SimpleQueue()
 
         def progress(doing: str, done: int, total: int) -> None:
-            told.put((doing, done, total))
+            events.put((doing, done, total))
 
         def work() -> None:
             try:
-                told.put(self._answer(lambda: self._perform(assignment, progress)))
+                events.put(self._answer(lambda: self._perform(assignment, progress)))
             except BaseException as error:
-                told.put(error)
+                events.put(error)
 
         Thread(target=work, daemon=True).start()
         while True:
-            item = told.get()
+            item = events.get()
             if isinstance(item, BaseException):
                 raise item
             yield item

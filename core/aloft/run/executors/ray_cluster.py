@@ -69,9 +69,10 @@ class RayCluster:
     def __init__(self, address: str = "", *, allow_remote: bool = False) -> None:
         if address:
             hosts_of(f"ray://{address}", allow_remote=allow_remote)
-        with _environment(_QUIET if address else _QUIET | _ALONE):  # some are read once
-            self.ray: Any = require("ray", extra="ray")
         self._address = address
+        self._variables = _QUIET if address else _QUIET | _ALONE
+        with _environment(self._variables):  # some are read once
+            self.ray: Any = require("ray", extra="ray")
         self._is_own = False
         gone = self.ray.exceptions
         self.lost: tuple[type[Exception], ...] = (
@@ -95,7 +96,7 @@ class RayCluster:
             return
         options = {"address": self._address} if self._address else _own_options()
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-        with _environment(_QUIET if self._address else _QUIET | _ALONE):
+        with _environment(self._variables):
             try:
                 self.ray.init(**options, **quiet)
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
