@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: demo test test-vllm test-migration test-lowest test-examples docs gate clean
+.PHONY: demo test test-vllm test-flower test-migration test-lowest test-examples docs gate clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -18,6 +18,10 @@ test: $(VENV)/.test
 test-vllm: $(VENV)/.test $(VENV)-vllm/.test
 	ALOFT_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python \
 		$(BIN)/python -m pytest -m model -k vllm tests/test_teachers.py tests/core/test_vllm.py
+
+# federated training: three sites, each a process, over TLS
+test-flower: $(VENV)-flower/.test
+	$(VENV)-flower/bin/python -m pytest -W ignore -m flower tests/aloft_flower
 
 # beside LlamaIndex's retired finetuning package, which is first seen to import
 test-migration: $(VENV)-migration/.test
@@ -68,6 +72,13 @@ $(VENV)-vllm/.test: constraints-vllm.txt | $(VENV)/bin/python
 	$(VENV)-vllm/bin/python -m pip uninstall -q -y torchaudio torchcodec torchvision
 	@touch $@
 
+$(VENV)-flower/.test: pyproject.toml constraints-flower.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-flower
+	$(VENV)-flower/bin/python -m pip install -q -c constraints-flower.txt torch
+	$(VENV)-flower/bin/python -m pip install -q -c constraints-flower.txt \
+		-e ".[train,llama-index,langchain,flower]" pytest pytest-asyncio pytest-timeout
+	@touch $@
+
 $(VENV)-migration/.test: pyproject.toml constraints-migration.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)-migration
 	$(VENV)-migration/bin/python -m pip install -q -c constraints-migration.txt torch
@@ -82,4 +93,4 @@ $(VENV)-lowest/.test: pyproject.toml constraints-lowest.txt | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-vllm $(VENV)-migration $(VENV)-lowest build dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-flower $(VENV)-migration $(VENV)-lowest build dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -73,9 +73,11 @@ def by_aloft(rows: Sequence[EmbedderRow], folder: Path, options: argparse.Namesp
 
 def plain_arguments(folder: Path, seed: int) -> dict[str, Any]:
     """What a plain trainer is told that has nothing to do with what it trains."""
+    from aloft.backends.device import best_device
+
     return {
         "output_dir": str(folder / "plain"),
-        "use_cpu": True,
+        "use_cpu": best_device() == "cpu",  # all ways on the device that Aloft trains on
         "seed": seed,
         "data_seed": seed,
         "logging_steps": 1,
@@ -98,6 +100,7 @@ def by_library(
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     from transformers import TrainerCallback
 
+    from aloft.backends.device import best_device
     from aloft.backends.packaged import resolve_model
     from aloft.config import EmbedderTrainingConfig
 
@@ -108,7 +111,7 @@ def by_library(
         def on_step_end(self, *_: Any, **__: Any) -> None:
             ticks.append(time.monotonic())
 
-    model = SentenceTransformer(resolve_model(EMBEDDER), device="cpu")
+    model = SentenceTransformer(resolve_model(EMBEDDER), device=best_device())
     model.max_seq_length = config.max_seq_length
     columns = [
         {"anchor": row.anchor, "positive": row.positive, "negative": row.negatives[0]}

@@ -6,16 +6,23 @@ Overhead: passages are cut, embedded with the packaged MiniLM, and searched for 
 process and by one worker of a cluster, both with their models loaded. CPU seconds are those of all
 processes, Ray's own among them: they hold on a machine that does other work too. Nodes: a server
 that takes --wait seconds a call writes the pairs of --passages passages, asked by one node and by
-two, each of which has 16 requests in flight. Records must be the same everywhere.
+two, each of which has 16 requests in flight. Kills (--kills): a run of tiny models up to the
+trained parts, on two nodes, of which a random worker, or one node with all its processes, is killed
+(-9) at random times; runs follow each other until there were so many kills. Records and weights
+must be the same everywhere.
 """
 
 import argparse
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -23,14 +30,20 @@ import psutil
 from servers import documents, settings, start_server
 
 from aloft.backends.loading import Models
-from aloft.config import RunConfig, load_config
+from aloft.config import Part, RunConfig, load_config
+from aloft.errors import ClusterError
+from aloft.jsonl import RecordFile
+from aloft.records import Artifact
 from aloft.run.context import Shared
 from aloft.run.executors.local import Executor, LocalExecutor
 from aloft.run.executors.ray_executor import RayExecutor
 from aloft.run.runner import Runner
 from aloft.run.stage import Setup
 from aloft.run.store import RunStore
-from aloft.testing import ScriptedTeacher
+from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
+
+PARTS: tuple[Part, ...] = ("embedder", "reranker", "generator")
+NODES_KILLED = 0.25  # share of kills that end a whole node
 
 
 def ask(prompt: Any) -> str:
@@ -135,6 +148,106 @@ def measure_nodes(passages: int, seconds_of_a_call: float) -> None:
     print(same(*digests))
 
 
+def training(models: Path) -> RunConfig:
+    """A run that trains all parts of tiny models."""
+    epochs = {"num_train_epochs": 4.0, "per_device_train_batch_size": 4}
+    return load_config(
+        "cpu",
+        overrides={
+            "teacher": "given",
+            "generator": str(tiny_language_model(models / "generator")),
+            "embedder": str(tiny_encoder(models / "embedder")),
+            "parts": PARTS,
+            "passages": {"max_tokens": 60},
+            "pairs": {"form": "examples", "per_passage": 1, "max_passages": 48},
+            "negatives": {"count": 4, "depth": 10},
+            "training_sets": {"contexts": 2},
+            "embedder_training": epochs,
+            "reranker_training": epochs,
+            "generator_training": {**epochs, "r": 2, "max_length": 4096},
+        },
+    )
+
+
+def train(out: Path, config: RunConfig, executor: Executor) -> str:
+    """Work a run out up to its trained parts; a digest of its records and weights."""
+    with opened(out, config, Models(ScriptedTeacher(ask)), executor) as runner:
+        runner.take_in("documents", documents()[:6])
+        runner.do(*PARTS)
+    weights = [RecordFile(out / f"{part}.jsonl", Artifact)[0].fingerprint for part in PARTS]
+    return " ".join([*map(digest_of, sorted(out.glob("*s.jsonl"))), *weights])
+
+
+class Victims:
+    """What can be killed of a cluster: the workers, and of two nodes the one without the run.
+
+    Args:
+        cluster: Of the other node.
+        seed: Of who is killed.
+
+    Attributes:
+        killed: What was, in order.
+    """
+
+    def __init__(self, cluster: Any, seed: int) -> None:
+        self._cluster = cluster
+        self._node = cluster.add_node(num_cpus=1)
+        self._random = Random(seed)
+        self.killed: list[str] = []
+
+    def kill(self) -> None:
+        """Kill one (-9); for a node another one is started."""
+        workers = [one for one in psutil.Process().children(recursive=True) if _is_worker(one)]
+        if self._random.random() < NODES_KILLED:
+            self._cluster.remove_node(self._node, allow_graceful=False)
+            self._node = self._cluster.add_node(num_cpus=1)
+            self.killed.append("node")
+        elif workers:
+            self._random.choice(workers).kill()
+            self.killed.append("worker")
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "ray::RayWorker" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def measure_kills(count: int, pause: float, seed: int) -> None:
+    """Runs of which something is killed at random times, against one that is left alone."""
+    from ray.cluster_utils import Cluster
+
+    times = Random(seed)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        config = training(folder)
+        alone = train(folder / "alone", config, LocalExecutor())
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        stack.callback(cluster.shutdown)
+        victims = Victims(cluster, seed)
+        executor = stack.enter_context(RayExecutor(cluster.address))
+        thread = stack.enter_context(ThreadPoolExecutor(1))
+        started, runs, resumed = time.monotonic(), 0, 0
+        while len(victims.killed) < count:
+            runs += 1
+            found = ""
+            while not found:
+                run = thread.submit(train, folder / f"run-{runs}", config, executor)
+                while not wait_for([run], timeout=times.expovariate(1 / pause)).done:
+                    if len(victims.killed) < count:
+                        victims.kill()
+                try:
+                    found = run.result()
+                except ClusterError as error:
+                    resumed += 1
+                    print(f"run {runs} is resumed by the same command: {error}", flush=True)
+            done = ", ".join(f"{n} {what}s" for what, n in Counter(victims.killed).items())
+            print(f"run {runs}: {same(alone, found)}; killed so far: {done}", flush=True)
+        seconds = time.monotonic() - started
+    print(f"{count} kills, {runs} runs, {resumed} resumed by the same command, {seconds:.0f} s")
+
+
 def same(one: str, other: str) -> str:
     """Whether records are."""
     return "the same records" if one == other else "DIFFERENT RECORDS"
@@ -145,8 +258,14 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=20, help="that are computed with; 0: none")
     parser.add_argument("--passages", type=int, default=256, help="that a server writes about")
     parser.add_argument("--wait", type=float, default=0.2)
+    parser.add_argument("--kills", type=int, default=0, help="in all; nothing else is measured")
+    parser.add_argument("--pause", type=float, default=15.0, help="mean seconds between two kills")
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's own name
+    if options.kills:
+        measure_kills(options.kills, options.pause, options.seed)
+        return
     if options.documents:
         measure_overhead(options.documents)
     measure_nodes(options.passages, options.wait)

@@ -1,33 +1,40 @@
 """Seconds and memory of the corpus stages at growing sizes, without any model.
 
     python benchmarks/scale.py --data FOLDER
+    python benchmarks/scale.py --data FOLDER --steps "filters,round trip" --sizes 10000,100000
 
 FOLDER holds a folder per set with corpus.jsonl.gz. Passages are made by recombining sentences of
 these sets, one in fifty nearly a copy of an earlier one; questions are made of words of their
-passages, one in twenty asked twice; vectors are random. All of it follows from the index and is
-made on access, as records that lie on disk are read. Every step runs in a process of its own, and
-its growth is that of CPU time, so that other work on the machine does not count:
+passages, one in twenty asked twice; vectors are random, and lie on disk. All else follows from the
+index and is made on access, as records that lie on disk are read. Every step runs in a process of
+its own, and its growth is that of CPU time, so that other work on the machine does not count:
 
 - split: documents of ten passages each;
 - near copies: of the passages;
 - filters: language, self_contained, leak, support and duplicate, on a question a passage;
-- bm25: building the index, and 500 questions;
+- bm25: building the index, and asking it 500 questions;
 - round trip: that filter, on 500 questions, by the index and exact search;
-- mining: hard negatives of 2,000 questions from the whole corpus.
+- mining: hard negatives of 2,000 questions from the whole corpus;
+- opening: windows and the index of passages on disk, as what ships opens them: for the first time,
+  where they are made and kept, and again.
 
-The last three search the whole corpus for every question, exactly, so that their time per question
-grows with the corpus; the number of questions is the same at every size. Memory is the process's
-peak beyond what it held before the step. The last line on standard output
-is one JSON object.
+The three before the last search the whole corpus for every question, exactly, so that their time
+per question grows with the corpus; the number of questions is the same at every size. "forecast" is
+the largest size's CPU time by the cost model of `aloft run --dry-run`, fitted to the smaller ones.
+Memory is the process's peak, and that beyond what it held before the step. The last line on
+standard output is one JSON object.
 """
 
 import argparse
+import atexit
 import gzip
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -42,18 +49,23 @@ from tokenizers.pre_tokenizers import Whitespace
 from aloft.config import FiltersConfig, NegativesConfig, PassagesConfig
 from aloft.corpus.duplicates import drop_copies
 from aloft.corpus.passages import DocumentSplitter
+from aloft.corpus.windows import cut_windows
+from aloft.jsonl import RecordFile, encode_record
 from aloft.machine import describe_machine, peak_memory_megabytes
 from aloft.protocols import Floats
 from aloft.records import Document, Passage, QAPair, Rejection
-from aloft.retrieval.bm25 import BM25Index
+from aloft.retrieval.bm25 import BM25Index, open_bm25
 from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.index_store import IndexStore
 from aloft.retrieval.negatives import mine_negatives
 from aloft.retrieval.searchable import SearchableCorpus
 from aloft.synthesis.filters import drop_near_duplicates, screen_pairs
+from aloft.testing import HashingEmbedder
 
-SIZES = (10_000, 30_000, 100_000)
+SIZES = (30_000, 100_000, 300_000, 1_000_000)
+LARGE = ("split", "near copies", "bm25", "mining")  # the others take an hour at the largest size
 _ASKED, _MINED = 500, 2000
-_DIMENSIONS = 64
+_DIMENSIONS = 384
 _BLOCK = 1024
 _SENTENCE = re.compile(r"(?<=[.!?。！？।])\s*")
 
@@ -121,8 +133,16 @@ def read_sentences(path: Path) -> list[str]:
 
 
 def unit_vectors(count: int, seed: int) -> Floats:
-    vectors = np.random.default_rng(seed).standard_normal((count, _DIMENSIONS), np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    """Vectors in a temporary file, which is mapped."""
+    rng = np.random.default_rng(seed)
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        path, shape = Path(file.name), (count, _DIMENSIONS)
+        written = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        for start in range(0, count, _BLOCK):
+            block = rng.standard_normal((min(_BLOCK, count - start), _DIMENSIONS), np.float32)
+            written[start : start + _BLOCK] = block / np.linalg.norm(block, axis=1, keepdims=True)
+        written.flush()
+        vectors: Floats = np.load(path, mmap_mode="r")
     return vectors
 
 
@@ -174,10 +194,16 @@ def filters(passages: Sequence[Passage]) -> Callable[[], Any]:
 def bm25(passages: Sequence[Passage]) -> Callable[[], Any]:
     asked = [pair.question for pair in MadePairs(passages)[:_ASKED]]
 
-    def run() -> BM25Index:
+    def run() -> dict[str, Any]:
+        started = time.process_time()
         index = BM25Index(passage.content for passage in passages)
+        built = time.process_time()
         index.rank(asked, 100)
-        return index
+        per_question = (time.process_time() - built) / len(asked)
+        return {
+            "index_cpu_seconds": round(built - started, 1),
+            "milliseconds_a_question": round(1000 * per_question, 1),
+        }
 
     return run
 
@@ -196,6 +222,33 @@ def mining(passages: Sequence[Passage]) -> Callable[[], Any]:
     return lambda: sum(1 for _ in mine_negatives(pairs, queries, corpus, NegativesConfig()))
 
 
+def opening(passages: Sequence[Passage]) -> Callable[[], Any]:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    with (folder / "passages.jsonl").open("wb") as file:
+        file.writelines(map(encode_record, passages))
+    embedder = HashingEmbedder()
+    embedder.reads = 256
+
+    def open_once() -> float:
+        started, store = time.process_time(), IndexStore(folder)
+        records = RecordFile(folder / "passages.jsonl", Passage)
+        cut_windows(records, embedder, keep=store.get_table)
+        open_bm25(records, store)
+        return round(time.process_time() - started, 1)
+
+    def run() -> dict[str, Any]:
+        first, again = open_once(), open_once()
+        kept = sum(file.stat().st_size for file in folder.glob("bm25-*/**/*") if file.is_file())
+        return {
+            "first_cpu_seconds": first,
+            "again_cpu_seconds": again,
+            "kept_bytes_a_passage": round(kept / len(passages)),
+        }
+
+    return run
+
+
 STEPS: dict[str, Step] = {
     "split": split,
     "near copies": near_copies,
@@ -203,6 +256,7 @@ STEPS: dict[str, Step] = {
     "bm25": bm25,
     "round trip": round_trip,
     "mining": mining,
+    "opening": opening,
 }
 
 
@@ -210,7 +264,7 @@ def measure(step: str, data: Path, count: int) -> dict[str, Any]:
     """Run one step in this process."""
     run = STEPS[step](MadePassages(data, count))
     held, started, used = peak_memory_megabytes(), time.perf_counter(), time.process_time()
-    run()
+    found = run()
     seconds, used = time.perf_counter() - started, time.process_time() - used
     return {
         "step": step,
@@ -218,6 +272,8 @@ def measure(step: str, data: Path, count: int) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "cpu_seconds": round(used, 1),
         "megabytes": round(max(0.0, peak_memory_megabytes() - held)),
+        "peak_megabytes": round(peak_memory_megabytes()),
+        **(found if isinstance(found, dict) else {}),
     }
 
 
@@ -230,11 +286,30 @@ def exponent(rows: Sequence[dict[str, Any]]) -> float | None:
     return round(growth / math.log(last["passages"] / first["passages"]), 2)
 
 
+def forecast(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the largest size's CPU time by the cost model of `--dry-run`: a startup and a pace.
+
+    Both are fitted to the smaller sizes, whose relative errors count alike.
+    """
+    from aloft.run.pilot import Pace  # it imports much, which no step is to hold
+
+    *known, last = rows
+    if len(known) < 2 or not all(row["cpu_seconds"] for row in known):
+        return None
+    sizes = np.array([row["passages"] for row in known])
+    seconds = np.array([row["cpu_seconds"] for row in known])
+    each, startup = np.polyfit(sizes, seconds, 1, w=1 / seconds).tolist()
+    pace = Pace(amount=1, unit="passages", seconds=each, startup=max(0.0, startup))
+    expected = pace.seconds_for(last["passages"])
+    error = expected / last["cpu_seconds"] - 1
+    return {"cpu_seconds": round(expected, 1), "error": round(error, 3)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
-    parser.add_argument("--steps", default=",".join(STEPS))
+    parser.add_argument("--steps", default=",".join(LARGE), help=f"of: {', '.join(STEPS)}")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
@@ -252,7 +327,9 @@ def main() -> None:
             print(f"  {row}", file=sys.stderr, flush=True)
         print(f"{step}: CPU time grows as n^{exponent(rows[step])}", file=sys.stderr, flush=True)
     exponents = {step: exponent(some) for step, some in rows.items()}
-    print(json.dumps({"machine": describe_machine(), "rows": rows, "exponents": exponents}))
+    forecasts = {step: forecast(some) for step, some in rows.items()}
+    found = {"rows": rows, "exponents": exponents, "forecasts": forecasts}
+    print(json.dumps({"machine": describe_machine(), **found}))
 
 
 if __name__ == "__main__":

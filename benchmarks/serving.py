@@ -22,7 +22,7 @@ from aloft.backends.loading import Models
 from aloft.evaluation.blending import ORDER_WEIGHT
 from aloft.jsonl import RecordFile
 from aloft.records import LabelledQuestion, Passage
-from aloft.retrieval.vectors import VectorStore
+from aloft.retrieval.index_store import IndexStore
 from aloft.serving.answering import answer_streaming
 from aloft.serving.bundle import Bundle, open_retriever, read_bundle
 
@@ -40,7 +40,7 @@ def median_of(work: Callable[[Any], object], items: Sequence[Any]) -> float:
 def time_retrieval(run: Path, bundle: Bundle, asked: Sequence[str]) -> dict[str, float]:
     """The hybrid alone, then with late interaction."""
     passages = RecordFile(run / "passages.jsonl", Passage)
-    vectors = VectorStore(run / "work")
+    vectors = IndexStore(run / "work")
     found = {}
     for name, one in (
         ("hybrid", replace(bundle, reranker=None)),
@@ -61,7 +61,7 @@ def time_answers(
 ) -> dict[str, float]:
     """Answers that cite by themselves, and answers whose citation is chosen with the order."""
     passages = RecordFile(run / "passages.jsonl", Passage)
-    retriever = open_retriever(bundle, passages, Models(), VectorStore(run / "work"))
+    retriever = open_retriever(bundle, passages, Models(), IndexStore(run / "work"))
     contexts = list(zip(asked, retriever.retrieve(list(asked)), strict=True))
     plain = replace(bundle, generator=generator, adapter=None, order_weight=None)
 

@@ -112,9 +112,9 @@ class Watch:
         self.seconds, self.tokens = 0.0, 0
         choose = Constraint.next_token
 
-        def timed(constraint: Constraint, scores: Any) -> int:
+        def timed(constraint: Constraint, scores: Any, likeliest: int) -> int:
             started = time.process_time()
-            token = choose(constraint, scores)
+            token = choose(constraint, scores, likeliest)
             self.seconds += time.process_time() - started
             self.tokens += 1
             return token

@@ -22,14 +22,19 @@ if TYPE_CHECKING:
     from openai_server import Answering, Serve
 
 _SLOW_FILE = "\npytestmark = pytest.mark.model"
+_FLOWER_FILE = "\npytestmark = pytest.mark.flower"
 _USERS_HOME = models_home().parent  # before a test has a home of its own
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Whole files of the slow tier import torch, which the fast tier does without."""
-    if "not model" not in config.option.markexpr or collection_path.suffix != ".py":
+    """Leave out files whose imports a tier does without: torch, and Flower, which is elsewhere."""
+    chosen = config.option.markexpr
+    if collection_path.suffix != ".py":
         return None
-    return _SLOW_FILE in collection_path.read_text(encoding="utf-8") or None
+    text = collection_path.read_text(encoding="utf-8")
+    is_slow = "not model" in chosen and _SLOW_FILE in text
+    is_elsewhere = chosen != "flower" and _FLOWER_FILE in text
+    return is_slow or is_elsewhere or None
 
 
 def pytest_collection_finish() -> None:

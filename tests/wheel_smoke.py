@@ -8,8 +8,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = "aloft/evaluation/pages/templates"
+PACKAGES = ("aloft", "llama_index_aloft", "langchain_aloft", "aloft_flower")
 WANTED = (
-    *(f"{package}/py.typed" for package in ("aloft", "llama_index_aloft", "langchain_aloft")),
+    *(f"{package}/py.typed" for package in PACKAGES),
+    "aloft_flower/app/pyproject.toml",
+    "aloft_flower/app/federation.py",
     *(f"{PAGES}/report.{kind}" for kind in ("html", "md", "css")),
 )
 CHECK = """

@@ -53,6 +53,11 @@ if TYPE_CHECKING:
         RunFolderError as RunFolderError,
     )
     from aloft.evaluation.bootstrap import Comparison as Comparison, compare as compare
+    from aloft.evaluation.shared_shares import (
+        find_gains_fault as find_gains_fault,
+        gains_key as gains_key,
+        no_gains as no_gains,
+    )
     from aloft.evaluation.systems import Values as Values
     from aloft.evaluation.retrieval_metrics import (
         DEPTH as DEPTH,
@@ -99,6 +104,10 @@ if TYPE_CHECKING:
     from aloft.run.comparison import compare_strategies as compare_strategies
     from aloft.run.estimate import estimate_run as estimate_run
     from aloft.run.executors.opening import open_executor as open_executor
+    from aloft.run.federation import (
+        FederatedSite as FederatedSite,
+        federated_parts as federated_parts,
+    )
     from aloft.run.job import (
         open_run as open_run,
         read_funnel as read_funnel,
@@ -140,7 +149,22 @@ if TYPE_CHECKING:
         train_embedder as train_embedder,
         train_reranker as train_reranker,
     )
+    from aloft.training.federated import (
+        initial_weights as initial_weights,
+        local_update as local_update,
+    )
+    from aloft.training.privacy_budget import (
+        PrivacyBudget as PrivacyBudget,
+        noise_multiplier as noise_multiplier,
+        spent_epsilon as spent_epsilon,
+    )
     from aloft.training.query_map import train_query_map as train_query_map
+    from aloft.training.shared_weights import (
+        SharedWeights as SharedWeights,
+        State as State,
+        read_weights as read_weights,
+        write_weights as write_weights,
+    )
 
 _NAMES = {
     "aloft._extras": ["require"],
@@ -177,6 +201,11 @@ _NAMES = {
         "RunFolderError",
     ],
     "aloft.evaluation.bootstrap": ["Comparison", "compare"],
+    "aloft.evaluation.shared_shares": [
+        "find_gains_fault",
+        "gains_key",
+        "no_gains",
+    ],
     "aloft.evaluation.systems": ["Values"],
     "aloft.evaluation.retrieval_metrics": ["DEPTH", "measure_ranking"],
     "aloft.files": ["read_json_object", "write_folder", "write_text"],
@@ -216,6 +245,7 @@ _NAMES = {
     "aloft.run.comparison": ["compare_strategies"],
     "aloft.run.estimate": ["estimate_run"],
     "aloft.run.executors.opening": ["open_executor"],
+    "aloft.run.federation": ["FederatedSite", "federated_parts"],
     "aloft.run.job": ["open_run", "read_funnel", "read_skipped"],
     "aloft.run.whole": ["Aloft", "HostedRun", "Result"],
     "aloft.serving.answering": [
@@ -241,7 +271,15 @@ _NAMES = {
     "aloft.terminal.progress": ["shown_progress"],
     "aloft.text.surrogates": ["replace_surrogates"],
     "aloft.training": ["start_cross_encoder", "train_embedder", "train_reranker"],
+    "aloft.training.federated": ["initial_weights", "local_update"],
+    "aloft.training.privacy_budget": ["PrivacyBudget", "noise_multiplier", "spent_epsilon"],
     "aloft.training.query_map": ["train_query_map"],
+    "aloft.training.shared_weights": [
+        "SharedWeights",
+        "State",
+        "read_weights",
+        "write_weights",
+    ],
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -1,7 +1,7 @@
 """What flows between the stages: frozen records that point back by id and are JSON-shaped."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
@@ -13,6 +13,14 @@ Role = Literal["system", "user", "assistant", "tool"]
 def content_id(*parts: str) -> str:
     """Hash fields to an id that is the same on every machine; the separator keeps them apart."""
     return sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def content_id_of(texts: Iterable[str]) -> str:
+    """The `content_id` of all texts of a corpus, which are read one at a time."""
+    digest = sha256()
+    for row, text in enumerate(texts):
+        digest.update(f"\x1f{text}"[not row :].encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]
 
 
 def cache_key(*parts: Any) -> str:

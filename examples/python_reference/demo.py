@@ -23,7 +23,7 @@ from aloft.terminal.progress import shown_progress
 
 HERE = Path(__file__).parent
 OUT = Path("runs") / "python-reference"
-EXPECTED_MINUTES = 15  # measured: docs/results/demo.md; half of it on a processor with AMX
+EXPECTED_MINUTES = 12  # measured: docs/results/demo.md; half of it on a processor with AMX
 
 
 def paragraphs(text: str) -> list[str]:

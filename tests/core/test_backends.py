@@ -152,6 +152,18 @@ def test_control_tokens_of_encoders_are_text(folder: Path) -> None:
     ]
 
 
+def test_what_an_encoder_is_saved_as_does_not_depend_on_what_was_loaded_before(
+    folder: Path, tmp_path: Path
+) -> None:
+    from aloft.backends.sentence_transformers import load_cross_encoder, load_encoder
+
+    load_encoder(folder / "encoder").save_pretrained(str(tmp_path / "before"))
+    load_cross_encoder(folder / "encoder")
+    load_encoder(folder / "encoder").save_pretrained(str(tmp_path / "after"))
+    before, after = ((tmp_path / n / "config.json").read_text() for n in ("before", "after"))
+    assert after == before
+
+
 def test_what_is_trained_attends_without_dropout_and_keeps_that_of_its_layers(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -685,3 +697,30 @@ def test_an_embedder_tells_what_it_reads_and_where_tokens_stand(folder: Path) ->
     embedder.model.max_seq_length = None
     assert embedder.reads is None
     assert embedder.locate_tokens([]) == []
+
+
+def test_each_row_is_drawn_by_its_own_seed_and_settings() -> None:
+    from aloft.backends.decoding import _Draw
+
+    def ask(**settings: Any) -> Prompt:
+        return Prompt(messages=(Message(role="user", content="?"),), **settings)
+
+    prompts = [
+        ask(),
+        ask(seed=3, temperature=0.5, top_p=0.7),
+        ask(seed=4, temperature=2.0),
+        ask(seed=5, top_p=1e-6),
+    ]
+    logits = np.random.default_rng(0).normal(size=(4, 60)).astype(np.float32)
+    draw = _Draw(prompts)
+    for step in range(3):
+        drawn = draw(torch.zeros(4, 1), torch.from_numpy(logits.copy())).numpy()
+        assert np.array_equal(drawn[0], logits[0])  # greedy
+        for row in (1, 2):  # worked out by itself, from its definition
+            order = np.argsort(-logits[row])[:50]
+            likely = logits[row, order].astype(float) / prompts[row].temperature
+            shares = np.exp(likely) / np.exp(likely).sum()
+            kept = np.cumsum(shares) - shares < prompts[row].top_p
+            noise = np.random.default_rng((prompts[row].seed, step)).gumbel(size=50)
+            assert drawn[row].argmax() == order[np.where(kept, likely + noise, -np.inf).argmax()]
+        assert drawn[3].argmax() == logits[3].argmax()  # a nucleus of one token

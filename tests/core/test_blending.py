@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aloft.evaluation.blending import (
+    BODY_RERANK_SHARE,
     DENSE_SHARE,
     ORDER_WEIGHT,
     ORDER_WEIGHTS,
     RERANK_SHARE,
     SHARES,
-    TUNED_RERANK_SHARE,
     choose,
     choose_order_weight,
     fit_share,
@@ -155,7 +155,7 @@ def test_shares_stay_at_the_prior_where_all_are_alike_and_move_where_one_is_clea
     coverage, documents = np.array([0.2, 0.5, 0.9]), list("abc")
     alike = np.full((3, len(SHARES)), 0.5)
     dense_alone = np.tile((SHARES == 1).astype(float), (3, 1))
-    for prior in (DENSE_SHARE, TUNED_RERANK_SHARE, RERANK_SHARE):
+    for prior in (DENSE_SHARE, RERANK_SHARE, BODY_RERANK_SHARE):
         assert fit_share(alike, coverage, documents, prior) == prior
         whole = fit_share(dense_alone, coverage, documents, prior)
         assert whole.of(coverage).tolist() == [1, 1, 1]

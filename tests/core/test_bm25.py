@@ -1,7 +1,11 @@
 """BM25: scores small enough to be worked out by hand."""
 
+import gc
 import math
+import tracemalloc
+import warnings
 from math import log
+from pathlib import Path
 from random import Random
 from unicodedata import normalize
 
@@ -9,7 +13,9 @@ import bm25s
 import numpy as np
 import pytest
 
-from aloft.retrieval.bm25 import BM25Index
+from aloft.records import Passage
+from aloft.retrieval.bm25 import BM25Index, open_bm25
+from aloft.retrieval.index_store import IndexStore
 from aloft.text.tokens import split_terms
 
 # Three texts of two words each: no length correction, so tf / (tf + 1.2) times
@@ -81,12 +87,19 @@ def test_words_that_stand_together_beat_the_same_words_apart() -> None:
     assert found.scores[0].tolist() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("at_once", [1 << 23, 300, 1])
+@pytest.mark.parametrize(
+    ("run", "merged", "mark"),
+    [(1 << 20, 1 << 23, 1024), (5000, 2000, 1024), (2000, 300, 16), (1, 4000, 1)],
+)
 def test_scores_are_the_librarys_to_the_last_bit(
-    at_once: int, monkeypatch: pytest.MonkeyPatch
+    run: int, merged: int, mark: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against bm25s, which indexes lists of terms, on passages and on windows of them."""
-    monkeypatch.setattr("aloft.retrieval.bm25._SORTED", at_once)
+    """Against bm25s, which indexes lists of terms, on passages and on windows of them.
+
+    However few texts become a run, and however few postings are merged at once.
+    """
+    for name, value in (("_RUN", run), ("_MERGED", merged), ("_MARK", mark)):
+        monkeypatch.setattr(f"aloft.retrieval.bm25.{name}", value)
     random = Random(0)
     words = [f"w{int(random.paretovariate(0.7)) % 500}" for _ in range(20_000)]
     lengths = [random.randrange(1, 150) for _ in range(120)]
@@ -112,3 +125,64 @@ def test_scores_are_the_librarys_to_the_last_bit(
         ranking = index.rank([question], depth=len(texts))
         assert ranking.scores[0].tolist() == expected[ranking.columns[0]].tolist()
         assert ranking.scores[0].tolist() == sorted(expected.tolist(), reverse=True)
+
+
+def test_postings_are_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_RUN", "_MERGED"):
+        monkeypatch.setattr(f"aloft.retrieval.bm25.{name}", 1 << 14)
+    random = Random(0)
+    words = [f"word{i}" for i in range(400)]
+    BM25Index([" ".join(words)])  # so that their terms are known
+    tracemalloc.start()
+    index = BM25Index(" ".join(random.sample(words, 120)) for _ in range(400))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert index.size > 2_700_000  # while it is built they take twice as much
+    assert peak < 1_400_000
+
+
+def test_an_index_that_nobody_holds_closes_its_files() -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        index = BM25Index(["one two", "three " * 400])
+        index.rank(["one"], 1)
+        del index
+        gc.collect()
+    assert [str(one.message) for one in warned if one.category is ResourceWarning] == []
+
+
+LONG = ["one two", "three " * 400, "", "zwei \udc80 Häfen"]
+
+
+@pytest.mark.parametrize("texts", [TEXTS, LONG])
+def test_an_index_is_read_as_it_was_saved(tmp_path: Path, texts: list[str]) -> None:
+    index = BM25Index(texts)
+    index.save(tmp_path)
+    found = BM25Index.read(tmp_path)
+    asked = ["three häfen", "p f", "\udc80"]
+    expected = index.rank(asked, 4)
+    ranking = found.rank(asked, 4)
+    assert ranking.columns.tolist() == expected.columns.tolist()
+    assert ranking.scores.tolist() == expected.scores.tolist()
+    assert found.coverage(asked, ranking).tolist() == index.coverage(asked, expected).tolist()
+    assert found.size == index.size
+
+
+@pytest.mark.parametrize(
+    "file", ["terms.txt", "starts.npy", "passages/postings.bin", "windows/ends.npy"]
+)
+def test_a_torn_index_is_not_read(tmp_path: Path, file: str) -> None:
+    BM25Index(LONG).save(tmp_path)
+    (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:-12])
+    with pytest.raises((OSError, ValueError)):
+        BM25Index.read(tmp_path)
+
+
+def test_a_damaged_index_is_built_anew(tmp_path: Path) -> None:
+    store = IndexStore(tmp_path)
+    passages = [Passage(document_id="a", text=text, start=0) for text in TEXTS]
+    expected = open_bm25(passages, store).rank(["p f"], 3).scores.tolist()
+    (folder,) = tmp_path.iterdir()
+    (folder / "starts.npy").write_bytes(b"")  # as after a crash of the machine
+    assert open_bm25(passages, store).rank(["p f"], 3).scores.tolist() == expected
+    assert (folder / "starts.npy").stat().st_size > 0

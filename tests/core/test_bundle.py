@@ -160,6 +160,23 @@ def test_the_reranker_that_was_measured_ships(
         assert reranker_of(run) == found
 
 
+def test_late_interaction_ships_before_what_reads_its_first_passages(
+    tmp_path: Path, base: Path
+) -> None:
+    run = trained(tmp_path / "run", "embedder", "reranker")
+    late = CoverageShare(uncovered=0.9, covered=0.3)
+    named = config(reranker="reranker", evaluation={"rerank_depth": 25, "read_depth": 6})
+    shipped = replace(stack("embedder", reranker="base"), late_share=late)
+    write_bundle(run, named, shipped)
+    bundle = read_bundle(run)
+    assert (bundle.retrieval.late_depth, bundle.retrieval.late_share) == (25, late)
+    assert (bundle.retrieval.rerank_depth, bundle.reranker) == (6, str(base / "reranker"))
+    write_bundle(run, named, stack("embedder", reranker="body"))  # it reads nothing
+    bundle = read_bundle(run)
+    assert (bundle.retrieval.late_depth, bundle.retrieval.rerank_depth) == (0, 25)
+    assert bundle.reranker == bundle.embedder == str(run / "models" / "embedder")
+
+
 def test_the_body_that_reranks_is_the_embedders_own_reference(tmp_path: Path, base: Path) -> None:
     run = trained(tmp_path / "run", "embedder", "reranker")
     shipped = stack("embedder", "reranker", reranker="tuned")
@@ -291,7 +308,8 @@ def test_a_run_in_use_is_retrieved_from_and_nothing_is_locked(tmp_path: Path, ba
     with RunStore(run):  # as a run that is evaluated again
         (found,) = open_run_retriever(run, ScriptedModels()).retrieve(["whale"], 1)
     assert found[0].passage.text == "blue whale"
-    assert {file.suffix for file in (run / "work").iterdir()} == {".npy"}
+    kept = {one.name.split("-")[0] for one in (run / "work").iterdir()}
+    assert kept == {"bm25", "passages", "unrelated"}  # and nothing that is locked
 
 
 # ---- the file

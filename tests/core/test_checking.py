@@ -1,6 +1,7 @@
 """Whether models can do what a run asks of them is known from their files, before any work."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,10 @@ def test_another_kind_of_model_is_no_embedder(encoder: Path, architecture: str, 
 @pytest.mark.parametrize(
     ("facts", "match"),
     [
-        ({"architectures": ["LlamaForCausalLM"]}, "is a language model. Choose a cross-encoder"),
+        (
+            {"architectures": ["LlamaForCausalLM"], "model_type": "llama"},
+            "has a tokenizer without an end token",
+        ),
         ({"architectures": ["BertForSequenceClassification"]}, "sorts texts into 2 classes"),
         (
             {
@@ -239,6 +243,28 @@ def test_real_models_pass(made: Path) -> None:
     check_reranker(str(made / "reranker"))
     with pytest.raises(ModelError, match=r"is a cross-encoder"):
         check_encoder(str(made / "reranker"))
+
+
+@pytest.mark.model
+def test_a_generator_much_larger_than_its_teacher_is_warned_of(
+    made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from aloft.testing import tiny_language_model
+
+    small, encoder = str(made / "language-model"), str(made / "encoder")
+    large = str(tiny_language_model(tmp_path / "large", head_dim=64))
+    for teacher, generator in ((large, small), (small, small), ("openai:http://a/v1#b", large)):
+        values = {"teacher": teacher, "generator": generator, "embedder": encoder}
+        check_models(check_config(values), has_teacher=False)
+        assert not caplog.records
+    values = {"teacher": small, "generator": large, "embedder": encoder}
+    check_models(check_config(values), has_teacher=True)
+    assert not caplog.records
+    check_models(check_config(values), has_teacher=False)
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert re.search(r"times as many parameters as the teacher .* no smaller", said)
+    assert str(large) in said
 
 
 @pytest.mark.model

@@ -207,6 +207,18 @@ def test_a_stage_without_a_run_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "not a run folder" in one_line(capsys)
 
 
+@pytest.mark.parametrize(
+    "command", ["rate", "pairs", "filter", "negatives", "sets", "train", "evaluate"]
+)
+def test_a_stage_runs_where_it_is_asked_to(
+    tmp_path: Path, corpus: Path, settings: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert cut(corpus, tmp_path / "run", settings) == 0
+    capsys.readouterr()
+    assert main([command, str(tmp_path / "run"), "--executor", "dask"]) == 2
+    assert "may be: local, ray, ray://HOST:PORT" in one_line(capsys)
+
+
 def test_a_log_before_there_is_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "log.csv").write_text("question\nWhen?\n")
     arguments = ["import-questions", str(tmp_path / "log.csv"), "--out", str(tmp_path / "run")]
@@ -378,3 +390,20 @@ def test_an_answer_is_shown_while_it_is_written_and_then_its_source(
         assert "".join(seen) == "A [blue] whale"  # before the last piece is told
         assert "".join([*seen, told]).startswith("A [blue] whale sings.\n")
         assert "Source: a.txt, characters 7-28\nThe blue whale sings." in told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["server", "FED", "--address", "127.0.0.1:9092", "--sites", "a"],
+        ["site", "RUN", "--join", "FED"],
+        ["run", "FED"],
+    ],
+)
+def test_a_federation_without_its_extra_is_told_how_to_get_it(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["federate", *command]) == 2
+    assert one_line(capsys).endswith(
+        'flwr is not installed. Run: pip install "aloft-rag[train,flower]"'
+    )

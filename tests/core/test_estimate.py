@@ -13,26 +13,26 @@ from scripted import ScriptedModels
 from aloft.cli import main
 from aloft.cli.views import show_estimate
 from aloft.config import FiltersConfig, RunConfig, load_config
+from aloft.errors import ConfigError
 from aloft.evaluation.report import read_report
 from aloft.network_guard import NetworkGuard
 from aloft.protocols import Prompt
 from aloft.records import Document
+from aloft.run.cluster_plan import plan_nodes, useful_nodes
 from aloft.run.context import Shared
+from aloft.run.disk import weight_of
 from aloft.run.estimate import (
     Estimate,
     Line,
-    Range,
     answers_of,
     estimate_run,
-    exactly,
     expect_amounts,
     expect_pairs,
     scores_per_question,
-    share_of,
-    weight_of,
 )
 from aloft.run.job import OpenRun, open_run
 from aloft.run.pilot import Asked, Pace
+from aloft.run.ranges import Range, exactly, share_of
 from aloft.run.store import RunStore
 from aloft.run.usage import Usage
 from aloft.testing import ScriptedTeacher
@@ -155,8 +155,8 @@ def test_answers_are_those_before_and_after_shuffled_and_in_order() -> None:
         ({"embedder_training": {"method": "query_lora"}}, 40, 80),
         ({"parts": ("reranker",)}, 40, 40),
         ({"parts": ("embedder",)}, 20, 40),  # the untuned body
-        ({"reranker": "own"}, 40, 80),  # it scores before it is trained too
-        ({"reranker": "own", "parts": ("embedder",)}, 20, 40),
+        ({"reranker": "own"}, 20, 40),  # it scores before it is trained too, what bodies put first
+        ({"reranker": "own", "parts": ("embedder",)}, 10, 20),
         ({"parts": ("generator",)}, 20, 20),  # the body alone
     ],
 )
@@ -248,6 +248,106 @@ def test_a_dry_run_of_a_started_folder_tells_what_is_left(
         lines = {line.stage: line for line in estimate_run(open_folder(folder, config)[0]).lines}
         assert list(lines) == ["evaluate"]
         assert lines["evaluate"].left == exactly(len(again.records("held_out")))
+
+
+@pytest.mark.parametrize(("reranker", "scored"), [(None, 1), ("own", 2)])
+def test_a_reranker_that_reads_is_timed_beside_the_body_that_orders(
+    tmp_path: Path, config: RunConfig, reranker: str | None, scored: int
+) -> None:
+    config = config.model_copy(update={"ratings": load_config().ratings, "reranker": reranker})
+    with RunStore(tmp_path / "run") as folder:
+        run, _ = open_folder(folder, config)
+        (line,) = [one for one in estimate_run(run).lines if one.stage == "evaluate"]
+        assert line.measured.count(" scores in ") == scored
+
+
+def test_a_run_is_estimated_for_more_passages_than_were_read(
+    tmp_path: Path, config: RunConfig
+) -> None:
+    all_of_them = config.pairs.model_copy(update={"max_passages": None})
+    config = config.model_copy(update={"pairs": all_of_them})
+    with RunStore(tmp_path / "run") as folder:
+        run, _ = open_folder(folder, config)
+        small = {line.stage: line for line in estimate_run(run).lines}
+        run, teacher = open_folder(folder, config)
+        estimate = estimate_run(run, passages=200_000)
+        lines = {line.stage: line for line in estimate.lines}
+        reading = ["documents", "split", "passages"]
+        assert list(lines) == [*reading, "ratings", "pairs", "negatives", "evaluate"]
+        assert (estimate.passages, estimate.asked_about, estimate.read) == (200_000, 200_000, 70)
+        facts = run.runner.store.facts("documents")
+        assert ends(lines["documents"].seconds) == near(*[facts["seconds"] / 70 * 200_000] * 2)
+        assert lines["documents"].undivided == lines["documents"].seconds
+        assert ends(lines["split"].undivided) == (0, 0)
+        assert ends(lines["ratings"].left) == (200_000 - 16, 200_000 - 16)  # that two dry runs had
+        assert lines["pairs"].left.high / small["pairs"].left.high == pytest.approx(
+            200_000 / 70, rel=0.2
+        )
+        # BM25 and exact search count where the corpus is large
+        assert "comparisons in" in lines["evaluate"].measured
+        assert "comparisons in" in lines["negatives"].measured
+        assert "comparisons in" not in small["evaluate"].measured
+        assert lines["evaluate"].undivided.low > 0
+        assert teacher.asked  # nothing else but what the pilot asks
+        assert estimate.disk > 200_000 * 2 * 16 * 10  # two indexes of ten terms a passage at least
+        capped = config.model_copy(
+            update={"pairs": all_of_them.model_copy(update={"max_passages": 90})}
+        )
+        run, _ = open_folder(folder, capped)
+        assert estimate_run(run, passages=200_000).asked_about == 90
+        run.do("pairs")
+        run, _ = open_folder(folder, capped)
+        with pytest.raises(ConfigError, match="has its pairs"):
+            estimate_run(run, passages=200_000)
+
+
+def test_nodes_share_what_can_be_divided() -> None:
+    written = Line(
+        stage="pairs",
+        left=exactly(9),
+        unit="passages",
+        seconds=Range(7200, 14400),
+        undivided=exactly(720),
+        measured="",
+    )
+    trained = replace(written, stage="embedder", seconds=exactly(1800), undivided=exactly(1800))
+    estimate = Estimate(passages=9, asked_about=9, lines=(written, trained), disk=0, memory=0)
+    one, four = plan_nodes(estimate, (1, 4))
+    assert ends(one.seconds) == ends(estimate.seconds) == (9000, 16200)
+    # 2,520 s are one node's, and 6,480 to 13,680 s are shared
+    assert ends(four.seconds) == (2520 + 1620, 2520 + 3420)
+    assert ends(four.node_hours) == pytest.approx((4.6, 6.6))
+    assert useful_nodes(estimate) == 6  # 13,680 s are shared by six in less than 2,520 s
+    # less is left than what comes once
+    little = replace(estimate, lines=(replace(written, seconds=exactly(60)),))
+    assert ends(plan_nodes(little, (8,))[0].seconds) == (60, 60)
+
+
+def test_several_numbers_of_nodes_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    line = Line(stage="pairs", left=exactly(9), unit="passages", seconds=exactly(7200), measured="")
+    shown = Estimate(passages=10**7, asked_about=9, lines=(line,), disk=0, memory=0, read=70)
+    show_estimate(shown, nodes=3)
+    said = capsys.readouterr().out
+    rows = [[c.strip() for c in r.split("│")[1:-1]] for r in said.splitlines() if "│" in r]
+    assert rows[1:5] == [
+        ["1", "2.0 h", "2.0"],
+        ["2", "60.0 min", "2.0"],
+        ["3 (this cluster)", "40.0 min", "2.0"],
+        ["4", "30.0 min", "2.0"],
+    ]
+    assert "10,000,000 passages, 9 of them asked about, like the 70 that were read" in said
+    show_estimate(shown)
+    assert "node-hours" not in capsys.readouterr().out
+
+
+def test_a_number_of_passages_goes_with_a_dry_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("The quay of Aberley is long.")
+    out = tmp_path / "run"
+    assert main(["run", str(tmp_path / "a.txt"), "--out", str(out), "--passages", "9"]) == 2
+    assert "--passages is a number to estimate for. Add --dry-run." in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_what_filters_read_is_counted_and_not_read_again(tmp_path: Path, config: RunConfig) -> None:

@@ -24,10 +24,12 @@ from aloft.evaluation.answer_metrics import (
     UNANSWERABLE,
 )
 from aloft.evaluation.blending import (
+    BODY_RERANK_SHARE,
     DENSE_SHARE,
+    LINES,
     ORDER_WEIGHT,
     RERANK_SHARE,
-    TUNED_RERANK_SHARE,
+    Expected,
 )
 from aloft.evaluation.citations import CitationRule
 from aloft.evaluation.evaluator import Evaluator
@@ -43,6 +45,7 @@ from aloft.evaluation.report import (
     dump,
     from_json,
 )
+from aloft.evaluation.shared_shares import find_gains_fault
 from aloft.evaluation.splits import Fold, QuestionSplit
 from aloft.evaluation.systems import Measured, System, SystemVariant
 from aloft.prompts.citation import REFERENCE
@@ -309,6 +312,39 @@ def test_the_dense_share_is_fitted_on_human_questions_where_they_decide() -> Non
     assert few.measure_system("human", hybrid).values["hit@1"].tolist() == [0, 0]
 
 
+def test_shares_are_drawn_to_what_lines_gain_at_other_sites() -> None:
+    dense_alone = np.array([10.0 * (line.covered + line.uncovered) for line in LINES])
+    same = np.ones(len(LINES))
+    elsewhere = Expected(means=dense_alone, variances=1e-6 * same, noise=same)
+    expected = dict.fromkeys(("tuned_dense", "untuned_late", "tuned_late"), elsewhere)
+    for least in (2, 3):  # whether human questions decide, or are too few to
+        evaluator = World().evaluator(*HARD, question(2), min_human_questions=least)
+        assert not evaluator.expected
+        evaluator.expected = expected
+        assert evaluator.dense_share("tuned").of(np.array([0.5])).tolist() == [1]
+        assert evaluator.dense_share("base") != evaluator.dense_share("tuned")
+        late = evaluator.rerank_share(System("hybrid", "tuned", "base"))
+        assert late.of(np.array([0.5])).tolist() == [1]
+        if least == 3:  # a tuned reranker of its own is another model than the embedder's body
+            whole = System("hybrid", "tuned", "tuned")
+            assert evaluator.rerank_share(whole) == RERANK_SHARE
+            evaluator.shares_body = True
+            assert evaluator.rerank_share(whole).of(np.array([0.5])).tolist() == [1]
+
+
+def test_a_site_measures_what_lines_gain_with_both_embedders_and_their_bodies() -> None:
+    evaluator = World().evaluator(*HARD, question(2), min_human_questions=2)
+    found = evaluator.measure_gains()
+    assert find_gains_fault(found) is None
+    # the right passage leads from a dense share of 2/3 on; BM25 alone puts it second
+    shares = np.array([line.of(np.array([COVERED]))[0] for line in LINES])
+    means = found["tuned_dense"][0]
+    assert means[shares > 0.7] == pytest.approx(1 - 1 / np.log2(3))
+    assert means[shares < 0.6] == pytest.approx(0)
+    evaluator.base_reranker = "none"  # a model without vectors of tokens
+    assert not evaluator.measure_gains()["tuned_late"].any()
+
+
 def test_what_bm25_covers_whole_it_ranks_mostly_alone() -> None:
     evaluator = World().evaluator(replace(question(3), question="grey"))
     hybrid = System("hybrid", "base", "none")
@@ -321,9 +357,7 @@ def test_the_rerankers_share_is_fitted_where_human_questions_decide() -> None:
     humans = [replace(one, origin="human") for one in FOUR]
     hybrid = System("hybrid", "tuned", "tuned")
     evaluator = world.evaluator(*humans, question(5), min_human_questions=4)
-    assert (
-        evaluator.rerank_share(hybrid) == TUNED_RERANK_SHARE
-    )  # tuned retrieval is right at any share
+    assert evaluator.rerank_share(hybrid) == RERANK_SHARE  # tuned retrieval is right at any share
 
     world.rerank["tuned"] = lambda pair: -world._overlap(pair)  # the right one goes last
     evaluator = world.evaluator(*humans, question(5), min_human_questions=4)
@@ -331,8 +365,12 @@ def test_the_rerankers_share_is_fitted_where_human_questions_decide() -> None:
     assert share.of(np.zeros(1))[0] <= 0.5  # no question is covered
     assert evaluator.measure_system("human", hybrid).values["hit@1"].tolist() == [1] * 4
     blind = world.evaluator(*humans, question(5), min_human_questions=5)
-    assert blind.rerank_share(hybrid) == TUNED_RERANK_SHARE
-    assert blind.rerank_share(System("hybrid", "base", "base")) == RERANK_SHARE
+    assert blind.rerank_share(hybrid) == RERANK_SHARE
+    untuned = System("hybrid", "base", "base")
+    assert blind.rerank_share(untuned) == BODY_RERANK_SHARE
+    blind.untuned_body = False  # a model that was configured
+    assert blind.rerank_share(untuned) == RERANK_SHARE
+    blind.untuned_body = True
     assert blind.measure_system("human", hybrid).values["hit@1"].tolist() == [0] * 4
 
 
@@ -621,6 +659,54 @@ def test_of_two_parts_the_one_that_helps_ships_where_both_do_harm() -> None:
 def test_nothing_kept_still_gives_one_stack() -> None:
     (only,) = World().evaluator(*FOUR).measure_variants([])
     assert (only.parts, only.system) == ((), System("hybrid", "base", "none"))
+
+
+def late(world: World, *questions: LabelledQuestion, **limits: Any) -> Evaluator:
+    """What a user's reranker reads is ordered by the embedder's body: the tuned one understands."""
+    world.rerank |= {"base body": lambda _: 0.0, "tuned body": world.rerank["tuned"]}
+    found = world.evaluator(*questions, read_depth=2, **limits)
+    found = replace(found, base_reranker="base", untuned_body=False)
+    return replace(found, body=lambda which, pairs: world.score(f"{which} body", pairs))
+
+
+def test_a_users_reranker_reads_what_late_interaction_put_first() -> None:
+    world = World()
+    world.rerank["base"] = lambda pair: -len(pair[1])  # of both that it reads, the shorter
+    evaluator = late(world, *FOUR)
+    found = measure_parts(evaluator, ("embedder",))
+    assert {row.reranker for row in found.retrieval} == {"none", "body", "base"}
+    untuned, tuned = (System("hybrid", which, "base") for which in ("base", "tuned"))
+    # "blue", "red", "grey" and "brown" by the body: of the first two, "red" is shorter
+    assert evaluator.rank("synthetic", replace(tuned, reranker="body")).columns[1][0] == 1
+    assert evaluator.rank("synthetic", tuned).columns[1][0] == 0
+    assert evaluator.rank("synthetic", untuned).columns.tolist() == [[0, 1, 2, 3]] * 4
+    assert (evaluator.late_share(untuned), evaluator.late_share(tuned)) == (
+        BODY_RERANK_SHARE,
+        RERANK_SHARE,
+    )
+    assert evaluator.late_share(replace(tuned, reranker="body")) is None
+    assert [evaluator.rerank_depth(replace(tuned, reranker=r)) for r in ("base", "body")] == [2, 4]
+    assert {variant.late_share for variant in found.variants} == {BODY_RERANK_SHARE, RERANK_SHARE}
+    assert {curve.share for curve in found.curves} == {"dense", "late", "reranking"}
+    read = {pair for which, *pairs in world.scored if which == "base" for pair in pairs}
+    assert {pair.split()[0] for pair in read} == set(ASKED[:4])
+    assert len(read) <= 2 * 2 * 4  # rankings, passages and questions
+
+
+@pytest.mark.parametrize(("body", "reranks"), [(0.5, "body"), (0.0, "none")])
+def test_late_interaction_ships_alone_where_what_reads_after_it_counts_for_nothing(
+    body: float, reranks: str
+) -> None:
+    four = [replace(one, origin="human") for one in FOUR]
+    evaluator = late(World(), *four, min_human_questions=1)
+    system = System("hybrid", "base", "base")
+    evaluator._rerank_shares[system, None] = CoverageShare.constant(0.0)
+    only = CoverageShare.constant(body)
+    evaluator._rerank_shares[replace(system, reranker="body"), None] = only
+    (variant,) = evaluator.measure_variants([])
+    assert variant.system == replace(system, reranker=reranks)
+    assert variant.late_share is None
+    assert reranks == "none" or variant.rerank_share == only
 
 
 def test_the_users_own_reranker_stays_where_no_trained_one_does() -> None:
@@ -1579,9 +1665,7 @@ def test_synthetic_questions_choose_no_share_in_any_fold() -> None:
     evaluator = crossed(World().evaluator(*synthetic, FOUR[0]), [0, 1], [2])
     for fold in evaluator.splits["synthetic"].folds:
         assert evaluator.dense_share("tuned", fold) == DENSE_SHARE
-        assert (
-            evaluator.rerank_share(System("hybrid", "tuned", "tuned"), fold) == TUNED_RERANK_SHARE
-        )
+        assert evaluator.rerank_share(System("hybrid", "tuned", "tuned"), fold) == RERANK_SHARE
     hybrid = System("hybrid", "tuned", "none")
     assert evaluator.measure_system("synthetic", hybrid).values["hit@1"].tolist() == [0, 0, 1]
 
@@ -1599,7 +1683,7 @@ def test_the_rerankers_share_of_a_question_is_chosen_on_the_other_folds() -> Non
     evaluator = world.evaluator(*humans, question(5), min_human_questions=4)
     evaluator = crossed(evaluator, [0, 1], [2, 3])
     misled, helped = evaluator.splits["human"].folds
-    assert evaluator.rerank_share(hybrid, misled) == TUNED_RERANK_SHARE
+    assert evaluator.rerank_share(hybrid, misled) == RERANK_SHARE
     # At 0.5, where both weigh the same, the first rank leads. Of the lines that give a question
     # without coverage no more, this one is nearest to the prior, and as near as (0.5, 0.5).
     low = CoverageShare(uncovered=0.5, covered=0.3)

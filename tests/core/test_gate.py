@@ -99,10 +99,15 @@ def test_on_synthetic_questions_a_part_must_gain_beyond_doubt(
         (gain(-0.001, 0.1, 0.2), CLEAR, False, "the 95 % interval by itself includes a loss on"),
         (gain(None, 0.1, None), CLEAR, False, "no interval: all synthetic questions are about one"),
         (CLEAR, NONE, False, "no gain on the synthetic questions"),
+        (CLEAR, gain(-0.2, -0.1, 0.1), True, "the 95 % interval includes a gain on the synthetic"),
+        (CLEAR, gain(-0.2, -0.1, -0.01), False, "no gain on the synthetic questions"),
+        (CLEAR, HARM, False, "no gain on the synthetic questions"),
+        (CLEAR, gain(None, -0.1, None), False, "no gain on the synthetic questions"),
+        (UNSURE[0], gain(-0.2, -0.1, 0.1), False, "the 95 % interval by itself includes a loss on"),
         (HARM, CLEAR, False, "the 95 % interval by itself includes a loss"),
     ],
 )
-def test_there_an_embedder_gains_by_itself_beyond_doubt_and_in_the_stack_at_all(
+def test_there_an_embedder_gains_by_itself_beyond_doubt_and_the_stack_is_not_clearly_worse(
     alone: Comparison, stack: Comparison, is_kept: bool, said: str
 ) -> None:
     verdict = judge_part("embedder", {"synthetic": stack, "human": NONE}, "synthetic", alone)

@@ -111,7 +111,7 @@ def held(model: Any, prompt: Prompt, wish: str) -> str:
     for token in [*model.tokenizer(wish)["input_ids"], *[end] * 100]:
         scores = torch.zeros(len(model.tokenizer))
         scores[token] = 1.0
-        said.append(constraint.next_token(scores))
+        said.append(constraint.next_token(scores, int(scores.argmax())))
         if said[-1] == end:
             break
     assert said.pop() == end
@@ -139,7 +139,7 @@ def test_a_model_that_ends_its_turn_behind_a_call_makes_no_other(model: Any) -> 
     for token in wishes:
         scores = torch.zeros(len(model.tokenizer))
         scores[token] = 1.0
-        said.append(constraint.next_token(scores))
+        said.append(constraint.next_token(scores, int(scores.argmax())))
         if constraint.is_over:
             break
     assert model.tokenizer.decode(said[:-1]) == CALL

@@ -199,6 +199,22 @@ def test_a_host_finds_its_process_as_it_was(folder: Path, work: Callable[..., No
     assert changed(before) == []
 
 
+def test_trainings_attend_without_cudnn_whose_gradients_may_be_nan() -> None:
+    import torch
+
+    from aloft.backends.device import without_cudnn_attention
+    from aloft.backends.host_state import contained_training
+
+    allowed = torch.backends.cuda.cudnn_sdp_enabled
+    before = allowed()
+    with contained_training():
+        assert not allowed()
+        with without_cudnn_attention():  # as a language model reads meanwhile
+            assert not allowed()
+        assert not allowed()
+    assert allowed() == before
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("train", TRAININGS, ids=lambda one: one.__name__)
 def test_also_where_a_training_fails_or_is_interrupted(

@@ -373,6 +373,13 @@ def test_a_point_stands_at_its_value() -> None:
     ]
 
 
+def test_of_many_points_the_ends_and_the_highest_have_figures() -> None:
+    line = Line(label="tuned", values=[50, 61, 62, 68, 66, 64, 63], mark="tuned")
+    drawn = draw_lines("x", "X", list("abcdefg"), [line])
+    assert re.findall(r'class="figure">(\d+)<', drawn) == ["50", "68", "63"]
+    assert drawn.count("<circle") == 7
+
+
 def test_a_scale_may_be_cut() -> None:
     line = Line(label="tuned", values=[60, 65, 70], mark="tuned")
     drawn = draw_lines("x", "X", ["0", "0.5", "1"], [line], (60, 70))
@@ -539,13 +546,25 @@ def test_it_is_said_how_what_ships_is_chosen_answered_and_cited() -> None:
 def test_the_verdict_says_in_words_what_happened() -> None:
     assert summarize(full_report()) == (
         "The 60 human questions decide. "
-        "Gained and kept: the embedder (nDCG@10 60.0 to 72.1, +12.1 [+3.0, +21.0], n = 60), "
+        "Gained and kept: the embedder (nDCG@10 60.0 to 72.1, +12.1 [+3.0, +21.0], n = 60) "
         "and the generator (cited answer 25.0 to 50.0, +25.0 [+10.0, +40.0], n = 50). "
         "Refused: the reranker; no gain. "
         "Ships: hybrid retrieval with the tuned embedder (dense share 0.30 to 1.00), answers by "
         "the tuned generator, with nDCG@10 75.0 and citation accuracy 50.0 "
         "(nothing tuned: nDCG@10 65.0 and citation accuracy 20.0)."
     )
+
+
+def test_the_verdict_lists_three_parts_as_a_sentence_does() -> None:
+    whole = full_report()
+    verdicts = tuple(
+        replace(v, is_kept=True, comparison=v.comparison or whole.verdicts[0].comparison)
+        for v in whole.verdicts
+    )
+    (said,) = re.findall(
+        r"Gained and kept: (.*?)\. ", summarize(measured_otherwise(whole, verdicts=verdicts))
+    )
+    assert re.sub(r" \(.*?\)", "", said) == "the embedder, the reranker and the generator"
 
 
 def reranked_report() -> Report:

@@ -104,6 +104,23 @@ def test_a_silent_stage_still_gets_a_line(
     assert len(written) == 1
 
 
+def test_stages_side_by_side_each_have_their_lines(
+    lines: ProgressLines, clock: Clock, written: list[str]
+) -> None:
+    for step in range(8):
+        lines.report("training the reranker", step, 8)
+        lines.report("training the generator", 2 * step, 40)
+        clock.now += 10
+    assert written == [
+        "training the reranker: started",
+        "training the generator: started",
+        "training the generator: 10 % (4 of 40), about 4 min left",
+        "training the reranker: 37 % (3 of 8), about 50 s left",
+        "training the generator: 25 % (10 of 40), about 3 min left",
+        "training the reranker: 75 % (6 of 8), about 20 s left",
+    ]
+
+
 def test_a_stage_may_end_with_its_first_report_or_begin_anew(
     lines: ProgressLines, clock: Clock, written: list[str]
 ) -> None:

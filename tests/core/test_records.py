@@ -27,6 +27,7 @@ from aloft.records import (
     RerankerRow,
     RetrievedRow,
     content_id,
+    content_id_of,
     from_json,
     to_json,
 )
@@ -88,6 +89,11 @@ def test_an_id_is_the_same_on_every_machine() -> None:
     assert content_id("ab", "c") == "9617c506357d3d46"
     # printf 'a.txt\x1f3\x1fT\x1fbody' | sha256sum
     assert PASSAGE.id == "904296a36027fe94"
+
+
+@pytest.mark.parametrize("texts", [(), ("",), ("", ""), ("ab", "c"), ("é\ud800", "\udc00\x1f")])
+def test_texts_that_are_read_one_at_a_time_have_the_id_of_all(texts: tuple[str, ...]) -> None:
+    assert content_id_of(iter(texts)) == content_id(*texts)
 
 
 def test_fields_of_an_id_do_not_run_together() -> None:

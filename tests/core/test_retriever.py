@@ -1,6 +1,7 @@
 """What ships retrieves as its settings say, and the evaluator measures this very retriever."""
 
 import copy
+import gc
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,13 +17,14 @@ from aloft.evaluation.calibration import fit_relevance, fit_reranker
 from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.splits import split_questions
 from aloft.evaluation.systems import System
-from aloft.protocols import Floats
+from aloft.protocols import Floats, Reranker
 from aloft.records import LabelledQuestion, Passage
+from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.fusion import HALF, CoverageShare
+from aloft.retrieval.index_store import IndexStore
 from aloft.retrieval.ranking import Ranking
 from aloft.retrieval.relevance import EMBEDDED, LEXICAL, UNRELATED, Relevance
 from aloft.retrieval.retriever import RetrievalSettings, RetrieverName, index_passages
-from aloft.retrieval.vectors import VectorStore
 from aloft.serving.bundle import Bundle, open_retriever
 from aloft.testing import HashingEmbedder, OverlapReranker
 
@@ -215,6 +217,45 @@ def test_an_empty_corpus_and_no_questions_load_nothing(contract: Bundle) -> None
     assert models.loaded == []
 
 
+class TwoRerankers(ScriptedModels):
+    """The body of an embedder ranks the longest first."""
+
+    def reranker(self, name: str) -> Reranker:
+        return Longest() if name == CONTRACT.embedder else super().reranker(name)
+
+
+class Longest:
+    fingerprint = "longest"
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        return np.array([len(passage) for _, passage in pairs], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("question", "depth", "expected"),
+    [
+        ("fox", 2, [0, 1, 3, 2]),  # of the longest two, the second holds it
+        ("wolf", 2, [1, 0, 3, 2]),  # the third is not read, and stays where it was
+        ("wolf", 3, [3, 1, 0, 2]),
+    ],
+)
+def test_a_reranker_reads_the_first_of_what_late_interaction_has_ordered(
+    question: str, depth: int, expected: list[int]
+) -> None:
+    whole = CoverageShare.constant(1.0)
+    bundle = retrieving(
+        RERANKED, rerank_depth=depth, rerank_share=whole, late_depth=4, late_share=whole
+    )
+    retriever = open_retriever(bundle, PASSAGES, TwoRerankers())
+    ranking = retriever.rank([question])
+    assert ranking.columns.tolist() == [expected]
+    assert ranking.scores[0].tolist() == sorted(ranking.scores[0].tolist(), reverse=True)
+    assert pickle.loads(pickle.dumps(retriever))._late is not None
+    # what is returned has been read
+    (found,) = retriever.retrieve([question], 3)
+    assert found[0].passage is PASSAGES[0 if question == "fox" else 3]
+
+
 def test_a_title_is_searched_with_the_text() -> None:
     titled = [*PASSAGES, Passage(document_id="b", text="It swims.", start=0, title="Otter")]
     for contract in (CONTRACT, HYBRID):
@@ -222,8 +263,22 @@ def test_a_title_is_searched_with_the_text() -> None:
         assert found[0].passage is titled[4]
 
 
+def test_what_a_corpus_is_searched_by_is_kept_in_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = open_retriever(HYBRID, PASSAGES, ScriptedModels()).retrieve(["wolf"], 4)
+    for _ in range(2):
+        store = IndexStore(tmp_path / "work")
+        retriever = open_retriever(HYBRID, PASSAGES, ScriptedModels(), store)
+        assert retriever.retrieve(["wolf"], 4) == expected
+        del retriever  # with it go the indexes that this process shares
+        gc.collect()
+        monkeypatch.setattr(BM25Index, "__init__", None)  # is not built again
+    assert len(list((tmp_path / "work").glob("bm25-*"))) == 1
+
+
 def test_vectors_of_the_corpus_are_kept_in_a_store(tmp_path: Path) -> None:
-    store = VectorStore(tmp_path / "vectors")
+    store = IndexStore(tmp_path / "vectors")
     for _ in range(2):
         (found,) = open_retriever(CONTRACT, PASSAGES, ScriptedModels(), store).retrieve(["wolf"], 1)
         assert found[0].passage is PASSAGES[3]
@@ -260,7 +315,7 @@ def evaluator_of(
         sets=TrainingSetsConfig(),
         seed=0,
         encode=lambda _, texts: embedder.encode_queries(texts),
-        index=lambda _: index_passages(CORPUS, embedder, 3, VectorStore()),
+        index=lambda _: index_passages(CORPUS, embedder, 3, IndexStore()),
         score=lambda _, pairs: reranker.score(pairs),
         reply=lambda *_: [],
         choose=lambda *_: np.zeros((0, 0), np.float32),
@@ -360,6 +415,33 @@ def test_what_is_measured_is_what_ships(
     assert columns == ranking.columns.tolist()
 
 
+@pytest.mark.parametrize("reranker", ["body", "base"])
+def test_what_is_measured_with_late_interaction_first_is_what_ships(reranker: str) -> None:
+    shares = CoverageShare(uncovered=0.9, covered=0.2), CoverageShare(uncovered=0.7, covered=0.4)
+    system = System("hybrid", "base", reranker)
+    evaluator = evaluator_of(system, 20, HALF, shares[0])
+    evaluator.config = EvaluationConfig(rerank_depth=20, read_depth=7, min_human_questions=1)
+    evaluator.body = lambda _, pairs: Longest().score(pairs)
+    late = shares[0] if reranker == "body" else shares[1]
+    body = System("hybrid", "base", "body")
+    folds = evaluator.splits["human"].folds
+    evaluator._rerank_shares |= {(body, fold): late for fold in folds}
+    ranking = evaluator.rank("human", system)
+    settings = {"dense_share": HALF, "rerank_share": shares[0], "rerank_depth": 20}
+    if reranker == "base":
+        settings |= {"rerank_depth": 7, "late_depth": 20, "late_share": late}
+    name = CONTRACT.embedder if reranker == "body" else "any reranker"
+    bundle = replace(retrieving(HYBRID, **settings), reranker=name, window_tokens=3)
+    texts = [question.question for question in QUESTIONS]
+    shipped = open_retriever(bundle, CORPUS, TwoRerankers())
+    assert ranking.columns.shape == (len(QUESTIONS), 20)
+    assert shipped.rank(texts).columns.tolist() == ranking.columns.tolist()
+    assert shipped.rank(texts).scores.tolist() == ranking.scores.tolist()
+    without = replace(bundle, retrieval=replace(bundle.retrieval, late_depth=0))
+    other = open_retriever(without, CORPUS, TwoRerankers()).rank(texts, rerank_depth=20)
+    assert (other.columns.tolist() == ranking.columns.tolist()) == (reranker == "body")
+
+
 def test_systems_with_one_first_stage_rank_it_once() -> None:
     asked: list[int] = []
 
@@ -377,7 +459,7 @@ def test_systems_with_one_first_stage_rank_it_once() -> None:
         sets=TrainingSetsConfig(),
         seed=0,
         encode=lambda _, texts: embedder.encode_queries(texts),
-        index=lambda _: index_passages(CORPUS, embedder, None, VectorStore()),
+        index=lambda _: index_passages(CORPUS, embedder, None, IndexStore()),
         score=lambda _, pairs: OverlapReranker().score(pairs),
         reply=lambda *_: [],
         choose=lambda *_: np.zeros((0, 0), np.float32),

@@ -11,6 +11,7 @@ from scripted import long_words
 from aloft.config import RunConfig, check_config
 from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.systems import System, SystemVariant
+from aloft.retrieval import approximate
 from aloft.retrieval.retriever import RetrieverName
 from aloft.run.job import open_run
 from aloft.serving.bundle import open_run_retriever, write_bundle
@@ -22,9 +23,21 @@ SOURCE = Path(__file__).parents[3] / "shared" / "data" / "pira_en"
 
 
 @pytest.mark.skipif(not SOURCE.exists(), reason="the set pira_en is not here")
-@pytest.mark.parametrize("method", ["all", "query_adapter"])
-def test_what_ships_ranks_as_was_measured(tmp_path: Path, method: str) -> None:
-    """A trained encoder, windows, BM25, measured shares; a reranker trained, or a body as it is."""
+@pytest.mark.parametrize(
+    ("method", "large", "reads"),
+    [("all", 10**5, False), ("query_adapter", 10**5, False), ("all", 9, False), ("all", 9, True)],
+)
+def test_what_ships_ranks_as_was_measured(
+    tmp_path: Path, method: str, large: int, reads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trained encoder, windows, BM25, measured shares; a reranker trained, or a body as it is.
+
+    The same of a corpus that is large enough to be searched approximately, and of a language model
+    that reads what the body has ordered.
+    """
+    monkeypatch.setattr(approximate, "LARGE", large)
+    monkeypatch.setattr(approximate, "_CANDIDATES", 20)
+    monkeypatch.setattr(approximate, "_PER_RANK", 0)
     (tmp_path / "docs").mkdir()
     documents = rows("corpus")[:80]
     known = {row["id"] for row in documents}
@@ -33,16 +46,18 @@ def test_what_ships_ranks_as_was_measured(tmp_path: Path, method: str) -> None:
     write(tmp_path / "questions.jsonl", questions)
     encoder = str(tiny_encoder(tmp_path / "encoder"))
     steps = {"num_train_epochs": 1.0, "max_seq_length": 128}
+    language_model = str(tiny_language_model(tmp_path / "language-model"))
     config = check_config(
         {
-            "teacher": str(tiny_language_model(tmp_path / "language-model")),
+            "teacher": language_model,
+            "reranker": language_model if reads else None,
             "embedder": encoder,
             "parts": ("embedder", "reranker"),
             "pairs": {"form": "examples", "per_passage": 1, "max_passages": 40},
             "filters": {"use": ["duplicate"]},
             "embedder_training": {**steps, "method": method},
             "reranker_training": steps,
-            "evaluation": {"rerank_depth": 5},
+            "evaluation": {"rerank_depth": 5, "read_depth": 3},
         }
     )
     folder = tmp_path / "run"
@@ -50,6 +65,7 @@ def test_what_ships_ranks_as_was_measured(tmp_path: Path, method: str) -> None:
         ("dense", "none"),
         ("hybrid", "tuned"),
         ("hybrid", "base"),
+        *([("hybrid", "body")] if reads else []),
     ]
     with open_run(folder, config, ScriptedTeacher(long_words)) as run:
         run.give(tmp_path / "docs", tmp_path / "questions.jsonl")
@@ -83,6 +99,7 @@ def ship(folder: Path, config: RunConfig, system: System, evaluator: Evaluator) 
         system=system,
         dense_share=evaluator.dense_share("tuned"),
         rerank_share=evaluator.rerank_share(system),
+        late_share=evaluator.late_share(system),
         question_set="human",
         metrics={},
         n=3,

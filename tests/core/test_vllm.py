@@ -1,6 +1,7 @@
 """vLLM in its own process: what passes between the two, and that the process ends in time."""
 
 import fcntl
+import json
 import os
 import re
 import signal
@@ -22,7 +23,7 @@ from aloft.config import FormatName, load_config
 from aloft.errors import ConfigError, ModelError
 from aloft.network_guard import local_only
 from aloft.prompts.formats import format_of
-from aloft.protocols import Prompt
+from aloft.protocols import Prompt, Tool
 from aloft.records import Message
 from aloft.run.graph import Graph
 from aloft.run.stage import Setup
@@ -93,6 +94,7 @@ def test_a_generator_that_answers_in_vllm_is_trained_by_its_own_name() -> None:
     config = load_config("cpu", overrides={"generator": "vllm:some/model"})
     stage = Graph(Setup(config)).stages["generator"]
     assert stage.models["base"].name == "some/model"
+    assert config.base_model("generator") == "some/model"
 
 
 @pytest.mark.parametrize("part", ["embedder", "reranker"])
@@ -394,6 +396,26 @@ def test_vllm_holds_a_reply_to_its_pattern(tuned: Any) -> None:
     assert replies[1].is_finished
     assert replies[0].text == tuned.complete([free], max_new_tokens=24)[0].text
     assert not re.fullmatch("[ab]{3} (so|no)", replies[0].text)
+
+
+@pytest.mark.model
+def test_vllm_holds_replies_to_their_schemas_and_makes_calls_that_must_be_made(
+    tuned: Any,
+) -> None:
+    city = {"type": "string", "enum": ["Oslo", "Rome"]}
+    schema = {"type": "object", "properties": {"city": city}, "required": ["city"]}
+    weather = Tool(name="weather", description="Tells the weather.", parameters=schema)
+    question = Prompt(messages=(Message(role="user", content="Is it sunny?"),))
+    asked = [
+        replace(question, json_schema=schema),
+        replace(question, json_schema=schema, seed=1),
+        replace(question, tools=(weather,), tool_choice="required"),
+    ]
+    greedy, drawn, called = tuned.complete(asked, max_new_tokens=96)
+    for reply in (greedy, drawn):
+        assert json.loads(reply.text)["city"] in city["enum"]
+    assert [call.name for call in called.tool_calls] == ["weather"]
+    assert called.tool_calls[0].arguments["city"] in city["enum"]
 
 
 @pytest.mark.model

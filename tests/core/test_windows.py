@@ -1,6 +1,9 @@
 """Windows of passages: a toy embedder reads five words at once."""
 
+import tracemalloc
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +12,10 @@ from scripted import mined
 from aloft.config import TrainingSetsConfig
 from aloft.corpus.windows import Windows, choose_window, cut_windows
 from aloft.datasets.rows import Corpus, TrainingRows
+from aloft.jsonl import RecordFile, encode_record
 from aloft.records import EmbedderRow, Passage, QAPair
 from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.index_store import IndexStore
 from aloft.testing import HashingEmbedder
 
 
@@ -61,6 +66,82 @@ def test_each_window_stands_in_what_a_host_puts_around_it() -> None:
     assert texts(alone) == [["a summary of many more words"]]
 
 
+def test_windows_are_found_once_where_they_are_kept(tmp_path: Path) -> None:
+    framed = replace(passage("a b c d e f"), embedding_frame=("Ada\n\n", " end"))
+    passages = [passage("one"), passage("a b c d", "The port"), framed]
+    expected = cut_windows(passages, Reader())
+    read: list[str] = []
+
+    class Watched(Reader):
+        def locate_tokens(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+            read.extend(texts)
+            return super().locate_tokens(texts)
+
+    keep = IndexStore(tmp_path).get_table
+    for _ in range(2):
+        found = cut_windows(passages, Watched(), keep=keep)
+        assert list(found.texts) == list(expected.texts)
+        assert found.starts.tolist() == expected.starts.tolist() == [0, 1, 3]
+    # the second time only what stands around those that are cut
+    assert sorted(read) == sorted(
+        [
+            "one",
+            "a b c d",
+            "a b c d e f",
+            "",
+            "The port\n",
+            "Ada\n\n end",
+            "The port\n",
+            "Ada\n\n end",
+        ]
+    )
+    for other in (passages[:2], [*passages[:2], replace(framed, embedding_frame=("Ada", " end"))]):
+        read.clear()
+        assert list(cut_windows(other, Watched(), keep=keep).texts)
+        assert "one" in read
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_windows_of_passages_on_disk_are_read_when_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aloft.corpus.windows._BLOCK", 3)
+    words = "abcdefghijk"
+    passages = [passage(" ".join(words[: 1 + i]), "The port" * (i % 2)) for i in range(11)]
+    whole = cut_windows(passages, Reader())
+    path = tmp_path / "passages.jsonl"
+    path.write_bytes(b"".join(map(encode_record, passages)))
+    windows = cut_windows(RecordFile(path, Passage), Reader())
+    expected = [text for some in whole.by_passage(passages).values() for text in some]
+    assert expected[:5] == ["a", "The port\na b", "a b c", "The port\na b", "The port\nc d"]
+    assert len(windows.texts) == len(expected) > 20
+    assert list(windows.texts) == windows.texts[:] == expected
+    assert [windows.texts[i] for i in range(len(expected))] == expected
+    assert windows.texts[-1] == expected[-1]
+    assert windows.texts[5:17:4] == expected[5:17:4]
+    assert windows.texts[::-3] == expected[::-3]
+    assert windows.texts[4:4] == []
+    with pytest.raises(IndexError):
+        windows.texts[len(expected)]
+
+
+def test_texts_of_windows_are_not_held_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "passages.jsonl"
+    with path.open("wb") as file:
+        for i in range(4000):
+            text = f"{i} " + "word " * 400
+            file.write(encode_record(Passage(document_id=f"{i}.txt", text=text, start=0)))
+    passages = RecordFile(path, Passage)
+    assert len(passages) == 4000
+    tracemalloc.start()
+    windows = cut_windows(passages, HashingEmbedder())
+    length = sum(len(text) for text in windows.texts)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert length > 8_000_000
+    assert peak < 2_500_000  # of 256 at a time
+
+
 def test_windows_may_be_shorter_than_what_is_read_but_not_longer() -> None:
     six = passage("a b c d e f")
     assert texts(six, most=2) == [["a b", "c d", "e f"]]
@@ -70,9 +151,9 @@ def test_windows_may_be_shorter_than_what_is_read_but_not_longer() -> None:
 def test_an_embedder_that_reads_all_is_given_all() -> None:
     long = passage("a b c d e f", "The port")
     windows = cut_windows([long, long], HashingEmbedder())
-    assert windows.texts == (long.content, long.content)
+    assert list(windows.texts) == [long.content, long.content]
     assert windows.starts.tolist() == [0, 1]
-    assert cut_windows([], Reader()).texts == ()
+    assert list(cut_windows([], Reader()).texts) == []
 
 
 VECTORS = np.array([[1, 0], [0, 1], [0.6, 0.8], [0.8, 0.6], [-1, 0]], np.float32)

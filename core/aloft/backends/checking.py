@@ -5,6 +5,8 @@ and whole, needs code of its own, is of the right kind, and has a tokenizer and 
 """
 
 import json
+import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,9 @@ from aloft.backends.packaged import resolve_model
 from aloft.config import SERVER, RunConfig, plain_name
 from aloft.errors import AloftError, ModelError
 
+logger = logging.getLogger(__name__)
+
+_MUCH = 2  # times as many parameters: half a billion taught by 135 million answered people worse
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 _OWN_CODE = (
     "needs code of its own ({where}), which Aloft never runs. Choose a model that transformers or "
@@ -54,6 +59,35 @@ def check_models(config: RunConfig, *, has_teacher: bool) -> None:
         chats = config.pairs.form != "examples" or config.pairs.rating
         chats = chats or config.ratings.method != "none"
         check_language_model(config.teacher, "the teacher", chats=chats)
+        if "generator" in config.parts:
+            _compare_sizes(config.teacher, config.generator_model)
+
+
+def _compare_sizes(teacher: str, generator: str) -> None:
+    """Warn where a generator would learn from a model that is much smaller than itself."""
+    if teacher == generator or teacher.startswith(SERVER) or generator.startswith(SERVER):
+        return
+    fewer, more = (_count_parameters(plain_name(name)) for name in (teacher, generator))
+    if fewer * _MUCH <= more:
+        logger.warning(
+            'The generator "%s" has %.1f times as many parameters as the teacher "%s", whose '
+            "answers it learns with their mistakes. Set teacher to a model that is no smaller, or "
+            "train the other parts alone (--only).",
+            generator,
+            more / fewer,
+            teacher,
+        )
+
+
+def _count_parameters(name: str) -> int:
+    """Parameters of a checked model, at least 1; no weights are read."""
+    from safetensors import safe_open
+
+    count = 0
+    for file in Path(resolve_model(name)).glob("*.safetensors"):
+        with safe_open(file, framework="np") as weights:
+            count += sum(math.prod(weights.get_slice(k).get_shape()) for k in weights.keys())  # noqa: SIM118
+    return max(count, 1)
 
 
 def check_encoder(name: str, role: str = "the model") -> None:
@@ -64,8 +98,7 @@ def check_encoder(name: str, role: str = "the model") -> None:
     """
     model = _Files(name, role)
     model.check()
-    kinds = model.architectures
-    if not model.modules and any(kind.endswith("ForCausalLM") for kind in kinds):
+    if model.is_language_model:
         raise model.error("is a language model. Choose an embedding model.")
     if model.is_cross_encoder:
         raise model.error("is a cross-encoder. Set it as reranker, and an encoder as embedder.")
@@ -88,7 +121,9 @@ def check_dimensions(name: str, wanted: Sequence[int]) -> None:
 
 
 def check_reranker(name: str, role: str = "the model") -> None:
-    """Check a cross-encoder with one score, or an encoder that serves by late interaction.
+    """Check a cross-encoder with one score, or a model that serves without a head.
+
+    An encoder serves by late interaction, and a causal language model by likelihoods.
 
     Raises:
         ModelError: see `check_models`.
@@ -100,8 +135,8 @@ def check_reranker(name: str, role: str = "the model") -> None:
             raise model.error(
                 f"sorts texts into {model.classes} classes. Choose a cross-encoder with one score."
             )
-    elif not model.modules and any(kind.endswith("ForCausalLM") for kind in model.architectures):
-        raise model.error("is a language model. Choose a cross-encoder or an embedding model.")
+    elif model.is_language_model:
+        check_language_model(name, role, chats=True)
     elif not model.has_tokens:
         raise model.error(
             "has vectors of whole texts alone. Choose a cross-encoder, or an embedding model that "
@@ -120,6 +155,23 @@ def has_tokens(name: str) -> bool:
 def is_cross_encoder(folder: Path) -> bool:
     """Whether a model reads a question and a passage together, by what its files say."""
     return _Files(str(folder), "the model").is_cross_encoder
+
+
+def is_language_model(folder: Path) -> bool:
+    """Whether a folder holds a plain causal language model, by what its files say."""
+    return _Files(str(folder), "the model").is_language_model
+
+
+def reads_pairs(name: str) -> bool:
+    """Whether a reranker reads a question and a passage together; taken for granted if not found.
+
+    Others have vectors for the tokens of each, and compare these.
+    """
+    try:
+        files = _Files(name, "the model")
+    except ModelError:
+        return True
+    return files.is_cross_encoder or files.is_language_model
 
 
 def is_multi_vector(folder: Path) -> bool:
@@ -243,6 +295,12 @@ class _Files:
         is_saved_as_one = any(".cross_encoder." in kind for kind in self.modules)
         is_plain = self.sorts and not self.modules
         return is_plain or is_saved_as_one or self._saved_as == "CrossEncoder"
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether it is a causal language model, and nothing was made of it."""
+        writes = any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in self.architectures)
+        return writes and not self.modules
 
     @property
     def is_multi_vector(self) -> bool:

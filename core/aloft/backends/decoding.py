@@ -58,32 +58,41 @@ class _Draw(LogitsProcessor):
     """
 
     def __init__(self, prompts: Sequence[Prompt]) -> None:
-        self._prompts = prompts
+        self._seeds = {row: p.seed for row, p in enumerate(prompts) if p.seed is not None}
+        self._prompts = [prompts[row] for row in self._seeds]
         self._step = 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        values, tokens = scores.float().topk(min(_SAMPLED_FROM, scores.shape[1]), dim=-1)
-        for row, prompt in enumerate(self._prompts):
-            if prompt.seed is None:
-                continue
-            noise = np.random.default_rng((prompt.seed, self._step)).gumbel(size=values.shape[1])
-            likely = _nucleus(values[row] / prompt.temperature, prompt.top_p)
-            noised = likely + torch.from_numpy(noise).to(values)
-            scores[row] += noised.min() - values[row, 0] - 1
-            scores[row, tokens[row]] = noised
+        rows = torch.tensor(list(self._seeds), device=scores.device)
+        values, tokens = scores[rows].float().topk(min(_SAMPLED_FROM, scores.shape[1]))
+        temperatures, most = (
+            values.new_tensor([getattr(prompt, name) for prompt in self._prompts])[:, None]
+            for name in ("temperature", "top_p")
+        )
+        noise = [
+            np.random.default_rng((seed, self._step)).gumbel(size=values.shape[1])
+            for seed in self._seeds.values()
+        ]
+        likely = _nucleus(values / temperatures, most)
+        noised = likely + torch.from_numpy(np.stack(noise)).to(values)
+        scores[rows] += noised.amin(1, keepdim=True) - values[:, :1] - 1
+        scores[rows[:, None], tokens] = noised
         self._step += 1
         return scores
 
 
-def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
+def _nucleus(logits: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """Logits in falling order, those behind the share `top_p` of the probability pushed down.
+
+    Args:
+        logits: (rows, tokens).
+        top_p: (rows, 1); 1 keeps all.
 
     Source: Holtzman et al., 2020, arXiv:1904.09751.
     """
-    if top_p >= 1:
-        return logits
-    before = logits.softmax(-1).cumsum(-1) - logits.softmax(-1)
-    return torch.where(before < top_p, logits, logits - 1e4)
+    likely = logits.softmax(-1)
+    before = likely.cumsum(-1) - likely
+    return torch.where((before < top_p) | (top_p >= 1), logits, logits - 1e4)
 
 
 class _Hold(LogitsProcessor):
@@ -98,15 +107,19 @@ class _Hold(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         newest = input_ids[:, -1].tolist()
+        likeliest = scores.argmax(-1).tolist()  # of all rows at once: a GPU is asked once a step
+        chosen: dict[int, int] = {}
         for row, constraint in list(self._open.items()):
             if constraint is None or newest[row] != self._last.get(row, newest[row]):
                 del self._open[row]  # without a constraint, or ended and padded
                 continue
-            token = self._last[row] = constraint.next_token(scores[row])
+            chosen[row] = self._last[row] = constraint.next_token(scores[row], likeliest[row])
             if constraint.is_over:
                 del self._open[row]
-            scores[row] = float("-inf")
-            scores[row, token] = 0.0
+        if chosen:
+            rows, tokens = torch.tensor([*chosen.items()], device=scores.device).unbind(1)
+            scores[rows] = float("-inf")
+            scores[rows, tokens] = 0.0
         return scores
 
 

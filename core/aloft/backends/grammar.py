@@ -111,10 +111,15 @@ class Constraint:
         ending = self._ending(matcher)
         self._near = 0 if ending is None else _NEAR + 2 * len(ending)
 
-    def next_token(self, scores: torch.Tensor) -> int:
-        """The next token of the reply: that of forced text, or the likeliest that is allowed."""
+    def next_token(self, scores: torch.Tensor, likeliest: int) -> int:
+        """The next token of the reply: that of forced text, or the likeliest that is allowed.
+
+        Args:
+            scores: Of each token; (vocabulary,).
+            likeliest: The token whose score is the highest.
+        """
         end = self._tokenizer.eos_token
-        token = self._likeliest(scores)
+        token = self._allowed_likeliest(scores, likeliest)
         if token != end and self._left <= self._near and not self._can_end_after(token):
             token = next(iter(self._ending(self._matcher) or ()), end)
         self.is_over = token == end
@@ -123,8 +128,7 @@ class Constraint:
         self._left -= 1
         return token
 
-    def _likeliest(self, scores: torch.Tensor) -> int:
-        first = int(scores.argmax())
+    def _allowed_likeliest(self, scores: torch.Tensor, first: int) -> int:
         end = self._tokenizer.eos_token
         if self._matcher.is_stopped():
             return end
@@ -184,7 +188,7 @@ def _allowed(matcher: LLMatcher) -> NDArray[np.uint8]:
 
 def json_grammar(schema: Mapping[str, Any]) -> str:
     """The grammar of a JSON schema, in which objects have the properties that it names alone."""
-    return LLMatcher.grammar_from_json_schema(json.dumps(_guided(schema)))
+    return LLMatcher.grammar_from_json_schema(json.dumps(guided_schema(schema)))
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
@@ -208,7 +212,8 @@ def _refusal(prompt: Prompt, reason: str) -> str:
     return f"{what} cannot be enforced: {' '.join(reason.split())[:300]}. Simplify it."
 
 
-def _guided(schema: Mapping[str, Any]) -> dict[str, Any]:
+def guided_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema as llguidance enforces it, in this process and inside vLLM."""
     return {**_closed(schema), "x-guidance": _WRITTEN | _LENIENT}
 
 
@@ -236,7 +241,7 @@ def _closed(schema: Any) -> Any:
 
 def _written(schema: Mapping[str, Any]) -> str:
     """A schema inside a Lark grammar."""
-    return json.dumps(_guided(schema))
+    return json.dumps(guided_schema(schema))
 
 
 def _calls(form: CallFormat, tools: Sequence[Tool], literal: Any, *, several: bool) -> str:

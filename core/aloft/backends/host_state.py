@@ -72,7 +72,9 @@ def _silence() -> ExitStack:
         logging.getLogger(name).setLevel(logging.ERROR)
     undo.enter_context(warnings.catch_warnings())
     # deprecations between these libraries: nothing that a user could act on
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft)\.")
+    warnings.filterwarnings(
+        "ignore", category=FutureWarning, module=r"(transformers|trl|peft|accelerate)\."
+    )
     return undo
 
 
@@ -80,6 +82,8 @@ def _contain_training() -> ExitStack:
     import datasets
     import torch
     from accelerate import state
+
+    from aloft.backends.device import without_cudnn_attention
 
     undo = ExitStack()
     undo.enter_context(_silence())
@@ -89,6 +93,7 @@ def _contain_training() -> ExitStack:
     undo.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
     if torch.backends.mps.is_available():
         undo.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
+    undo.enter_context(without_cudnn_attention())
     for shared in (state.PartialState, state.AcceleratorState, state.GradientState):
         undo.callback(_refill, shared._shared_state, dict(shared._shared_state))
     if not datasets.are_progress_bars_disabled():
@@ -117,9 +122,9 @@ def contained_loading() -> Iterator[None]:
 def contained_training() -> Iterator[None]:
     """A turn for a training, which seeds and configures the whole process.
 
-    Afterwards Python's, NumPy's and torch's random generators, environment variables, accelerate's
-    state, log levels, warning filters and progress bars are as they were before, also where the
-    training fails or is interrupted.
+    Afterwards Python's, NumPy's and torch's random generators and kinds of attention, environment
+    variables, accelerate's state, log levels, warning filters and progress bars are as they were
+    before, also where the training fails or is interrupted.
     """
     with library_turn, _contain_training():
         yield

@@ -17,8 +17,8 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import contained_loading, quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import (
-    LOCAL,
     load_encoder,
+    local_options,
     modules_of,
     passage_prompt,
 )
@@ -114,7 +114,7 @@ def load_late_interaction(folder: Path) -> MultiVectorEncoder:
     if is_multi_vector(folder):
         with quiet_libraries(), reported_loading(f'The model "{folder}"'):
             model: MultiVectorEncoder = MultiVectorEncoder(
-                str(folder), device=best_device(), **LOCAL
+                str(folder), device=best_device(), **local_options()
             )
         model.tokenizer.split_special_tokens = True
         return model

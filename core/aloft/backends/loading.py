@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aloft.backends.checking import is_cross_encoder
+from aloft.backends.checking import is_cross_encoder, is_language_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import library_turn
 from aloft.backends.packaged import resolve_model
@@ -121,7 +121,7 @@ class Models:
         return self._encoders[name]
 
     def reranker(self, name: str) -> Reranker:
-        """A cross-encoder, or an encoder that ranks by late interaction.
+        """A reranker, see `load_reranker`.
 
         It is kept until room is made: late interaction remembers vectors of passages.
         """
@@ -162,13 +162,19 @@ def load_embedder(name: str, progress: Progress = no_progress) -> Embedder:
 
 
 def load_reranker(name: str) -> Reranker:
-    """Load a cross-encoder, or an encoder that ranks by late interaction.
+    """Load a cross-encoder, an encoder that ranks by late interaction, or a language model.
 
     Raises:
         ModelError: the model is not on this machine, or cannot be loaded.
     """
     with library_turn:
-        if is_cross_encoder(Path(resolve_model(name))):
+        folder = Path(resolve_model(name))
+        if is_language_model(folder):
+            from aloft.backends.likelihood import LikelihoodReranker
+            from aloft.backends.transformers import TransformersLanguageModel
+
+            return LikelihoodReranker(TransformersLanguageModel(name))
+        if is_cross_encoder(folder):
             from aloft.backends.sentence_transformers import SentenceTransformersReranker
 
             return SentenceTransformersReranker(name)

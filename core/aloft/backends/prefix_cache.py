@@ -15,9 +15,6 @@ Ids = tuple[int, ...]
 Places = NDArray[np.intp]
 
 SHORTEST_START = 32  # tokens; reusing a shorter beginning saves nothing
-# as many tokens as two full batches: in bfloat16 0.4 GB for 0.5B parameters and 2 GB for 7B;
-# enough for 64 passages of 400 tokens with their instructions
-_PLACES = 32_768
 
 
 class PrefixCache:
@@ -30,7 +27,7 @@ class PrefixCache:
         places: Maximum number of tokens kept.
     """
 
-    def __init__(self, places: int = _PLACES) -> None:
+    def __init__(self, places: int) -> None:
         self._pool: list[torch.Tensor] = []  # each layer's keys, then values; (places, heads, size)
         self._holders = np.zeros(places, np.int32)  # prompts that use each place
         self._places: dict[Ids, Places] = {}  # oldest first

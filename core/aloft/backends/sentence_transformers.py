@@ -9,10 +9,11 @@ import torch
 from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Router
 
-from aloft.backends.checking import reported_loading
+from aloft.backends.checking import is_language_model, reported_loading
 from aloft.backends.device import best_device
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import contained_loading, quiet_libraries
+from aloft.backends.judging import guard_template, is_judge, make_judge
 from aloft.backends.packaged import resolve_model
 from aloft.protocols import Floats, Progress, no_progress
 from aloft.text.surrogates import replace_surrogates
@@ -23,13 +24,20 @@ _PROGRESS_BLOCK = 512  # texts between progress reports; the library sorts each 
 # torch has no fused attention with dropout, and steps take three times as long. Dropout of the
 # layers' outputs stays.
 _CONFIG = {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
-LOCAL: dict[str, Any] = {
-    "local_files_only": True,
-    "trust_remote_code": False,
-    "model_kwargs": {"use_safetensors": True, "dtype": torch.float32},
-    "config_kwargs": _CONFIG,
-}
-"""How any encoder is loaded."""
+_HERE = {"local_files_only": True, "trust_remote_code": False}
+
+
+def local_options() -> dict[str, Any]:
+    """How any encoder is loaded; anew each time, since the library adds to what it is given."""
+    weights = {"use_safetensors": True, "dtype": torch.float32}
+    return {**_HERE, "model_kwargs": weights, "config_kwargs": {**_CONFIG}}
+
+
+def _judge_options() -> dict[str, Any]:
+    """How the language model of a judge is loaded."""
+    weights = local_options()["model_kwargs"]
+    given = {"model_kwargs": weights, "config_kwargs": {}, "processor_kwargs": {}}
+    return {name: {**options, **_HERE} for name, options in given.items()}
 
 
 class SentenceTransformersEmbedder:
@@ -77,16 +85,17 @@ class SentenceTransformersEmbedder:
         return self._encode(self.model.encode_document, texts, "embedding passages")
 
     def _encode(self, encode: Any, texts: Sequence[str], doing: str) -> Floats:
-        dimensions = self.model.get_embedding_dimension() or 0
-        blocks: list[Floats] = [np.empty((0, dimensions), np.float32)]
+        vectors = np.empty((len(texts), self.model.get_embedding_dimension() or 0), np.float32)
         if len(texts) > _PROGRESS_BLOCK:
             self._progress(doing, 0, len(texts))
         for start in range(0, len(texts), _PROGRESS_BLOCK):
             block = [replace_surrogates(text) for text in texts[start : start + _PROGRESS_BLOCK]]
-            vectors = encode(block, batch_size=_BATCH, normalize_embeddings=True)
-            blocks.append(np.asarray(vectors, np.float32))
+            some = np.asarray(encode(block, batch_size=_BATCH, normalize_embeddings=True))
+            if start == 0:
+                vectors = np.empty((len(texts), some.shape[1]), np.float32)
+            vectors[start : start + len(block)] = some
             self._progress(doing, start + len(block), len(texts))
-        return np.concatenate(blocks)
+        return vectors
 
 
 class SentenceTransformersReranker:
@@ -142,7 +151,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
         model = SentenceTransformer(
             str(folder),
             device=best_device(),
-            **LOCAL,
+            **local_options(),
         )
     for module in model.modules():  # questions may have their own tokenizer
         tokenizer = getattr(module, "tokenizer", None)
@@ -152,13 +161,17 @@ def load_encoder(folder: Path) -> SentenceTransformer:
 
 
 def load_cross_encoder(folder: Path) -> CrossEncoder:
-    """Load a cross-encoder with one output; an encoder body gets a new head."""
+    """Load a cross-encoder with one output, or make one.
+
+    An encoder body gets a new head, and a causal language model is asked for yes or no.
+    """
     with quiet_libraries(), reported_loading(f'The model "{folder}"'):
-        model: CrossEncoder = CrossEncoder(
-            str(folder),
-            num_labels=1,
-            device=best_device(),
-            **LOCAL,
-        )
-    model.tokenizer.split_special_tokens = True
+        if is_language_model(folder):
+            model = make_judge(folder, best_device(), **_judge_options())
+        else:
+            model = CrossEncoder(str(folder), num_labels=1, device=best_device(), **local_options())
+    if is_judge(model):
+        guard_template(model)
+    else:
+        model.tokenizer.split_special_tokens = True
     return model

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from aloft.backends.checking import reported_loading
 from aloft.backends.decoding import choosers, stop_at
-from aloft.backends.device import best_device, has_bf16
+from aloft.backends.device import best_device, has_bf16, memory_of, without_cudnn_attention
 from aloft.backends.encoding import encode_prompt, encode_text, first_tokens, load_tokenizer
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.grammar import Grammars
@@ -23,11 +23,15 @@ from aloft.backends.prefix_cache import SHORTEST_START, Ids, PrefixCache, can_be
 from aloft.backends.tool_calls import CallFormat, call_format_of, callable_tools
 from aloft.protocols import Floats, Prompt, Reply
 
-_BATCH_TOKENS = 16_384  # padded tokens per batch; bounds memory, as long prompts form small batches
+# padded tokens per batch, and for every 32 GiB of a GPU; bounds memory, as long prompts form small
+# batches
+_BATCH_TOKENS = 16_384
+_BATCH_MEMORY = 1 << 35
 # padded prompt tokens per batch on a CPU: on 2 cores 1.8 times as fast as 16,384, whose
 # intermediate results do not fit the cache
 _BATCH_TOKENS_CPU = 1024
-_BATCH_ROWS = 32  # decoding on 2 cores gains nothing beyond
+_BATCH_ROWS_CPU = 32  # decoding on 2 cores gains nothing beyond
+_BATCH_ROWS = 256  # a step of decoding takes a GPU as long for one row as for these
 
 
 class TransformersLanguageModel:
@@ -47,6 +51,11 @@ class TransformersLanguageModel:
     def __init__(self, model: str, adapter: Path | None = None) -> None:
         folder = Path(resolve_model(model))
         self.device = best_device()
+        is_slow = self.device == "cpu"
+        self._most_rows = _BATCH_ROWS_CPU if is_slow else _BATCH_ROWS
+        shares = 1 if is_slow else max(1, memory_of(self.device) // _BATCH_MEMORY)
+        self._most_tokens = _BATCH_TOKENS * shares
+        self._most_read = _BATCH_TOKENS_CPU if is_slow else self._most_tokens
         with contained_loading():
             self.tokenizer = load_tokenizer(folder)
             self._model = _load_model(folder, adapter).to(self.device).eval()
@@ -57,7 +66,9 @@ class TransformersLanguageModel:
         token = torch.tensor([[self.tokenizer.pad_token_id]], device=self.device)
         with torch.inference_mode():
             cache = getattr(self._model(input_ids=token), "past_key_values", None)
-        self._kept = PrefixCache() if can_be_kept(cache) else None
+        # two full batches: of 16,384 tokens in bfloat16 0.4 GB for 0.5B parameters and 2 GB for 7B;
+        # enough for 64 passages of 400 tokens with their instructions
+        self._kept = PrefixCache(2 * self._most_tokens) if can_be_kept(cache) else None
         self.tokens_scored = 0  # scores carry no token counts themselves
 
     @property
@@ -76,7 +87,7 @@ class TransformersLanguageModel:
             by_limit.setdefault(self._limit(row, max_new_tokens), []).append(i)
         replies.update((i, _unread(rows[i])) for i in by_limit.pop(0, ()))
         for limit, members in by_limit.items():
-            for batch in self._batches([rows[i] for i in members], limit):
+            for batch in self._batches([rows[i] for i in members], limit, self._most_tokens):
                 chosen = [members[place] for place in batch]
                 read, asked = [rows[i] for i in chosen], [prompts[i] for i in chosen]
                 if self._kept is not None:
@@ -116,7 +127,7 @@ class TransformersLanguageModel:
         scores = np.zeros((len(prompts), len(choices)), np.float32)
         scores += 1 / len(choices)  # of a prompt that exceeds the context window all are equal
         fits = [i for i, row in enumerate(rows) if self._limit(row, 1)]
-        for places in self._batches([rows[i] for i in fits], 0, self._reading_tokens):
+        for places in self._batches([rows[i] for i in fits], 0, self._most_read):
             batch = [fits[place] for place in places]
             logits = self._read([rows[i] for i in batch])[:, -1]
             scores[batch] = logits[:, first].float().softmax(-1).cpu().numpy()
@@ -135,7 +146,7 @@ class TransformersLanguageModel:
         rows = [(*row, *end) for row, end in zip(self._encode(prompts), ends, strict=True)]
         self.tokens_scored += sum(map(len, rows))
         read: list[list[float]] = [[] for _ in rows]
-        for batch in self._batches(rows, 0, self._reading_tokens):
+        for batch in self._batches(rows, 0, self._most_read):
             longest = max(len(ends[i]) for i in batch)
             logits = self._read([rows[i] for i in batch], longest + 1)
             for row, i in zip(logits, batch, strict=True):
@@ -162,19 +173,16 @@ class TransformersLanguageModel:
     def _encode(self, prompts: Sequence[Prompt]) -> list[Ids]:
         return [tuple(encode_prompt(self.tokenizer, prompt)) for prompt in prompts]
 
-    @property
-    def _reading_tokens(self) -> int:
-        return _BATCH_TOKENS_CPU if self.device == "cpu" else _BATCH_TOKENS
-
     def _reading_groups(self, kept: PrefixCache, rows: Sequence[Ids]) -> list[list[int]]:
         known = [len(kept.find(row)) for row in rows]
-        return _batches([len(row) for row in rows], known, 0, self._reading_tokens)
+        return _batches([len(row) for row in rows], known, 0, (self._most_read, self._most_rows))
 
     def _batches(
-        self, rows: Sequence[Ids], new_tokens: int, most: int = _BATCH_TOKENS
+        self, rows: Sequence[Ids], new_tokens: int, most_tokens: int
     ) -> Iterator[list[int]]:
         """Row numbers of each batch; beginnings that rows of the call share are read first."""
         lengths = [len(row) for row in rows]
+        most = (most_tokens, self._most_rows)
         if self._kept is None:
             yield from _batches(lengths, [0] * len(rows), new_tokens, most)
             return
@@ -200,7 +208,7 @@ class TransformersLanguageModel:
     def _read(self, rows: Sequence[Ids], last: int = 1) -> torch.Tensor:
         """Next-token logits at the last columns; (rows, last, vocabulary)."""
         ids, mask = self._pad(rows)
-        with torch.inference_mode(), self._cache(rows, last) as cache:
+        with self._reading(), self._cache(rows, last) as cache:
             past = 0 if cache is None else cache.get_seq_length()
             logits: torch.Tensor = self._model(
                 input_ids=ids[:, past:],
@@ -210,6 +218,11 @@ class TransformersLanguageModel:
                 logits_to_keep=last,
             ).logits
         return logits
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with torch.inference_mode(), without_cudnn_attention():
+            yield
 
     @contextmanager
     def _cache(self, rows: Sequence[Ids], fresh: int = 1) -> Iterator[DynamicCache | None]:
@@ -241,7 +254,7 @@ class TransformersLanguageModel:
     ) -> list[list[int]]:
         ids, mask = self._pad(rows)
         width = ids.shape[1]
-        with torch.inference_mode(), self._cache(rows) as cache:
+        with self._reading(), self._cache(rows) as cache:
             output = self._model.generate(
                 input_ids=ids,
                 attention_mask=mask,
@@ -271,7 +284,7 @@ class TransformersLanguageModel:
         ids = torch.tensor([row], device=self.device)
         fresh = ids[:, 0 if cache is None else cache.get_seq_length() :]
         for _ in range(limit):
-            with torch.inference_mode():  # for a step only: the caller's code runs between them
+            with self._reading():  # for a step only: the caller's code runs between them
                 output = self._model(
                     input_ids=fresh, past_key_values=cache, use_cache=True, logits_to_keep=1
                 )
@@ -326,19 +339,20 @@ def _load_model(folder: Path, adapter: Path | None) -> Any:
 
 
 def _batches(
-    lengths: Sequence[int], known: Sequence[int], new_tokens: int, most: int
+    lengths: Sequence[int], known: Sequence[int], new_tokens: int, most: tuple[int, int]
 ) -> list[list[int]]:
-    """Batch row numbers by similar length within the token budget.
+    """Batch row numbers by similar length, within the most tokens and rows of a batch.
 
     Rows that are mostly cached come first: later rows may evict their beginnings, and one uncached
     row makes its whole batch compute as much as itself. Then the longest come first.
     """
+    most_tokens, most_rows = most
     order = sorted(range(len(lengths)), key=lambda i: (2 * known[i] < lengths[i], -lengths[i]))
     batches: list[list[int]] = []
     for i in order:
         batch = batches[-1] if batches else []
         longest = max(lengths[j] for j in [*batch, i]) + new_tokens
-        if batch and len(batch) < _BATCH_ROWS and longest * (len(batch) + 1) <= most:
+        if batch and len(batch) < most_rows and longest * (len(batch) + 1) <= most_tokens:
             batch.append(i)
         else:
             batches.append([i])

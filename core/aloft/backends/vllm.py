@@ -55,6 +55,7 @@ _OPTIONS = {
     "generation_config": "vllm",  # not the model's own settings: greedy means greedy
     "load_format": "safetensors",
     "trust_remote_code": False,
+    "structured_outputs_config": {"backend": "guidance"},  # as models in this process are held
 }
 
 
@@ -291,7 +292,9 @@ def _lora_options(adapter: Path | None) -> dict[str, Any]:
 def _sampling(prompt: Prompt) -> dict[str, Any]:
     held: dict[str, Any] = {"pattern": prompt.pattern} if prompt.pattern else {}
     if prompt.json_schema is not None:
-        held["json_schema"] = dict(prompt.json_schema)
+        from aloft.backends.grammar import guided_schema
+
+        held["json_schema"] = guided_schema(prompt.json_schema)
     if prompt.seed is None:
         return {"temperature": 0.0, **held}
     drawn = {"temperature": prompt.temperature, "seed": prompt.seed % 2**31, "top_k": _SAMPLED_FROM}

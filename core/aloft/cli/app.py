@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from aloft import __version__
-from aloft.cli import compare, models, questions, run, serve, stages
+from aloft.cli import compare, federate, models, questions, run, serve, stages
 from aloft.errors import AloftError
 from aloft.network_guard import forbid_telemetry
 from aloft.terminal.console import (
@@ -29,6 +29,9 @@ app = typer.Typer(
     add_completion=False,
 )
 models_app = typer.Typer(help="Download and list models.", invoke_without_command=True)
+federate_app = typer.Typer(
+    help="Train with other sites, whose documents stay with them.", invoke_without_command=True
+)
 
 
 @app.callback()
@@ -43,7 +46,8 @@ def _root(
 
 
 @models_app.callback()
-def _models(context: typer.Context) -> None:
+@federate_app.callback()
+def _group(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -53,6 +57,9 @@ for room in (run, serve, questions, compare, stages):  # in the order of the hel
         app.command(name)(command)
 models_app.command("fetch")(models.fetch)
 models_app.command("list")(models.list_known)
+for name, command in federate.COMMANDS.items():
+    federate_app.command(name)(command)
+app.add_typer(federate_app, name="federate")
 app.add_typer(models_app, name="models")
 
 

@@ -54,7 +54,8 @@ RerankerName = Annotated[
     typer.Option(
         "--reranker",
         metavar="MODEL",
-        help="Cross-encoder or multi-vector model to train, in place of the embedder's body.",
+        help="Model to rerank with, and to train: a cross-encoder or causal language model reads "
+        "what the embedder's body puts first, a multi-vector model takes its place.",
     ),
 ]
 Overwrite = Annotated[

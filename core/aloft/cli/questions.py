@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from aloft.cli.holding import hold_run
 from aloft.cli.views import show_funnel, show_skipped
 from aloft.terminal.console import screen
-from aloft.terminal.progress import shown_progress
 
 
 def import_questions(
@@ -25,9 +25,7 @@ def import_questions(
     ],
 ) -> None:
     """Import past questions with clicks, thumbs or accepted answers, to train on."""
-    from aloft.api import open_run
-
-    with shown_progress() as progress, open_run(out, progress=progress) as opened:
+    with hold_run(out) as opened:
         opened.import_log(log)
         opened.do("links")
         linked = opened.records("links")

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from aloft.cli import options
+from aloft.cli.holding import hold_run
 from aloft.cli.views import show_estimate, show_report
 from aloft.config import load_config
 from aloft.errors import ConfigError
-from aloft.terminal.progress import shown_progress
 
 Style = Annotated[
     Path | None,
@@ -32,7 +32,16 @@ DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Estimate remaining time, tokens, memory and disk from a short pilot, then exit.",
+        help="Estimate remaining time, tokens, memory and disk from a short pilot, then exit. With "
+        "--executor ray, for several numbers of nodes like this machine.",
+    ),
+]
+Passages = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="With --dry-run: estimate the whole run for N passages like those of DOCS.",
     ),
 ]
 
@@ -54,33 +63,29 @@ def run(
     overwrite: options.Overwrite = False,
     executor: options.ExecutorName = "local",
     dry_run: DryRun = False,
+    passages: Passages = None,
 ) -> None:
     """Run all stages: read, synthesise, train, evaluate, report.
 
     Run the same command again to resume: finished work is never repeated.
     """
-    from aloft.api import estimate_run, open_executor, open_run
+    from aloft.api import estimate_run
     from aloft.evaluation.report import Report
 
-    if dry_run and executor != "local":
-        raise ConfigError(
-            "--dry-run estimates what the run takes on this machine alone. Leave out --executor."
-        )
+    if passages is not None and not dry_run:
+        raise ConfigError("--passages is a number to estimate for. Add --dry-run.")
     named = {"teacher": teacher, "generator": generator, "embedder": embedder}
     chosen = options.given({**named, "reranker": reranker, "seed": seed})
     chosen |= options.parse_parts(only) | options.read_style(style)
     settings = load_config(preset, config, chosen, after=earlier)
-    with (
-        open_executor(executor, allow_remote=settings.allow_remote) as where,
-        shown_progress() as progress,
-        open_run(out, settings, progress=progress, executor=where) as opened,
-    ):
+    with hold_run(out, executor, settings) as opened:
         opened.give(docs, questions, overwrite=overwrite)
-        done = estimate_run(opened, progress) if dry_run else opened.report()
+        done = estimate_run(opened, passages) if dry_run else opened.report()
+        nodes = opened.runner.executor.nodes
     if isinstance(done, Report):
         show_report(out, done)
     else:
-        show_estimate(done)
+        show_estimate(done, nodes)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"run": run}

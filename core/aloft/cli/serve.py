@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from aloft.cli import options
+from aloft.cli.holding import hold_run
 from aloft.errors import ConfigError
 from aloft.terminal.console import screen
 from aloft.terminal.progress import shown_progress
@@ -45,10 +46,8 @@ def export(
     ] = False,
 ) -> None:
     """Write what ships as plain Hugging Face folders, each with a model card."""
-    from aloft.api import open_run
-
     stage = "export-merged" if merge else "export"
-    with shown_progress() as progress, open_run(run, progress=progress) as opened:
+    with hold_run(run) as opened:
         opened.do(stage)
     screen.print(f"The models are in {escape(str(run / stage))}")
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from aloft.cli import options
+from aloft.cli.holding import hold_run
 from aloft.cli.views import show_candidates, show_funnel, show_report
 from aloft.config import load_config
-from aloft.terminal.progress import shown_progress
 
 
 def passages(
@@ -20,39 +20,36 @@ def passages(
     config: options.ConfigFile = None,
     only: options.Only = None,
     overwrite: options.Overwrite = False,
+    executor: options.ExecutorName = "local",
 ) -> None:
     """Create a run folder: read the documents and split them into passages."""
-    from aloft.api import open_run
-
     settings = load_config(preset, config, options.parse_parts(only))
-    with shown_progress() as progress, open_run(out, settings, progress=progress) as opened:
+    with hold_run(out, executor, settings) as opened:
         opened.give(docs, questions, overwrite=overwrite)
         opened.do("passages")
         opened.do("questions")
     show_funnel(out)
 
 
-def _run_stage(stage: str, path: Path) -> None:
-    from aloft.api import open_run
-
-    with shown_progress() as progress, open_run(path, progress=progress) as opened:
+def _run_stage(stage: str, path: Path, executor: str) -> None:
+    with hold_run(path, executor) as opened:
         opened.do(stage)
     show_funnel(path)
 
 
-def rate(run: options.RunFolderPath) -> None:
+def rate(run: options.RunFolderPath, executor: options.ExecutorName = "local") -> None:
     """Rate the passages."""
-    _run_stage("ratings", run)
+    _run_stage("ratings", run, executor)
 
 
-def pairs(run: options.RunFolderPath) -> None:
+def pairs(run: options.RunFolderPath, executor: options.ExecutorName = "local") -> None:
     """Write questions and answers."""
-    _run_stage("pairs", run)
+    _run_stage("pairs", run, executor)
 
 
-def filter_pairs(run: options.RunFolderPath) -> None:
+def filter_pairs(run: options.RunFolderPath, executor: options.ExecutorName = "local") -> None:
     """Drop the pairs that are not worth training on."""
-    _run_stage("filters", run)
+    _run_stage("filters", run, executor)
 
 
 def negatives(
@@ -65,24 +62,23 @@ def negatives(
             "and reasons.",
         ),
     ] = None,
+    executor: options.ExecutorName = "local",
 ) -> None:
     """Mine hard negatives."""
     if explain is None:
-        _run_stage("negatives", run)
+        _run_stage("negatives", run, executor)
     else:
         show_candidates(run, explain)
 
 
-def sets(run: options.RunFolderPath) -> None:
+def sets(run: options.RunFolderPath, executor: options.ExecutorName = "local") -> None:
     """Build the training sets, split by document."""
-    _run_stage("sets", run)
+    _run_stage("sets", run, executor)
 
 
-def train(run: options.RunFolderPath) -> None:
+def train(run: options.RunFolderPath, executor: options.ExecutorName = "local") -> None:
     """Train the parts."""
-    from aloft.api import open_run
-
-    with shown_progress() as progress, open_run(run, progress=progress) as opened:
+    with hold_run(run, executor) as opened:
         opened.check()
         opened.train()
     show_funnel(run)
@@ -105,11 +101,10 @@ def evaluate(
             "help.",
         ),
     ] = False,
+    executor: options.ExecutorName = "local",
 ) -> None:
     """Compare before and after, decide what is kept, and write the report."""
-    from aloft.api import open_run
-
-    with shown_progress() as progress, open_run(run, progress=progress) as opened:
+    with hold_run(run, executor) as opened:
         if probes or learning_curve:
             opened.measure_also(probes=probes, learning_curve=learning_curve)
         content = opened.report()

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from aloft.backends.packaged import ListedModel
     from aloft.evaluation.report import Report
     from aloft.records import Passage
-    from aloft.run.estimate import Estimate, Range
+    from aloft.run.estimate import Estimate
+    from aloft.run.ranges import Range
 
 _SHOWN = 10
+_NODES = (1, 2, 4, 8, 16, 32)  # that a run on a cluster is estimated for
 _EXCERPT = 80  # characters of a passage
 _MEASURED = ("metric", "before", "after", "gain \\[95 %]", "n", "clusters")
 
@@ -104,9 +106,16 @@ def show_report(path: Path, content: "Report") -> None:
     screen.print(f"Report: {escape(str(path / 'report.html'))}")
 
 
-def show_estimate(estimate: "Estimate") -> None:
-    """Print what remains of a run, stage by stage, and what it takes."""
+def show_estimate(estimate: "Estimate", nodes: int | None = None) -> None:
+    """Print what remains of a run, stage by stage, and what it takes.
+
+    Args:
+        estimate: What remains.
+        nodes: Of the cluster that would work it out; None: it is worked out here alone.
+    """
     counts = f"{estimate.passages:,} passages, {estimate.asked_about:,} of them asked about"
+    if estimate.read is not None:
+        counts += f", like the {estimate.read:,} that were read"
     table = Table("stage", "remaining", "calls", "tokens in", "tokens out", "time", title=counts)
     for line in estimate.lines:
         teacher = [_span(count) for count in (line.calls, line.tokens_in, line.tokens_out)]
@@ -124,6 +133,21 @@ def show_estimate(estimate: "Estimate") -> None:
         how = "with" if estimate.plan.has_checkpoints else "without"
         planned = f"{estimate.plan.total / 1e9:.1f} GB, {how} gradient checkpointing"
         screen.print(f"Memory planned for training the generator: {planned}.")
+    if nodes is not None:
+        _show_nodes(estimate, nodes)
+
+
+def _show_nodes(estimate: "Estimate", present: int) -> None:
+    """Print what the run takes on several numbers of nodes, those of the cluster among them."""
+    from aloft.run.cluster_plan import plan_nodes, useful_nodes
+
+    table = Table("nodes", "time", "node-hours", title="On nodes like this machine")
+    for one in plan_nodes(estimate, sorted({present, *_NODES})):
+        mark = " (this cluster)" if one.nodes == present else ""
+        table.add_row(f"{one.nodes}{mark}", _time(one.seconds), _span(one.node_hours, 1))
+    screen.print(table)
+    most = useful_nodes(estimate)
+    screen.print(f"Beyond {most:,} nodes what is not divided, such as a training, takes longest.")
 
 
 def show_models(models: "Sequence[ListedModel]") -> None:
@@ -153,11 +177,11 @@ def show_comparison(out: Path, compared: Mapping[str, Any]) -> None:
     screen.print(f"To evaluate and ship a strategy: aloft evaluate {escape(str(out / 'NAME'))}")
 
 
-def _span(count: "Range | None") -> str:
-    """A whole number, or a range of whole numbers."""
+def _span(count: "Range | None", digits: int = 0) -> str:
+    """A number, or a range of numbers."""
     if count is None:
         return "–"
-    low, high = f"{count.low:,.0f}", f"{count.high:,.0f}"
+    low, high = f"{count.low:,.{digits}f}", f"{count.high:,.{digits}f}"
     return low if low == high else f"{low}–{high}"
 
 

@@ -3,6 +3,7 @@
 from aloft.config.corpus import DocumentsConfig, PassagesConfig
 from aloft.config.datasets import FormatName, TrainingSetsConfig
 from aloft.config.evaluation import EvaluationConfig
+from aloft.config.federation import SHARES_PART, FederationConfig
 from aloft.config.loading import DEFAULT, PRESETS, check_config, load_config, read_run_config
 from aloft.config.model_names import (
     SERVER,
@@ -43,11 +44,13 @@ __all__ = [
     "PARTS",
     "PRESETS",
     "SERVER",
+    "SHARES_PART",
     "VLLM",
     "DocumentsConfig",
     "EmbedderLoss",
     "EmbedderTrainingConfig",
     "EvaluationConfig",
+    "FederationConfig",
     "Filter",
     "FiltersConfig",
     "FolderName",

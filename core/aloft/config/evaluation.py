@@ -12,6 +12,8 @@ class EvaluationConfig(Settings):
 
     Attributes:
         rerank_depth: Passages that the reranker reorders.
+        read_depth: Passages that a configured reranker reads, where it reads questions and passages
+            together: the first of those that the embedder's body has reordered before.
         max_answer_questions: Questions per set that both generators answer from shuffled passages,
             as the paper does. None: all.
         max_stack_questions: Questions per set that they answer from what is retrieved, in its
@@ -30,6 +32,7 @@ class EvaluationConfig(Settings):
     """
 
     rerank_depth: Count = 30
+    read_depth: Count = 10
     max_answer_questions: Count | None = 100
     max_stack_questions: Count | None = 200
     max_new_tokens: Annotated[int, Field(ge=8, le=10_000_000)] = 256

@@ -9,6 +9,7 @@ from aloft.config.base import Settings, Text
 from aloft.config.corpus import DocumentsConfig, PassagesConfig
 from aloft.config.datasets import TrainingSetsConfig
 from aloft.config.evaluation import EvaluationConfig
+from aloft.config.federation import FederationConfig
 from aloft.config.model_names import (
     SERVER,
     VLLM,
@@ -50,8 +51,12 @@ class RunConfig(Settings):
         generator: Model that is trained to cite and answer; None: the teacher, as in ALoFTRAG,
             without `vllm:`. With `vllm:` it is trained as any other and answers in vLLM.
         embedder: Encoder to train.
-        reranker: Cross-encoder or multi-vector model to train; None: late interaction by the
-            embedder's body, which reranks before training too.
+        reranker: Cross-encoder, multi-vector model or causal language model that reranks, and is
+            trained where it is among `parts`; None: late interaction by the embedder's body, which
+            reranks before training too. One that reads question and passage together reads the
+            first of what late interaction orders, a multi-vector model takes its place. A language
+            model ranks by how likely the question is after a passage; trained, by whether it says
+            yes.
         parts: Which parts to train.
         strategy: How embedder and generator are trained. "independent": each on its own rows. The
             others learn from retrieved passages without knowing the right one: "two_phase", the
@@ -77,6 +82,7 @@ class RunConfig(Settings):
         generator_training: How the generator is trained.
         rag_training: How a strategy trains on retrieved passages.
         evaluation: What is measured.
+        federation: How sites train together; see `aloft federate`.
     """
 
     teacher: LanguageModelName
@@ -101,11 +107,24 @@ class RunConfig(Settings):
     generator_training: GeneratorTrainingConfig = GeneratorTrainingConfig()
     rag_training: RagTrainingConfig = RagTrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    federation: FederationConfig = FederationConfig()
 
     @property
     def generator_model(self) -> str:
         """The language model that is trained to answer."""
         return self.generator or plain_name(self.teacher)
+
+    def base_model(self, part: Part) -> str:
+        """Name of the model that a part is trained from, or of one as large.
+
+        A reranker that starts from the tuned embedder's body is as large as the untuned one.
+        """
+        bases: dict[Part, str] = {
+            "embedder": self.embedder,
+            "reranker": self.reranker or self.embedder,
+            "generator": plain_name(self.generator_model),
+        }
+        return bases[part]
 
     @property
     def takes_body(self) -> bool:

@@ -1,10 +1,12 @@
 """Chooses how parts are blended: shares fitted on held-out questions, drawn towards a prior.
 
 Few questions choose badly: the best of many candidates is best partly by luck. So the candidate
-nearest to the prior is taken among those that are not clearly worse than the best.
+nearest to the prior is taken among those that are not clearly worse than the best. Where it is
+known what candidates gain elsewhere, gains are drawn to that first.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +20,11 @@ SHARES = np.round(np.arange(0.0, 1.01, 0.05), 2)
 """Shares that are tried, among them each side alone."""
 DENSE_SHARE = CoverageShare(uncovered=0.8, covered=0.2)
 """Of the embedder in a hybrid, where nothing is known of a corpus; see docs/results/fusion.md."""
-RERANK_SHARE = CoverageShare(uncovered=0.9, covered=0.0)
-"""Of late interaction: a question whose words stand in a passage needs none."""
-TUNED_RERANK_SHARE = CoverageShare(uncovered=0.9, covered=0.4)
-"""Of one that was tuned, which is worth more; see docs/results/uplift.md."""
+RERANK_SHARE = CoverageShare(uncovered=0.9, covered=0.4)
+"""Of a reranker; see docs/results/uplift.md."""
+BODY_RERANK_SHARE = CoverageShare(uncovered=0.9, covered=0.0)
+"""Of an untuned embedder's body, which is worth less: a question whose words stand in a passage
+needs none."""
 
 ORDER_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 100.0)
 """What the order may count for in a citation, from nothing to the first passage alone."""
@@ -50,7 +53,8 @@ def lines(middles: NDArray[np.float64], slopes: NDArray[np.float64]) -> list[Cov
     ]
 
 
-_LINES = lines(np.arange(0.0, 1.01, 0.1), np.arange(-1.2, 0.01, 0.1))
+LINES = lines(np.arange(0.0, 1.01, 0.1), np.arange(-1.2, 0.01, 0.1))
+"""Lines that are tried beside a prior."""
 
 
 def choose(
@@ -74,13 +78,34 @@ def choose(
     Trees), with the error of the paired difference over clusters.
     """
     means = values.mean(axis=0)
-    best = int(means.argmax())
-    worse = values[:, [best]] - values
+    worse = values[:, [int(means.argmax())]] - values
+    return nearest(means, standard_errors(worse, clusters), candidates, prior)
+
+
+def standard_errors(values: NDArray[np.float64], clusters: Sequence[str]) -> NDArray[np.float64]:
+    """The standard error of each column's mean, with clusters as units; (columns,)."""
     names, members = np.unique(np.array(clusters), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
-    np.add.at(sums, members, worse - worse.mean(axis=0))
-    errors = np.sqrt((sums**2).sum(axis=0)) / len(values)
-    admitted = np.flatnonzero(means[best] - means <= errors)
+    np.add.at(sums, members, values - values.mean(axis=0))
+    errors: NDArray[np.float64] = np.sqrt((sums**2).sum(axis=0)) / len(values)
+    return errors
+
+
+def nearest(
+    means: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    candidates: NDArray[np.float64],
+    prior: NDArray[np.float64],
+) -> int:
+    """The candidate nearest to the prior whose mean lacks no more than its error to the best.
+
+    Args:
+        means: Of a metric; (candidates,).
+        errors: Of what each lacks; (candidates,).
+        candidates: Their parameters; (candidates, parameters).
+        prior: (parameters,).
+    """
+    admitted = np.flatnonzero(means.max() - means <= errors)
     distance = np.linalg.norm(candidates[admitted] - prior, axis=1)
     order = np.lexsort((admitted, -np.round(means[admitted], 6), np.round(distance, 6)))
     return int(admitted[order[0]])
@@ -168,21 +193,92 @@ def at_share(
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What lines gain elsewhere, before a question about this corpus was asked.
+
+    Attributes:
+        means: Gain of each of `LINES` over the prior in nDCG@10; (lines,).
+        variances: How far another corpus' gains lie from them, squared; (lines,).
+        noise: How far the gain of one question lies from its corpus', squared; (lines,).
+    """
+
+    means: NDArray[np.float64]
+    variances: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+
 def fit_share(
     values: NDArray[np.float64],
     coverage: NDArray[np.float64],
     clusters: Sequence[str],
     prior: CoverageShare,
+    expected: Expected | None = None,
 ) -> CoverageShare:
     """The share over coverage that is chosen on some questions.
 
     Args:
-        values: nDCG@10 at each of `SHARES`; (questions, shares).
+        values: nDCG@10 at each of `SHARES`; (questions, shares). Without questions what is expected
+            chooses, and without that it is the prior.
         coverage: Of these questions; (questions,).
         clusters: Their documents; (questions,).
         prior: What is chosen where no other share is clearly better.
+        expected: What the lines gain elsewhere; the fewer questions, the more it counts.
     """
-    tried = [prior, *_LINES]
-    table = np.stack([at_share(values, line, coverage) for line in tried], axis=1)
-    points = np.array([(line.uncovered, line.covered) for line in tried])
-    return tried[choose(table, clusters, points, points[0])]
+    tried = [prior, *LINES]
+    points = points_of(tried)
+    if expected is None:
+        if not len(values):
+            return prior
+        return tried[choose(at_lines(values, tried, coverage), clusters, points, points[0])]
+    means, variances = shrink(at_lines(values, tried, coverage), clusters, expected)
+    error = np.sqrt(variances[means.argmax()])
+    return tried[nearest(means, np.full(len(tried), error), points, points[0])]
+
+
+def shrink(
+    values: NDArray[np.float64], clusters: Sequence[str], expected: Expected
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gains over the prior between those of some questions and those expected.
+
+    Each side is weighted by how surely it is known. Few questions may agree by chance, so that they
+    are taken to vary no less than elsewhere.
+
+    Args:
+        values: nDCG@10 with the prior, then with each of `LINES`; (questions, 1 + lines).
+        clusters: The document of each question; (questions,).
+        expected: What the lines gain elsewhere.
+
+    Returns:
+        Means, and how far the true ones may lie from them, squared; (1 + lines,) both.
+
+    Source: empirical Bayes, as in Efron and Morris 1973 (Stein's estimation rule and its
+    competitors).
+    """
+    sides = expected.means, expected.variances, expected.noise
+    means, variances, noise = (np.append(0.0, side) for side in sides)
+    if not len(values):
+        return means, variances
+    gains = values - values[:, [0]]
+    own = np.maximum(standard_errors(gains, clusters) ** 2, noise / len(gains))
+    both = own + variances
+    trust = np.divide(variances, both, out=np.ones_like(both), where=both > 0)
+    return trust * gains.mean(axis=0) + (1 - trust) * means, trust * own
+
+
+def at_lines(
+    values: NDArray[np.float64], tried: Sequence[CoverageShare], coverage: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """nDCG@10 of each question at each line; (questions, lines).
+
+    Args:
+        values: At each of `SHARES`; (questions, shares).
+        tried: The lines.
+        coverage: Of these questions; (questions,).
+    """
+    return np.stack([at_share(values, line, coverage) for line in tried], axis=1)
+
+
+def points_of(tried: Sequence[CoverageShare]) -> NDArray[np.float64]:
+    """Lines as points, between which distances are taken; (lines, 2)."""
+    return np.array([(line.uncovered, line.covered) for line in tried])

@@ -54,7 +54,7 @@ def fit_reranker(evaluator: Evaluator, system: System) -> Relevance | None:
     ranking = evaluator.rank(name, system).top(DEPTH)
     features = np.zeros((ranking.columns.size, 3))
     pairs = pairs_of(ranking, questions, evaluator.passages)
-    features[:, 2] = evaluator.score(system.reranker, pairs)
+    features[:, 2] = evaluator.rerank_scores(system, pairs)
     fitted = fit(features, _labels(evaluator.gold(name), ranking), _UNKNOWN, _PRIOR)
     return fitted if fitted.reranker > 0 else None
 
@@ -81,5 +81,5 @@ def _features(
         found[row, :, 1] = overlap(question, texts)
     if system.reranker != "none":
         pairs = pairs_of(ranking, questions, evaluator.passages)
-        features[:, 2] = evaluator.score(system.reranker, pairs)
+        features[:, 2] = evaluator.rerank_scores(system, pairs)
     return features

@@ -17,6 +17,7 @@ _LEFT = 230  # where plots begin, behind the labels
 _RIGHT = 730  # where plots end, before the figures
 _LINE = 22
 _TOP = 12
+_FIGURES = 6  # points of a line that each have their figure: those of more would overlap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +164,7 @@ def draw_lines(
     lines: Sequence[Line],
     scale: tuple[float, float] = (0, 100),
 ) -> Markup:
-    """Lines over a scale, each point with its figure.
+    """Lines over a scale, each point with its figure; of many, the ends and the highest.
 
     Args:
         name: Prefix of the picture's ids, unique within a page.
@@ -204,11 +205,16 @@ def draw_lines(
 def _points(line: Line, points: Sequence[tuple[float, float]]) -> list[str]:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     marks = [f'<polyline points="{path}" class="curve {escape(line.mark)}"/>']
-    for (x, y), value in zip(points, line.values, strict=True):
+    highest = max(range(len(points)), key=line.values.__getitem__, default=0)
+    labelled = set(range(len(points)))
+    if len(points) > _FIGURES:
+        labelled = {0, highest, len(points) - 1}
+    for i, ((x, y), value) in enumerate(zip(points, line.values, strict=True)):
         style = f"dot {escape(line.mark)}"
         marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="{style}"/>')
-        baseline = y + 16 if line.mark == "base" else y - 8
-        marks.append(_text(x, baseline, f"{value:.0f}", "figure", "middle"))
+        if i in labelled:
+            baseline = y + 16 if line.mark == "base" else y - 8
+            marks.append(_text(x, baseline, f"{value:.0f}", "figure", "middle"))
     return marks
 
 

@@ -3,8 +3,9 @@
 Embedder and reranker are blended with what they were tuned from and with BM25, so where people's
 questions decide, a gain need not be beyond doubt. Synthetic questions share words with their
 passage, so BM25 alone finds most of what they ask for, and a stack's gain over it is small and
-noisy. There a part must gain beyond doubt, and an embedder by itself. A generator replaces another
-one: its gain must be beyond doubt on any questions.
+noisy. There a part must gain beyond doubt; an embedder must by itself, and the stack must not be
+significantly worse with it. A generator replaces another one: its gain must be beyond doubt on any
+questions.
 """
 
 from collections.abc import Mapping
@@ -55,9 +56,9 @@ def judge_part(
             metric applies to no question of is left out.
         deciding: The set on which the stack must gain. On the others it must not be significantly
             worse (an interval wholly below zero).
-        alone: The part's metric by itself on the deciding set. Its interval must exclude a loss
-            where synthetic questions decide; without it, and of a part that is not blended, that
-            of the stack must.
+        alone: The part's metric by itself on the deciding set. Where synthetic questions decide its
+            interval must exclude a loss, and the stack need not gain but must not be significantly
+            worse; without it, and of a part that is not blended, the stack's interval must.
 
     Returns:
         The verdict. A part that changes nothing is refused: it would cost time and gain nothing.
@@ -77,7 +78,8 @@ def judge_part(
     elif deciding == "synthetic" or part not in BLENDED:
         sure = comparison
     fault = ""
-    if comparison.gain <= 0:
+    is_open = comparison.high is not None and not comparison.is_loss and comparison.gain != 0
+    if comparison.gain <= 0 and not (itself and is_open):
         fault = f"no gain on {questions}"
     elif sure is not None and sure.low is None:
         fault = f"no interval: all {deciding} questions are about one document"
@@ -88,6 +90,8 @@ def judge_part(
         fault = f"significantly worse on the {worse[0]} questions"
     if fault or not comparison.includes_loss:
         reason = fault or f"the 95 % interval excludes a loss on {questions}"
+    elif comparison.gain < 0:
+        reason = f"the 95 % interval includes a gain on {questions}"
     elif comparison.low is None:
         reason = f"a gain, without an interval: all {deciding} questions are about one document"
     else:

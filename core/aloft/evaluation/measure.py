@@ -64,6 +64,7 @@ def measure_parts(evaluator: Evaluator, trained: Sequence[Part]) -> Measurements
     embedders = ["base", *(["tuned"] if "embedder" in trained else [])]
     rerankers = [evaluator.base_reranker] if evaluator.base_reranker != "none" else []
     rerankers += ["tuned"] if "reranker" in trained else []
+    rerankers = [*(["body"] if evaluator.body else []), *rerankers]
     retrieval = evaluator.measure_retrieval(embedders, rerankers)
     judged = _Judged(evaluator)
     if "embedder" in trained:

@@ -18,6 +18,7 @@ from aloft.config import Part
 from aloft.errors import DataError
 from aloft.evaluation.abstention import AbstentionCurve
 from aloft.evaluation.bootstrap import Comparison
+from aloft.evaluation.federated import Choice
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.learning import LearningPoint
 from aloft.evaluation.systems import ShareCurve, System, SystemVariant
@@ -192,6 +193,49 @@ class PreviousRunFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FederationFacts:
+    """What a federation trained, and what of it this site ships.
+
+    Attributes:
+        rounds: Of the federation, up to the global part that was judged.
+        sites: Sites whose updates the last round averaged.
+        answered: Rounds in which this site trained.
+        rows: Its training rows.
+        bytes_sent, bytes_received: Weights, before encryption.
+        epsilon: What all updates of this site so far may reveal of its documents, at `delta`; None:
+            they were sent without noise.
+        choice: What ships, and why.
+    """
+
+    part: Part
+    rounds: int
+    sites: int
+    answered: int
+    rows: int
+    bytes_sent: int
+    bytes_received: int
+    epsilon: float | None
+    delta: float | None
+    choice: Choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedShares:
+    """On how many questions the sites of a federation have measured what shares gain.
+
+    Attributes:
+        questions: Of this site, on which it has measured what lines of shares gain; 0: it has sent
+            nothing.
+        others: Questions of the other sites.
+        sites: Other sites that have measured; shares are drawn to what two or more have.
+    """
+
+    questions: int
+    others: int
+    sites: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
     """Everything that `aloft.evaluation.measure.measure_parts` measures.
 
@@ -235,6 +279,8 @@ class Report:
         parts: The trained parts.
         measured: What was measured.
         learning: What fewer pairs gain; empty unless it was asked for.
+        federation: Of each part that a federation trained.
+        shared_shares: Where its sites have measured shares.
         connections_refused: Hosts, one for each outbound connection that was refused.
         text_sent_to: Hosts that were allowed and reached.
     """
@@ -250,6 +296,8 @@ class Report:
     learning: tuple[LearningPoint, ...] = ()
     indexing: Indexing | None = None
     previous_run: PreviousRunFacts | None = None
+    federation: tuple[FederationFacts, ...] = ()
+    shared_shares: SharedShares | None = None
     connections_refused: tuple[str, ...] | None = None
     text_sent_to: tuple[str, ...] = ()
     peak_memory_megabytes: int | None = None

@@ -16,6 +16,7 @@ from aloft.config import PARTS, EvaluationConfig, Part
 from aloft.evaluation import blending, retrieval_metrics
 from aloft.evaluation.bootstrap import Comparison, compare
 from aloft.evaluation.gate import METRICS, Verdict, judge_part
+from aloft.evaluation.shared_shares import PRIORS, measure_gains, no_gains
 from aloft.evaluation.splits import Fold, QuestionSplit
 from aloft.evaluation.systems import (
     Measured,
@@ -26,10 +27,12 @@ from aloft.evaluation.systems import (
     Values,
     means_of,
 )
+from aloft.jsonl import RecordLookup
 from aloft.protocols import Floats
 from aloft.records import Passage
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.fusion import CoverageShare
+from aloft.retrieval.index_store import IndexStore
 from aloft.retrieval.ranking import Ranking, pairs_of, stack
 from aloft.retrieval.retriever import (
     FIRST_STAGE_DEPTH,
@@ -39,6 +42,10 @@ from aloft.retrieval.retriever import (
 )
 
 _RANKED = METRICS["embedder"]
+_BODY = ("base", "body")  # embedder and reranker: the untuned body before another reranker
+_Tabled = tuple[NDArray[np.float64], NDArray[np.float64], list[str]]
+"""nDCG@10 at each share, coverages and documents of the questions that choices are made on."""
+_NO_QUESTIONS: _Tabled = (np.empty((0, len(blending.SHARES))), np.empty(0), [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +62,17 @@ class _KeptVectors:
 
 @dataclass(frozen=True, slots=True)
 class _KeptScores:
-    """A reranker whose scores are kept elsewhere."""
+    """A system's reranker, whose scores are kept elsewhere."""
 
-    fingerprint: str  # "base" or "tuned"
-    kept: Callable[[str, Sequence[tuple[str, str]]], Floats]
+    system: System
+    kept: Callable[[System, Sequence[tuple[str, str]]], Floats]
+
+    @property
+    def fingerprint(self) -> str:
+        return self.system.reranker
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        return self.kept(self.fingerprint, pairs)
+        return self.kept(self.system, pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +114,14 @@ class RetrievalEvaluator:
         index: Vectors of the passages by an embedder, computed once and kept.
         score: Scores of (reranker, pairs of query and passage), kept.
         base_reranker: "base", or "none" where nothing can rerank before training.
+        untuned_body: Whether "base" is the untuned embedder's body.
         shares_body: Whether the tuned reranker is the tuned embedder's body.
         unrelated: Vectors of `aloft.retrieval.relevance.UNRELATED` by an embedder, computed once
             and kept; None: scores are not fitted.
+        indexes: Where BM25's index is kept.
+        body: Scores of (embedder, pairs of query and passage) by its body, kept, where late
+            interaction orders what a configured reranker reads; None: it does not.
+        expected: What shares gain elsewhere, by their names in `PRIORS`.
     """
 
     passages: Sequence[Passage]
@@ -117,16 +133,20 @@ class RetrievalEvaluator:
     index: Callable[[str], DenseIndex]
     score: Callable[[str, Sequence[tuple[str, str]]], Floats]
     base_reranker: str = "none"
+    untuned_body: bool = True
     shares_body: bool = False
     unrelated: Callable[[str], Floats] | None = None
+    indexes: IndexStore = field(default_factory=IndexStore)
+    body: Callable[[str, Sequence[tuple[str, str]]], Floats] | None = None
+    expected: Mapping[str, blending.Expected] = field(default_factory=dict)
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
     _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
     _dense_shares: dict[tuple[str, Fold | None], CoverageShare] = field(default_factory=dict)
     _rerank_shares: dict[tuple[System, Fold | None], CoverageShare] = field(default_factory=dict)
-    _columns: dict[str, int] = field(default_factory=dict)
+    _columns: RecordLookup[Passage] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._columns = {passage.id: i for i, passage in enumerate(self.passages)}
+        self._columns = RecordLookup(self.passages)
 
     @property
     def deciding(self) -> str:
@@ -137,8 +157,7 @@ class RetrievalEvaluator:
     def gold(self, name: str) -> list[frozenset[int]]:
         """Columns of the right passages, per question of a set."""
         return [
-            frozenset(self._columns[i] for i in question.passage_ids)
-            for question in self.questions[name]
+            frozenset(self._columns.rows(question.passage_ids)) for question in self.questions[name]
         ]
 
     def rank(self, name: str, system: System) -> Ranking:
@@ -172,21 +191,47 @@ class RetrievalEvaluator:
         """
         is_hybrid = system.retriever == "hybrid"
         share = self.dense_share(system.embedder, fold) if is_hybrid else blending.DENSE_SHARE
+        late = self.late_share(system, fold)
         settings = RetrievalSettings(
             retriever=system.retriever,
             dense_share=share,
-            rerank_depth=self.config.rerank_depth,
+            rerank_depth=self.rerank_depth(system),
             rerank_share=self.rerank_share(system, fold),
+            late_depth=self.config.rerank_depth,
+            late_share=late or blending.RERANK_SHARE,
         )
         dense = None if system.embedder == "none" else self._ranker(system.embedder)
-        scores = None if system.reranker == "none" else _KeptScores(system.reranker, self.score)
-        return Retriever(settings, self.passages, dense, scores, self._ranker("bm25"))
+        scores = None if system.reranker == "none" else _KeptScores(system, self.rerank_scores)
+        body = None if late is None else _KeptScores(_only_body(system), self.rerank_scores)
+        return Retriever(settings, self.passages, dense, scores, self._ranker("bm25"), body)
+
+    def rerank_scores(self, system: System, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Scores of pairs of query and passage by a system's reranker; (pairs,)."""
+        if system.reranker == "body" and self.body is not None:
+            return self.body(system.embedder, pairs)
+        return self.score(system.reranker, pairs)
+
+    def rerank_depth(self, system: System) -> int:
+        """Passages that a system's reranker reorders."""
+        return self.config.read_depth if self._is_late(system) else self.config.rerank_depth
+
+    def late_share(self, system: System, fold: Fold | None = None) -> CoverageShare | None:
+        """The share of late interaction before a system's reranker; None: there is none."""
+        return self.rerank_share(_only_body(system), fold) if self._is_late(system) else None
+
+    def _is_late(self, system: System) -> bool:
+        """Whether a system's reranker reads what late interaction has ordered."""
+        return self.body is not None and system.reranker not in ("none", "body")
+
+    def _without_last(self, system: System) -> System:
+        """The system that ranks what a system's reranker reorders."""
+        return _only_body(system) if self._is_late(system) else replace(system, reranker="none")
 
     def _ranker(self, which: str) -> _RankedOnce:
         """BM25 or an embedder's search, which ranks the same questions only once."""
         if which not in self._rankers:
             ranker = (
-                Bm25Ranker(self.passages)
+                Bm25Ranker(self.passages, self.indexes)
                 if which == "bm25"
                 else _KeptVectors(which, self.encode, self.index)
             )
@@ -203,40 +248,66 @@ class RetrievalEvaluator:
             embedder: Of the hybrid.
             fold: Fit it for this fold; None: on all questions.
         """
+        name = "untuned_dense" if embedder == "base" else "tuned_dense"
         if self.deciding == "synthetic":
-            return blending.DENSE_SHARE
+            return self._fit(_NO_QUESTIONS, name)
         fold = fold if fold is None or fold.choosing else None
         key = embedder, fold
         if key not in self._dense_shares:
-            rows, gold, documents = self._choosing(fold)
-            asked = [self.questions[self.deciding][row].question for row in rows]
-            dense = self._ranker(embedder).rank(asked, FIRST_STAGE_DEPTH)
-            lexical = self._ranker("bm25").rank(asked, FIRST_STAGE_DEPTH)
-            table = blending.share_table(dense, lexical, gold)
-            self._dense_shares[key] = blending.fit_share(
-                table, self._coverage(self.deciding)[rows], documents, blending.DENSE_SHARE
-            )
+            self._dense_shares[key] = self._fit(self._dense_table(embedder, fold), name)
         return self._dense_shares[key]
+
+    def _fit(self, tabled: _Tabled, name: str | None) -> CoverageShare:
+        """A share, drawn to what is known of it by its name in `PRIORS`; None: it has none."""
+        prior = blending.RERANK_SHARE if name is None else PRIORS[name]
+        return blending.fit_share(*tabled, prior, self.expected.get(name or ""))
+
+    def _dense_table(self, embedder: str, fold: Fold | None) -> _Tabled:
+        rows, gold, documents = self._choosing(fold)
+        asked = [self.questions[self.deciding][row].question for row in rows]
+        dense = self._ranker(embedder).rank(asked, FIRST_STAGE_DEPTH)
+        lexical = self._ranker("bm25").rank(asked, FIRST_STAGE_DEPTH)
+        table = blending.share_table(dense, lexical, gold)
+        return table, self._coverage(self.deciding)[rows], documents
 
     def rerank_share(self, system: System, fold: Fold | None = None) -> CoverageShare:
         """The reranker's share, fitted like the dense one."""
-        is_tuned = system.reranker == "tuned"
-        prior = blending.TUNED_RERANK_SHARE if is_tuned else blending.RERANK_SHARE
+        name = self._late_name(system)
         if system.reranker == "none" or self.deciding == "synthetic":
-            return prior
+            return self._fit(_NO_QUESTIONS, name)
         fold = fold if fold is None or fold.choosing else None
         key = system, fold
         if key not in self._rerank_shares:
-            rows, gold, documents = self._choosing(fold)
-            asked = [self.questions[self.deciding][row].question for row in rows]
-            first = self.retriever(replace(system, reranker="none"), fold).rank(asked)
-            first = first.top(self.config.rerank_depth)
-            scores = self.score(system.reranker, pairs_of(first, asked, self.passages))
-            table = blending.rerank_table(first, scores, gold)
-            self._rerank_shares[key] = blending.fit_share(
-                table, self._coverage(self.deciding)[rows], documents, prior
-            )
+            self._rerank_shares[key] = self._fit(self._rerank_table(system, fold), name)
         return self._rerank_shares[key]
+
+    def _late_name(self, system: System) -> str | None:
+        """Whose body reranks, as a name in `PRIORS`; None: another model."""
+        untuned = "base" if self.untuned_body else None
+        if system.reranker == untuned or (system.embedder, system.reranker) == _BODY:
+            return "untuned_late"
+        is_tuned_body = system.reranker == ("tuned" if self.shares_body else "body")
+        return "tuned_late" if is_tuned_body else None
+
+    def _rerank_table(self, system: System, fold: Fold | None) -> _Tabled:
+        rows, gold, documents = self._choosing(fold)
+        asked = [self.questions[self.deciding][row].question for row in rows]
+        first = self.retriever(self._without_last(system), fold).rank(asked)
+        first = first.top(self.rerank_depth(system))
+        scores = self.rerank_scores(system, pairs_of(first, asked, self.passages))
+        table = blending.rerank_table(first, scores, gold)
+        return table, self._coverage(self.deciding)[rows], documents
+
+    def measure_gains(self) -> dict[str, Floats]:
+        """What lines of shares gain over the priors, for other sites of a federation."""
+        found = no_gains()
+        for kind, which in (("untuned", "base"), ("tuned", "tuned")):
+            name = f"{kind}_dense"
+            found[name] = measure_gains(*self._dense_table(which, None), PRIORS[name])
+            if self.base_reranker != "none":
+                name, system = f"{kind}_late", System("hybrid", which, which)
+                found[name] = measure_gains(*self._rerank_table(system, None), PRIORS[name])
+        return found
 
     def mean_share(self, name: str, share: Callable[[Fold], CoverageShare]) -> float:
         """A share, as each fold has it, averaged over the questions of a set."""
@@ -245,16 +316,18 @@ class RetrievalEvaluator:
         return float(np.concatenate(found).mean())
 
     def share_curves(self, name: str, system: System) -> list[ShareCurve]:
-        """The curves of a system's dense share and, where it reranks, of its reranker's."""
+        """The curves of a system's dense share and, where it reranks, of its rerankers'."""
         asked = [question.question for question in self.questions[name]]
         gold, bare = self.gold(name), replace(system, reranker="none")
         dense = self._ranker(system.embedder).rank(asked, FIRST_STAGE_DEPTH)
         lexical = self._ranker("bm25").rank(asked, FIRST_STAGE_DEPTH)
         tables = [("dense", bare, blending.share_table(dense, lexical, gold))]
-        if system.reranker != "none":
-            first = self.rank(name, bare).top(self.config.rerank_depth)
-            scores = self.score(system.reranker, pairs_of(first, asked, self.passages))
-            tables.append(("reranking", system, blending.rerank_table(first, scores, gold)))
+        steps = [("late", _only_body(system))] if self._is_late(system) else []
+        steps += [("reranking", system)] if system.reranker != "none" else []
+        for share, one in steps:
+            first = self.rank(name, self._without_last(one)).top(self.rerank_depth(one))
+            scores = self.rerank_scores(one, pairs_of(first, asked, self.passages))
+            tables.append((share, one, blending.rerank_table(first, scores, gold)))
         return [
             ShareCurve(
                 question_set=name,
@@ -415,16 +488,23 @@ class RetrievalEvaluator:
     def _variant(self, parts: tuple[Part, ...]) -> SystemVariant:
         system = self.system_of(parts)
         measured = self.measure_system(self.deciding, system)
-        share = self.rerank_share(system)
+        while system.reranker != "none" and self.rerank_share(system).is_never:
+            system = self._without_last(system)
         return SystemVariant(
             parts=parts,
-            system=replace(system, reranker="none") if share.is_never else system,
+            system=system,
             dense_share=self.dense_share(system.embedder),
-            rerank_share=share,
+            rerank_share=self.rerank_share(system),
+            late_share=self.late_share(system),
             question_set=self.deciding,
             metrics=means_of(measured.values),
             n=measured.n,
         )
+
+
+def _only_body(system: System) -> System:
+    """The system that a late one is before its reranker reads."""
+    return replace(system, reranker="body")
 
 
 def _in_order(folds: Sequence[Fold], parts: Sequence[Ranking]) -> Ranking:

@@ -69,7 +69,8 @@ def split_questions(
         passages: The corpus.
         seed: The run's seed: the same questions are split the same way.
     """
-    document_of = {passage.id: passage.document_id for passage in passages}
+    wanted = {question.passage_ids[0] for asked in questions.values() for question in asked}
+    document_of = {i: one.document_id for one in passages if (i := one.id) in wanted}
     return {
         name: split_by_document(
             [document_of[question.passage_ids[0]] for question in asked], seed=seed, name=name

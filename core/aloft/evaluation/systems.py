@@ -28,7 +28,8 @@ class System:
     """A retriever with "none", "base" or "tuned" parts.
 
     A base reranker is the configured one or, where none is, late interaction by the untuned
-    embedder's body; a tuned one may be the tuned embedder's.
+    embedder's body; a tuned one may be the tuned embedder's. Where a configured one reads what the
+    system's embedder has ordered by late interaction, "body" is late interaction alone.
     """
 
     retriever: RetrieverName
@@ -80,6 +81,7 @@ class SystemVariant:
     Attributes:
         dense_share: Of its hybrid, chosen on all questions.
         rerank_share: Of its reranker, where there is one; likewise.
+        late_share: Of late interaction before its reranker; None: there is none.
         order_weight: What the order of passages counts for in what its generator cites; see
             `aloft.retrieval.citing`. None: it has none, or one that cites by itself.
         abstention_threshold: Probability of "none" above which its generator declines; None: it
@@ -97,6 +99,7 @@ class SystemVariant:
     question_set: str
     order_weight: float | None = None
     abstention_threshold: float | None = None
+    late_share: CoverageShare | None = None
     relevance: Relevance | None = None
     reranker_relevance: Relevance | None = None
     metrics: Mapping[str, float]
@@ -108,7 +111,8 @@ class ShareCurve:
     """What a share is worth on a question set, were it the same for all questions.
 
     Attributes:
-        share: "dense", of a hybrid's embedder, or "reranking", of a reranker over it.
+        share: "dense", of a hybrid's embedder, "late", of late interaction before a reranker, or
+            "reranking", of a reranker.
         system: The share's.
         shares: Those tried.
         values: nDCG@10 at each.

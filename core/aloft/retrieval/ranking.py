@@ -26,6 +26,10 @@ class Ranking:
         """Return the first `count` ranks of every question."""
         return Ranking(columns=self.columns[:, :count], scores=self.scores[:, :count])
 
+    def below(self, count: int) -> "Ranking":
+        """Return what is behind the first `count` ranks of every question."""
+        return Ranking(columns=self.columns[:, count:], scores=self.scores[:, count:])
+
     def of(self, questions: Sequence[int]) -> "Ranking":
         """Return the rankings of some questions, in their order."""
         rows = list(questions)
@@ -107,6 +111,23 @@ def reorder(ranking: Ranking, scores: Floats) -> Ranking:
     return Ranking(
         columns=np.take_along_axis(ranking.columns, order, axis=1),
         scores=np.take_along_axis(table, order, axis=1),
+    )
+
+
+def followed_by(first: Ranking, others: Ranking) -> Ranking:
+    """Reordered first ranks, and behind them the others in their order.
+
+    Args:
+        first: (questions, ranks).
+        others: Further ranks of the same questions; they get lower scores than the first.
+    """
+    if not others.columns.shape[1]:
+        return first
+    lowest = first.scores.min(axis=1, keepdims=True)
+    scores = others.scores - others.scores.max(axis=1, keepdims=True) + lowest
+    return Ranking(
+        columns=np.concatenate([first.columns, others.columns], axis=1),
+        scores=np.concatenate([first.scores, scores], axis=1),
     )
 
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from aloft.corpus.windows import cut_windows
 from aloft.errors import DataError
 from aloft.protocols import Embedder, Floats, Reranker
-from aloft.records import Passage, cache_key, content_id
-from aloft.retrieval.bm25 import BM25Index
+from aloft.records import Passage, cache_key, content_id_of
+from aloft.retrieval.approximate import index_for_search
+from aloft.retrieval.bm25 import BM25Index, open_bm25
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.fusion import HALF, WHOLE, CoverageShare, blend, fuse
-from aloft.retrieval.ranking import Ranking, pairs_of
+from aloft.retrieval.index_store import IndexStore
+from aloft.retrieval.ranking import Ranking, followed_by, pairs_of
 from aloft.retrieval.relevance import EMBEDDED, LEXICAL, UNRELATED, Relevance, overlap, standardise
-from aloft.retrieval.vectors import VectorStore
 
 FIRST_STAGE_DEPTH = 100  # ranks that are fused
 RetrieverName = Literal["dense", "bm25", "hybrid"]
@@ -37,6 +38,9 @@ class RetrievalSettings:
         dense_share: Share of the dense score in a hybrid.
         rerank_depth: Ranks that the reranker reorders, where there is a reranker.
         rerank_share: Share of the reranker's score in their new order.
+        late_depth: Ranks that late interaction reorders before the reranker reads the first of
+            them; 0: none.
+        late_share: Share of late interaction's score in their new order.
         count: Passages retrieved where a call does not say how many.
         relevance: What the scores of retrieved passages are computed by; None: the default.
     """
@@ -45,6 +49,8 @@ class RetrievalSettings:
     dense_share: CoverageShare = HALF
     rerank_depth: int = 20
     rerank_share: CoverageShare = WHOLE
+    late_depth: int = 0
+    late_share: CoverageShare = WHOLE
     count: int = 10
     relevance: Relevance | None = None
 
@@ -102,7 +108,7 @@ class _LiveIndexes(Generic[IndexT]):
 
 _DENSE: _LiveIndexes[DenseIndex] = _LiveIndexes()
 _LEXICAL: _LiveIndexes[BM25Index] = _LiveIndexes()
-_KEPT = VectorStore()  # vectors of the few unrelated texts, for each embedder
+_KEPT = IndexStore()  # vectors of the few unrelated texts, for each embedder
 
 
 class DenseRanker:
@@ -124,7 +130,7 @@ class DenseRanker:
         passages: Sequence[Passage],
         embedder: Embedder,
         window_tokens: int | None = None,
-        vectors: VectorStore | None = None,
+        vectors: IndexStore | None = None,
     ) -> None:
         self._passages = passages
         self._embedder = embedder
@@ -143,9 +149,9 @@ class DenseRanker:
         if self._index is None:
             given = (self._passages, self._embedder, self._window_tokens)
             if self._vectors is None:
-                texts = content_id(*(passage.embedded for passage in self._passages))
+                texts = content_id_of(passage.embedded for passage in self._passages)
                 key = cache_key(self._embedder.fingerprint, self._window_tokens, texts)
-                self._index = _DENSE.get(key, lambda: index_passages(*given, VectorStore()))
+                self._index = _DENSE.get(key, lambda: index_passages(*given, IndexStore()))
             else:
                 self._index = index_passages(*given, self._vectors)
         return self._index
@@ -190,34 +196,38 @@ class DenseRanker:
 
 
 def index_passages(
-    passages: Sequence[Passage], embedder: Embedder, window_tokens: int | None, vectors: VectorStore
+    passages: Sequence[Passage], embedder: Embedder, window_tokens: int | None, vectors: IndexStore
 ) -> DenseIndex:
     """Cut passages into windows that the embedder reads whole, and embed these."""
-    windows = cut_windows(passages, embedder, window_tokens)
+    windows = cut_windows(passages, embedder, window_tokens, vectors.get_table)
 
     def encode() -> Floats:
         return embedder.encode_passages(windows.texts)
 
     known = vectors.get("passages", embedder.fingerprint, windows.texts, encode)
-    return DenseIndex(known, windows.starts)
+    return index_for_search(known, windows.starts, vectors)
 
 
 class Bm25Ranker:
     """Ranks passages by BM25; they are indexed when the first question comes.
 
     Rankers of the same passages share the index, for as long as one lives.
+
+    Args:
+        passages: The corpus.
+        store: Where the index is kept; None: in temporary files.
     """
 
-    def __init__(self, passages: Sequence[Passage]) -> None:
+    def __init__(self, passages: Sequence[Passage], store: IndexStore | None = None) -> None:
         self._passages = passages
+        self._store = store or IndexStore()
         self._index: BM25Index | None = None
 
     @property
     def _indexed(self) -> BM25Index:
         if self._index is None:
-            key = content_id(*(passage.embedded for passage in self._passages))
-            texts = (passage.embedded for passage in self._passages)
-            self._index = _LEXICAL.get(key, lambda: BM25Index(texts))
+            key = content_id_of(passage.embedded for passage in self._passages)
+            self._index = _LEXICAL.get(key, lambda: open_bm25(self._passages, self._store, key))
         return self._index
 
     def rank(self, questions: Sequence[str], depth: int) -> Ranking:
@@ -230,7 +240,7 @@ class Bm25Ranker:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process has indexed nothing yet."""
-        return Bm25Ranker, (self._passages,)
+        return Bm25Ranker, (self._passages, self._store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +271,8 @@ class Retriever:
         dense: Ranks it by vectors; unused, and may be None, for "bm25".
         lexical: Ranks it by words; None: BM25 over the passages, where the settings ask for it.
         reranker: Reorders the first ranks; None: they stay.
+        late: Late interaction, which reorders more of them before the reranker does; None: it does
+            not.
     """
 
     def __init__(
@@ -270,11 +282,13 @@ class Retriever:
         dense: Ranker | None,
         reranker: Reranker | None = None,
         lexical: LexicalRanker | None = None,
+        late: Reranker | None = None,
     ) -> None:
         self.settings = settings
         self.passages = passages
         self._dense = dense
         self._reranker = reranker
+        self._late = late
         self._lexical = lexical or Bm25Ranker(passages)
         self._lock = RLock()
 
@@ -293,7 +307,7 @@ class Retriever:
 
         Returns:
             Passage columns, best first, at most 100 a question; with a reranker, only the ranks
-            that it reordered.
+            that were reordered.
         """
         depth = rerank_depth or self.settings.rerank_depth
         with self._lock:
@@ -325,16 +339,25 @@ class Retriever:
             first = fuse(first, words, ranks, shares)
         if self._reranker is None:
             return _Ranked(first)
+        others = first.top(0)
+        if self._late is not None:
+            first = first.top(max(self.settings.late_depth, rerank_depth))
+            scores = self._late.score(pairs_of(first, questions, self.passages))
+            first = blend(first, scores, self.settings.late_share.of(covered))
+            others = first.below(rerank_depth)
         top = first.top(rerank_depth)
         scores = self._reranker.score(pairs_of(top, questions, self.passages))
-        return _Ranked(blend(top, scores, self.settings.rerank_share.of(covered)), top, scores)
+        best = blend(top, scores, self.settings.rerank_share.of(covered))
+        return _Ranked(followed_by(best, others), top, scores)
 
     @property
     def _weighs_by_coverage(self) -> bool:
         """Whether a share that is used depends on what BM25 covers."""
-        settings = self.settings
-        in_hybrid = settings.retriever == "hybrid" and not settings.dense_share.is_constant
-        return in_hybrid or (self._reranker is not None and not settings.rerank_share.is_constant)
+        settings, shares = self.settings, list[CoverageShare]()
+        shares += [settings.dense_share] if settings.retriever == "hybrid" else []
+        shares += [settings.rerank_share] if self._reranker is not None else []
+        shares += [settings.late_share] if self._late is not None else []
+        return not all(share.is_constant for share in shares)
 
     def retrieve(
         self,
@@ -423,5 +446,5 @@ class Retriever:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        given = (self.settings, self.passages, self._dense, self._reranker, self._lexical)
-        return Retriever, given
+        ranks = (self._dense, self._reranker, self._lexical, self._late)
+        return Retriever, (self.settings, self.passages, *ranks)

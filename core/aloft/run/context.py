@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
+from aloft.corpus.windows import Windows, cut_windows
 from aloft.files import write_text
 from aloft.jsonl import RecordFile
 from aloft.protocols import Embedder, Floats, PacedModel, Progress, no_progress
-from aloft.records import Rejection, content_id
-from aloft.retrieval.vectors import VectorStore, vectors_key
+from aloft.records import Passage, Rejection, content_id
+from aloft.retrieval.approximate import index_for_search
+from aloft.retrieval.dense import DenseIndex
+from aloft.retrieval.index_store import IndexStore, vectors_key
 from aloft.run.cache import CallCache, KeptCalls
 from aloft.run.calls import CachedLanguageModel, CachedReranker, Caller
 from aloft.run.graph import Graph
@@ -199,6 +202,18 @@ class Context:
         name = str(trained) if trained else self._declared(role).name
         return self._shared.encode(name, kind, texts)
 
+    def windows(self, passages: Sequence[Passage]) -> Windows:
+        """What is embedded of a corpus, cut once and kept in the run folder."""
+        most = self.settings["window_tokens"]
+        return cut_windows(passages, self.embedder(), most, self.indexes.get_table)
+
+    def index(
+        self, windows: Windows, *, role: str = "embedder", trained: Path | None = None
+    ) -> DenseIndex:
+        """The index of a corpus' windows, as what ships opens it."""
+        name = str(trained) if trained else self._declared(role).name
+        return self._shared.index(name, windows)
+
     def indexing(
         self, texts: Sequence[str], *, role: str = "embedder", trained: Path | None = None
     ) -> dict[str, Any] | None:
@@ -218,6 +233,11 @@ class Context:
     def release(self) -> None:
         """Let language models go, so that a training has the memory."""
         self._shared.models.release()
+
+    @property
+    def indexes(self) -> IndexStore:
+        """Where the run folder keeps what its corpus is searched by."""
+        return self._shared.indexes
 
     @property
     def scratch(self) -> Path:
@@ -265,7 +285,7 @@ class Shared:
         self.progress = progress
         self.cache = CallCache(store.path / "work" / "calls.sqlite", read_only=read_only)
         self.calls: KeptCalls = self.cache
-        self.vectors = VectorStore(store.path / "work", read_only=read_only)
+        self.indexes = IndexStore(store.path / "work", read_only=read_only)
         self.given: dict[str, Any] = {}
         self.memo: dict[tuple[str, str, str], Any] = {}
         self._earlier_vectors = earlier_vectors
@@ -295,7 +315,12 @@ class Shared:
                 self._describe(weights, texts, {"encoded": count, "seconds": since(started)})
             return vectors
 
-        return self.vectors.get(kind, weights, texts, encode)
+        return self.indexes.get(kind, weights, texts, encode)
+
+    def index(self, name: str, windows: Windows) -> DenseIndex:
+        """The index of a corpus' windows by a model."""
+        vectors = self.encode(name, "passages", windows.texts)
+        return index_for_search(vectors, windows.starts, self.indexes)
 
     def _encode_missing(
         self,
@@ -319,19 +344,24 @@ class Shared:
     def _encode_all(self, name: str, kind: str, texts: Sequence[str]) -> Floats:
         method = "encode_queries" if kind == "queries" else "encode_passages"
         doing = "embedding questions" if kind == "queries" else "embedding passages"
-        blocks = [texts[start : start + _BLOCK] for start in range(0, len(texts), _BLOCK)]
-        blocks = blocks or [texts]  # of no texts the number of dimensions counts
+        starts = range(0, max(1, len(texts)), _BLOCK)  # of no texts the number of dimensions counts
         model = ModelRef("embedder", name)
-        calls = [ModelCall(model=model, method=method, arguments=(list(some),)) for some in blocks]
-        found: dict[int, Floats] = {}
+        calls = (
+            ModelCall(model=model, method=method, arguments=(list(texts[start : start + _BLOCK]),))
+            for start in starts
+        )
+        whole: Floats | None = None
         done = 0
-        if len(calls) > 1:
+        if len(starts) > 1:
             self.progress(doing, 0, len(texts))
         for place, result in self.perform(calls):
-            found[place] = result.values
-            done += len(blocks[place])
+            if whole is None:
+                whole = np.empty((len(texts), result.values.shape[1]), np.float32)
+            whole[starts[place] : starts[place] + len(result.values)] = result.values
+            done += len(result.values)
             self.progress(doing, done, len(texts))
-        return np.concatenate([found[place] for place in range(len(calls))])
+        assert whole is not None  # noqa: S101 - there is one call at least
+        return whole
 
     def _describe(self, weights: str, texts: Sequence[str], facts: Mapping[str, Any]) -> None:
         """Say whose vectors of which texts they are, for a run that continues from this one."""

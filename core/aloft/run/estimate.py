@@ -7,67 +7,24 @@ that are reranked have in common, and how many parts the gate will let through.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod, sqrt
-from pathlib import Path
 from statistics import fmean
 
 from aloft.backends.checking import has_tokens
-from aloft.backends.packaged import resolve_model
-from aloft.config import Part, RunConfig, plain_name
+from aloft.config import Part, RunConfig
 from aloft.config.strategies import Phase, phases_of
+from aloft.errors import ConfigError
 from aloft.evaluation.forgetting import INSTRUCTIONS
 from aloft.evaluation.probes import COUNTS, QUESTIONS
 from aloft.machine import peak_memory_megabytes
-from aloft.protocols import Progress, no_progress
+from aloft.retrieval.approximate import LARGE
+from aloft.run.corpus_costs import DIVIDED, CorpusCosts, time_reading
+from aloft.run.disk import disk_of
 from aloft.run.job import OpenRun
 from aloft.run.pilot import Asked, Pace, Pilot
 from aloft.run.plan import Plan as RunPlan
-from aloft.run.stages.evaluate import trained_parts
+from aloft.run.ranges import NOTHING, Range, exactly, share_of
+from aloft.run.stages.evaluate import reads_after_body, trained_parts
 from aloft.training.memory import Plan
-
-_CHECKPOINT = 3  # times the weights: they and the optimizer's two; the next is written beside it
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Between what a figure is expected to lie."""
-
-    low: float
-    high: float
-
-    def __add__(self, other: "Range") -> "Range":
-        return Range(self.low + other.low, self.high + other.high)
-
-    def __mul__(self, other: "Range | float") -> "Range":
-        by = other if isinstance(other, Range) else exactly(other)
-        return Range(self.low * by.low, self.high * by.high)
-
-    def less(self, done: float) -> "Range":
-        """What is left of it."""
-        return Range(max(0.0, self.low - done), max(0.0, self.high - done))
-
-    def most(self, limit: float | None) -> "Range":
-        """Of it no more than a limit, where there is one."""
-        return self if limit is None else Range(min(self.low, limit), min(self.high, limit))
-
-    def at(self, pace: Pace) -> "Range":
-        """Seconds that so much of it takes."""
-        return Range(pace.seconds_for(self.low), pace.seconds_for(self.high))
-
-
-def exactly(figure: float) -> Range:
-    """A figure that is known."""
-    return Range(figure, figure)
-
-
-def share_of(kept: int, of: int) -> Range:
-    """The share of all that a sample's tells of, give or take one standard error.
-
-    Of a few that were all kept, or all dropped, the rule of succession keeps some doubt.
-    """
-    share = (kept + 1) / (of + 2)
-    error = sqrt(share * (1 - share) / (of + 2))
-    return Range(max(0.0, share - error), min(1.0, share + error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +37,8 @@ class Line:
         unit: What is counted.
         seconds: Time that it will take.
         calls, tokens_in, tokens_out: Of the teacher; None: not its work, or it does not tell.
+        undivided: Seconds of them that do not become fewer with more nodes: loading, trainings, and
+            what the run's own process does.
         measured: What the time is drawn from.
     """
 
@@ -90,6 +49,7 @@ class Line:
     calls: Range | None = None
     tokens_in: Range | None = None
     tokens_out: Range | None = None
+    undivided: Range = NOTHING
     measured: str
 
 
@@ -102,8 +62,10 @@ class Estimate:
         asked_about: Those that are chosen to be asked about.
         lines: One per stage that takes time and is not finished.
         disk: Most bytes that the run folder will hold, while a part is trained.
-        memory: Most bytes that this process held while all of this was measured.
+        memory: Most bytes that this process held while all of this was measured, and of another
+            corpus those of its vectors.
         plan: What training the generator will hold; None: it is not trained, or not known.
+        read: Passages that were read; None: all that are estimated for.
     """
 
     passages: int
@@ -112,47 +74,86 @@ class Estimate:
     disk: float
     memory: float
     plan: Plan | None = None
+    read: int | None = None
 
     @property
     def seconds(self) -> Range:
         """Of all stages."""
-        return sum((line.seconds for line in self.lines), exactly(0))
+        return sum((line.seconds for line in self.lines), NOTHING)
 
 
-def estimate_run(run: OpenRun, progress: Progress = no_progress) -> Estimate:
+def estimate_run(run: OpenRun, passages: int | None = None) -> Estimate:
     """Cut the passages, try a little of each missing stage, and reckon what is left.
+
+    Args:
+        run: The run; its documents are read.
+        passages: Estimate the whole run for a corpus of so many passages like those that are read.
 
     Raises:
         AloftError: something that the user can put right; the run itself would meet it too.
     """
     run.do("passages", "questions", "selection")
     plan = run.runner.plan({"bundle"})
-    pilot = Pilot(run, progress)
+    if passages is not None and not plan.has_left("pairs"):
+        raise ConfigError(
+            f"{run.folder} has its pairs, so that writing them cannot be timed for another number "
+            "of passages. Choose an empty folder for --out."
+        )
+    pilot = Pilot(run, run.shared.progress, passages)
     pilot.ask(plan)
     if plan.has_left("verified"):
         pilot.time_reading()
-    selection = run.records("selection")
-    expected = expect_pairs(pilot.asked, pilot.rated_well, len(selection), run.config)
+    about = _asked_about(pilot)
+    wider = about / max(1, len(run.records("selection")))
+    expected = expect_pairs(pilot.asked, pilot.rated_well, about, run.config, wider)
     kept = expected.kept or exactly(len(pilot.pairs))
     readings = kept * pilot.readings_each
-    lines = list(_teacher_lines(pilot.asked, expected, readings))
+    lines = list(_reading_lines(pilot)) if passages is not None else []
+    lines += _teacher_lines(pilot.asked, expected, readings, about)
     trained = trained_parts(run.runner.setup)
     makers = {part: run.runner.graph.maker(part).name for part in trained}
     parts: list[Part] = [part for part in trained if plan.has_left(makers[part])]
+    corpus = CorpusCosts.measure(pilot) if pilot.passages_in_all >= LARGE else None
     if plan.has_left("evaluate"):
         amounts = _known_amounts(run, plan) or expect_amounts(
             kept, pilot.passages_in_all, run.config
         )
-        lines += _lines_of_parts(pilot, amounts, parts, mines=plan.has_left("negatives"))
-        lines.append(_evaluation_line(pilot, amounts))
+        lines += _lines_of_parts(pilot, amounts, parts, corpus, mines=plan.has_left("negatives"))
+        lines.append(_evaluation_line(pilot, amounts, corpus))
+    read = len(run.records("passages"))
+    vectors = 0 if passages is None else passages * pilot.embedder.encode_passages(["a"]).nbytes
     return Estimate(
-        passages=len(run.records("passages")),
-        asked_about=len(selection),
+        passages=pilot.passages_in_all,
+        asked_about=about,
         lines=tuple(lines),
-        disk=_disk(run, parts),
-        memory=float(peak_memory_megabytes() << 20),
+        disk=disk_of(pilot, parts) + (corpus.disk if corpus else 0.0),
+        memory=float((peak_memory_megabytes() << 20) + vectors),
         plan=pilot.plan_generator() if _has_rows("generator", parts, run.config) else None,
+        read=None if passages is None else read,
     )
+
+
+def _asked_about(pilot: Pilot) -> int:
+    """How many passages are chosen to be asked about; of another corpus, the same share."""
+    selected, read = (len(pilot.run.records(name)) for name in ("selection", "passages"))
+    most = pilot.config.pairs.max_passages
+    about = round(selected * pilot.passages_in_all / read)
+    return about if most is None else min(about, max(selected, most))
+
+
+def _reading_lines(pilot: Pilot) -> Iterator[Line]:
+    """What reading the documents, cutting them and dropping copies takes anew."""
+    amount = exactly(pilot.passages_in_all)
+    for stage, pace in time_reading(pilot):
+        seconds = amount.at(pace)
+        yield Line(
+            stage=stage,
+            left=amount,
+            unit=pace.unit,
+            seconds=seconds,
+            undivided=NOTHING if stage == DIVIDED else seconds,
+            measured=str(pace),
+        )
 
 
 # ---- what the teacher is asked
@@ -174,7 +175,7 @@ class Expected:
 
 
 def expect_pairs(
-    asked: Mapping[str, Asked], rated_well: int, about: int, config: RunConfig
+    asked: Mapping[str, Asked], rated_well: int, about: int, config: RunConfig, wider: float = 1.0
 ) -> Expected:
     """Carry what came of the sample over to all passages.
 
@@ -183,13 +184,14 @@ def expect_pairs(
         rated_well: Passages of it whose mark was high enough.
         about: Passages that are chosen to be asked about.
         config: Of the run.
+        wider: How many times as many subjects there are as were found.
     """
     rated, written, marked = (asked.get(n) for n in ("ratings", "pairs", "pair_ratings"))
-    passages = exactly(written.subjects if written else 0)
+    passages = exactly(wider * written.subjects if written else 0)
     if rated:
-        share = share_of(rated_well, int(rated.pace.amount))
+        share = share_of(rated_well, rated.subjects - rated.left)
         passages = share.most(1 - config.ratings.drop_share) * about
-    pairs = exactly(marked.subjects if marked else 0)
+    pairs = exactly(wider * marked.subjects if marked else 0)
     if written:
         usable = share_of(written.kept, written.replies)
         pairs = passages * (written.replies / written.pace.amount) * usable
@@ -198,12 +200,17 @@ def expect_pairs(
 
 
 def _teacher_lines(
-    asked: Mapping[str, Asked], expected: Expected, readings: Range
+    asked: Mapping[str, Asked], expected: Expected, readings: Range, about: int
 ) -> Iterator[Line]:
     """What is left of what the teacher was asked a part of."""
-    totals = {"pairs": expected.passages, "pair_ratings": expected.written, "readings": readings}
+    totals = {
+        "ratings": exactly(about),
+        "pairs": expected.passages,
+        "pair_ratings": expected.written,
+        "readings": readings,
+    }
     for stage, one in asked.items():
-        left = totals.get(stage, exactly(one.subjects)).less(one.subjects - one.left)
+        left = totals[stage].less(one.subjects - one.left)
         each = left * (1 / one.pace.amount)
         tokens = [each * n if one.spent.tokens_in else None for n in _tokens(one)]
         yield Line(
@@ -214,6 +221,7 @@ def _teacher_lines(
             calls=each * one.spent.calls,
             tokens_in=tokens[0],
             tokens_out=tokens[1],
+            undivided=exactly(one.pace.startup),
             measured=str(one.pace),
         )
 
@@ -264,17 +272,28 @@ def _known_amounts(run: OpenRun, plan: RunPlan) -> Amounts | None:
 
 
 def _lines_of_parts(
-    pilot: Pilot, amounts: Amounts, left: Collection[str], *, mines: bool
+    pilot: Pilot,
+    amounts: Amounts,
+    left: Collection[str],
+    corpus: CorpusCosts | None,
+    *,
+    mines: bool,
 ) -> Iterator[Line]:
     if mines:
-        pace = pilot.time_encoding()
+        encoding = pilot.time_encoding()
         texts = exactly(pilot.passages_in_all) + amounts.pairs * _worth(pilot)
+        paces = [(texts, encoding)]
+        alone: list[tuple[Range, Pace]] = []
+        if corpus:
+            paces.append((amounts.pairs * pilot.passages_in_all, corpus.comparing))
+            alone.append((exactly(pilot.passages_in_all), corpus.cutting))
         yield Line(
             stage="negatives",
             left=texts,
             unit="passages",
-            seconds=texts.at(pace),
-            measured=str(pace),
+            seconds=_taken([*paces, *alone]),
+            undivided=exactly(encoding.startup) + _taken(alone),
+            measured=_measured([*paces, *alone]),
         )
     for phase in phases_of(pilot.config.strategy, pilot.config.parts):
         parts = [part for part in phase.trains if part in left]
@@ -288,7 +307,24 @@ def _lines_of_parts(
 def _line_of_part(pilot: Pilot, amounts: Amounts, part: Part) -> Line:
     pace = pilot.time_training(part)
     rows = amounts.rows[part] * _epochs(pilot.config, part)
-    return Line(stage=part, left=rows, unit="rows", seconds=rows.at(pace), measured=str(pace))
+    seconds = rows.at(pace)
+    return Line(
+        stage=part,
+        left=rows,
+        unit="rows",
+        seconds=seconds,
+        undivided=seconds,
+        measured=str(pace),
+    )
+
+
+def _taken(paces: Sequence[tuple[Range, Pace]]) -> Range:
+    """Seconds that so much of each takes."""
+    return sum((amount.at(pace) for amount, pace in paces), NOTHING)
+
+
+def _measured(paces: Sequence[tuple[Range, Pace]]) -> str:
+    return ", ".join(str(pace) for _, pace in paces)
 
 
 def _epochs(config: RunConfig, part: Part) -> float:
@@ -310,8 +346,9 @@ def _line_of_phase(pilot: Pilot, amounts: Amounts, phase: Phase) -> Line:
         stage=phase.name,
         left=rows,
         unit="rows",
-        seconds=sum((amount.at(pace) for amount, pace in paces), exactly(0)),
-        measured=", ".join(str(pace) for _, pace in paces),
+        seconds=_taken(paces),
+        undivided=_taken(paces[:1]),
+        measured=_measured(paces),
     )
 
 
@@ -327,13 +364,13 @@ def _worth(pilot: Pilot) -> float:
     return questions / pilot.passage_length
 
 
-def _evaluation_line(pilot: Pilot, amounts: Amounts) -> Line:
+def _evaluation_line(pilot: Pilot, amounts: Amounts, corpus: CorpusCosts | None) -> Line:
     config = pilot.config
     asked = pilot.run.records("questions")
     human = sum(bool(question.passage_ids) for question in asked)
     unanswerable = len(asked) - human
     sets = {"synthetic": amounts.held_out, **({"human": exactly(human)} if human else {})}
-    questions = sum(sets.values(), exactly(0))
+    questions = sum(sets.values(), NOTHING)
     paces: list[tuple[Range, Pace]] = []
     if "embedder" in config.parts:
         texts = exactly(pilot.passages_in_all) + questions * _worth(pilot)
@@ -343,15 +380,26 @@ def _evaluation_line(pilot: Pilot, amounts: Amounts) -> Line:
         scores = scores.most(pilot.passages_in_all * rerankers_of(config))
     if scores.high:
         paces.append((scores, pilot.time_scoring()))
+    if reads_after_body(config):
+        late = questions * _hybrids(config) * config.evaluation.rerank_depth
+        late = late.most(pilot.passages_in_all * (1 + ("embedder" in config.parts)))
+        paces.append((late, pilot.time_scoring(config.embedder)))
     if "generator" in config.parts:
         answers = answers_of(sets, config, unanswerable)
         paces.append((answers, pilot.time_replies()))
+    searching: list[tuple[Range, Pace]] = []
+    if corpus:  # BM25 and the untuned embedder rank in any case
+        embedders = 1 + ("embedder" in config.parts)
+        searching.append((exactly(pilot.passages_in_all), corpus.indexing))
+        searching.append((questions * embedders * pilot.passages_in_all, corpus.comparing))
+    loading = exactly(sum(pace.startup for _, pace in paces))
     return Line(
         stage="evaluate",
         left=questions,
         unit="questions",
-        seconds=sum((amount.at(pace) for amount, pace in paces), exactly(0)),
-        measured=", ".join(str(pace) for _, pace in paces),
+        seconds=_taken([*paces, *searching]),
+        undivided=loading + _taken(searching),
+        measured=_measured([*paces, *searching]),
     )
 
 
@@ -371,8 +419,14 @@ def scores_per_question(config: RunConfig) -> Range:
     Each is scored once, whatever rankings it stands in: those of each embedder's hybrid. At least
     they are all alike, at most no two share a passage.
     """
-    hybrids = Range(1, 1 + ("embedder" in config.parts))
-    return hybrids * (rerankers_of(config) * config.evaluation.rerank_depth)
+    is_late, settings = reads_after_body(config), config.evaluation
+    depth = settings.read_depth if is_late else settings.rerank_depth
+    return _hybrids(config) * (rerankers_of(config) * depth)
+
+
+def _hybrids(config: RunConfig) -> Range:
+    """Rankings that are reranked, as far as they differ."""
+    return Range(1, 1 + ("embedder" in config.parts))
 
 
 def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: int = 0) -> Range:
@@ -388,61 +442,14 @@ def answers_of(questions: Mapping[str, Range], config: RunConfig, unanswerable: 
     answers = [some.most(most) * 2 for some in questions.values()]
     if config.training_sets.abstains:
         answers += [*answers, exactly(unanswerable).most(most) * 2]
-    human = questions.get("human", exactly(0))
+    human = questions.get("human", NOTHING)
     deciding = human if human.low >= evaluation.min_human_questions else questions["synthetic"]
     each = [some.most(evaluation.max_stack_questions) for some in questions.values()]
     if config.training_sets.abstains:
         each += [*each, exactly(unanswerable).most(evaluation.max_stack_questions)]
-    stacks = sum(each, exactly(0)) * Range(2, 3)
+    stacks = sum(each, NOTHING) * Range(2, 3)
     beside = exactly(2 * len(INSTRUCTIONS))
     if evaluation.probes:
         variants = config.training_sets.contexts + len(COUNTS) + 1
         beside += deciding.most(QUESTIONS) * (2 * variants)
     return sum(answers, stacks + beside)
-
-
-# ---- gigabytes
-
-
-def _disk(run: OpenRun, parts: Sequence[Part]) -> float:
-    """What lies in the folder, what will, and the checkpoints of the largest training."""
-    files = [path.stat() for path in run.folder.rglob("*") if path.is_file()]
-    held = sum({file.st_ino: file.st_size for file in files}.values())
-    if not parts:
-        return float(held)
-    weights = [weight_of(part, run.config) for part in parts]
-    embedder = run.shared.models.embedder(run.config.embedder)
-    passages = run.records("passages")
-    vectors = 2 * len(passages) * embedder.encode_passages(["a"]).nbytes
-    return float(held + vectors + sum(weights) + 2 * _CHECKPOINT * max(weights))
-
-
-def weight_of(part: Part, config: RunConfig) -> int:
-    """Bytes of a trained part: an adapter of a language model, or else all weights."""
-    training = config.generator_training
-    if part == "generator" and training.method != "full":
-        layers = _shapes(plain_name(config.generator_model))
-        return sum(4 * training.r * sum(s) for n, s in layers.items() if _is_adapted(n, s))
-    models = {
-        "embedder": config.embedder,
-        "reranker": config.reranker or config.embedder,
-        "generator": plain_name(config.generator_model),
-    }
-    model = models[part]
-    return sum(4 * prod(shape) for shape in _shapes(model).values())
-
-
-def _is_adapted(name: str, shape: Sequence[int]) -> bool:
-    """Whether an adapter on all linear layers changes these weights."""
-    return len(shape) == 2 and "embed" not in name and not name.startswith("lm_head")
-
-
-def _shapes(model: str) -> dict[str, list[int]]:
-    """Of a model's weights, by name; nothing of them is read."""
-    from safetensors import safe_open
-
-    shapes: dict[str, list[int]] = {}
-    for file in sorted(Path(resolve_model(model)).glob("*.safetensors")):
-        with safe_open(file, framework="np") as tensors:
-            shapes |= {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
-    return shapes

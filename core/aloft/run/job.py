@@ -12,10 +12,11 @@ from typing import Any
 from aloft import __version__
 from aloft.backends.checking import check_models
 from aloft.backends.loading import Models
-from aloft.config import PARTS, SERVER, Part, RunConfig, read_run_config
+from aloft.config import PARTS, SERVER, SHARES_PART, Part, RunConfig, read_run_config
 from aloft.errors import DataError
 from aloft.evaluation import report as reports
 from aloft.evaluation.evaluator import Evaluator
+from aloft.evaluation.federated import choice_from_json
 from aloft.evaluation.learning import LearningPoint, points_from_json
 from aloft.evaluation.pages import write_report
 from aloft.evaluation.report import FunnelRow, Report
@@ -29,6 +30,12 @@ from aloft.records import Artifact, Document, Rejection, cache_key
 from aloft.run import funnel
 from aloft.run.context import Context, Inputs, Shared
 from aloft.run.executors.local import Executor, LocalExecutor
+from aloft.run.federated_parts import (
+    BUDGET,
+    EXPECTED_GAINS,
+    federated_sources,
+    read_participation,
+)
 from aloft.run.host_teacher import recall_teacher, remember_teacher
 from aloft.run.replacing import refuse_other_corpus
 from aloft.run.runner import Runner, accept_all
@@ -43,6 +50,7 @@ from aloft.run.warm_start import (
     take_over,
 )
 from aloft.serving.host_corpus import write_chunks
+from aloft.training.privacy_budget import PrivacyBudget
 
 _REPORT = "report"  # its manifest's name
 
@@ -99,7 +107,8 @@ def servers_of(config: RunConfig) -> set[str]:
 
 def sources_in(out: Path) -> frozenset[str]:
     """What the user gave a run, of that which not every run has."""
-    return frozenset({"log"} if (out / "manifests" / "log.json").exists() else ())
+    log = {"log"} if (out / "manifests" / "log.json").exists() else set()
+    return federated_sources(out) | log
 
 
 class OpenRun:
@@ -173,7 +182,7 @@ class OpenRun:
         Raises:
             DataError: the file holds no question that can be used.
         """
-        self.runner.arrange(Setup(self.config, frozenset({"log"})))
+        self.runner.arrange(Setup(self.config, self.runner.setup.sources | {"log"}))
         self.runner.take_in("log", path)
 
     def do(self, *wanted: str) -> None:
@@ -267,6 +276,8 @@ class OpenRun:
             learning=self._learning(),
             indexing=self._indexing(),
             previous_run=self._previous(),
+            federation=tuple(map(self._federation, self._federated_parts)),
+            shared_shares=self._shared_shares(),
             connections_refused=tuple(self._guard.refused),
             text_sent_to=tuple(sorted(self._guard.reached)),
             peak_memory_megabytes=peak_memory_megabytes(),
@@ -285,6 +296,38 @@ class OpenRun:
         keeps = self.config.embedder_training.keeps_index
         known = self.runner.store.facts("evaluate").get("indexing")
         return reports.Indexing(**known, is_kept=keeps) if known else None
+
+    @property
+    def _federated_parts(self) -> list[Part]:
+        return [part for part in PARTS if f"federated_{part}" in self.runner.graph.stages]
+
+    def _federation(self, part: Part) -> reports.FederationFacts:
+        """What a federation trained, and what of it ships."""
+        own = read_participation(self.folder, part)
+        config = self.config.federation
+        budget = PrivacyBudget(
+            file=self.folder / BUDGET, epsilon=config.epsilon, delta=config.delta
+        )
+        has_noise = bool(budget.multipliers)
+        return reports.FederationFacts(
+            part=part,
+            rounds=own.round,
+            sites=own.sites,
+            answered=own.answered,
+            rows=own.rows,
+            bytes_sent=own.bytes_sent,
+            bytes_received=own.bytes_received,
+            epsilon=budget.spent if has_noise else None,
+            delta=config.delta if has_noise else None,
+            choice=choice_from_json(self.runner.read(f"{part}_choice")),
+        )
+
+    def _shared_shares(self) -> reports.SharedShares | None:
+        """On how many questions sites have measured what shares gain; None: they have not."""
+        if EXPECTED_GAINS not in self.runner.graph.stages:
+            return None
+        own = read_participation(self.folder, SHARES_PART)
+        return reports.SharedShares(questions=own.rows, others=own.others, sites=own.sites)
 
     def _previous(self) -> reports.PreviousRunFacts | None:
         """How much is new since the run that this one continues from."""

@@ -23,9 +23,10 @@ from aloft.datasets.rows import retrieved_rows
 from aloft.errors import DataError
 from aloft.jsonl import RecordFile
 from aloft.prompts.formats import format_of
-from aloft.protocols import Progress, Prompt, no_progress
+from aloft.protocols import Embedder, Progress, Prompt, no_progress
 from aloft.randomness import rng_for
 from aloft.records import (
+    Document,
     EmbedderRow,
     GeneratorRow,
     Passage,
@@ -73,7 +74,7 @@ class Pace:
     startup: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.amount:g} {self.unit} in {self.seconds:.1f} s"
+        return f"{self.amount:,.0f} {self.unit} in {self.seconds:.1f} s"
 
     def seconds_for(self, amount: float) -> float:
         """What so much of it will take."""
@@ -112,9 +113,12 @@ class Pilot:
         pairs: Of the pilot, or all where they are written.
         readings_each: How often the teacher reads an answer of a pair for the filters.
         rated_well: Passages of the pilot that were rated high enough.
+        passages_in_all: Passages of the corpus that is estimated for.
     """
 
-    def __init__(self, run: OpenRun, progress: Progress) -> None:
+    def __init__(
+        self, run: OpenRun, progress: Progress, passages_in_all: int | None = None
+    ) -> None:
         self.run = run
         self.config = run.config
         self.asked: dict[str, Asked] = {}
@@ -124,6 +128,7 @@ class Pilot:
         self._graph = run.runner.graph
         self._progress = progress
         self._passages: RecordFile[Passage] = run.records("passages")
+        self.passages_in_all = passages_in_all or len(self._passages)
 
     def ask(self, plan: Plan) -> None:
         """Have the teacher do a little of each of its tasks that is left."""
@@ -260,15 +265,19 @@ class Pilot:
         took = time.monotonic() - begun
         return Pace(amount=len(some), unit="passages", seconds=took, startup=begun - started)
 
-    def time_scoring(self) -> Pace:
-        """Score a few passages; the embedder's body stands for a reranker not trained yet."""
+    def time_scoring(self, reranker: str | None = None) -> Pace:
+        """Score a few passages; the embedder's body stands for a reranker not trained yet.
+
+        Args:
+            reranker: Name of the model; None: the configured one or, where none is, that body.
+        """
         texts = [passage.embedded for passage in self._some(_ENCODED)]
         asked = [(pair.question, text) for pair, text in zip(cycle(self.pairs), texts)]
         started = time.monotonic()
-        reranker = self._models.reranker(self.config.reranker or self.config.embedder)
-        reranker.score(asked[:_WARMING])
+        scorer = self._models.reranker(reranker or self.config.base_model("reranker"))
+        scorer.score(asked[:_WARMING])
         begun = time.monotonic()
-        reranker.score(asked)
+        scorer.score(asked)
         took = time.monotonic() - begun
         return Pace(amount=len(asked), unit="scores", seconds=took, startup=begun - started)
 
@@ -411,13 +420,23 @@ class Pilot:
         rows = retrieved_rows(list(islice(cycle(self.pairs), count)), ranking, some, form)
         return [replace(row, logs=((-1.0,) * len(row.answer.split()),) * width) for row in rows]
 
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder as it is."""
+        return self._models.embedder(self.config.embedder)
+
+    def some_documents(self) -> Iterator[Document]:
+        """The documents in an order that is drawn, each read when its turn comes."""
+        documents = self.run.records("documents")
+        rows = rng_for(self.config.seed, "sample").sample(range(len(documents)), len(documents))
+        return (documents[row] for row in rows)
+
+    def some_passages(self) -> list[Passage]:
+        """As many of the corpus as rows are made of."""
+        return self._some(_VARIED)
+
     def _some(self, most: int) -> list[Passage]:
         return _drawn(self._passages, most, self.config.seed)
-
-    @property
-    def passages_in_all(self) -> int:
-        """Passages of the corpus."""
-        return len(self._passages)
 
     @property
     def passage_length(self) -> float:
@@ -430,13 +449,7 @@ class Pilot:
 
     def _base_of(self, part: Part) -> tuple[str, Any]:
         """A model as large as the one that a part is trained from, and the part's settings."""
-        config = self.config
-        bases = {
-            "embedder": config.embedder,
-            "reranker": config.reranker or config.embedder,
-            "generator": plain_name(config.generator_model),
-        }
-        return bases[part], getattr(config, f"{part}_training")
+        return self.config.base_model(part), getattr(self.config, f"{part}_training")
 
 
 class _EnoughError(Exception):

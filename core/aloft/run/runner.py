@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -56,7 +56,7 @@ class Runner:
         self.setup = setup
         self.shared = shared
         self.store: RunStore = shared.store
-        self._executor = executor or LocalExecutor()
+        self.executor = executor or LocalExecutor()
         self._fingerprints = fingerprints or ModelFingerprints(shared)
         self._arrange()
 
@@ -125,9 +125,15 @@ class Runner:
         left = list(self.plan(names).missing)
         targets = {one.name for one in left}
         while left:
-            one = left.pop(0)
-            if self.store.is_done(one, self.keys.of(one)):
+            some = self._next(left)
+            left = [one for one in left if one not in some]
+            some = [one for one in some if not self.store.is_done(one, self.keys.of(one))]
+            if not some:
                 continue  # worked out on the way, for a follower
+            if some[0].resources.is_task:
+                self._work_out_tasks(some)
+                continue
+            (one,) = some
             follower = self._follower(one, targets)
             if follower is not None:
                 self.do(*self._needed_by_follower(follower))
@@ -144,6 +150,20 @@ class Runner:
         assert isinstance(found, RecordFile)  # noqa: S101 - the caller knows what it asks for
         return found
 
+    def _next(self, left: Sequence[Stage]) -> list[Stage]:
+        """The first stage that needs none of the others, or all trainings that need none.
+
+        Trainings come last, when nothing else can be worked out, so that as many as the graph
+        allows are there to be worked out side by side.
+        """
+        names = {one.name for one in left}
+        ready = [
+            one
+            for one in left
+            if names.isdisjoint(self.graph.maker(name).name for name in one.inputs)
+        ]
+        return [one for one in ready if not one.resources.is_task][:1] or ready
+
     def _follower(self, one: Stage, targets: Collection[str]) -> Stage | None:
         """The stage that works on the same records right after, where its turn will come."""
         for other in self.graph.stages.values():
@@ -158,13 +178,15 @@ class Runner:
 
     def _work_out(self, one: Stage, follower: Stage | None) -> None:
         started = time.monotonic()
-        if one.resources.is_task:
-            tally = self._work_out_task(one)
-        elif one.partition is None:
+        if one.partition is None:
             tally = self._work_out_whole(one)
         else:
             tally = self._work_out_parts(one, follower)
         tally.seconds = max(tally.seconds, time.monotonic() - started)
+        self._complete(one, tally)
+
+    def _complete(self, one: Stage, tally: Tally) -> None:
+        """Write the manifest of a stage whose outputs are there, and tidy up after it."""
         self.store.write_manifest(one, self.keys.of(one), tally)
         self.store.forget_parts(one.name)
         self.store.forget_scratch(one.name)
@@ -183,15 +205,17 @@ class Runner:
         tally.add_usage(context.meter.by_role, 0.0)
         return tally
 
-    def _work_out_task(self, one: Stage) -> Tally:
-        task = Task(stage=one.name, key=self.keys.of(one))
-        result = self._executor.whole(task, self.graph, self.shared)
-        with self.store.writing(one) as writer:
-            for outcome in result.outcomes:
-                writer.add(outcome)
-            tally = writer.finish()
-        tally.add_usage(result.usage, 0.0)
-        return tally
+    def _work_out_tasks(self, stages: Sequence[Stage]) -> None:
+        """Work out stages that are one task each; the executor may do so side by side."""
+        tasks = [Task(stage=one.name, key=self.keys.of(one)) for one in stages]
+        for result in self.executor.whole(tasks, self.graph, self.shared):
+            one = self.graph.stages[result.task.stage]
+            with self.store.writing(one) as writer:
+                for outcome in result.outcomes:
+                    writer.add(outcome)
+                tally = writer.finish()
+            tally.add_usage(result.usage, result.seconds)
+            self._complete(one, tally)
 
     def _work_out_parts(self, one: Stage, follower: Stage | None) -> Tally:
         places = list(partitions(one, self.graph, self.store, self.keys))
@@ -201,7 +225,7 @@ class Runner:
         if len(missing) != 1:  # the first of several is done after a while
             self.shared.progress(one.doing, done, total)
         tasks = self._tasks(one, follower, missing)
-        for result in self._executor.run(tasks, self.graph, self.shared):
+        for result in self.executor.run(tasks, self.graph, self.shared):
             task = result.task
             self.store.write_part(one.name, task.part, result.outcomes, result.tally)
             done += task.stop - task.start

@@ -19,10 +19,10 @@ from aloft.evaluation.systems import SystemVariant
 from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
 from aloft.records import Passage
-from aloft.retrieval.fusion import CoverageShare
+from aloft.retrieval.fusion import WHOLE, CoverageShare
+from aloft.retrieval.index_store import IndexStore
 from aloft.retrieval.relevance import Relevance
-from aloft.retrieval.retriever import DenseRanker, RetrievalSettings, Retriever
-from aloft.retrieval.vectors import VectorStore
+from aloft.retrieval.retriever import Bm25Ranker, DenseRanker, RetrievalSettings, Retriever
 from aloft.serving.bundle_file import (
     FILE,
     AnsweringRecord,
@@ -85,7 +85,7 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
     names: dict[Part, str | None] = {
         "embedder": config.embedder,
         "generator": config.generator_model,
-        "reranker": None if stack.system.reranker == "none" else config.reranker or config.embedder,
+        "reranker": _base_reranker(config, stack),
     }
     references = {
         part: _reference(run, part, names[part] or config.embedder, folders)
@@ -101,8 +101,7 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
         retrieval=RetrievalRecord(
             retriever=stack.system.retriever,
             dense_share=ShareRecord(**asdict(stack.dense_share)),
-            rerank_depth=config.evaluation.rerank_depth,
-            rerank_share=ShareRecord(**asdict(stack.rerank_share)),
+            **_reranking(config, stack),
             window_tokens=config.passages.window_tokens,
             relevance=_relevance_record(stack.relevance),
             reranker_relevance=_relevance_record(stack.reranker_relevance),
@@ -132,9 +131,30 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
     return content
 
 
+def _base_reranker(config: RunConfig, stack: SystemVariant) -> str | None:
+    """Name of the model that what reranks is, or was tuned from."""
+    if stack.system.reranker == "none":
+        return None
+    return config.embedder if stack.system.reranker == "body" else config.base_model("reranker")
+
+
+def _reranking(config: RunConfig, stack: SystemVariant) -> dict[str, Any]:
+    """The fields of `RetrievalRecord` that say how passages are reordered."""
+    share, depth = ShareRecord(**asdict(stack.rerank_share)), config.evaluation.rerank_depth
+    if stack.late_share is None:
+        return {"rerank_depth": depth, "rerank_share": share}
+    return {
+        "rerank_depth": config.evaluation.read_depth,
+        "rerank_share": share,
+        "late_depth": depth,
+        "late_share": ShareRecord(**asdict(stack.late_share)),
+    }
+
+
 def _ships_body(config: RunConfig, stack: SystemVariant) -> bool:
     """Whether one model both embeds and reranks, so that it is held once."""
-    return config.takes_body and {"embedder", "reranker"} <= set(stack.parts)
+    is_one = config.takes_body and {"embedder", "reranker"} <= set(stack.parts)
+    return is_one or stack.system.reranker == "body"
 
 
 def _shipped_folders(run: Path, config: RunConfig, stack: SystemVariant) -> dict[Part, Path]:
@@ -184,6 +204,7 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
     content = read_bundle_file(bundle)
     retrieval, answering = content.retrieval, content.answering
     adapter = content.generator.adapter
+    late = retrieval.late_share
     return Bundle(
         embedder=content.embedder.locate(bundle),
         generator=generator or content.generator.locate(bundle),
@@ -194,6 +215,8 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
             dense_share=CoverageShare(**retrieval.dense_share.model_dump()),
             rerank_depth=retrieval.rerank_depth,
             rerank_share=CoverageShare(**retrieval.rerank_share.model_dump()),
+            late_depth=(retrieval.late_depth or 0) if late else 0,
+            late_share=CoverageShare(**late.model_dump()) if late else WHOLE,
             count=answering.contexts,
             relevance=_read_relevance(retrieval.relevance),
         ),
@@ -256,7 +279,7 @@ def open_retriever(
     bundle: Bundle,
     passages: Sequence[Passage],
     models: Models | None = None,
-    vectors: VectorStore | None = None,
+    indexes: IndexStore | None = None,
 ) -> Retriever:
     """The retriever that ships, over passages; models are loaded when the first question comes.
 
@@ -264,19 +287,21 @@ def open_retriever(
         bundle: What to retrieve with.
         passages: The corpus; it is embedded once, when the first question comes.
         models: Where models are loaded from; pass one to share them.
-        vectors: Where the passages' vectors are kept; None: in memory.
+        indexes: Where what the passages are searched by is kept; None: in memory.
     """
     loads = models if isinstance(models, SharedModels) else SharedModels(models)
     embedder = loads.embedder(bundle.embedder)
     reranker = loads.reranker(bundle.reranker) if bundle.reranker else None
-    dense = DenseRanker(passages, embedder, bundle.window_tokens, vectors)
-    return Retriever(bundle.retrieval, passages, dense, reranker)
+    dense = DenseRanker(passages, embedder, bundle.window_tokens, indexes)
+    late = loads.reranker(bundle.embedder) if bundle.retrieval.late_depth else None
+    lexical = Bm25Ranker(passages, indexes)
+    return Retriever(bundle.retrieval, passages, dense, reranker, lexical, late)
 
 
 def open_run_retriever(run: Path, models: Models | None = None) -> Retriever:
     """The retriever that a finished run ships, over the run's own passages.
 
-    Vectors that the run folder does not hold are added to it where it can be written.
+    Vectors and indexes that the run folder does not hold are added to it where it can be written.
 
     Raises:
         DataError: the folder holds no bundle, or a bundle without its run's passages.
@@ -289,4 +314,4 @@ def open_run_retriever(run: Path, models: Models | None = None) -> Retriever:
             "documents to retrieve from, or name the run folder."
         )
     passages = RecordFile(run / "passages.jsonl", Passage)
-    return open_retriever(bundle, passages, models, VectorStore(run / "work"))
+    return open_retriever(bundle, passages, models, IndexStore(run / "work"))

@@ -145,6 +145,8 @@ class RetrievalRecord(_Record):
     dense_share: ShareRecord
     rerank_depth: int = Field(ge=1)
     rerank_share: ShareRecord
+    late_depth: int | None = Field(default=None, ge=1)
+    late_share: ShareRecord | None = None
     window_tokens: int | None = None
     relevance: RelevanceRecord | None = None
     reranker_relevance: RelevanceRecord | None = None

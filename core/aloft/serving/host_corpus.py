@@ -11,8 +11,8 @@ from aloft.corpus.duplicates import COPY_REASONS
 from aloft.files import write_text
 from aloft.jsonl import RecordFile, encode_record
 from aloft.records import Chunk, Document, Passage, Rejection
+from aloft.retrieval.index_store import IndexStore
 from aloft.retrieval.retriever import Retriever
-from aloft.retrieval.vectors import VectorStore
 from aloft.serving.bundle import open_retriever, open_run_retriever, read_bundle
 
 CHUNKS = "host_chunks.jsonl"  # of a run folder: the chunks of its documents, as their host had them
@@ -58,7 +58,7 @@ def open_hosted_retriever(
     if copies:
         hosted += copies
         passages = [one.passage for one in hosted]
-        own = open_retriever(read_bundle(run), passages, models, VectorStore(run / "work"))
+        own = open_retriever(read_bundle(run), passages, models, IndexStore(run / "work"))
     return own, hosted
 
 

@@ -96,48 +96,57 @@ class ProgressLines:
         self._write = write
         self._clock = clock
         self._lock = threading.Lock()
-        self._stage: _Stage | None = None
+        self._running: dict[str, _Stage] = {}  # the one that reported last is the last
+        self._heard: set[str] = set()  # since the last line
         self._ended: set[str] = set()
         self._began = self._last = clock()
 
     def report(self, stage: str, done: int, total: int) -> None:
-        """Note how far a stage is."""
+        """Note how far a stage is; several may run at a time."""
         with self._lock:
-            now, running = self._clock(), self._stage
-            is_new = running is None or running.name != stage or done < running.done
+            now, running = self._clock(), self._running.pop(stage, None)
+            is_new = running is None or done < running.done
             if is_new or running is None:
                 running = _Stage(stage, now, done, done, total)
             else:
                 running = _Stage(stage, running.began, running.first, done, total)
-            self._stage = running
             if done >= total:
                 if not (is_new and stage in self._ended):
                     took = "" if is_new else f" in {_duration(now - running.began)}"
                     self._say(f"{stage}: done{took}")
                 self._ended.add(stage)
-                self._stage = None
-            elif is_new:
-                self._say(f"{stage}: started{f' at {_share(running)}' if done else ''}")
+                self._heard.discard(stage)
+            else:
+                self._running[stage] = running
+                self._heard.add(stage)
+                if is_new:
+                    self._say(f"{stage}: started{f' at {_share(running)}' if done else ''}")
         self.tick()
 
     def tick(self) -> None:
-        """Write a line if none was written for 30 seconds."""
+        """Write what runs if no line was written for 30 seconds."""
         with self._lock:
             now = self._clock()
             if now - self._last < INTERVAL:
                 return
-            stage = self._stage
-            if stage is None:
+            if not self._running:
                 self._say(f"still working, {_duration(now - self._began)} since the start")
                 return
-            new = stage.done - stage.first
-            left = (now - stage.began) * (stage.total - stage.done) / new if new else None
-            rest = "time left not known yet" if left is None else f"about {_duration(left)} left"
-            self._say(f"{stage.name}: {_share(stage)}, {rest}")
+            silent = [*self._running][-1:]  # in one long call
+            for name in [one for one in self._running if one in self._heard] or silent:
+                self._say(_how_far(self._running[name], now))
+            self._heard.clear()
 
     def _say(self, line: str) -> None:
         self._last = self._clock()
         self._write(line)
+
+
+def _how_far(stage: _Stage, now: float) -> str:
+    new = stage.done - stage.first
+    left = (now - stage.began) * (stage.total - stage.done) / new if new else None
+    rest = "time left not known yet" if left is None else f"about {_duration(left)} left"
+    return f"{stage.name}: {_share(stage)}, {rest}"
 
 
 def _share(stage: _Stage) -> str:

@@ -11,7 +11,8 @@ _WORD = re.compile(rf"[\w{MARKS}]+")
 _UNSPACED = re.compile("([぀-ヿ㐀-鿿豈-﫿฀-๿຀-໿ក-៿က-႟]+)")
 _SIGNS = re.compile("([぀-ヿ㐀-鿿豈-﫿]+)")
 _GRAM = 4  # characters
-_KNOWN_WORDS = 1 << 17
+KNOWN_WORDS = 1 << 17
+"""How many words the terms of which are kept."""
 
 
 def split_words(text: str) -> list[str]:
@@ -34,12 +35,17 @@ def split_terms(text: str) -> list[str]:
     Source: McNamee and Mayfield, Character N-Gram Tokenization for European Language Text
     Retrieval, Information Retrieval 7 (2004).
     """
-    return [term for word in _WORD.findall(normalize(text)) for term in _terms(word)]
+    return [term for word in find_words(text) for term in terms_of(word)]
 
 
-@lru_cache(_KNOWN_WORDS)
-def _terms(word: str) -> tuple[str, ...]:
-    """Return a word's terms, interned because most occur in many texts."""
+def find_words(text: str) -> list[str]:
+    """Return normalised words as they stand in the text."""
+    return _WORD.findall(normalize(text))
+
+
+@lru_cache(KNOWN_WORDS)
+def terms_of(word: str) -> tuple[str, ...]:
+    """Return the index terms of a normalised word, interned because most occur in many texts."""
     terms: list[str] = []
     for run, is_signs in _runs(word, _SIGNS):
         if is_signs:

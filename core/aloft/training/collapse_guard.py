@@ -5,6 +5,7 @@ or that positives rank worse than before; training then stops and the best weigh
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from transformers import TrainerCallback
 
 from aloft.protocols import Floats
 from aloft.records import Probe
+from aloft.training.distributed import from_first
 from aloft.training.trainer import PARTS_OF_TRAINING
 
 WATCHED = 32  # rows scored each time
@@ -34,10 +36,10 @@ class CollapseGuard(TrainerCallback):
         self, model: nn.Module, score: Callable[[], Floats], right: Sequence[int], steps: int
     ) -> None:
         self._model = model
-        self._score = score
+        self._score: Callable[[], Floats] = partial(from_first, score)  # all are to decide alike
         self._right = np.array(right)
         self._every = max(1, steps // PARTS_OF_TRAINING)
-        self._base = score()
+        self._base = self._score()
         self.probes = [self._look(0)]
         self.event = ""
         self._best = (self.probes[0].found, 0, self._weights())

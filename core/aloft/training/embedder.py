@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ from aloft.records import Artifact, EmbedderRow
 from aloft.training import losses, tuning
 from aloft.training import trainer as shared
 from aloft.training.collapse_guard import WATCHED, CollapseGuard
+from aloft.training.distributed import on_all_gpus, shared_batches
+from aloft.training.start import Start
 
 AT_ONCE = 16  # texts in memory for the backward pass; a batch may have any size
 
 
+@on_all_gpus
 def train_embedder(  # noqa: PLR0913 - two folders, and what every training takes
     rows: Sequence[EmbedderRow],
     model: str,
@@ -60,57 +64,95 @@ def train_embedder(  # noqa: PLR0913 - two folders, and what every training take
     Source: see `aloft.training.losses`.
     """
     started = time.monotonic()
-    source = Path(resolve_model(model))
-    at_once = AT_ONCE if best_device() == "cpu" else config.per_device_train_batch_size
     with shared.seeded_training(seed):
-        loaded = load_encoder(source)
-        own = loaded.max_seq_length
-        if not config.keeps_index:
-            tuning.cut_texts(loaded, config.max_seq_length)
-        encoder = tuning.prepare(loaded, config)
-        shared.disable_card_examples(encoder)
-        datasets = losses.datasets_for(rows, config)
-        if not datasets:
-            raise DataError(
-                f'The loss "{config.loss}" compares positives with negatives, but none of '
-                f"{len(rows)} rows has a negative. Lower negatives.margin or choose another loss."
-            )
-        count = sum(map(len, datasets.values()))
-        steps = shared.steps_of(count, config.per_device_train_batch_size, config.num_train_epochs)
-        arguments = SentenceTransformerTrainingArguments(
-            **shared.shared_arguments(checkpoints, steps, seed),
-            num_train_epochs=config.num_train_epochs,
-            per_device_train_batch_size=config.per_device_train_batch_size,
-            learning_rate=config.learning_rate,
-            warmup_steps=config.warmup_share,
-            batch_sampler=_sampler(config),
-            prompts=prompts_of(encoder, datasets),
+        fitted = fit_embedder(
+            rows, model, config, seed=seed, checkpoints=checkpoints, progress=progress
         )
-        trainer = SentenceTransformerTrainer(
-            model=encoder,
-            args=arguments,
-            train_dataset=datasets,
-            loss=losses.loss_for(encoder, rows, source, config, at_once),
-        )
-        watch = _watch(encoder, rows, config, steps)
-        logged = shared.run_trainer(trainer, checkpoints, "training the embedder", progress, watch)
-
-        def save(path: Path) -> None:
-            whole = tuning.finish(encoder, source, config)
-            if not config.keeps_index:
-                whole.max_seq_length = own
-            shared.disable_card_examples(whole)
-            whole.save(str(path), create_model_card=False, safe_serialization=True)
-
         done = shared.Trained(
             kind="embedder",
             base_model=model,
-            losses=logged,
+            losses=fitted.losses,
             seconds=time.monotonic() - started,
-            probes=tuple(watch.probes),
-            event=watch.event,
+            probes=fitted.probes,
+            event=fitted.event,
         )
+        save = partial(save_embedder, fitted.model, Path(resolve_model(model)), config)
         return shared.finish_training(done, folder, checkpoints, save)
+
+
+def fit_embedder(  # noqa: PLR0913 - what every training takes
+    rows: Sequence[EmbedderRow],
+    model: str,
+    config: EmbedderTrainingConfig,
+    *,
+    seed: int,
+    checkpoints: Path | None = None,
+    progress: Progress = no_progress,
+    start: Start | None = None,
+) -> shared.Fitted:
+    """The prepared and trained model, before it is made whole; see `train_embedder`.
+
+    It begins with the weights of `start`, or with those that `tuning.prepare` draws.
+    """
+    source = Path(resolve_model(model))
+    at_once = AT_ONCE if best_device() == "cpu" else config.per_device_train_batch_size
+    loaded = load_encoder(source)
+    own = loaded.max_seq_length
+    if not config.keeps_index:
+        tuning.cut_texts(loaded, config.max_seq_length)
+    encoder = tuning.prepare(loaded, config)
+    shared.disable_card_examples(encoder)
+    held = start.load(encoder) if start else []
+    datasets = losses.datasets_for(rows, config)
+    if not datasets:
+        raise DataError(
+            f'The loss "{config.loss}" compares positives with negatives, but none of '
+            f"{len(rows)} rows has a negative. Lower negatives.margin or choose another loss."
+        )
+    count = sum(map(len, datasets.values()))
+    steps = shared.steps_of(count, config.per_device_train_batch_size, config.num_train_epochs)
+    arguments = SentenceTransformerTrainingArguments(
+        **shared.shared_arguments(checkpoints, steps, seed),
+        num_train_epochs=config.num_train_epochs,
+        per_device_train_batch_size=config.per_device_train_batch_size,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup_share,
+        batch_sampler=_sampler(config),
+        multi_dataset_batch_sampler=shared_batches,
+        prompts=prompts_of(encoder, datasets),
+    )
+    shared.keep_to_device(arguments)
+    trainer = SentenceTransformerTrainer(
+        model=encoder,
+        args=arguments,
+        train_dataset=datasets,
+        loss=losses.loss_for(encoder, rows, source, config, at_once),
+    )
+    watch = _watch(encoder, rows, config, steps)
+    logged = shared.run_trainer(
+        trainer, checkpoints, "training the embedder", progress, watch, *held
+    )
+    if not config.keeps_index:
+        encoder.max_seq_length = own
+    return shared.Fitted(
+        model=encoder, losses=logged, probes=tuple(watch.probes), event=watch.event
+    )
+
+
+def save_embedder(
+    encoder: SentenceTransformer, source: Path, config: EmbedderTrainingConfig, path: Path
+) -> None:
+    """Save a prepared and trained model as a whole one.
+
+    Args:
+        encoder: The model.
+        source: Folder of the untuned model.
+        config: As it was prepared.
+        path: Where it is saved.
+    """
+    whole = tuning.finish(encoder, source, config)
+    shared.disable_card_examples(whole)
+    whole.save(str(path), create_model_card=False, safe_serialization=True)
 
 
 def _watch(

@@ -14,6 +14,7 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from peft.helpers import disable_input_dtype_casting
 from torch.nn.functional import cross_entropy
+from torch.utils.data import RandomSampler
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
@@ -32,8 +33,10 @@ from aloft.prompts.citation import named_in
 from aloft.protocols import Progress, Prompt, no_progress
 from aloft.records import Artifact, GeneratorRow
 from aloft.training import trainer as shared
+from aloft.training.distributed import on_all_gpus, process_count
 from aloft.training.memory import Load, Plan, plan_training, read_body
 from aloft.training.merging import save_whole
+from aloft.training.start import Start
 
 IGNORED = -100  # label of tokens without a loss
 logger = logging.getLogger(__name__)
@@ -69,13 +72,22 @@ class _ReplyTrainer(SFTTrainer):
             reduction="none",
         )
         loss = losses @ (1 + (self.citation_weight - 1) * named[:, -kept:].flatten())
-        count = (targets != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        return (loss / count, outputs) if return_outputs else loss / count
+        if num_items_in_batch is None:
+            loss = loss / (targets != IGNORED).sum()
+        else:  # those of all processes, whose gradients are averaged
+            loss = loss / num_items_in_batch * process_count()
+        return (loss, outputs) if return_outputs else loss
+
+    def _get_train_sampler(self, *_: Any) -> RandomSampler:
+        """As many rows for each process."""
+        rows: Any = self.train_dataset
+        return RandomSampler(rows, num_samples=len(rows) - len(rows) % process_count())
 
     def _send_telemetry(self) -> None:
         """Send no usage counts, which trl does by way of a thread that the host may share."""
 
 
+@on_all_gpus
 def train_generator(  # noqa: PLR0913 - two folders, and what every training takes
     rows: Sequence[GeneratorRow],
     model: str,
@@ -109,41 +121,69 @@ def train_generator(  # noqa: PLR0913 - two folders, and what every training tak
     Source: step 5 and Appendix C of ALoFTRAG (arXiv:2501.11929).
     """
     started = time.monotonic()
+    with shared.seeded_training(seed):
+        fitted = fit_generator(
+            rows, model, config, seed=seed, checkpoints=checkpoints, progress=progress
+        )
+        done = shared.Trained(
+            kind="generator",
+            base_model=model,
+            losses=fitted.losses,
+            seconds=time.monotonic() - started,
+        )
+        save = partial(save_generator, fitted.model, Path(resolve_model(model)))
+        return shared.finish_training(done, folder, checkpoints, save)
+
+
+def fit_generator(  # noqa: PLR0913 - what every training takes
+    rows: Sequence[GeneratorRow],
+    model: str,
+    config: GeneratorTrainingConfig,
+    *,
+    seed: int,
+    checkpoints: Path | None = None,
+    progress: Progress = no_progress,
+    start: Start | None = None,
+) -> shared.Fitted:
+    """The trained model, before it is saved; see `train_generator`.
+
+    Its adapter begins with the weights of `start`, or with newly drawn ones.
+    """
     base = Path(resolve_model(model))
     tokenizer = load_tokenizer(base)
     encoded = encode_rows(rows, tokenizer, config.max_length)
     size = config.per_device_train_batch_size
     steps = shared.steps_of(len(encoded), size, config.num_train_epochs)
     plan = _plan(encoded, base, config)
-    with shared.seeded_training(seed):
-        trainer = _ReplyTrainer(
-            model=load_base(base, config),
-            processing_class=tokenizer,
-            train_dataset=Dataset.from_list(encoded),
-            data_collator=_as_batch,
-            peft_config=new_adapter(config),
-            args=SFTConfig(
-                **shared.shared_arguments(checkpoints, steps, seed),
-                num_train_epochs=config.num_train_epochs,
-                per_device_train_batch_size=1,  # measured: faster, with the memory of one row
-                gradient_accumulation_steps=size,
-                learning_rate=config.learning_rate,
-                lr_scheduler_type="cosine",
-                warmup_steps=config.warmup_share,
-                weight_decay=0.0,
-                max_length=None,
-                remove_unused_columns=False,
-                activation_checkpointing=plan is None or plan.has_checkpoints,
-            ),
-        )
-        trainer.citation_weight = config.citation_weight
-        with without_casts(trainer.model):
-            losses = shared.run_trainer(trainer, checkpoints, "training the generator", progress)
-        done = shared.Trained(
-            kind="generator", base_model=model, losses=losses, seconds=time.monotonic() - started
-        )
-        save = partial(save_generator, trainer.model, base)
-        return shared.finish_training(done, folder, checkpoints, save)
+    arguments = SFTConfig(
+        **shared.shared_arguments(checkpoints, steps, seed),
+        num_train_epochs=config.num_train_epochs,
+        per_device_train_batch_size=1,  # measured: faster, with the memory of one row
+        gradient_accumulation_steps=size // process_count(),
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=config.warmup_share,
+        weight_decay=0.0,
+        max_length=None,
+        remove_unused_columns=False,
+        activation_checkpointing=plan is None or plan.has_checkpoints,
+        ddp_find_unused_parameters=False,
+    )
+    shared.keep_to_device(arguments)
+    trainer = _ReplyTrainer(
+        model=load_base(base, config),
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(encoded),
+        data_collator=_as_batch,
+        peft_config=new_adapter(config),
+        args=arguments,
+    )
+    trainer.citation_weight = config.citation_weight
+    adapted: Any = trainer.model
+    held = start.load(adapted) if start else []
+    with without_casts(adapted):
+        logged = shared.run_trainer(trainer, checkpoints, "training the generator", progress, *held)
+    return shared.Fitted(model=trainer.model, losses=logged)
 
 
 def _as_batch(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
@@ -160,7 +200,7 @@ def load_base(folder: Path, config: GeneratorTrainingConfig) -> Any:
     if config.method == "qlora":
         check_four_bits()
         four_bits: Any = BitsAndBytesConfig  # untyped
-        held["device_map"] = {"": 0}
+        held["device_map"] = {"": torch.cuda.current_device()}
         held["quantization_config"] = four_bits(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
@@ -189,6 +229,10 @@ def save_generator(model: Any, base: Path, path: Path) -> None:
     if not isinstance(model, PeftModel):
         save_whole(model, base, path)
         return
+    settings: Any
+    for settings in model.peft_config.values():
+        if isinstance(settings.target_modules, set):  # which every process lists in another order
+            settings.target_modules = sorted(settings.target_modules)
     model.save_pretrained(str(path), safe_serialization=True)
     (path / "README.md").unlink(missing_ok=True)  # peft's empty model card
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from aloft.backends.sentence_transformers import load_encoder
 from aloft.config import EmbedderTrainingConfig
 from aloft.records import EmbedderRow
+from aloft.training.distributed import process_count
 from aloft.training.tuning import cut_texts
 
 SCALE = 20.0  # of cosines before the softmax
@@ -105,15 +106,20 @@ def loss_for(
     if config.keeps_index:
         return IndexLoss(encoder, load_encoder(source), rows)
     loss: nn.Module
+    is_shared = process_count() > 1
     if config.loss == "contrastive":
         loss = losses.CachedMultipleNegativesRankingLoss(
-            encoder, scale=SCALE, mini_batch_size=at_once
+            encoder, scale=SCALE, mini_batch_size=at_once, gather_across_devices=is_shared
         )
     elif config.loss == "guided":
         guide = load_encoder(source)
         cut_texts(guide, config.max_seq_length)
         loss = losses.CachedGISTEmbedLoss(
-            encoder, guide, temperature=1 / SCALE, mini_batch_size=at_once
+            encoder,
+            guide,
+            temperature=1 / SCALE,
+            mini_batch_size=at_once,
+            gather_across_devices=is_shared,
         )
     elif config.loss == "triplet":
         metric = losses.TripletDistanceMetric.COSINE
@@ -140,7 +146,7 @@ class IndexLoss(nn.Module):
         self, encoder: SentenceTransformer, base: SentenceTransformer, rows: Sequence[EmbedderRow]
     ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.model = encoder  # by this name the trainer puts its wrapper in its place
         texts = {text: None for row in rows for text in (row.positive, *row.negatives)}
         places = {text: place for place, text in enumerate(texts)}
         self._right = torch.tensor([places[row.positive] for row in rows])
@@ -157,7 +163,7 @@ class IndexLoss(nn.Module):
             labels: Row number of each question; (questions,).
         """
         (features,) = sentence_features
-        questions = nn.functional.normalize(self.encoder(features)["sentence_embedding"], dim=1)
+        questions = nn.functional.normalize(self.model(features)["sentence_embedding"], dim=1)
         passages = self._vectors.to(questions.device, questions.dtype)
         targets = self._right[labels.cpu()].to(questions.device)
         return nn.functional.cross_entropy(SCALE * questions @ passages.T, targets)

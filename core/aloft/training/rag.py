@@ -72,9 +72,11 @@ def train_rag(  # noqa: PLR0913 - two folders, and what every training takes
     with shared.seeded_training(config.seed):
         rag = _load(phase, config)
         examples, pad = _lay_out(rows, rag, config)
+        arguments = _arguments(phase, config, checkpoints, len(examples))
+        shared.keep_to_device(arguments)
         trainer = _RagTrainer(
             model=rag,
-            args=_arguments(phase, config, checkpoints, len(examples)),
+            args=arguments,
             train_dataset=examples,
             data_collator=_Collator(vectors, rag.encoder, pad),
             optimizers=(_optimizer(rag, config), None),

@@ -25,7 +25,7 @@ from sentence_transformers.multi_vector_encoder.losses import (
 from sentence_transformers.multi_vector_encoder.scoring import mean_colbert_scores
 from torch import nn
 
-from aloft.backends.checking import is_cross_encoder
+from aloft.backends.checking import reads_pairs
 from aloft.backends.late_interaction import load_late_interaction
 from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import load_cross_encoder
@@ -54,12 +54,14 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
 ) -> Artifact:
     """Train a reranker with the configured method and save it to `folder`.
 
-    A cross-encoder is trained with the configured loss; anything else by late interaction, with
-    one contrastive loss over the mined negatives and the other passages of a batch.
+    A cross-encoder is trained with the configured loss, and so is a causal language model, which
+    learns to say yes or no and is saved as a cross-encoder; anything else by late interaction,
+    with one contrastive loss over the mined negatives and the other passages of a batch.
 
     Args:
         rows: One positive and its negatives per question.
-        model: A cross-encoder; or a multi-vector model or an embedder, for late interaction.
+        model: A cross-encoder or a causal language model; or a multi-vector model or an embedder,
+            for late interaction.
         folder: Where the trained model is saved.
         config: Loss, method, epochs, learning rate, lengths.
         seed: The run's seed, for the order of rows.
@@ -78,7 +80,7 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
     started = time.monotonic()
     folder_of_base = Path(resolve_model(model))
     with shared.seeded_training(seed):
-        kind = _CrossEncoding if is_cross_encoder(folder_of_base) else _LateInteraction
+        kind = _CrossEncoding if reads_pairs(str(folder_of_base)) else _LateInteraction
         trained: _Kind = kind(folder_of_base, rows, config)
         encoder = trained.encoder
         own = encoder.max_seq_length
@@ -154,7 +156,7 @@ def start_cross_encoder(model: str, folder: Path, *, seed: int) -> str:
         ModelError: the model is not on this machine.
     """
     source = Path(resolve_model(model))
-    if is_cross_encoder(source):
+    if reads_pairs(str(source)):
         return model
     with shared.seeded_training(seed):
         load_cross_encoder(source).save_pretrained(str(folder), create_model_card=False)
@@ -195,9 +197,11 @@ class _CrossEncoding:
         self._loss = _loss(self.encoder, rows, config)
 
     def trainer(self, **arguments: Any) -> CrossEncoderTrainer:
+        settings = CrossEncoderTrainingArguments(**arguments)
+        shared.keep_to_device(settings)
         return CrossEncoderTrainer(
             model=self.encoder,
-            args=CrossEncoderTrainingArguments(**arguments),
+            args=settings,
             train_dataset=self._dataset,
             loss=self._loss,
         )
@@ -230,13 +234,15 @@ class _LateInteraction:
             similarity_fct=mean_colbert_scores,
             mini_batch_size=AT_ONCE,
         )
+        settings = MultiVectorEncoderTrainingArguments(
+            **arguments,
+            batch_sampler=BatchSamplers.NO_DUPLICATES,
+            prompts=prompts_of(self.encoder, self._datasets),
+        )
+        shared.keep_to_device(settings)
         return MultiVectorEncoderTrainer(
             model=self.encoder,
-            args=MultiVectorEncoderTrainingArguments(
-                **arguments,
-                batch_sampler=BatchSamplers.NO_DUPLICATES,
-                prompts=prompts_of(self.encoder, self._datasets),
-            ),
+            args=settings,
             train_dataset=self._datasets,
             loss=loss,
         )

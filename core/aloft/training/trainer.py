@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerCallback, trainer_utils
+from transformers import Trainer, TrainerCallback, TrainingArguments, trainer_utils
 
 from aloft.backends.device import best_device, has_bf16
 from aloft.backends.fingerprint import fingerprint_folder
@@ -19,6 +19,7 @@ from aloft.config import Part
 from aloft.files import friendly_io_errors, write_folder
 from aloft.protocols import Progress
 from aloft.records import Artifact, Probe
+from aloft.training.distributed import from_first
 
 _WRITTEN_LAST = "trainer_state.json"  # of a checkpoint
 PARTS_OF_TRAINING = 5  # with a checkpoint after each, a kill costs at most a fifth
@@ -61,6 +62,12 @@ def shared_arguments(checkpoints: Path | None, steps: int, seed: int) -> dict[st
     }
 
 
+def keep_to_device(arguments: TrainingArguments) -> None:
+    """Let a process use its own GPU alone; the library would copy the model to all of them."""
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    arguments.dataloader_drop_last = False  # shares of a batch are even
+
+
 def disable_card_examples(encoder: Any) -> None:
     """Keep the library from drawing examples for a model card from the user's rows."""
     encoder.model_card_data.generate_widget_examples = False
@@ -91,14 +98,16 @@ def run_trainer(
     trainer.remove_callback(PrinterCallback)
     for callback in (_ReportSteps(stage, progress), *callbacks):
         trainer.add_callback(callback)
-    last = last_checkpoint(checkpoints) if checkpoints and checkpoints.is_dir() else None
+    last = from_first(lambda: last_checkpoint(checkpoints))
     with friendly_io_errors(checkpoints) if checkpoints else nullcontext():
         trainer.train(resume_from_checkpoint=last)
     return tuple(round(entry["loss"], 4) for entry in trainer.state.log_history if "loss" in entry)
 
 
-def last_checkpoint(checkpoints: Path) -> str | None:
+def last_checkpoint(checkpoints: Path | None) -> str | None:
     """The newest whole checkpoint of a folder; one that a kill left unfinished is deleted."""
+    if checkpoints is None or not checkpoints.is_dir():
+        return None
     newest: Any = trainer_utils.get_last_checkpoint  # untyped
     while (found := newest(str(checkpoints))) is not None:
         try:
@@ -108,6 +117,16 @@ def last_checkpoint(checkpoints: Path) -> str | None:
         else:
             return str(found)
     return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A model after its training, with what was logged on the way; see `Artifact`."""
+
+    model: Any
+    losses: tuple[float, ...]
+    probes: tuple[Probe, ...] = ()
+    event: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,17 +153,21 @@ def finish_training(
 def delete_checkpoints(checkpoints: Path | None) -> None:
     """Delete what only a resumed training needs."""
     if checkpoints is not None:
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        from_first(lambda: shutil.rmtree(checkpoints, ignore_errors=True))
 
 
 def save_part(trained: Trained, folder: Path, save: Callable[[Path], None]) -> Artifact:
     """Save the part in one step: its folder appears when it is complete."""
-    write_folder(folder, save)
+
+    def save_here() -> str:
+        write_folder(folder, save)
+        return fingerprint_folder(folder)
+
     return Artifact(
         kind=trained.kind,
         path=folder.name,
         base_model=trained.base_model,
-        fingerprint=fingerprint_folder(folder),
+        fingerprint=from_first(save_here),
         seconds=round(trained.seconds, 1),
         losses=trained.losses,
         probes=trained.probes,

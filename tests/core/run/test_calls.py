@@ -1,6 +1,6 @@
 """What models return is kept under all that it depends on, and no call is made twice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aloft.backends.loading import Models
 from aloft.errors import ModelError
-from aloft.protocols import Floats, Prompt, Reply
+from aloft.protocols import Embedder, Floats, Prompt, Reply
 from aloft.records import Message
 from aloft.run.cache import CallCache
 from aloft.run.calls import CachedLanguageModel, CachedReranker, Caller, NotCachedError
-from aloft.run.model_calls import ModelRef, Perform
+from aloft.run.context import Shared
+from aloft.run.model_calls import CallResult, ModelCall, ModelRef, Perform, perform_in_order
+from aloft.run.store import RunStore
 from aloft.run.usage import Meter, Usage
-from aloft.testing import OverlapReranker, ScriptedTeacher
+from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
 
 PROMPT = Prompt(messages=(Message(role="user", content="Why?"),))
 
@@ -239,3 +242,33 @@ def test_another_runs_results_come_without_their_costs(tmp_path: Path) -> None:
     two.take_over(tmp_path / "missing.sqlite")
     assert two.get(["a", "b"]) == {"a": (9, {"calls": 9}), "b": (2, None)}
     assert Usage(calls=9) == Usage(calls=9)
+
+
+class Embeds(Models):
+    """An embedder without weights."""
+
+    def embedder(self, name: str) -> Embedder:
+        return HashingEmbedder()
+
+    def fingerprint(self, name: str) -> str:
+        return name
+
+
+def test_vectors_stand_in_the_order_of_their_texts_however_they_come(tmp_path: Path) -> None:
+    def backwards(calls: Iterable[ModelCall], shared: Shared) -> Iterator[tuple[int, CallResult]]:
+        yield from reversed(list(perform_in_order(calls, shared.models)))
+
+    texts = [f"{i} of them" for i in range(1100)]  # two calls of 512, and one of 76
+    steps: list[tuple[int, int]] = []
+    shared = Shared(
+        RunStore(tmp_path),
+        Embeds(),
+        lambda _doing, done, total: steps.append((done, total)),
+        calling=backwards,
+    )
+    found = shared.encode("any", "passages", texts)
+    assert isinstance(found, np.memmap)
+    assert np.array_equal(found, HashingEmbedder().encode_passages(texts))
+    assert steps == [(0, 1100), (76, 1100), (588, 1100), (1100, 1100)]
+    assert shared.encode("any", "queries", []).shape == (0, 256)
+    shared.cache.close()

@@ -69,6 +69,40 @@ def test_a_body_is_exported_as_a_model_of_its_own_unless_the_embedder_is_it(run:
         assert (folder / "config_sentence_transformers.json").exists()
 
 
+def test_a_run_whose_reranker_is_a_language_model_exports_what_ranks(tmp_path: Path) -> None:
+    """Untuned it ranks by likelihood; the run trains it, and its card says how what ships ranks."""
+    from aloft.backends.loading import load_reranker
+    from aloft.serving.bundle import read_bundle
+
+    model = str(tiny_language_model(tmp_path / "language-model"))
+    settings: dict[str, Any] = {
+        "teacher": "given",
+        "generator": model,
+        "embedder": str(tiny_encoder(tmp_path / "encoder")),
+        "reranker": model,
+        "parts": ("reranker",),
+        "passages": {"max_tokens": 200},
+        "pairs": {"form": "examples", "per_passage": 1, "max_passages": 12},
+        "filters": {"use": ["duplicate"]},
+        "training_sets": {"held_out_share": 0.25},
+        "reranker_training": {"num_train_epochs": 1.0, "method": "lora"},
+        "evaluation": {"resamples": 200, "rerank_depth": 4},
+    }
+    config = load_config("cpu", None, settings)
+    with open_run(tmp_path / "run", config, ScriptedTeacher(long_words)) as run:
+        run.give(write_topics(tmp_path / "docs"))
+        run.report()
+        run.do("export")
+    bundle = read_bundle(tmp_path / "run")
+    folder = tmp_path / "run" / "export" / "reranker"
+    pairs = [("what is an import", text) for text in ("The import statement", "Rain")]
+    shipped, exported = load_reranker(str(bundle.reranker)), load_reranker(str(folder))
+    assert exported.score(pairs) == pytest.approx(shipped.score(pairs), abs=1e-5)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    is_base = bundle.reranker == model
+    assert ("load_reranker" in card, "CrossEncoder" in card) == (is_base, not is_base)
+
+
 def test_the_merged_generator_is_a_whole_model(run: Path) -> None:
     from transformers import AutoModelForCausalLM
 

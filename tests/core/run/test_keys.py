@@ -109,6 +109,7 @@ ENTERS: dict[str, tuple[str, ...]] = {
     "rag_training": (),  # no stage of the strategy "independent" reads it
     "evaluation": ("evaluate", "bundle"),
     "evaluation.learning_curve": (),  # a stage of its own, which is there or not
+    "federation": (),  # what it trained enters by its content
 }
 CHANGES: dict[str, Any] = {  # where neither a number nor a flag is changed
     "parts": ("embedder", "generator"),

@@ -12,13 +12,18 @@ from pathlib import Path
 import pytest
 from test_executors import DOCUMENTS, Scripted, long_words, work_out
 
+from aloft.cli import main
+from aloft.cli.views import show_estimate
 from aloft.config import RatingsConfig, RunConfig, load_config
 from aloft.errors import ClusterError, ConfigError, ModelError
 from aloft.protocols import Floats, LanguageModel, Prompt
+from aloft.run.cluster_plan import plan_nodes
 from aloft.run.context import Shared
+from aloft.run.estimate import estimate_run
 from aloft.run.executors.local import LocalExecutor
 from aloft.run.executors.opening import open_executor
 from aloft.run.executors.ray_executor import RayExecutor
+from aloft.run.job import open_run
 from aloft.run.runner import Runner
 from aloft.run.stage import Setup
 from aloft.run.store import RunStore
@@ -125,7 +130,8 @@ def test_what_kills_every_worker_is_given_up_after_three_more(
 ) -> None:
     with pytest.raises(ClusterError, match="stage marks was given to were lost 4 times"):
         rate(tmp_path, config, Deadly(long_words), cluster)
-    assert len([one for one in caplog.records if "was lost" in one.getMessage()]) == 3
+    lost = len([one for one in caplog.records if "was lost" in one.getMessage()])
+    assert 3 <= lost <= 3 * 2  # of two tasks that a worker has been given, either may kill it
 
 
 @pytest.mark.model
@@ -161,3 +167,43 @@ def test_an_executor_that_there_is_not_is_refused(name: str) -> None:
 def test_a_cluster_on_a_public_network_is_refused_unless_allowed() -> None:
     with pytest.raises(ConfigError, match="documents would leave the building"):
         RayExecutor("8.8.8.8:6379")
+
+
+@pytest.mark.model
+@needs_ray
+def test_a_single_stage_runs_on_a_cluster(
+    tmp_path: Path, encoder: Path, cluster: RayExecutor
+) -> None:
+    (tmp_path / "docs").mkdir()
+    for document in DOCUMENTS[:6]:
+        (tmp_path / "docs" / f"{document.id}.txt").write_text(document.text)
+    settings = tmp_path / "aloft.toml"
+    settings.write_text(f'embedder = "{encoder}"\n')
+    given = ["--config", str(settings), "--executor"]
+    for executor in ("local", "ray"):
+        out = str(tmp_path / executor)
+        assert main(["passages", str(tmp_path / "docs"), "--out", out, *given, executor]) == 0
+    kept = [(tmp_path / name / "passages.jsonl").read_bytes() for name in ("local", "ray")]
+    assert kept[0] == kept[1] != b""
+
+
+@pytest.mark.model
+@needs_ray
+def test_a_dry_run_measures_through_the_cluster(
+    tmp_path: Path, config: RunConfig, cluster: RayExecutor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from aloft.testing import tiny_encoder
+
+    encoder = str(tiny_encoder(tmp_path / "tiny"))
+    config = config.model_copy(update={"embedder": encoder, "parts": ()})
+    with open_run(tmp_path / "run", config, ScriptedTeacher(long_words), executor=cluster) as run:
+        run.give(DOCUMENTS[:4])
+        estimate = estimate_run(run, passages=10**7)
+    assert cluster.nodes == 1
+    assert estimate.asked_about == 200
+    assert not (tmp_path / "run" / "pairs.jsonl").exists()
+    show_estimate(estimate, cluster.nodes)
+    said = capsys.readouterr().out
+    assert "1 (this cluster)" in said
+    assert [line.stage for line in estimate.lines][:3] == ["documents", "split", "passages"]
+    assert plan_nodes(estimate, (8,))[0].seconds.high < estimate.seconds.high

@@ -205,7 +205,12 @@ def _hit_bar(report: Report, row: RetrievalRow) -> Length:
 def shares(report: Report) -> Iterator[Block]:
     """What each share is worth, were it the same for all questions."""
     curves = report.measured.curves
-    ways = {"dense": "the embedder beside BM25", "reranking": "the reranker beside the hybrid"}
+    has_late = any(curve.share == "late" for curve in curves)
+    ways = {
+        "dense": "the embedder beside BM25",
+        "late": "late interaction beside the hybrid",
+        "reranking": f"the reranker beside {'late interaction' if has_late else 'the hybrid'}",
+    }
     for name, share in dict.fromkeys((curve.question_set, curve.share) for curve in curves):
         some = [one for one in curves if (one.question_set, one.share) == (name, share)]
         heights = [100 * value for one in some for value in one.values]

@@ -11,7 +11,7 @@ from aloft.evaluation.pages.figures import (
     points,
     share_words,
 )
-from aloft.evaluation.report import Report
+from aloft.evaluation.report import FederationFacts, Report, SharedShares
 from aloft.evaluation.systems import SystemVariant
 
 FEW_DOCUMENTS = 10  # below this a cluster bootstrap's interval tends to be too narrow
@@ -21,6 +21,8 @@ def summarize(report: Report) -> str:
     """The outcome in a paragraph."""
     sentences = [
         *(_started_from(report), _decided(report), _few(report), *_judged(report)),
+        *map(_federated, report.federation),
+        _shared(report.shared_shares),
         *(_shipped(report), _declines(report), _indexed(report)),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -36,6 +38,38 @@ def _started_from(report: Report) -> str:
         f"{facts.new_passages:,} of {facts.passages:,} passages are new, "
         f"{facts.new_pairs:,} pairs were trained on for the first time and "
         f"{facts.replayed_pairs:,} were replayed."
+    )
+
+
+def _federated(facts: FederationFacts) -> str:
+    """What a federation trained, what of it ships, and what was revealed for it."""
+    choice = facts.choice
+    values = ", ".join(f"{name} {percent(value)}" for name, value in choice.values.items())
+    megabytes = (facts.bytes_sent + facts.bytes_received) / 1e6
+    text = (
+        f"The {facts.part} was also trained by a federation: {facts.rounds} rounds, of which this "
+        f"site answered {facts.answered} with {facts.rows:,} rows, {facts.sites} sites in the last "
+        f"round, {megabytes:,.1f} MB of weights sent and received. By {metric_name(choice.metric)} "
+        f"on the {choice.question_set} questions ({values}) this site takes the {choice.chosen} "
+        "one."
+    )
+    if facts.epsilon is not None:
+        text += (
+            f" Its updates carry noise: together they have spent epsilon = {facts.epsilon:.3g} at "
+            f"delta = {facts.delta:g}."
+        )
+    return text
+
+
+def _shared(facts: SharedShares | None) -> str:
+    """What this site and the other sites of a federation have measured of shares."""
+    if facts is None:
+        return ""
+    own = f"on {facts.questions:,} questions, and sent it" if facts.questions else "on none"
+    drawn = "its shares are drawn to that" if facts.sites > 1 else "too few to draw its shares to"
+    return (
+        f"What shares gain was measured at this site {own}; {facts.sites} other sites have sent it "
+        f"of {facts.others:,} questions: {drawn}."
     )
 
 
@@ -75,7 +109,7 @@ def _judged(report: Report) -> Iterator[str]:
             gain = f"{points(c.gain)} {interval(c.low, c.high)}"
             gains.append(f"the {verdict.part} ({figures}, {gain}, n = {c.n})")
     if gains:
-        yield f"Gained and kept: {', and '.join(gains)}."
+        yield f"Gained and kept: {listed(gains)}."
     elif report.verdicts:
         yield "No part gained enough to be kept."
     for verdict in report.verdicts:
@@ -119,9 +153,13 @@ def _described(variant: SystemVariant) -> str:
         words = f"{system.retriever} retrieval with the {system.embedder} embedder"
     if system.retriever == "hybrid":
         words += f" (dense share {share_words(variant.dense_share)})"
+    if variant.late_share is not None:
+        share = share_words(variant.late_share)
+        words += f", reordered by late interaction of its body (share {share})"
     if system.reranker != "none":
-        share = share_words(variant.rerank_share)
-        words += f", reranked by the {system.reranker} reranker (share {share})"
+        share, by = share_words(variant.rerank_share), f"the {system.reranker} reranker"
+        by = "late interaction of its body" if system.reranker == "body" else by
+        words += f", reranked by {by} (share {share})"
     if not variant.metrics.keys().isdisjoint(OF_ANSWERS):
         generator = "tuned" if "generator" in variant.parts else "base"
         words += f", answers by the {generator} generator"

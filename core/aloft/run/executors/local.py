@@ -12,12 +12,20 @@ from aloft.run.model_calls import CallResult, ModelCall, perform_in_order
 class Executor(Protocol):
     """Works out what a run has to do, wherever it does so."""
 
+    @property
+    def nodes(self) -> int | None:
+        """Among how many workers it divides work; None: it does not."""
+        ...
+
     def run(self, tasks: Iterable[Task], graph: Graph, shared: Shared) -> Iterator[PartResult]:
         """The results of partitions of one stage, in any order, as they come."""
         ...
 
-    def whole(self, task: Task, graph: Graph, shared: Shared) -> PartResult:
-        """The result of a stage that is one task, such as a training."""
+    def whole(self, tasks: Iterable[Task], graph: Graph, shared: Shared) -> Iterator[PartResult]:
+        """The results of stages that are one task each, such as trainings, as they come.
+
+        None of them needs another one's output.
+        """
         ...
 
     def call(self, calls: Iterable[ModelCall], shared: Shared) -> Iterator[tuple[int, CallResult]]:
@@ -28,13 +36,15 @@ class Executor(Protocol):
 class LocalExecutor:
     """Works everything out in this process, in order."""
 
+    nodes = None
+
     def run(self, tasks: Iterable[Task], graph: Graph, shared: Shared) -> Iterator[PartResult]:
         """The results, in the order of the tasks."""
         return (perform(task, graph, shared) for task in tasks)
 
-    def whole(self, task: Task, graph: Graph, shared: Shared) -> PartResult:
-        """The result of a stage that is one task."""
-        return perform(task, graph, shared, shared.progress)
+    def whole(self, tasks: Iterable[Task], graph: Graph, shared: Shared) -> Iterator[PartResult]:
+        """The results of stages that are one task each, in order."""
+        return (perform(task, graph, shared, shared.progress) for task in tasks)
 
     def call(self, calls: Iterable[ModelCall], shared: Shared) -> Iterator[tuple[int, CallResult]]:
         """The results, in the order of the calls."""

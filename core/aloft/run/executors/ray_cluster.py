@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -185,7 +186,7 @@ class Workers:
         return min(able, key=lambda worker: worker.in_flight, default=None)
 
     def replace(self, worker: Worker) -> None:
-        """Start another worker for one that is lost.
+        """Start workers wherever there is none, since one is lost.
 
         Raises:
             ClusterError: none is left, and none can be started.
@@ -194,10 +195,8 @@ class Workers:
             return  # what else it was given is lost with it
         self._all.remove(worker)
         logger.warning("A worker on %s was lost; its work starts again.", worker.place.address)
-        places = self._cluster.places()
-        self._start([place for place in places if place == worker.place][:1])
-        if not self._all:
-            self._start(places)
+        taken = Counter(one.place for one in self._all)
+        self._start([*(Counter(self._cluster.places()) - taken).elements()])
         if not self._all:
             raise ClusterError(
                 f"No worker of the Ray cluster is left ({self._fault}). Start its nodes, then run "

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from aloft.errors import ClusterError
 from aloft.network_guard import count_reached, count_refused
-from aloft.protocols import Progress
 from aloft.run.context import Shared
 from aloft.run.executors.ray_actors import Answer, Assignment, pass_on
 from aloft.run.executors.ray_cluster import RayCluster, Worker, Workers, unwrapped
@@ -54,6 +53,11 @@ class RayExecutor:
         self._cluster.open()
         return self
 
+    @property
+    def nodes(self) -> int:
+        """Workers that the cluster has place for: one a GPU, or else one a node."""
+        return len(self._cluster.places())
+
     def __exit__(self, *_: object) -> None:
         self._leave()
         self._cluster.close()
@@ -71,29 +75,48 @@ class RayExecutor:
         """The place of each call of a model and its result, as they come."""
         return self._spread(calls, shared, lambda one, it: one.call.remote(it))
 
-    def whole(self, task: Task, graph: Graph, shared: Shared) -> PartResult:
-        """The result of a stage that is one task; it resumes where its worker is lost.
+    def whole(self, tasks: Iterable[Task], graph: Graph, shared: Shared) -> Iterator[PartResult]:
+        """The results of stages that are one task each, each on a worker of its own, as they come.
+
+        A task resumes where its worker is lost.
 
         Raises:
-            ClusterError: its workers were lost again and again.
+            ClusterError: the workers of one task were lost again and again.
         """
-        (assigned,) = self._assign([task], graph, shared)
-        workers = self._workers_of(shared)
-        most = graph.stages[task.stage].resources.retries
-        for _ in range(1 + most):
-            worker = workers.free(1)
-            assert worker is not None  # noqa: S101 - nothing else is given meanwhile
-            stream = worker.actor.perform_whole.options(num_returns="streaming").remote(assigned)
-            try:
-                result: PartResult = self._follow(stream, shared.progress)
-            except self._cluster.lost:
-                workers.replace(worker)
-            except BaseException:
+        todo = deque(one for task in tasks for one in self._assign([task], graph, shared))
+        lost: Counter[str] = Counter()
+        streams: dict[Any, tuple[Worker, Assignment]] = {}
+        try:
+            while todo or streams:
+                workers = self._workers_of(shared)
+                while todo and (worker := workers.free(1)) is not None:
+                    worker.in_flight += 1
+                    one = todo.popleft()
+                    start = worker.actor.perform_whole.options(num_returns="streaming")
+                    streams[start.remote(one)] = worker, one
+                (stream,), _ = self._ray.wait([*streams], num_returns=1)
+                worker, one = streams[stream]
+                try:
+                    said = self._get(next(stream))
+                except self._cluster.lost:
+                    del streams[stream]
+                    stage = one.task.stage
+                    lost[stage] += 1
+                    retries = graph.stages[stage].resources.retries
+                    if lost[stage] > retries:
+                        raise _lost_too_often(one, retries) from None
+                    todo.append(one)
+                    workers.replace(worker)
+                else:
+                    if not isinstance(said, Answer):
+                        shared.progress(*said)
+                        continue
+                    del streams[stream]
+                    worker.in_flight -= 1
+                    yield self._take(said)
+        finally:
+            if streams:
                 self._leave()  # whoever trains is to end now
-                raise
-            else:
-                return result
-        raise _lost_too_often(task, most)
 
     def _assign(self, tasks: list[Task], graph: Graph, shared: Shared) -> list[Assignment]:
         models = ModelFingerprints(shared).of(graph.stages[tasks[0].stage])
@@ -137,15 +160,6 @@ class RayExecutor:
         finally:
             if flying:  # nobody waits for it any more
                 self._leave()
-
-    def _follow(self, stream: Iterable[Any], progress: Progress) -> Any:
-        """The answer at the end of a stream of progress."""
-        for item in stream:
-            said = self._get(item)
-            if isinstance(said, Answer):
-                return self._take(said)
-            progress(*said)
-        raise AssertionError("a worker ended without an answer")
 
     def _read(self, item: Any) -> Any:
         return self._take(self._get(item))

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from aloft.backends.checking import has_tokens
+from aloft.backends.checking import has_tokens, reads_pairs
 from aloft.backends.loading import trained_on
-from aloft.config import PARTS, Part
+from aloft.config import PARTS, Part, RunConfig
 from aloft.config.strategies import phases_of
-from aloft.corpus.windows import Windows, cut_windows
+from aloft.corpus.windows import Windows
 from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.measure import measure_parts
 from aloft.evaluation.report import measurements_to_json
+from aloft.evaluation.shared_shares import expected_from_json
 from aloft.evaluation.splits import split_questions
 from aloft.prompts.citation import Format
 from aloft.prompts.formats import format_of
@@ -22,6 +23,7 @@ from aloft.records import LabelledQuestion
 from aloft.retrieval.dense import DenseIndex
 from aloft.retrieval.relevance import UNRELATED
 from aloft.run.context import Context, Inputs
+from aloft.run.federated_parts import EXPECTED_GAINS, with_expected
 from aloft.run.stage import Fact, Model, Resources, Setup, To, Value, stage
 
 
@@ -32,7 +34,17 @@ def trained_parts(setup: Setup) -> tuple[Part, ...]:
 
 
 def _inputs(setup: Setup) -> tuple[str, ...]:
-    return ("passages", "held_out", "questions", *trained_parts(setup))
+    return with_expected(setup, ("passages", "held_out", "questions", *trained_parts(setup)))
+
+
+def reads_after_body(config: RunConfig) -> bool:
+    """Whether a configured reranker reads what the embedder's body has ordered.
+
+    It reads a question and a passage together, and so each passage anew, which takes long. One
+    that compares vectors of tokens takes the body's place.
+    """
+    reranker = config.reranker
+    return reranker is not None and reads_pairs(reranker) and has_tokens(config.embedder)
 
 
 def base_models(setup: Setup) -> dict[str, Model]:
@@ -42,27 +54,34 @@ def base_models(setup: Setup) -> dict[str, Model]:
     found = {"embedder": Model(config.embedder, "embedder")}
     if config.reranker is not None or has_tokens(config.embedder):
         found["reranker"] = Model(config.reranker or config.embedder, "reranker")
+    if reads_after_body(config):
+        found["body"] = Model(config.embedder, "reranker")
     if "generator" in config.parts or config.strategy != "independent":
         adapter = Path(start) if start else None
         found["generator"] = Model(config.generator_model, "generator", adapter)
     return found
 
 
-@stage(
-    name="evaluate",
-    version=8,
-    doing="measuring",
-    inputs=_inputs,
-    output={"measured": Value("work/stages/measured.json")},
-    settings=lambda config: {
+def measuring(config: RunConfig) -> dict[str, Any]:
+    """The settings that `build_evaluator` reads."""
+    return {
         "evaluation": config.evaluation.decisive,
         "training_sets": config.training_sets,
         "seed": config.seed,
         "window_tokens": config.passages.window_tokens,
         "keeps_index": config.embedder_training.keeps_index,
-        "parts": config.parts,
+        "untuned_body": config.reranker is None,
         "takes_body": config.takes_body,
-    },
+    }
+
+
+@stage(
+    name="evaluate",
+    version=10,
+    doing="measuring",
+    inputs=_inputs,
+    output={"measured": Value("work/stages/measured.json")},
+    settings=lambda config: {**measuring(config), "parts": config.parts},
     models=base_models,
     resources=Resources(gpu=True),
 )
@@ -101,8 +120,12 @@ def build_evaluator(
         choose=sources.choose,
         read=sources.read,
         base_reranker="base" if context.has("reranker") else "none",
+        untuned_body=settings["untuned_body"],
         shares_body=settings["takes_body"],
         unrelated=sources.unrelated,
+        indexes=context.indexes,
+        body=sources.body if context.has("body") else None,
+        expected=expected_from_json(part[EXPECTED_GAINS]) if EXPECTED_GAINS in part else {},
     )
 
 
@@ -129,14 +152,9 @@ class Sources:
         which = "base" if self._context.settings["keeps_index"] else which
         if which not in self._indexes:
             if self._windows is None:
-                self._windows = cut_windows(
-                    self._part["passages"],
-                    self._context.embedder(),
-                    self._context.settings["window_tokens"],
-                )
+                self._windows = self._context.windows(self._part["passages"])
             folder = self._folder("embedder", which)
-            vectors = self._context.encode("passages", self._windows.texts, trained=folder)
-            self._indexes[which] = DenseIndex(vectors, self._windows.starts)
+            self._indexes[which] = self._context.index(self._windows, trained=folder)
         return self._indexes[which]
 
     def unrelated(self, which: str) -> Floats:
@@ -158,6 +176,12 @@ class Sources:
         label = f"reranking ({which} reranker)"
         folder = self._folder("reranker", which)
         return self._context.reranker(label=label, trained=folder).score(pairs)
+
+    def body(self, which: str, pairs: Sequence[tuple[str, str]]) -> Floats:
+        """Scores of (query, passage) pairs by an embedder's body."""
+        label = f"reranking (body of the {which} embedder)"
+        folder = self._folder("embedder", which)
+        return self._context.reranker("body", label=label, trained=folder).score(pairs)
 
     def _generator(self, which: str, doing: str) -> Any:
         folder = self._folder("generator", which)

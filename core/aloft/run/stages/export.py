@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aloft import __version__
-from aloft.backends.checking import is_cross_encoder, is_multi_vector
+from aloft.backends.checking import is_cross_encoder, is_language_model, is_multi_vector
 from aloft.backends.packaged import resolve_model
 from aloft.config import PARTS, Part, plain_name
 from aloft.evaluation.report import Measurements, measurements_from_json
@@ -39,6 +39,10 @@ scores = model.similarity(questions, passages)""",
 
 model = CrossEncoder("path/to/reranker")
 scores = model.predict([("How long is the crossing?", "The crossing takes an hour.")])""",
+    "likelihood": """from aloft.backends.loading import load_reranker
+
+model = load_reranker("path/to/reranker")  # by how likely the question is after the passage
+scores = model.score([("How long is the crossing?", "The crossing takes an hour.")])""",
     "body": """from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Normalize
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
@@ -101,7 +105,8 @@ def _write_part(
     if name is None or is_embedder:
         return
     source = Path(resolve_model(plain_name(name)))
-    if part == "reranker" and not (is_cross_encoder(source) or is_multi_vector(source)):
+    reranks_as_saved = is_cross_encoder(source) or is_multi_vector(source)
+    if part == "reranker" and not (reranks_as_saved or is_language_model(source)):
         from aloft.training import take_body
 
         take_body(source, folder)  # of an embedder that does not ship itself
@@ -123,6 +128,8 @@ def _card(part: Part, folder: Path, bundle: Bundle, measured: Measurements, *, m
     """The model card: what the part is, what it gained, and how to load it."""
     is_adapter = part == "generator" and bundle.adapter is not None and not merged
     library, task = ("peft", "text-generation") if is_adapter else _CARDS[part]
+    is_writer = part == "reranker" and is_language_model(folder)
+    library = "transformers" if is_writer else library
     shipped = measured.shipped
     is_tuned = shipped is not None and part in shipped.parts
     origin = (
@@ -151,6 +158,7 @@ def _card(part: Part, folder: Path, bundle: Bundle, measured: Measurements, *, m
     use = library if is_adapter else str(part)
     if part == "reranker" and is_cross_encoder(folder):
         use = "cross-encoder"
+    use = "likelihood" if is_writer else use
     lines += ["```python", _USES[use], "```", ""]
     if part == "embedder" and bundle.reranker == bundle.embedder:
         lines += ["Its body also reranks, by late interaction:", ""]

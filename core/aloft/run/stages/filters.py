@@ -27,7 +27,7 @@ _READ_AT_ONCE = 64  # pairs whose answers the teacher reads between two writes
 )
 def screened(context: Context, part: Inputs) -> Iterator[QAPair | Rejection]:
     """The pairs that pass each filter that looks at a pair by itself."""
-    corpus = context.shared("corpus", lambda: open_corpus(part))
+    corpus = context.shared("corpus", lambda: open_corpus(context, part))
     stop = part.start + len(part.records)
     queries = np.asarray(open_vectors(part["question_vectors"])[part.start : stop])
     yield from pure.screen_pairs(part.records, queries, corpus, context.settings["filters"])

@@ -2,6 +2,7 @@
 
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from aloft.config.strategies import Phase, phases_of
 from aloft.evaluation.gate import METRICS
 from aloft.evaluation.learning import SHARES, LearningPoint, draw_rows, points_to_json
 from aloft.run.context import Context, Inputs
+from aloft.run.federated_parts import with_expected
 from aloft.run.stage import Fact, Model, Resources, Setup, To, Value, stage
 from aloft.run.stages.evaluate import Sources, base_models, build_evaluator
 
@@ -24,10 +26,13 @@ def _models(setup: Setup) -> dict[str, Model]:
 
 @stage(
     name="learning_curve",
-    version=2,
+    version=3,
     doing="training with fewer pairs",
     when=_is_wanted,
-    inputs=("passages", "held_out", "questions", "train_pairs", "embedder_rows", "embedder"),
+    inputs=partial(
+        with_expected,
+        inputs=("passages", "held_out", "questions", "train_pairs", "embedder_rows", "embedder"),
+    ),
     output={"learning_points": Value("work/stages/learning_curve.json")},
     settings=lambda config: {
         "evaluation": config.evaluation,
@@ -36,6 +41,7 @@ def _models(setup: Setup) -> dict[str, Model]:
         "seed": config.seed,
         "window_tokens": config.passages.window_tokens,
         "keeps_index": config.embedder_training.keeps_index,
+        "untuned_body": config.reranker is None,
         "takes_body": config.takes_body,
     },
     models=_models,

@@ -25,7 +25,7 @@ def links(context: Context, part: Inputs) -> Iterator[LinkedQuestion | Rejection
     yield from linking.link_log(
         part["log"],
         open_vectors(part["log_vectors"]),
-        open_corpus(part),
+        open_corpus(context, part),
         locator,
         context.settings["links"],
     )

@@ -48,7 +48,7 @@ def judging_models(setup: Setup) -> dict[str, Model]:
 )
 def negatives(context: Context, part: Inputs) -> Iterator[Negatives]:
     """What was looked at for each question's hard negatives, over the whole corpus."""
-    corpus = context.shared("corpus", lambda: open_corpus(part))
+    corpus = context.shared("corpus", lambda: open_corpus(context, part))
     asked = [one.pair if isinstance(one, LinkedQuestion) else one for one in part.records]
     config = context.settings["negatives"]
     queries = _queries(part, asked)

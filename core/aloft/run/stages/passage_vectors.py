@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from aloft.corpus.windows import cut_windows
 from aloft.files import link, write_folder
 from aloft.protocols import Floats
 from aloft.retrieval.dense import DenseIndex
@@ -30,8 +29,7 @@ _VECTORS, _STARTS = "vectors.npy", "starts.npy"
 )
 def passage_vectors(context: Context, part: Inputs) -> Iterator[Fact]:
     """Vectors of all windows of all passages, and where each passage's begin."""
-    embedder = context.embedder()
-    windows = cut_windows(part["passages"], embedder, context.settings["window_tokens"])
+    windows = context.windows(part["passages"])
     vectors = context.encode("passages", windows.texts)
     save_vectors(context.run / "work" / "stages" / "passage_vectors", vectors, windows.starts)
     yield Fact("windows", len(windows.texts))
@@ -57,9 +55,9 @@ def open_vectors(folder: Path) -> Floats:
     return vectors
 
 
-def open_corpus(part: Inputs) -> SearchableCorpus:
+def open_corpus(context: Context, part: Inputs) -> SearchableCorpus:
     """The corpus and its vectors, to be searched."""
-    return SearchableCorpus(part["passages"], open_index(part))
+    return SearchableCorpus(part["passages"], open_index(part), context.indexes)
 
 
 def open_index(part: Inputs) -> DenseIndex:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from aloft.config import Part
 from aloft.config.strategies import phases_of, trained_before
-from aloft.corpus.windows import cut_windows
 from aloft.datasets.rows import TrainingRows
 from aloft.records import Negatives, QAPair
 from aloft.retrieval import negatives as mining
@@ -78,10 +77,12 @@ def remined(context: Context, part: Inputs) -> Iterator[Negatives | To | Fact]:
 def _mine(context: Context, part: Inputs, asked: list[QAPair]) -> Iterator[Negatives]:
     tuned = part["embedder"]
     indexer = None if context.settings["keeps_index"] else tuned
-    windows = cut_windows(part["passages"], context.embedder(), context.settings["window_tokens"])
+    windows = context.windows(part["passages"])
     vectors = context.encode("passages", windows.texts, trained=indexer)
     queries = context.encode("queries", [pair.question for pair in asked], trained=tuned)
-    corpus = SearchableCorpus(part["passages"], DenseIndex(vectors, windows.starts))
+    corpus = SearchableCorpus(
+        part["passages"], DenseIndex(vectors, windows.starts), context.indexes
+    )
     config, judges = context.settings["negatives"], judges_of(context)
     mined = mining.mine_negatives(asked, queries, corpus, config, judges)
     for done, record in enumerate(mined, start=1):

@@ -16,6 +16,7 @@ from aloft.protocols import Prompt
 from aloft.records import Artifact, EmbedderRow, RetrievedRow
 from aloft.retrieval.dense import DenseIndex
 from aloft.run.context import Context, Inputs
+from aloft.run.federated_parts import is_federated
 from aloft.run.stage import (
     Declaration,
     Fact,
@@ -36,12 +37,12 @@ _TRAINING = Resources(gpu=True, is_task=True, retries=10)
 _VERSIONS: dict[Part, int] = {"reranker": 3}
 
 
-def _outputs(*parts: Part) -> dict[str, Output]:
+def _outputs(*parts: Part, prefix: str = "", folder: str = "") -> dict[str, Output]:
     """The artifacts first, which is what is counted; then the folders."""
     records: dict[str, Output] = {
-        f"{part}_artifact": Records(Artifact, f"{part}.jsonl") for part in parts
+        f"{prefix}{part}_artifact": Records(Artifact, f"{folder}{part}.jsonl") for part in parts
     }
-    return records | {part: Folder(part) for part in parts}
+    return records | {f"{prefix}{part}": Folder(f"{folder}{part}") for part in parts}
 
 
 def _phase(setup: Setup, *parts: Part) -> Phase | None:
@@ -50,8 +51,13 @@ def _phase(setup: Setup, *parts: Part) -> Phase | None:
     return next((phase for phase in phases if phase.trains == parts), None)
 
 
-def _by_rows(part: Part) -> Callable[[Setup], bool]:
-    return lambda setup: (phase := _phase(setup, part)) is not None and phase.by == "rows"
+def _by_rows(part: Part, *, is_local: bool) -> Callable[[Setup], bool]:
+    def is_trained(setup: Setup) -> bool:
+        phase = _phase(setup, part)
+        by_rows = phase is not None and phase.by == "rows"
+        return by_rows and is_federated(part)(setup) == is_local
+
+    return is_trained
 
 
 def _by_retrieval(*parts: Part) -> Callable[[Setup], bool]:
@@ -61,11 +67,16 @@ def _by_retrieval(*parts: Part) -> Callable[[Setup], bool]:
 # ---- by rows
 
 
+def rows_of(setup: Setup, part: Part) -> str:
+    """The output whose rows a part is trained on."""
+    return f"remined_{part}_rows" if uses_remined(setup, part) else f"{part}_rows"
+
+
 def _row_inputs(part: Part) -> Callable[[Setup], tuple[str, ...]]:
     def inputs(setup: Setup) -> tuple[str, ...]:
         if part == "reranker" and setup.config.takes_body:
             return ("embedder",)
-        rows = f"remined_{part}_rows" if uses_remined(setup, part) else f"{part}_rows"
+        rows = rows_of(setup, part)
         body = ("embedder",) if part == "reranker" and setup.config.starts_from_body else ()
         return (rows, *body)
 
@@ -101,17 +112,21 @@ def _settings(part: Part) -> Callable[[RunConfig], dict[str, Any]]:
     return settings
 
 
-def _declare(part: Part) -> Declaration:
+def _declare(part: Part, *, is_local: bool = False) -> Declaration:
+    """A part trained here; of a federated one, what is weighed against the shared part."""
+    prefix, folder = ("local_", "federation/local/") if is_local else ("", "")
+
     def train(context: Context, inputs: Inputs) -> Iterator[Any]:
-        yield from _train_by_rows(part, context, inputs)
+        yield from _train_by_rows(part, context, inputs, context.run / f"{folder}{part}")
 
     return stage(
-        name=part,
+        name=f"{prefix}{part}",
         version=_VERSIONS.get(part, 1),
+        group=part,
         doing=f"training the {part}",
-        when=_by_rows(part),
+        when=_by_rows(part, is_local=is_local),
         inputs=_row_inputs(part),
-        output=_outputs(part),
+        output=_outputs(part, prefix=prefix, folder=folder),
         settings=_settings(part),
         models=_bases(part),
         resources=_TRAINING,
@@ -119,15 +134,19 @@ def _declare(part: Part) -> Declaration:
 
 
 embedder, reranker, generator = _declare("embedder"), _declare("reranker"), _declare("generator")
+local_embedder = _declare("embedder", is_local=True)
+local_generator = _declare("generator", is_local=True)
 
 
-def _train_by_rows(part: Part, context: Context, inputs: Inputs) -> Iterator[Artifact | Fact]:
+def _train_by_rows(
+    part: Part, context: Context, inputs: Inputs, folder: Path
+) -> Iterator[Artifact | Fact]:
     from aloft import training as trainers
 
     training = context.settings["training"]
     names = [one for one in (f"remined_{part}_rows", f"{part}_rows") if one in inputs]
     if not names:
-        body = trainers.take_body(inputs["embedder"], context.run / part)
+        body = trainers.take_body(inputs["embedder"], folder)
         yield replace(body, base_model=_described(context, part, body.base_model))
         return
     rows = list(inputs[names[0]])
@@ -142,7 +161,7 @@ def _train_by_rows(part: Part, context: Context, inputs: Inputs) -> Iterator[Art
     artifact: Artifact = train(
         rows,
         base,
-        context.run / part,
+        folder,
         training,
         seed=context.settings["seed"],
         checkpoints=context.scratch / "checkpoints",
