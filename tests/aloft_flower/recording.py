@@ -9,8 +9,8 @@ from pathlib import Path
 class RecordingProxy:
     """Ends TLS on both sides and keeps every byte that it passes on.
 
-    One thread serves all connections: a TLS connection must not be read by one thread while another writes to it
-    (Python before 3.13 may crash).
+    One thread serves all connections: a TLS connection must not be read by one thread while another
+    writes to it (Python before 3.13 may crash).
 
     Args:
         folder: The federation's, with the server's certificate and key.
@@ -50,7 +50,9 @@ class RecordingProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _connect(self, from_site: asyncio.StreamReader, to_site: asyncio.StreamWriter) -> None:
+    async def _connect(
+        self, from_site: asyncio.StreamReader, to_site: asyncio.StreamWriter
+    ) -> None:
         try:
             from_server, to_server = await asyncio.open_connection(
                 "127.0.0.1", self._port, ssl=self._client, server_hostname="127.0.0.1"
@@ -75,5 +77,5 @@ class RecordingProxy:
                 await target.drain()
         except OSError:
             pass
-        finally:  # one direction that ends takes the other with it: both sides see the connection close
+        finally:  # one direction that ends takes the other with it
             target.close()

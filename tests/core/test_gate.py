@@ -36,7 +36,7 @@ def test_a_gain_whose_interval_excludes_harm_is_kept() -> None:
     assert verdict.comparison is CLEAR
     assert verdict.reason == (
         "the 95 % interval excludes a loss on the human questions: "
-        "ndcg@10 50.0 -> 60.0 (+10.0 [+5.0, +15.0], n = 60, 12 documents)"
+        "nDCG@10 50.0 -> 60.0 (+10.0 [+5.0, +15.0], n = 60, 12 documents)"
     )
 
 
@@ -73,7 +73,7 @@ def test_a_part_that_is_blended_needs_a_gain_and_no_interval_above_zero(
 
     assert verdict.is_kept
     assert verdict.reason.startswith(
-        "a gain on the human questions, whose 95 % interval includes a loss: ndcg@10 50.0 -> 60.0"
+        "a gain on the human questions, whose 95 % interval includes a loss: nDCG@10 50.0 -> 60.0"
     )
     assert judged(gain(None, 0.1, None), NONE, part=part).is_kept  # all are about one document
 
@@ -154,7 +154,7 @@ def test_a_significant_loss_on_the_other_questions_refuses_a_part(
         # the figures are those of the deciding set, on which the part did well
         assert verdict.reason == (
             "significantly worse on the synthetic questions: "
-            "ndcg@10 50.0 -> 60.0 (+10.0 [+5.0, +15.0], n = 60, 12 documents)"
+            "nDCG@10 50.0 -> 60.0 (+10.0 [+5.0, +15.0], n = 60, 12 documents)"
         )
 
 
@@ -205,7 +205,7 @@ def test_every_part_is_judged_by_one_metric() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "metric"), [("generator", "cited answer"), ("embedder", "ndcg@10")]
+    ("part", "metric"), [("generator", "cited answer"), ("embedder", "nDCG@10")]
 )
 def test_a_part_that_cannot_be_judged_on_the_deciding_questions_is_refused(
     part: Part, metric: str

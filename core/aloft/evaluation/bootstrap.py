@@ -16,6 +16,14 @@ MIN_CLUSTERS = 2  # with fewer there is nothing to resample, and no interval
 _BLOCK = 4_000_000  # resampled values held at once
 
 
+_WRITTEN = {"mrr@10": "MRR@10", "ndcg@10": "nDCG@10", "answer f1": "answer F1"}
+
+
+def metric_name(metric: str) -> str:
+    """A metric as it is usually written."""
+    return _WRITTEN.get(metric, metric)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """A metric before and after on the same questions.

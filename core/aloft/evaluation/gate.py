@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from aloft.config import Part
 from aloft.evaluation.answer_metrics import CITED_ANSWER
-from aloft.evaluation.bootstrap import Comparison
+from aloft.evaluation.bootstrap import Comparison, metric_name
 
 BLENDED: frozenset[Part] = frozenset({"embedder", "reranker"})
 METRICS: dict[Part, str] = {
@@ -66,7 +66,8 @@ def judge_part(
     """
     comparison = comparisons.get(deciding)
     if comparison is None:
-        reason = f"it cannot be judged: {METRICS[part]} is undefined on all {deciding} questions"
+        metric = metric_name(METRICS[part])
+        reason = f"it cannot be judged: {metric} is undefined on all {deciding} questions"
         return Verdict(
             part=part, is_kept=False, question_set=deciding, comparison=None, reason=reason
         )
@@ -101,7 +102,7 @@ def judge_part(
         is_kept=not fault,
         question_set=deciding,
         comparison=comparison,
-        reason=f"{reason}: {comparison.metric} {describe(comparison)}{itself}",
+        reason=f"{reason}: {metric_name(comparison.metric)} {describe(comparison)}{itself}",
     )
 
 

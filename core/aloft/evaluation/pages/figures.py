@@ -8,13 +8,7 @@ from aloft.retrieval.fusion import CoverageShare
 
 NONE = "–"
 OF_ANSWERS = ("citation accuracy", "answer f1")
-_NAMES = {"mrr@10": "MRR@10", "ndcg@10": "nDCG@10", "answer f1": "answer F1"}
 _SETS = {"human": "Human questions", "synthetic": "Synthetic held-out questions"}
-
-
-def metric_name(metric: str) -> str:
-    """A metric as it is usually written."""
-    return _NAMES.get(metric, metric)
 
 
 def set_title(report: Report, question_set: str, *, count: bool = True) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
+from aloft.evaluation.bootstrap import metric_name
 from aloft.evaluation.charts import (
     Estimate,
     Length,
@@ -21,7 +22,6 @@ from aloft.evaluation.pages.figures import (
     count,
     interval,
     listed,
-    metric_name,
     metrics_of,
     percent,
     percents,

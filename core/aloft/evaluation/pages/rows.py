@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aloft.evaluation.answer_metrics import ABSTENTION, ANSWERED, CITED_ANSWER, UNANSWERABLE
-from aloft.evaluation.pages.figures import OF_ANSWERS, count, interval, metric_name, points
+from aloft.evaluation.bootstrap import metric_name
+from aloft.evaluation.pages.figures import OF_ANSWERS, count, interval, points
 from aloft.evaluation.report import FunnelRow, PartComparison, Report
 
 HEADLINES = (

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from aloft.evaluation.bootstrap import metric_name
 from aloft.evaluation.pages.figures import (
     OF_ANSWERS,
     interval,
     listed,
-    metric_name,
     percent,
     points,
     share_words,
