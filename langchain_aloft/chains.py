@@ -41,6 +41,7 @@ from aloft.api import (
 )
 from langchain_aloft.chat_models import ChatAloft
 from langchain_aloft.convert import TextOf, to_passages
+from langchain_aloft.local import overflow_as_langchain_knows_it
 from langchain_aloft.retrievers import AloftRetriever
 
 _MESSAGES: dict[str, type[BaseMessage]] = {
@@ -167,7 +168,11 @@ class _RunPassages:
         if self._known is None:
             self._known = read_passages(self.run)
         passage = self._known.get(document.id or "")
-        return passage if passage is not None and passage.reading_frame else None
+        if passage is None or not passage.reading_frame:
+            return None
+        # a retriever may have changed the text, and a vector store hold a later one
+        is_own = passage.text == replace_surrogates(document.page_content)
+        return passage if is_own else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _RunPassages, (self.run,)
@@ -210,7 +215,11 @@ class _Answering:
 
     def steps(self) -> Iterator[Reply]:
         """The reply's text that is new in each answer."""
-        for answer in self._answers:
+        while True:
+            with overflow_as_langchain_knows_it():
+                answer = next(self._answers, None)
+            if answer is None:
+                return
             before = self._last.text if self._last else ""
             if self._last is None:
                 cited = [self._context[int(one.passage.document_id)] for one in answer.cited]

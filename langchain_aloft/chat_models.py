@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -17,15 +16,15 @@ from langchain_core.runnables import (
     RunnableMap,
     RunnablePassthrough,
 )
-from langchain_core.runnables.config import get_config_list
+from langchain_core.runnables.config import ContextThreadPoolExecutor, get_config_list
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ConfigDict
 
 from aloft.api import ConfigError, ModelError, Prompt, Reply, stream_reply
 from langchain_aloft.local import LocalModel
 from langchain_aloft.messages import to_chunk, to_message, to_messages
+from langchain_aloft.schemas import json_schema_of, openai_tool_of
 
 _METHODS = ("json_schema", "function_calling", "json_mode")
 _AT_ONCE = 64  # calls of a batch that wait together, if no max_concurrency is set
@@ -68,7 +67,7 @@ class ChatAloft(LocalModel, BaseChatModel):
             return 0
         if self.custom_get_token_ids is not None:
             return super().get_num_tokens_from_messages(messages)
-        formatted = [convert_to_openai_tool(tool) for tool in tools or ()]
+        formatted = [openai_tool_of(tool) for tool in tools or ()]
         options = self.options(None, {"tools": formatted})
         tokenizer = self.tokenizer
         turns = to_messages(messages)
@@ -98,7 +97,7 @@ class ChatAloft(LocalModel, BaseChatModel):
             ConfigError: a tool or the choice is not what may be given.
             ModelError: the model's chat template takes no tools.
         """
-        formatted = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+        formatted = [openai_tool_of(tool, strict=strict) for tool in tools]
         given = {**kwargs, "tools": formatted, "tool_choice": tool_choice}
         known = {name: one for name, one in given.items() if not name.startswith("ls_")}
         options = self.options(known.pop("stop", None), known)
@@ -146,7 +145,7 @@ class ChatAloft(LocalModel, BaseChatModel):
         if method == "function_calling" and self.tokenizer.takes_tools:
             whole: Any = schema
             return super().with_structured_output(whole, include_raw=include_raw, **kwargs)
-        wanted = {"type": "object"} if schema is None else convert_to_json_schema(schema)
+        wanted = {"type": "object"} if schema is None else json_schema_of(schema)
         self.options(None, {"json_schema": wanted, **kwargs})
         traced = {"kwargs": {"method": method}, "schema": wanted if schema is None else schema}
         model = self.bind(json_schema=wanted, ls_structured_output_format=traced, **kwargs)
@@ -181,10 +180,13 @@ class ChatAloft(LocalModel, BaseChatModel):
         if len(messages) < 2:
             return super().generate(messages, stop, callbacks, **kwargs)
         generate = super().generate
-        with ThreadPoolExecutor(min(len(messages), _AT_ONCE)) as pool:
-            results = list(
-                pool.map(lambda one: generate([one], stop, callbacks, **kwargs), messages)
-            )
+        run_ids = [kwargs.pop("run_id", None), *[None] * (len(messages) - 1)]
+
+        def reply(one: list[BaseMessage], run_id: Any) -> LLMResult:
+            return generate([one], stop, callbacks, run_id=run_id, **kwargs)
+
+        with ContextThreadPoolExecutor(min(len(messages), _AT_ONCE)) as pool:
+            results = list(pool.map(reply, messages, run_ids))
         runs = [run for result in results for run in result.run or ()]
         outputs = [result.llm_output for result in results]
         return LLMResult(

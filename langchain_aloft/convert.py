@@ -1,6 +1,7 @@
 """Converts LangChain documents to Aloft's records, and passages to documents."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from langchain_core.documents import Document as LangChainDocument
@@ -13,6 +14,7 @@ from aloft.api import (
     HostedPassage,
     MergedDocument,
     Passage,
+    host_offset,
     merge_chunks,
     metadata_to_json,
     read_list,
@@ -66,22 +68,28 @@ def from_passages(
     Args:
         passages: For example those of a run.
         sources: The documents that were given to `to_documents`. A result gets the metadata of the
-            one that holds most of its text, such as the page.
+            one that holds most of its text, such as the page, and a `start_index` that counts as
+            this one's does.
         group_by: As given to `to_documents`.
         text_of: As given to `to_documents`.
     """
     sources = read_documents(sources)
     merged = {found.document.id: found for found in _merge(sources, group_by, text_of)}
-    return [
-        _from_passage(passage, sources[found.chunk_of(passage)].metadata if found else {})
-        for passage in passages
-        for found in [merged.get(passage.document_id)]
-    ]
+    documents = []
+    for passage in passages:
+        found = merged.get(passage.document_id)
+        start, metadata = passage.start, {}
+        if found is not None:
+            chunk = found.chunk_of(passage)
+            metadata = sources[chunk.index].metadata
+            start = host_offset(passage, chunk, _start_of(metadata))
+        documents.append(_from_passage(passage, start, metadata))
+    return documents
 
 
 def from_hosted(passages: Iterable[HostedPassage]) -> list[LangChainDocument]:
     """Convert passages of a run to documents with the metadata that its documents had."""
-    return [_from_passage(one.passage, one.metadata) for one in passages]
+    return [_from_passage(one.passage, one.start, one.metadata) for one in passages]
 
 
 def to_passages(
@@ -89,12 +97,12 @@ def to_passages(
 ) -> list[Passage]:
     """Convert each document to one passage, named after its position in the list."""
     return [
-        Passage(document_id=str(place), text=read_text(document, text_of), start=0)
+        Passage(document_id=str(place), text=model_text(document, text_of), start=0)
         for place, document in enumerate(documents)
     ]
 
 
-def read_text(document: LangChainDocument, text_of: TextOf | None = None) -> str:
+def model_text(document: LangChainDocument, text_of: TextOf | None = None) -> str:
     """What models read of a document.
 
     Raises:
@@ -111,7 +119,7 @@ def read_text(document: LangChainDocument, text_of: TextOf | None = None) -> str
 def copy_of(document: LangChainDocument, score: float, key: str | None) -> LangChainDocument:
     """Copy a document and, if there is a key for it, add its score to the copy's metadata."""
     added = {key: score} if key else {}
-    return document.model_copy(update={"metadata": {**document.metadata, **added}})
+    return document.model_copy(update={"metadata": {**deepcopy(document.metadata), **added}})
 
 
 def in_source_order(
@@ -170,7 +178,7 @@ def _parts_of(documents: Sequence[LangChainDocument]) -> list[list[LangChainDocu
     return None
 
 
-def _from_passage(passage: Passage, metadata: Mapping[str, Any]) -> LangChainDocument:
+def _from_passage(passage: Passage, start: int, metadata: Mapping[str, Any]) -> LangChainDocument:
     return LangChainDocument(
         id=passage.id,
         page_content=passage.text if passage.reading_frame else passage.content,
@@ -178,7 +186,7 @@ def _from_passage(passage: Passage, metadata: Mapping[str, Any]) -> LangChainDoc
             "source": passage.document_id,
             **({"title": passage.title} if passage.title else {}),
             **metadata,
-            "start_index": passage.start,
+            "start_index": start,
         },
     )
 
@@ -196,7 +204,7 @@ def _to_chunk(
     text = replace_surrogates(document.page_content)
     frame: Frame = ("", "")
     if text_of is not None and text.strip():
-        read = read_text(document, text_of)
+        read = model_text(document, text_of)
         before, found, after = read.rpartition(text)
         text, frame = (text, (before, after)) if found else (read, frame)
     metadata = {key: value for key, value in document.metadata.items() if key != "start_index"}
@@ -220,4 +228,6 @@ def _source_of(document: LangChainDocument, group_by: str | None) -> str:
 
 def _start_of(metadata: dict[str, Any]) -> int | None:
     start = metadata.get("start_index")
+    if isinstance(start, float) and start.is_integer():  # as vector stores return numbers
+        return int(start)
     return start if isinstance(start, int) else None

@@ -17,11 +17,11 @@ from aloft.api import (
     best_first,
     read_bundle,
     read_question,
-    replace_surrogates,
+    read_text,
     reranker_of,
 )
 from aloft.config import ModelName
-from langchain_aloft.convert import TextOf, copy_of, read_text
+from langchain_aloft.convert import TextOf, copy_of, model_text, read_documents
 
 
 class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
@@ -72,7 +72,7 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         """The model's own scores of how well second texts answer the first; higher is better."""
-        pairs = [(read_question(query), replace_surrogates(text)) for query, text in text_pairs]
+        pairs = [(read_question(query), read_text(text, "A passage")) for query, text in text_pairs]
         scores: list[float] = self.models.reranker(self.model).score(pairs).tolist()
         return scores
 
@@ -80,7 +80,9 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """Copies of the best documents, best first."""
-        found = self.score([(query, read_text(document, self.text_of)) for document in documents])
+        documents = read_documents(documents)
+        texts = [model_text(document, self.text_of) for document in documents]
+        found = self.score([(query, text) for text in texts])
         scores = self.relevance.of_reranker(np.array(found)) if self.relevance else found
         return [
             copy_of(documents[place], scores[place], self.score_key)

@@ -7,7 +7,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from aloft.api import Embedder, SharedModels, read_bundle, read_question, replace_surrogates
+from aloft.api import Embedder, SharedModels, read_bundle, read_question, read_texts
 from aloft.config import ModelName
 
 
@@ -54,8 +54,12 @@ class AloftEmbeddings(BaseModel, Embeddings):
         return self.models.embedder(self.model)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed passages; each vector has length one."""
-        passages = [replace_surrogates(text) for text in texts]
+        """Embed passages; each vector has length one.
+
+        Raises:
+            DataError: one of them is no text.
+        """
+        passages = read_texts(texts, "A passage")
         vectors: list[list[float]] = self._embedder.encode_passages(passages).tolist()
         return vectors
 

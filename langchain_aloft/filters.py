@@ -4,6 +4,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from langchain_core.documents import Document
 
 from aloft.api import ConfigError
@@ -26,6 +27,8 @@ def read_filter(given: Any) -> Callable[[Document], bool]:
     must hold. Entries may be combined by `$and`, `$or` and `$not`. Metadata that is a list equals
     a value, or is in a list of values, if one of its elements is. Metadata that is missing, or
     cannot be compared with a value, meets `$ne` and `$nin` alone.
+
+    A date, path or UUID is compared with text as its own text, which is what a run keeps of it.
 
     Args:
         given: A dictionary, or a function from a document to whether it is admitted.
@@ -61,16 +64,21 @@ def _entry(key: Any, value: Any) -> _Condition:
         return _all([_operator(key, name, wanted) for name, wanted in value.items()])
     if isinstance(value, list | set | tuple | frozenset):
         raise _refusal({key: value}, f' For any of several values: {{"{key}": {{"$in": [...]}}}}.')
+    if callable(value):
+        raise _refusal({key: value}, " A function is given the whole document.")
     return _operator(key, "$eq", value)
 
 
 def _operator(key: str, name: Any, wanted: Any) -> _Condition:
     if name == "$eq":
         return lambda metadata: (
-            wanted in _values(metadata, key) or (key in metadata and metadata[key] == wanted)
+            any(_is_equal(value, wanted) for value in _values(metadata, key))
+            or (key in metadata and _is_equal(metadata[key], wanted))
         )
     if name == "$in" and isinstance(wanted, list | set | tuple | frozenset):
-        return lambda metadata: any(value in wanted for value in _values(metadata, key))
+        return lambda metadata: any(
+            _is_equal(value, one) for value in _values(metadata, key) for one in wanted
+        )
     if name in _ORDER:
         return lambda metadata: _compare(_ORDER[name], metadata.get(key), wanted)
     if name == "$exists" and isinstance(wanted, bool):
@@ -89,14 +97,26 @@ def _values(metadata: _Metadata, key: str) -> list[Any]:
     if key not in metadata:
         return []
     value = metadata[key]
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     return list(value) if isinstance(value, list | set | tuple | frozenset) else [value]
 
 
-def _compare(comparison: Callable[[Any, Any], bool], value: Any, wanted: Any) -> bool:
+def _is_equal(value: Any, wanted: Any) -> bool:
+    return bool(_compare(operator.eq, value, wanted)) or (value is None and wanted is None)
+
+
+def _compare(comparison: Callable[[Any, Any], Any], value: Any, wanted: Any) -> bool:
     try:
-        return value is not None and bool(comparison(value, wanted))
-    except TypeError:  # such as a text with a number
+        return value is not None and bool(comparison(value, _alike(wanted, value)))
+    except (TypeError, ValueError):  # such as a text with a number, or arrays
         return False
+
+
+def _alike(wanted: Any, value: Any) -> Any:
+    """A date, path or id as text beside text: so a run's own passages keep them."""
+    is_plain = wanted is None or isinstance(wanted, str | int | float)
+    return str(wanted) if isinstance(value, str) and not is_plain else wanted
 
 
 def _all(parts: list[_Condition]) -> _Condition:

@@ -1,6 +1,7 @@
 """The fields and call options that LangChain's chat model and LLM over a local model share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +11,6 @@ from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import (
     CallOptions,
-    DataError,
     Message,
     Prompt,
     Reply,
@@ -22,13 +22,29 @@ from aloft.api import (
     check_server_settings,
     generator_fields,
     read_call_options,
-    replace_surrogates,
+    read_text,
+)
+from aloft.api import (
+    PromptTooLongError as TooLongError,
 )
 from aloft.config import FolderName, ModelName
 
 
-class PromptTooLongError(DataError, ContextOverflowError):
+class PromptTooLongError(TooLongError, ContextOverflowError):
     """A prompt exceeds the model's context window; nothing of it was read."""
+
+
+@contextmanager
+def overflow_as_langchain_knows_it() -> Iterator[None]:
+    """Raise LangChain's error, for which an application may have a fallback.
+
+    Raises:
+        PromptTooLongError: the prompt exceeds the context window.
+    """
+    try:
+        yield
+    except TooLongError as error:
+        raise PromptTooLongError(str(error)) from None
 
 
 _PLACES = frozenset({"model", "adapter", "models"})  # fields that say where the weights are
@@ -187,10 +203,8 @@ class LocalModel(BaseModel):
         """
         if not reply.is_unread:
             return reply
-        try:
+        with overflow_as_langchain_knows_it():
             return check_read(reply, self.model, self._asked_models.context_window(self.model))
-        except DataError as error:
-            raise PromptTooLongError(str(error)) from None
 
     def facts_of(self, reply: Reply) -> dict[str, Any]:
         """The metadata of a complete reply."""
@@ -203,5 +217,9 @@ def _title_of(model: str) -> str:
 
 
 def user_message(text: str) -> tuple[Message, ...]:
-    """A text as a user's message."""
-    return (Message(role="user", content=replace_surrogates(text)),)
+    """A text as a user's message.
+
+    Raises:
+        DataError: it is no text.
+    """
+    return (Message(role="user", content=read_text(text, "A prompt")),)

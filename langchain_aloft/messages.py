@@ -27,7 +27,15 @@ _ROLES: dict[str, Role] = {
     "assistant": "assistant",
 }
 _TEXTS = frozenset({"text", "text-plain"})
-_CALLS = frozenset({"tool_call", "tool_call_chunk", "tool_use", "function_call"})
+# calls stand in a message beside its text; those that a server made and answered itself are over
+_CALLS = frozenset(
+    {
+        *("tool_call", "tool_call_chunk", "invalid_tool_call", "tool_use", "function_call"),
+        *("server_tool_call", "server_tool_call_chunk", "server_tool_use", "server_tool_result"),
+        *("web_search_call", "web_search_result", "web_search_tool_result", "file_search_call"),
+        *("code_interpreter_call", "code_interpreter_result", "mcp_call", "refusal"),
+    }
+)
 # what a model thought is not shown to it again, as chat templates have it
 _UNSEEN = _CALLS | {"reasoning", "reasoning_content", "thinking", "redacted_thinking", "signature"}
 

@@ -46,9 +46,13 @@ class LangChainTeacher:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the model by class, name and settings: LangChain does not know its weights."""
+        """Identifies the model by class, name and settings: LangChain does not know its weights.
+
+        Among them are all that the model itself declares to tell its replies apart by.
+        """
         name = self._model._get_ls_params().get("ls_model_name") or ""
-        return fingerprint_of_host(self._model, name, self._options)
+        declared = str(sorted(self._model._identifying_params.items()))
+        return fingerprint_of_host(self._model, name, self._options, declared)
 
     def complete(
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()

@@ -1,6 +1,7 @@
 """Converts LlamaIndex nodes, documents and messages to Aloft's records, and passages to nodes."""
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from typing import Any
 
 from llama_index.core.schema import (
@@ -19,6 +20,7 @@ from aloft.api import (
     HostedPassage,
     MergedDocument,
     Passage,
+    host_offset,
     merge_chunks,
     metadata_to_json,
     read_list,
@@ -57,18 +59,24 @@ def to_nodes(passages: Sequence[Passage], sources: Iterable[BaseNode] = ()) -> l
     Args:
         passages: For example those of a run.
         sources: The nodes that were given to `to_documents`. A result gets the metadata of the node
-            that holds most of its text, and its templates and exclusions.
+            that holds most of its text, its templates and exclusions, and offsets that count as
+            this node's do.
     """
     sources = read_nodes(sources)
     merged = {found.document.id: found for found in _merge(sources)}
     hosted = []
     for passage in passages:
         found = merged.get(passage.document_id)
-        source = sources[found.chunk_of(passage)] if found else None
+        if found is None:
+            hosted.append(HostedPassage(passage=passage, start=passage.start))
+            continue
+        chunk = found.chunk_of(passage)
+        source = sources[chunk.index]
+        start = host_offset(passage, chunk, _start_of(source))
         hosted.append(
-            HostedPassage(passage=passage)
-            if source is None
-            else HostedPassage(passage=passage, metadata=source.metadata, form=_form_of(source))
+            HostedPassage(
+                passage=passage, start=start, metadata=source.metadata, form=_form_of(source)
+            )
         )
     return hosted_nodes(hosted)
 
@@ -89,6 +97,17 @@ def to_passage(node: BaseNode) -> Passage:
         embedding_frame=embedding_frame,
         reading_frame=reading_frame,
     )
+
+
+def copy_of(node: BaseNode) -> BaseNode:
+    """A node that may be changed in place of another one: text, metadata and relationships."""
+    own = {
+        "metadata": deepcopy(node.metadata),
+        "relationships": dict(node.relationships),
+        "excluded_embed_metadata_keys": list(node.excluded_embed_metadata_keys),
+        "excluded_llm_metadata_keys": list(node.excluded_llm_metadata_keys),
+    }
+    return node.model_copy(update=own)
 
 
 def has_text(node: BaseNode) -> bool:
@@ -115,8 +134,8 @@ def _to_node(hosted: HostedPassage) -> TextNode:
         id_=passage.id,
         text=passage.text,
         metadata=metadata,
-        start_char_idx=passage.start,
-        end_char_idx=passage.end,
+        start_char_idx=hosted.start,
+        end_char_idx=hosted.start + len(passage.text),
         relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=passage.document_id)},
         **form,
     )
@@ -156,6 +175,8 @@ def _read(node: BaseNode) -> tuple[str, Frame, Frame]:
 def _frame_of(text: str, rendered: str) -> Frame:
     if rendered.strip() == text.strip():
         return "", ""
+    if not text:  # an image, or a page without text: its metadata alone is read
+        return (rendered,)
     before, found, after = rendered.rpartition(text)
     return (before, after) if found else (rendered,)
 

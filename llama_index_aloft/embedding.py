@@ -8,7 +8,7 @@ from llama_index.core.base.embeddings.base import Embedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from aloft.api import Embedder, SharedModels, read_bundle, read_question, replace_surrogates
+from aloft.api import Embedder, SharedModels, read_bundle, read_question, read_texts
 from aloft.config import ModelName
 from llama_index_aloft.identity import IdentifiedEmbedding
 
@@ -60,7 +60,7 @@ class AloftEmbedding(IdentifiedEmbedding):
         return self._get_text_embeddings([text])[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        passages = [replace_surrogates(text) for text in texts]
+        passages = read_texts(texts, "A passage")
         vectors: list[Embedding] = self._embedder.encode_passages(passages).tolist()
         return vectors
 

@@ -33,6 +33,15 @@ class Identified(BaseComponent):
         except ModelError:
             return None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_what_was_written(cls, given: Any) -> Any:
+        """Fields alone: what pydantic writes down of a component has more."""
+        if not isinstance(given, dict):
+            return given
+        further = {"fingerprint", "class_name"} - cls.model_fields.keys()
+        return {name: value for name, value in given.items() if name not in further}
+
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
         """Make a component of the serialized form of another one."""
@@ -96,18 +105,15 @@ def _keyed(text: str) -> str:
 class IdentifiedEmbedding(Identified, BaseEmbedding):
     """An embedding model whose `embeddings_cache` keeps models, questions and texts apart."""
 
-    @model_validator(mode="after")
-    def _key_cache_by_model(self) -> Self:
-        if isinstance(self.embeddings_cache, BaseKVStore):
-            is_keyed = isinstance(self.embeddings_cache, ModelCache)
-            self.embeddings_cache = (
-                self.embeddings_cache if is_keyed else ModelCache(self.embeddings_cache)
-            )
-        return self
+    def _key_cache_by_model(self) -> None:
+        cache = self.embeddings_cache
+        if isinstance(cache, BaseKVStore) and not isinstance(cache, ModelCache):
+            self.embeddings_cache = ModelCache(cache)
 
     @contextmanager
     def _asked(self, kind: str) -> Iterator[None]:
         """Key what the cache is asked for meanwhile by the model and the kind of text."""
+        self._key_cache_by_model()  # here, since it may be set at any time
         known = (self._fingerprint(), kind) if self.embeddings_cache is not None else ()
         outer = _asked_for.set(known)
         try:

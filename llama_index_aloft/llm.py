@@ -26,6 +26,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import (
     CallOptions,
+    ConfigError,
     DataError,
     Message,
     Prompt,
@@ -39,7 +40,7 @@ from aloft.api import (
     generator_fields,
     in_threads,
     read_call_options,
-    replace_surrogates,
+    read_text,
     stream_reply,
 )
 from aloft.config import FolderName, ModelName
@@ -91,6 +92,12 @@ class AloftLLM(Identified, StructuredPredictions):
     )
 
     def __init__(self, model: str, **fields: Any) -> None:
+        for name in ("messages_to_prompt", "completion_to_prompt"):
+            if fields.get(name) is not None:
+                raise ConfigError(
+                    f"{name} has no effect here: prompts are written by the model's own chat "
+                    "template. Leave it out."
+                )
         super().__init__(**{"model": model, **fields})
         check_server_settings(self.model, self._server)  # here, where pydantic does not wrap it
 
@@ -206,9 +213,14 @@ class AloftLLM(Identified, StructuredPredictions):
         """
         calls = calls_of(response.message)
         if not calls and error_on_no_tool_call:
+            is_cut = response.additional_kwargs.get("finish_reason") == "length"
+            advice = (
+                f"It was cut: raise max_tokens (here {self.max_tokens})."
+                if is_cut
+                else "Pass tool_required=True, or allow a reply without calls."
+            )
             raise DataError(
-                f"The reply calls no tool: {str(response.message.content)[:100]!r}. Pass "
-                "tool_required=True, or allow a reply without calls."
+                f"The reply calls no tool: {str(response.message.content)[:100]!r}. {advice}"
             )
         return calls
 
@@ -301,4 +313,4 @@ class AloftLLM(Identified, StructuredPredictions):
 
 
 def _user_message(text: str) -> tuple[Message, ...]:
-    return (Message(role="user", content=replace_surrogates(text)),)
+    return (Message(role="user", content=read_text(text, "A prompt")),)

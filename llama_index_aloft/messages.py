@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import (
+    CachePoint,
     ChatMessage,
     ChatResponse,
+    CitableBlock,
+    CitationBlock,
     CompletionResponse,
     ContentBlock,
     MessageRole,
@@ -38,6 +41,11 @@ def to_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     """
     if not messages:
         raise DataError("The conversation has no messages. Pass at least one user message.")
+    wrong = [one for one in messages if not isinstance(one, ChatMessage)]
+    if wrong:
+        raise DataError(
+            f"A conversation is a list of ChatMessage, but {type(wrong[0]).__name__} was given."
+        )
     return tuple(_to_turn(message) for message in messages)
 
 
@@ -98,8 +106,12 @@ def _to_turn(message: ChatMessage) -> Message:
 def _text_in(block: ContentBlock) -> str:
     if isinstance(block, TextBlock):
         return block.text
-    if isinstance(block, ThinkingBlock | ToolCallBlock):
+    if isinstance(block, ThinkingBlock | ToolCallBlock | CachePoint):
         return ""
+    if isinstance(block, CitableBlock):
+        return "".join(map(_text_in, block.content))
+    if isinstance(block, CitationBlock):
+        return _text_in(block.cited_content)
     raise DataError(f"A message holds a block of type {block.block_type}, but only text is read.")
 
 

@@ -4,9 +4,10 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import QueryBundle
 
-from aloft.api import DataError, Embedder, Floats, read_question
+from aloft.api import DataError, Floats, read_question
 
 _LEAST = 1e-12  # length of a mean of vectors that cancel each other out
 
@@ -39,28 +40,34 @@ def query_text(query: QueryBundle) -> str:
     return text
 
 
-def read_query(query: QueryBundle, embedder: Embedder) -> tuple[str, Floats | None]:
-    """The text of a query, and the vector that stands for it, if the text itself does not.
+def read_query(query: QueryBundle, embedding: BaseEmbedding | None) -> tuple[str, Floats | None]:
+    """The text of a query, and the vector that it is searched for by.
 
     Args:
         query: Its `embedding` is used as it is; otherwise its `custom_embedding_strs` are embedded
-            and averaged, as LlamaIndex does.
-        embedder: Embeds these strings.
+            and averaged, as LlamaIndex does; otherwise its text is.
+        embedding: Embeds, and tells LlamaIndex of it; None: text alone is searched for.
 
     Returns:
         The text, and the vector; (1, dimensions), of unit length.
 
     Raises:
-        DataError: the query has no text, or an image, or an embedding that is no vector.
+        DataError: the query has no text, or an image, or an embedding that is no vector, or
+            something to be embedded where text alone is searched for.
     """
     text = query_text(query)
+    further = [read_question(one) for one in query.custom_embedding_strs or ()]
+    if embedding is None:
+        if further or query.embedding is not None:
+            raise DataError("The run ships BM25 alone, which reads text. Pass query_str alone.")
+        return text, None
+    if query.embedding is None and not further:
+        return text, np.array([embedding.get_query_embedding(text)], np.float32)
     if query.embedding is not None:
         vector = _vector_of(query.embedding)
-    elif query.custom_embedding_strs:
-        texts = [read_question(one) for one in query.custom_embedding_strs]
-        vector = embedder.encode_queries(texts).mean(axis=0)
     else:
-        return text, None
+        vectors = [embedding.get_query_embedding(one) for one in further]
+        vector = np.array(vectors, np.float32).mean(axis=0)
     length = max(float(np.linalg.norm(vector)), _LEAST)
     return text, np.asarray(vector / length, np.float32)[None, :]
 

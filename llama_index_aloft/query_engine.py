@@ -29,12 +29,13 @@ from llama_index.core.instrumentation.events.synthesis import (
 )
 from llama_index.core.llms.callbacks import llm_chat_callback
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, QueryType
 from llama_index_instrumentation import get_dispatcher
 
 from aloft.api import (
     Answer,
     Bundle,
+    ConfigError,
     DataError,
     Reply,
     ScoredPassage,
@@ -49,6 +50,7 @@ from aloft.api import (
 from llama_index_aloft.convert import has_text, to_passage
 from llama_index_aloft.llm import AloftLLM
 from llama_index_aloft.messages import as_chat
+from llama_index_aloft.queries import check_query
 from llama_index_aloft.retriever import AloftRetriever
 
 _dispatcher = get_dispatcher(__name__)
@@ -112,8 +114,11 @@ class AloftCitationQueryEngine(BaseQueryEngine):
             **fields: The other arguments of the class.
 
         Raises:
+            ConfigError: both nodes and a retriever are given.
             DataError: the folder holds no finished run.
         """
+        if nodes is not None and retriever is not None:
+            raise ConfigError("Nodes and a retriever are given. Pass one: a retriever has its own.")
         shared = {
             "models": fields.setdefault("models", SharedModels()),
             "callback_manager": fields.get("callback_manager"),
@@ -126,6 +131,20 @@ class AloftCitationQueryEngine(BaseQueryEngine):
 
     def _get_prompt_modules(self) -> dict[str, Any]:
         return {}
+
+    def query(self, str_or_query_bundle: QueryType) -> RESPONSE_TYPE:
+        """Answer a question.
+
+        Raises:
+            DataError: the query is neither a text nor a QueryBundle.
+        """
+        check_query(str_or_query_bundle)
+        return super().query(str_or_query_bundle)
+
+    async def aquery(self, str_or_query_bundle: QueryType) -> RESPONSE_TYPE:
+        """Answer a question; see `query`."""
+        check_query(str_or_query_bundle)
+        return await super().aquery(str_or_query_bundle)
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """Retrieve and postprocess the nodes for the prompt."""

@@ -20,7 +20,8 @@ from aloft.api import (
     open_retriever,
     read_bundle,
 )
-from llama_index_aloft.convert import has_text, hosted_nodes, read_nodes, to_passage
+from llama_index_aloft.convert import copy_of, has_text, hosted_nodes, read_nodes, to_passage
+from llama_index_aloft.embedding import AloftEmbedding
 from llama_index_aloft.filters import read_filters
 from llama_index_aloft.queries import check_query, read_query
 
@@ -37,7 +38,10 @@ class _Opened:
 
 
 class AloftRetriever(BaseRetriever):
-    """Retrieves nodes with what a run ships; the nodes given are not changed.
+    """Retrieves nodes with what a run ships.
+
+    Results are copies of the nodes given, so that postprocessors which change them leave the corpus
+    as it is.
 
     Of a query, `custom_embedding_strs` are embedded in place of the text, and an `embedding` is
     used as it is; BM25 and the reranker read the text.
@@ -127,17 +131,23 @@ class AloftRetriever(BaseRetriever):
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         self._check()
         opened = self._current()
-        embedder = self.models.embedder(self.contract.embedder)
-        question, vectors = read_query(query_bundle, embedder)
+        question, vectors = read_query(query_bundle, self._embedding())
         among = None
         if self.filters is not None:
             is_admitted = read_filters(self.filters)
             among = {i for i, node in enumerate(opened.searched) if is_admitted(node.metadata)}
         (found,) = opened.retriever.retrieve([question], self.similarity_top_k, among, vectors)
         return [
-            NodeWithScore(node=opened.searched[scored.column], score=scored.score)
+            NodeWithScore(node=copy_of(opened.searched[scored.column]), score=scored.score)
             for scored in found
         ]
+
+    def _embedding(self) -> AloftEmbedding | None:
+        """What embeds queries, seen by LlamaIndex; None where BM25 alone searches."""
+        if self.contract.retrieval.retriever == "bm25":
+            return None
+        name, manager = self.contract.embedder, self.callback_manager
+        return AloftEmbedding(name, models=self.models, callback_manager=manager)
 
     def _current(self) -> _Opened:
         """The opened retriever; opened anew if nodes, contract or models were replaced."""

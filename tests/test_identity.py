@@ -222,6 +222,11 @@ def test_a_cache_of_embeddings_keeps_models_questions_and_texts_apart(
     assert len(cache.get_all("embeddings")) == 4  # two models, each for a question and a text
     assert vectors(embeddings_cache=cache) == plain
     assert len(cache.get_all("embeddings")) == 4
+    later = [AloftEmbedding(str(folder)) for folder in (encoder, other)]
+    later[0].embeddings_cache = cache  # set afterwards, in both ways that there are
+    later[1] = later[1].model_copy(update={"embeddings_cache": cache})
+    assert [one.get_query_embedding(QUESTION) for one in later] == [plain[0], plain[5]]
+    assert len(cache.get_all("embeddings")) == 4
 
 
 @pytest.mark.parametrize("kind", ["ChatAloft", "AloftLLM"])

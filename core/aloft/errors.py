@@ -3,6 +3,7 @@
 * AloftError                               a user can put it right; one line says how
   - ConfigError        (also ValueError)   a setting is out of range or contradicts another
   - DataError          (also ValueError)   a file or record is not what a stage expects
+    - PromptTooLongError                   a prompt exceeds a model's context window
   - ModelError                             a model is not here or can not do what is asked
     - ProbabilitiesError                   a model returns no probabilities of tokens
   - RunFolderError                         a run folder is held by another or not writable
@@ -23,6 +24,10 @@ class ConfigError(AloftError, ValueError):
 
 class DataError(AloftError, ValueError):
     """A file or record is not what a stage expects."""
+
+
+class PromptTooLongError(DataError):
+    """A prompt exceeds a model's context window; nothing of it was read."""
 
 
 class ModelError(AloftError):

@@ -5,10 +5,10 @@ from typing import Any, Self
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from llama_index.core.bridge.pydantic import PrivateAttr, SerializeAsAny
+from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr, SerializeAsAny
 from llama_index.core.embeddings.loading import load_embed_model
 
-from aloft.api import DataError, Floats, content_id
+from aloft.api import DataError, Floats, check_kind, content_id
 from aloft.config import FolderName
 from llama_index_aloft.embedding import AloftEmbedding
 from llama_index_aloft.identity import Identified, IdentifiedEmbedding
@@ -24,11 +24,14 @@ class AdapterEmbedding(IdentifiedEmbedding):
         folder: The folder that `EmbeddingAdapterFinetuneEngine` wrote.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     base: SerializeAsAny[BaseEmbedding]
     folder: FolderName
     _matrix: Floats = PrivateAttr()
 
     def __init__(self, base: BaseEmbedding, folder: str, **fields: Any) -> None:
+        check_kind("base", base, BaseEmbedding, "One of ours is AloftEmbedding(model=name).")
         named = {"model_name": f"{base.model_name} with {folder}"}
         super().__init__(**{**named, **fields, "base": base, "folder": folder})
         self._matrix = read_map(Path(self.folder))
@@ -59,6 +62,11 @@ class AdapterEmbedding(IdentifiedEmbedding):
         return content_id(base, self._matrix.tobytes().hex())
 
     def _mapped(self, vector: Embedding) -> Embedding:
+        if len(vector) != len(self._matrix):
+            raise DataError(
+                f"The base model gives vectors of {len(vector)} numbers, but {self.folder} maps "
+                f"such of {len(self._matrix)}. Pass the base model that it was trained on."
+            )
         mapped = self._matrix @ np.asarray(vector, np.float32)
         scaled: Embedding = (mapped / max(float(np.linalg.norm(mapped)), 1e-12)).tolist()
         return scaled

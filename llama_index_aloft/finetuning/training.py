@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -145,7 +146,15 @@ class Output:
 
     @classmethod
     def of(cls, engine: object, path: str, *, overwrite: bool) -> Self:
-        """That of an engine, wherever the process's working directory moves afterwards."""
+        """That of an engine, wherever the process's working directory moves afterwards.
+
+        Raises:
+            ConfigError: the path is none.
+        """
+        if not isinstance(path, str | PathLike):
+            raise ConfigError(
+                f"model_output_path is of type {type(path).__name__}, but must name a folder."
+            )
         return cls(folder=Path(path).absolute(), engine=type(engine).__name__, overwrite=overwrite)
 
     def claim(self, texts: Iterable[str]) -> None:

@@ -103,3 +103,27 @@ def test_a_prompt_that_was_not_read_is_an_error() -> None:
     unread = Reply(text="", is_finished=False, prompt_tokens=60, is_unread=True)
     with pytest.raises(DataError, match="The prompt has 60 tokens, but m reads at most 8"):
         check_read(unread, "m", 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"stop": [""]}, "stop holds '', but each string"),
+        ({"stop": ["a", None]}, "stop holds None"),
+        ({"stop": [1]}, "stop holds 1"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"temperature": float("inf")}, "temperature is inf"),
+        ({"max_tokens": True}, "max_tokens is True"),
+        ({"temperature": 1.0, "seed": True}, "seed is True"),
+    ],
+)
+def test_what_would_end_or_draw_nothing_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(**given)
+    with pytest.raises(ConfigError, match="max_tokens is 0, but must be"):
+        read_call_options({}, {**DEFAULTS, "max_tokens": 0})
+
+
+def test_half_of_a_pair_is_replaced_in_patterns_and_stop_strings() -> None:
+    assert read(regex="a|\ud83d").prompt == {"pattern": "a|\ufffd"}
+    assert read(stop=["\ud83d"]).limits["stop"] == ["\ufffd"]

@@ -78,7 +78,7 @@ def test_before_mining_there_is_nothing_to_show(
 def test_candidates_are_shown_with_their_reasons(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("aloft.terminal.console.screen.width", 200)
     assert main(["negatives", str(run), "--explain", "who pilots"]) == 0
     said = capsys.readouterr().out
     rows = [[c.strip() for c in r.split("│")[1:-1]] for r in said.splitlines() if "│" in r]

@@ -203,3 +203,15 @@ def test_a_file_that_is_gone_is_named_in_one_line(model: Path, tmp_path: Path) -
     (model / "vocab.json").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ModelError, match=r"vocab\.json cannot be read"):
         fingerprint_folder(model)
+
+
+@pytest.mark.parametrize("makes", [False, True])
+def test_a_model_that_is_gone_is_no_model(tmp_path: Path, *, makes: bool) -> None:
+    """An adapter that was deleted would otherwise leave its base model in its place."""
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    if makes:
+        adapter.mkdir()
+    with pytest.raises(ModelError, match=r"adapter (holds no model|is no folder)"):
+        fingerprint_folder(base, adapter)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import jsonschema
 import pytest
 import torch
 
+from aloft.backends.encoding import encode_prompt
 from aloft.backends.tool_calls import call_format_of
 from aloft.errors import ConfigError, ModelError
 from aloft.protocols import Prompt, Reply, Tool, ToolCall, ToolTurn
@@ -246,3 +248,22 @@ def test_a_template_that_takes_no_tools_says_so(tmp_path: Path) -> None:
     assert not tokenizer.takes_tools
     with pytest.raises(ModelError, match="takes no tools"):
         tokenizer.count(replace(ASK, tools=TOOLS))
+
+
+def test_what_json_lacks_and_halves_of_pairs_are_read_as_text(model: Any) -> None:
+    """Tools and earlier calls as an application has them: dates, paths, emoji cut in two."""
+    call = ToolCall(id="c\ud83d", name="add", arguments={"a": date(2026, 1, 2), "\ud83d": {1}})
+    tool = replace(TOOLS[0], description="Adds \ud83d.")
+    turns = (*ASK.messages, ToolTurn(role="assistant", content="", tool_calls=(call,)))
+    read = model.tokenizer.decode(
+        encode_prompt(model.tokenizer, replace(ASK, messages=turns, tools=(tool,)))
+    )
+    assert "2026-01-02" in read
+    assert "Adds \ufffd" in read
+
+
+def test_json_that_is_closed_early_has_dates_that_exist(model: Any) -> None:
+    schema = {"type": "object", "properties": {"at": {"type": "string", "format": "date-time"}},
+              "required": ["at"]}  # fmt: skip
+    (reply,) = model.complete([replace(ASK, json_schema=schema)], max_new_tokens=40)
+    assert datetime.fromisoformat(json.loads(reply.text)["at"])

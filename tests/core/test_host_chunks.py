@@ -1,11 +1,22 @@
 """Chunks become documents again: in order, each text once, under a name that lasts."""
 
+import json
 import random
 from collections.abc import Sequence
+from datetime import date
+from typing import Any
 
+import numpy as np
 import pytest
 
-from aloft.corpus.host_chunks import HostChunk, merge_chunks, share_one_text, without_metadata
+from aloft.corpus.host_chunks import (
+    HostChunk,
+    merge_chunks,
+    metadata_to_json,
+    share_one_text,
+    without_metadata,
+)
+from aloft.errors import DataError
 from aloft.records import Document, Passage, content_id
 
 TEXT = "Cold water is denser than warm water. Ice floats because it is lighter than both."
@@ -131,7 +142,7 @@ def test_a_passage_belongs_to_the_chunk_that_holds_most_of_it() -> None:
 
     def chunk_of(start: int, end: int) -> int:
         text = merged.document.text[start:end]
-        return merged.chunk_of(Passage(document_id="a", text=text, start=start))
+        return merged.chunk_of(Passage(document_id="a", text=text, start=start)).index
 
     assert chunk_of(0, 20) == 0
     assert chunk_of(second, second + 20) == 1
@@ -159,3 +170,13 @@ def test_nameless_texts_are_apart_unless_they_are_the_same() -> None:
     merged = merge_chunks([HostChunk(source="", text=text) for text in ("One.", "Two.", "One.")])
 
     assert [one.document.text for one in merged] == ["One.", "Two."]
+
+
+def test_numbers_stay_numbers_in_kept_metadata_and_a_circle_is_refused() -> None:
+    given = {"n": np.int64(3), "x": np.float32(0.5), "row": np.arange(2), "set": {"b", "a"}}
+    kept = json.loads(metadata_to_json({**given, "day": date(2026, 1, 2), ("no", "text"): 1}))
+    assert kept == {"n": 3, "x": 0.5, "row": [0, 1], "set": ["a", "b"], "day": "2026-01-02"}
+    circle: dict[str, Any] = {}
+    circle["self"] = circle
+    with pytest.raises(DataError, match="metadata of a document cannot be kept"):
+        metadata_to_json(circle)

@@ -9,7 +9,12 @@ from tokenizers.models import WordLevel
 
 from aloft.config import PassagesConfig
 from aloft.corpus.duplicates import drop_copies
-from aloft.corpus.host_chunks import HostChunk, merge_chunks, without_metadata
+from aloft.corpus.host_chunks import (
+    HostChunk,
+    merge_chunks,
+    metadata_to_json,
+    without_metadata,
+)
 from aloft.corpus.passages import DocumentSplitter
 from aloft.records import Passage
 from aloft.serving.host_corpus import open_hosted_retriever, read_passages, write_chunks
@@ -99,3 +104,28 @@ def test_a_run_on_files_has_no_metadata_and_a_bundle_alone_no_passages(tmp_path:
     assert (hosted.passage, hosted.metadata, hosted.form) == (passage, {}, {})
     assert len(retriever.passages) == 1
     assert dict(read_passages(write_run(tmp_path / "bundle"))) == {}
+
+
+def test_offsets_count_as_those_of_the_chunk_do(tmp_path: Path) -> None:
+    def page(number: int, text: str, start: int | None) -> HostChunk:
+        metadata = json.dumps({"page": number})
+        return HostChunk(source="a.pdf", text=text, start=start, metadata=metadata)
+
+    first, second = "The first page has rooms. It has nine.", "The second page has none at all."
+    chunks = [page(1, first, None), page(2, second[:20], 0), page(2, second[11:], 11)]
+    _, hosted = open_hosted_retriever(cut(tmp_path, chunks), ScriptedModels())
+
+    by_page = {1: first, 2: second}
+    assert len(hosted) >= 2
+    for one in hosted:
+        text = by_page[one.metadata["page"]]
+        assert text[one.start :].startswith(one.passage.text)
+        assert one.form == {}
+
+
+def test_what_is_not_utf8_in_ids_and_metadata_is_kept(tmp_path: Path) -> None:
+    """As of files whose names are in another encoding."""
+    name = "caf\udce9.txt"
+    chunk = HostChunk(source=name, text=LEAVE, id=name, metadata=metadata_to_json({"source": name}))
+    _, (hosted,) = open_hosted_retriever(cut(tmp_path, [chunk]), ScriptedModels())
+    assert (hosted.host_id, hosted.metadata) == (name, {"source": name})

@@ -4,8 +4,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any, TypedDict
+from uuid import uuid4
 
 import pytest
+from langchain_core.callbacks import get_usage_metadata_callback
+from langchain_core.documents import Document
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import (
     AIMessage,
@@ -15,6 +18,8 @@ from langchain_core.messages import (
     trim_messages,
 )
 from langchain_core.tools import tool
+from langchain_core.tracers.context import collect_runs
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from pydantic import BaseModel
 from scripted import ScriptedModels, SlowWords, count_beats, shared
 
@@ -22,7 +27,9 @@ from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, DataError, ModelError
 from aloft.protocols import Prompt, Reply, Tool, ToolCall, ToolTurn
 from aloft.testing import ScriptedTeacher
-from langchain_aloft import AloftLLM, ChatAloft
+from langchain_aloft import AloftEmbeddings, AloftLLM, AloftReranker, ChatAloft
+from langchain_aloft.messages import to_messages
+from langchain_aloft.schemas import json_schema_of, openai_tool_of
 
 
 @tool
@@ -299,3 +306,67 @@ def test_a_model_without_tools_says_so_when_they_are_bound() -> None:
         AloftLLM(model="any", models=shared()).invoke("Go.", tools=[find])
     served = ChatAloft(model="openai:http://localhost:1/v1#m")
     assert served.bind_tools([find])  # is for the server to say
+
+
+def test_many_conversations_keep_the_callers_context_and_a_run_id_each() -> None:
+    chat = ChatAloft(model="any", models=shared())
+    given = [[HumanMessage("a")], [HumanMessage("b")]]
+    first = uuid4()
+    with get_usage_metadata_callback() as usage, collect_runs() as seen:
+        result = chat.generate(given, run_id=first)
+    assert [*usage.usage_metadata] == ["any"]
+    assert len(seen.traced_runs) == 2
+    ids = [one.run_id for one in result.run or ()]
+    assert ids[0] == first
+    assert len(set(ids)) == 2
+
+
+class Tree(BaseModel):
+    name: str
+    parts: list["Tree"] = []
+
+
+@tool
+def plant(tree: Tree) -> str:
+    """Plants."""
+    return tree.name
+
+
+def test_what_holds_itself_is_held_to_its_schema() -> None:
+    """LangChain writes references out, and leaves {} where that never ends."""
+    taking = ScriptedModels(lambda _: '{"name": "oak"}')
+    chat = ChatAloft(model="any", models=SharedModels(taking))
+    chat.with_structured_output(Tree).invoke("Draw.")
+    asked = taking.teacher_model.asked[-1].json_schema
+    assert asked == Tree.model_json_schema()
+    parameters = openai_tool_of(plant)["function"]["parameters"]
+    assert parameters["$defs"]["Tree"]["properties"]["parts"]["items"] == {"$ref": "#/$defs/Tree"}
+    for plain in (find, City, Town):
+        assert openai_tool_of(plain) == convert_to_openai_tool(plain)
+    assert json_schema_of(Town) == convert_to_json_schema(Town)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "invalid_tool_call", "name": "find", "args": "{", "id": "1", "error": "cut"},
+        {"type": "server_tool_call", "name": "search", "args": {}, "id": "1"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {"type": "refusal", "refusal": "No."},
+    ],
+)
+def test_blocks_of_another_provider_that_are_no_text_are_not_shown(block: dict[str, Any]) -> None:
+    (turn,) = to_messages([AIMessage([{"type": "text", "text": "Yes."}, block])])
+    assert turn.content == "Yes."
+
+
+def test_what_is_no_text_is_said_in_one_line() -> None:
+    embeddings = AloftEmbeddings("any", models=shared())
+    for wrong in ([None], [5], "abc", [Document("A fox.")]):
+        with pytest.raises(DataError, match="text"):
+            embeddings.embed_documents(wrong)  # type: ignore[arg-type]
+    reranker = AloftReranker(model="any", models=shared())
+    with pytest.raises(DataError, match="A passage is a text, but NoneType was given"):
+        reranker.score([("a", None)])  # type: ignore[list-item]
+    with pytest.raises(DataError, match="A list of Document objects is expected"):
+        reranker.compress_documents(["text"], "a")  # type: ignore[list-item]

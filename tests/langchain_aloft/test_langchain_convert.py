@@ -18,7 +18,7 @@ from langchain_aloft import from_passages, to_documents
 from langchain_aloft.convert import (
     copy_of,
     in_source_order,
-    read_text,
+    model_text,
     to_passages,
 )
 from langchain_aloft.messages import to_messages
@@ -173,7 +173,7 @@ def test_lone_surrogates_become_the_replacement_character() -> None:
     (found,) = to_documents([given], text_of=lambda one: f"\ud835{one.page_content}")
     assert (found.text, found.title) == ("Let \ufffd be", "Let \ufffd be")
     assert found.chunks[0].embedding_frame == ("\ufffd", "")
-    assert read_text(given) == "Let \ufffd be"
+    assert model_text(given) == "Let \ufffd be"
     assert to_messages([HumanMessage(torn)])[0].content == "Let \ufffd be"
 
 
@@ -206,8 +206,8 @@ def test_a_scored_document_is_a_copy() -> None:
     assert (scored.id, scored.metadata) == ("1", {"title": "Title", "relevance": 0.5})
     assert copy_of(given, 0.5, None).metadata == given.metadata
     assert given.metadata == {"title": "Title"}
-    assert read_text(given) == "Text."
-    assert read_text(given, lambda one: f"{one.metadata['title']}: {one.page_content}") == (
+    assert model_text(given) == "Text."
+    assert model_text(given, lambda one: f"{one.metadata['title']}: {one.page_content}") == (
         "Title: Text."
     )
 

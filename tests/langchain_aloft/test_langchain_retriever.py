@@ -7,8 +7,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
+from langchain_core.runnables import RunnableLambda
 from scripted import (
     CONTRACT,
     ScriptedModels,
@@ -23,6 +25,7 @@ from aloft.api import ConfigError, DataError, Relevance, SharedModels
 from aloft.records import Passage
 from aloft.serving.host_corpus import write_chunks
 from langchain_aloft import AloftReranker, AloftRetriever, create_citation_chain, to_documents
+from langchain_aloft.convert import from_passages
 
 ROWS: list[dict[str, Any]] = [
     {"source": "a.md", "page": 1, "tags": ["red", "blue"], "day": date(2026, 1, 1)},
@@ -247,3 +250,78 @@ def test_a_reranker_scores_by_what_a_run_has_fitted() -> None:
     assert best.metadata["score"] == pytest.approx(1 / (1 + math.exp(-1.0)))
     assert all(one.metadata["score"] < best.metadata["score"] for one in rest)
     assert fitted.score([("number 1", DOCUMENTS[1].page_content)]) == [1.0]
+
+
+def test_the_chain_reads_what_the_retriever_returns_where_it_was_changed(tmp_path: Path) -> None:
+    source = ScriptedModels()
+    source.teacher_model = WordByWord(lambda _: "1\n\n### Answer\nYes.")
+    run = write_run(tmp_path / "run")
+    (document,) = to_documents(MINUTES[:1], text_of=by_author, group_by=None)
+    write_chunks(run, [document])
+    frame = ("By Maria Lopez: ", "")
+    passage = Passage(
+        document_id=document.id, text="The minutes.", start=0, title="Joon Kim",
+        embedding_frame=frame, reading_frame=frame,
+    )  # fmt: skip
+    write_records(run / "passages.jsonl", [passage])
+    models = SharedModels(source)
+    own = AloftRetriever.from_run(run, models=models)
+
+    def redact(found: list[Document]) -> list[Document]:
+        return [one.model_copy(update={"page_content": "[redacted]"}) for one in found]
+
+    create_citation_chain(run, own | RunnableLambda(redact), models=models).invoke("Kim")  # type: ignore[arg-type]
+    prompt = source.teacher_model.asked[-1].messages[-1].content
+    assert "[redacted]" in prompt
+    assert "The minutes." not in prompt
+
+
+def test_a_runs_own_passages_are_filtered_by_what_json_lacks(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    given = [
+        Document(f"A fox of {year}.", metadata={"source": str(year), "day": date(year, 1, 1),
+                                                "path": Path("d") / str(year)})
+        for year in (2025, 2026)
+    ]  # fmt: skip
+    documents = to_documents(given)
+    write_chunks(run, documents)
+    passages = [Passage(document_id=one.id, text=one.text, start=0) for one in documents]
+    write_records(run / "passages.jsonl", passages)
+    own = AloftRetriever.from_run(run, models=shared())
+    ours = AloftRetriever(documents=given, contract=CONTRACT, models=shared())
+    for wanted in (
+        {"day": {"$gte": date(2026, 1, 1)}},
+        {"day": {"$in": [date(2026, 1, 1)]}},
+        {"path": Path("d/2026")},
+    ):
+        for one in (own, ours):
+            (found,) = one.invoke("fox", filter=wanted)
+            assert found.metadata["source"] == "2026"
+
+
+def test_arrays_in_metadata_are_lists_and_a_caller_changes_its_own_copy() -> None:
+    rows = [Document("A fox.", metadata={"row": np.arange(2), "tags": ["x"]})]
+    ours = AloftRetriever(documents=rows, contract=CONTRACT, models=shared())
+    (found,) = ours.invoke("fox", filter={"row": 1})
+    found.metadata["tags"].append("y")
+    assert rows[0].metadata["tags"] == ["x"]
+    assert ours.invoke("fox", filter={"tags": "y"}) == []
+
+
+def test_offsets_of_results_count_in_the_page_that_the_metadata_name() -> None:
+    pages = [f"Page {n} has the rooms {n}. They are open on day {n}." for n in (1, 2)]
+    whole = [Document(t, metadata={"source": "a", "page": n}) for n, t in enumerate(pages)]
+    cut = [
+        Document(page[s : s + 30], metadata={"source": "a", "page": n, "start_index": float(s)})
+        for n, page in enumerate(pages)
+        for s in (0, 20)
+    ]
+    for given in (whole, cut):
+        (document,) = to_documents(given)
+        passages = [
+            Passage(document_id=document.id, text=text, start=document.text.index(text))
+            for text in ("Page 1 has the rooms 1.", "They are open on day 2.")
+        ]
+        for found in from_passages(passages, given):
+            page, start = pages[found.metadata["page"]], found.metadata["start_index"]
+            assert page[start:].startswith(found.page_content)

@@ -265,6 +265,7 @@ def test_a_validation_set_in_the_same_file_holds_no_training(tmp_path: Path) -> 
         ({"save_every": 0}, "save_every is 0"),
         ({"qa_generate_prompt_tmpl": 'As JSON {"q": ...}'}, "It may hold {context_str}, {num"),
         ({"qa_generate_prompt_tmpl": 7}, "must be a str"),
+        ({"qa_generate_prompt_tmpl": "Write questions."}, "does not hold {context_str}"),
     ],
 )
 def test_what_can_not_be_asked_for(tmp_path: Path, fields: Any, words: str) -> None:

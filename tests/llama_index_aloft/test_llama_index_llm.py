@@ -9,8 +9,12 @@ import pytest
 from llama_index.core import Settings
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import (
+    CacheControl,
+    CachePoint,
     ChatMessage,
     ChatResponse,
+    CitableBlock,
+    CitationBlock,
     MessageRole,
     TextBlock,
     ThinkingBlock,
@@ -29,7 +33,7 @@ from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, DataError
 from aloft.protocols import Prompt, Reply, ToolCall, ToolTurn
 from aloft.testing import ScriptedTeacher
-from llama_index_aloft import AloftLLM
+from llama_index_aloft import AloftEmbedding, AloftLLM, AloftRerank
 
 
 class City(BaseModel):
@@ -285,3 +289,41 @@ def test_a_history_of_calls_results_and_thoughts_reaches_the_model() -> None:
 
 def test_whether_agents_can_give_tools_is_told_by_the_models_template() -> None:
     assert AloftLLM("any", models=shared()).metadata.is_function_calling_model
+
+
+def test_a_call_that_was_cut_and_settings_without_effect_say_what_to_do() -> None:
+    llm, _ = served(lambda _: said('{"name": "find", "argu'))
+    cut = llm.chat([ChatMessage(content="Go.")])
+    cut.additional_kwargs["finish_reason"] = "length"
+    with pytest.raises(DataError, match=r"calls no tool: .* It was cut: raise max_tokens"):
+        llm.get_tool_calls_from_response(cut)
+    with pytest.raises(ConfigError, match="completion_to_prompt has no effect here"):
+        AloftLLM("any", completion_to_prompt=str, models=shared())
+
+
+def test_a_history_may_hold_citations_and_marks_of_caches_and_messages_alone() -> None:
+    llm, model = served(lambda _: said("Yes."))
+    text = TextBlock(text="A fox.")
+    cited = CitationBlock(cited_content=text, source="a", title="b", additional_location_info={})
+    blocks = [CachePoint(cache_control=CacheControl(type="ephemeral")),
+              CitableBlock(title="b", source="a", content=[text]), cited]  # fmt: skip
+    llm.chat([ChatMessage(blocks=blocks)])
+    assert model.asked[0].messages[0].content == "A fox.A fox."
+    with pytest.raises(DataError, match="a list of ChatMessage, but dict was given"):
+        llm.chat([{"role": "user", "content": "Go."}])  # type: ignore[list-item]
+    with pytest.raises(DataError, match="A prompt is a text, but NoneType was given"):
+        llm.complete(None)  # type: ignore[arg-type]
+
+
+def test_what_pydantic_writes_down_makes_the_same_part() -> None:
+    parts = [
+        AloftLLM("any", max_tokens=3, models=shared()),
+        AloftEmbedding("any", embed_batch_size=3, models=shared()),
+        AloftRerank("any", top_n=3, models=shared()),
+    ]
+    for one in parts:
+        written = one.model_dump()
+        for again in (type(one).model_validate(written), type(one)(**written)):
+            assert again.model_dump(exclude={"fingerprint"}) == one.model_dump(
+                exclude={"fingerprint"}
+            )

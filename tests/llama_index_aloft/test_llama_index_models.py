@@ -96,14 +96,19 @@ def nodes() -> list[TextNode]:
     return [TextNode(id_=str(i), text=t, metadata={"page": i}) for i, t in enumerate(TEXTS)]
 
 
-def test_the_retriever_returns_the_nodes_that_it_was_given() -> None:
+def test_the_retriever_returns_copies_of_the_nodes_that_it_was_given() -> None:
     given = nodes()
     ours = AloftRetriever(given, CONTRACT, similarity_top_k=1, models=shared())
 
     (best,) = ours.retrieve("Which whale sings?")
 
-    assert best.node is given[0]
+    assert best.node == given[0]
+    best.node.set_content("Changed by a postprocessor.")
+    best.node.metadata["page"] = 9
+    best.node.excluded_llm_metadata_keys.append("page")
     assert given == nodes()
+    (again,) = ours.retrieve("Which whale sings?")
+    assert again.node == given[0]
     assert 0 < (best.score or 0) <= 1
     assert [one.node_id for one in asyncio.run(ours.aretrieve("Which whale sings?"))] == ["0"]
     assert len(AloftRetriever(given, CONTRACT, models=shared()).retrieve("red fox")) == 3

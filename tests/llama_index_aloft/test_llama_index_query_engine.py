@@ -24,11 +24,13 @@ from scripted import (
     WordByWord,
     count_beats,
     retrieving,
+    shared,
     write_records,
     write_run,
 )
 
 from aloft.backends.shared import SharedModels
+from aloft.errors import ConfigError, DataError
 from aloft.prompts.formats import format_of
 from aloft.protocols import Prompt
 from aloft.records import Passage
@@ -166,6 +168,22 @@ def test_another_server_of_the_generator_loads_its_adapter_itself(tmp_path: Path
     )
     engine.synthesize(QueryBundle("fox?"), [NodeWithScore(node=NODES[0], score=0.5)])
     assert (source.loaded[-1], source.adapters) == (("language model", served), [None])
+
+
+@pytest.mark.parametrize("given", [None, 3, {"query": "fox"}, ["fox"]])
+def test_a_query_that_is_none_is_refused_in_one_line(tmp_path: Path, given: Any) -> None:
+    engine = AloftCitationQueryEngine.from_run(write_run(tmp_path / "run"), [], models=shared())
+    with pytest.raises(DataError, match="A query is a text or a QueryBundle"):
+        engine.query(given)
+    with pytest.raises(DataError, match="A query is a text or a QueryBundle"):
+        asyncio.run(engine.aquery(given))
+
+
+def test_nodes_beside_a_retriever_are_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    retriever = AloftRetriever([], CONTRACT, models=shared())
+    with pytest.raises(ConfigError, match="Nodes and a retriever are given"):
+        AloftCitationQueryEngine.from_run(run, [], retriever=retriever)
 
 
 def test_nothing_to_show_is_said(tmp_path: Path) -> None:

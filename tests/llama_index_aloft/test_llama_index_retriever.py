@@ -9,8 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.schema import (
+    Document as TextDocument,
+)
+from llama_index.core.schema import (
+    ImageNode,
     MetadataMode,
     NodeRelationship,
     NodeWithScore,
@@ -28,9 +33,10 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 from scripted import CONTRACT, ScriptedModels, retrieving, shared, write_records, write_run
 
 from aloft.api import ConfigError, DataError, Relevance, SharedModels
+from aloft.records import Passage
 from aloft.serving.host_corpus import write_chunks
 from llama_index_aloft import AloftRerank, AloftRetriever, to_documents
-from llama_index_aloft.convert import to_passage
+from llama_index_aloft.convert import to_nodes, to_passage
 
 ROWS: dict[str, dict[str, Any]] = {
     "a": {"page": 1, "tags": ["red", "blue"], "author": "Ada King"},
@@ -205,8 +211,11 @@ def test_what_cannot_be_searched_for_is_refused_in_one_line(query: Any, message:
 
 def test_bm25_alone_takes_no_vector() -> None:
     ours = AloftRetriever(THREE, retrieving(CONTRACT, retriever="bm25"), models=shared())
-    with pytest.raises(DataError, match="BM25 alone is retrieved by, which reads text"):
+    with pytest.raises(DataError, match="ships BM25 alone, which reads text"):
         ours.retrieve(QueryBundle("fox", embedding=np.ones(8).tolist()))
+    with pytest.raises(DataError, match="Pass query_str alone"):
+        ours.retrieve(QueryBundle("fox", custom_embedding_strs=["wolf"]))
+    assert ours.retrieve("fox")
 
 
 def test_a_reranker_reads_text_alone() -> None:
@@ -309,3 +318,48 @@ def test_a_reranker_scores_by_what_a_run_has_fitted() -> None:
         assert one.score == pytest.approx(1 / (1 + math.exp(-odds)))
     again = AloftRerank.from_dict(fitted.to_dict())
     assert again.relevance == relevance
+
+
+def test_the_query_that_is_embedded_is_counted_and_seen() -> None:
+    counter = TokenCountingHandler(tokenizer=str.split)
+    manager = CallbackManager([counter])
+    ours = AloftRetriever(THREE, CONTRACT, models=shared(), callback_manager=manager)
+    ours.retrieve("Which blue whale sings?")
+    assert counter.total_embedding_token_count == 4
+    ours.retrieve(QueryBundle("whale", custom_embedding_strs=["one two", "three"]))
+    assert counter.total_embedding_token_count == 4 + 3
+
+
+def test_nodes_without_text_are_left_out_whatever_their_metadata() -> None:
+    """Blank pages of a PDF, and images with a caption."""
+    blank = [
+        TextDocument(text=" \n ", metadata={"page_label": "2"}),
+        TextNode(text="", metadata={"page": 1}),
+        ImageNode(image="aGk=", metadata={"caption": "A green newt."}),
+    ]
+    assert [one.text for one in to_documents([*blank, THREE[0]])] == [THREE[0].text]
+    assert to_documents(blank) == []
+    given = [NodeWithScore(node=node) for node in (*THREE, *blank)]
+    best = AloftRerank("any", top_n=1, models=shared()).postprocess_nodes(given, query_str="newt")
+    assert best[0].node is blank[2]  # its caption is what of it is embedded
+
+
+def test_offsets_of_nodes_count_in_the_page_that_the_metadata_name() -> None:
+    pages = [f"Page {n} has the rooms {n}. They are open on day {n}." for n in (1, 2)]
+    source = RelatedNodeInfo(node_id="a.pdf")
+    given = [
+        TextNode(
+            text=page[s : s + 30], start_char_idx=s, end_char_idx=s + 30, metadata={"page": n},
+            relationships={NodeRelationship.SOURCE: source},
+        )
+        for n, page in enumerate(pages)
+        for s in (0, 20)
+    ]  # fmt: skip
+    (document,) = to_documents(given)
+    passages = [
+        Passage(document_id=document.id, text=text, start=document.text.index(text))
+        for text in ("Page 1 has the rooms 1.", "They are open on day 2.")
+    ]
+    for found in to_nodes(passages, given):
+        page = pages[found.metadata["page"]]
+        assert page[found.start_char_idx : found.end_char_idx] == found.text

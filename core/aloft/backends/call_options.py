@@ -1,13 +1,15 @@
 """Reads the options of a host's call: how long, how sampled, in what form, and with what tools."""
 
 import json
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aloft.errors import ConfigError, DataError
+from aloft.errors import ConfigError, PromptTooLongError
 from aloft.protocols import Reply, Tool
+from aloft.text.surrogates import replace_surrogates
 
 _LENGTHS = ("max_tokens", "max_new_tokens")
 _KNOWN = (
@@ -54,11 +56,7 @@ def read_call_options(options: Mapping[str, Any], defaults: Mapping[str, Any]) -
     prompt = {**_sampling(asked), **_form(asked), **_tools(asked)}
     if prompt.get("pattern") and prompt.get("tools"):
         raise ConfigError("A call has a regex and tools. Give one of them.")
-    stop = asked.get("stop") or ()
-    limits = {
-        "max_new_tokens": _length(given, defaults),
-        "stop": [stop] if isinstance(stop, str) else list(stop),
-    }
+    limits = {"max_new_tokens": _length(given, defaults), "stop": _stop(asked.get("stop"))}
     return CallOptions(prompt=prompt, limits=limits)
 
 
@@ -71,15 +69,27 @@ def check_read(reply: Reply, model: str, window: int) -> Reply:
         window: Its context window, in tokens.
 
     Raises:
-        DataError: the prompt exceeds the context window.
+        PromptTooLongError: the prompt exceeds the context window.
     """
     if reply.is_unread:
         long = f"{reply.prompt_tokens} tokens" if reply.prompt_tokens else "more tokens than that"
-        raise DataError(
+        raise PromptTooLongError(
             f"The prompt has {long}, but {model} reads at most {window}, its reply included. "
             "Shorten the prompt, or retrieve fewer or shorter passages."
         )
     return reply
+
+
+def _stop(given: Any) -> list[str]:
+    """Strings that end a reply."""
+    stop = [given] if isinstance(given, str) else list(given or ())
+    wrong = [one for one in stop if not isinstance(one, str) or not one]
+    if wrong:
+        raise ConfigError(
+            f"stop holds {wrong[0]!r}, but each string that ends a reply is a text of at least one "
+            "character."
+        )
+    return [replace_surrogates(one) for one in stop]
 
 
 def _length(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
@@ -87,10 +97,14 @@ def _length(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
     if len(set(lengths.values())) > 1:
         raise ConfigError("max_tokens and max_new_tokens differ. They are one option: give one.")
     for name, length in lengths.items():
-        if not isinstance(length, int) or length < 1:
-            raise ConfigError(f"{name} is {length!r}, but must be a whole number of at least 1.")
-        return length
-    return int(defaults["max_tokens"])
+        return _checked_length(name, length)
+    return _checked_length("max_tokens", defaults["max_tokens"])
+
+
+def _checked_length(name: str, length: Any) -> int:
+    if not _is_whole(length) or length < 1:
+        raise ConfigError(f"{name} is {length!r}, but must be a whole number of at least 1.")
+    return int(length)
 
 
 def _sampling(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +115,7 @@ def _sampling(asked: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"temperature is {temperature!r}, but must be a number of at least 0.")
     if top_p is not None and (not _is_number(top_p) or not 0 < top_p <= 1):
         raise ConfigError(f"top_p is {top_p!r}, but must lie above 0 and be at most 1.")
-    if seed is not None and (not isinstance(seed, int) or seed < 0):
+    if seed is not None and (not _is_whole(seed) or seed < 0):
         raise ConfigError(f"seed is {seed!r}, but must be a whole number of at least 0.")
     if not temperature:
         return {}
@@ -123,7 +137,7 @@ def _form(asked: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"regex is {pattern!r}, but must be a text.")
     if schemas:
         return {"json_schema": schemas[0]}
-    return {"pattern": pattern} if pattern else {}
+    return {"pattern": replace_surrogates(pattern)} if pattern else {}
 
 
 def _schema_in(response_format: Any) -> list[Mapping[str, Any]]:
@@ -205,4 +219,9 @@ def _read_choice(given: Any, names: Sequence[str]) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

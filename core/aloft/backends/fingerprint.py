@@ -44,11 +44,15 @@ def fingerprint_folder(*folders: Path) -> str:
     within the folder and their bytes; documentation, code and logs, which are never loaded, do not.
 
     Raises:
-        ModelError: a file cannot be read.
+        ModelError: a folder is missing or holds no model, or a file cannot be read.
     """
     parts: list[str] = []
     for number, folder in enumerate(folders):
-        for name, file in sorted(used_files(folder)):
+        files = sorted(used_files(folder))
+        if not files:  # an adapter that is gone must not leave its base model in its place
+            what = "holds no model" if folder.is_dir() else "is no folder on this machine"
+            raise ModelError(f"{folder} {what}. Check the path.")
+        for name, file in files:
             try:
                 parts += [str(number), name, _digest(file)]
             except OSError as error:

@@ -24,7 +24,8 @@ from aloft.protocols import Prompt, Tool
 _WRITTEN = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _LENIENT = {"lenient": True}  # what cannot be enforced, such as uniqueItems, is left to the host
 _ANY_TEXT = r"/(.|\n)+/"
-_CLOSERS = ('"', "}", "]", ",", ":", "0", "a", "n", "t", "f", "{", "[", "-", " ")
+# "1" before "0": there is no year 0000, and no month or day 00
+_CLOSERS = ('"', "}", "]", ",", ":", "1", "0", "a", "n", "t", "f", "{", "[", "-", " ")
 _LONGEST_ENDING = 512  # tokens
 _NEAR = 128  # tokens before the limit from which on an end is looked for
 

@@ -18,8 +18,12 @@ from aloft.text.surrogates import replace_surrogates
 _CUT = frozenset({"length", "max_tokens", "max_length", "max_output_tokens"})
 _REPLY_SETTINGS = (
     *("fingerprint", "temperature", "top_p", "top_k", "seed", "max_tokens", "num_predict"),
-    *("max_new_tokens", "system_prompt", "reasoning_effort"),
+    *("max_new_tokens", "system_prompt", "reasoning_effort", "thinking", "json_mode"),
+    *("additional_kwargs", "generate_kwargs", "model_kwargs", "extra_body", "options"),
+    *("context_window", "num_ctx", "reasoning", "format", "min_p", "repeat_penalty"),
+    *("presence_penalty", "frequency_penalty"),
 )
+_ADDRESS = re.compile(r"\bat 0x[0-9a-f]+", re.IGNORECASE)
 _REASONS = ("finish_reason", "stop_reason", "done_reason")
 # control tokens of the common model families: <|im_start|>, <s>, [INST], <end_of_turn> …
 _CONTROL = re.compile(
@@ -39,7 +43,9 @@ def escape_control_tokens(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0] + _JOINER, replace_surrogates(text))
 
 
-def fingerprint_of_host(model: object, name: str, options: Mapping[str, Any]) -> str:
+def fingerprint_of_host(
+    model: object, name: str, options: Mapping[str, Any], declared: str = ""
+) -> str:
     """Identify a host's model by class, name and settings of its replies.
 
     Hosts do not know weights; a model of ours has a fingerprint of them.
@@ -48,11 +54,13 @@ def fingerprint_of_host(model: object, name: str, options: Mapping[str, Any]) ->
         model: The host's.
         name: By which the host knows it.
         options: Of each call.
+        declared: All that the host itself tells replies apart by.
     """
     kind = type(model)
     asked = {setting: getattr(model, setting, None) for setting in _REPLY_SETTINGS}
     settings = json.dumps([asked, dict(options)], sort_keys=True, default=str)
-    return content_id(kind.__module__, kind.__qualname__, name, settings)
+    stated = _ADDRESS.sub("", declared)  # of objects that the host writes down by where they lie
+    return content_id(kind.__module__, kind.__qualname__, name, settings, stated)
 
 
 def turns(prompt: Prompt) -> list[Message]:

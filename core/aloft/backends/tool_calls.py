@@ -159,8 +159,8 @@ def described(tools: Sequence[Tool]) -> list[dict[str, Any]]:
             "type": "function",
             "function": {
                 "name": tool.name,
-                "description": tool.description,
-                "parameters": dict(tool.parameters),
+                "description": replace_surrogates(tool.description),
+                "parameters": _as_json(tool.parameters),
             },
         }
         for tool in tools
@@ -192,11 +192,11 @@ def rendered_turn(turn: Message, *, is_text: bool = False) -> dict[str, Any]:
     if turn.tool_calls:
         shown["tool_calls"] = [
             {
-                "id": call.id,
+                "id": replace_surrogates(call.id),
                 "type": "function",
                 "function": {
-                    "name": call.name,
-                    "arguments": _as_text(call.arguments) if is_text else dict(call.arguments),
+                    "name": replace_surrogates(call.name),
+                    "arguments": _as_text(call.arguments) if is_text else _as_json(call.arguments),
                 },
             }
             for call in turn.tool_calls
@@ -221,7 +221,18 @@ def _plain_turn(turn: Message) -> Message:
 
 
 def _as_text(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, default=dict)
+    return json.dumps(_as_json(value), ensure_ascii=False)
+
+
+def _as_json(value: Any) -> Any:
+    """A value of JSON that can be encoded; what JSON does not have, such as a date, is its text."""
+    if isinstance(value, Mapping):
+        return {replace_surrogates(str(name)): _as_json(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_as_json(one) for one in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return replace_surrogates(str(value))
 
 
 def _read_format(tokenizer: Any) -> CallFormat | None:

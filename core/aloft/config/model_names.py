@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from aloft.config.base import Text
+from aloft.errors import ConfigError
 
 SERVER = "openai:"  # prefix of a model behind a server that speaks OpenAI's protocol
 VLLM = "vllm:"  # prefix of a model that vLLM runs
@@ -29,7 +30,15 @@ def absolute_name(name: str) -> str:
     """The name of a model, with an absolute path where it names a folder.
 
     So it stands for the same model wherever the process's working directory moves.
+
+    Raises:
+        ConfigError: it is no text.
     """
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"A model is named by a text, but {type(name).__name__} was given. Pass its folder, or "
+            "its embedded: or Hugging Face name."
+        )
     plain = plain_name(name)
     folder = Path(plain).expanduser()
     is_path = plain.startswith((".", "~")) or (plain.strip() and folder.is_dir())

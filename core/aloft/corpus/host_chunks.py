@@ -7,10 +7,13 @@ from os import PathLike
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+
 from aloft.errors import ConfigError, DataError
 from aloft.records import Chunk, Document, Frame, Passage, content_id
 from aloft.text.surrogates import replace_surrogates
 
+START = "start"  # of a chunk's form: the offset of its text as the host states it
 _MIN_OVERLAP = 20  # characters; shorter matches occur by chance
 
 
@@ -66,13 +69,24 @@ class MergedDocument:
     document: Document
     spans: tuple[ChunkSpan, ...]
 
-    def chunk_of(self, passage: Passage) -> int:
-        """Index of the chunk that holds most of a passage of this document."""
+    def chunk_of(self, passage: Passage) -> ChunkSpan:
+        """The chunk that holds most of a passage of this document."""
 
         def shared(span: ChunkSpan) -> int:
             return min(span.end, passage.end) - max(span.start, passage.start)
 
-        return max(self.spans, key=shared).index
+        return max(self.spans, key=shared)
+
+
+def host_offset(passage: Passage, chunk: Chunk | ChunkSpan, start: int | None) -> int:
+    """A passage's offset as its host counts it.
+
+    Args:
+        passage: Of a document that was merged from the host's chunks.
+        chunk: The one that it was cut from.
+        start: The chunk's own offset; None: the host states none.
+    """
+    return max(0, passage.start - chunk.start + (start or 0))
 
 
 def merge_chunks(chunks: Sequence[HostChunk]) -> list[MergedDocument]:
@@ -179,14 +193,54 @@ def read_question(given: Any) -> str:
     Raises:
         DataError: it is no text.
     """
+    return read_text(given, "A question")
+
+
+def read_text(given: Any, what: str) -> str:
+    """Return a host's text as models can read it, with surrogates replaced.
+
+    Args:
+        given: By the host.
+        what: It is, to begin the message with.
+
+    Raises:
+        DataError: it is no text.
+    """
     if not isinstance(given, str):
-        raise DataError(f"A question is a text, but {type(given).__name__} was given.")
+        raise DataError(f"{what} is a text, but {type(given).__name__} was given.")
     return replace_surrogates(given)
 
 
+def read_texts(given: Any, what: str) -> list[str]:
+    """Return a host's list of texts; see `read_text`."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise DataError(f"A list of texts is expected, but {type(given).__name__} was given.")
+    return [read_text(text, what) for text in given]
+
+
 def metadata_to_json(metadata: Mapping[str, Any]) -> str:
-    """A host's metadata as a JSON object; what JSON does not have is kept as text."""
-    return json.dumps(metadata, default=str, skipkeys=True)
+    """A host's metadata as a JSON object.
+
+    Numbers of NumPy stay numbers and sets become lists; what else JSON does not have is kept as
+    text.
+
+    Raises:
+        DataError: a value holds itself, or is nested too deeply.
+    """
+    try:
+        return json.dumps(metadata, default=_as_json, skipkeys=True)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"The metadata of a document cannot be kept ({error}). Take out what holds itself."
+        ) from None
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    return str(value)
 
 
 def title_of(metadata: Mapping[str, Any]) -> str:
@@ -248,8 +302,13 @@ def _to_chunk(
         reading_frame=given.reading_frame,
         host_id=given.id,
         metadata=given.metadata,
-        form=given.form,
+        form=given.form if given.start is None else _with_start(given.form, given.start),
     )
+
+
+def _with_start(form: str, start: int) -> str:
+    """A chunk's form with its offset, which makes it no other chunk and so is added last."""
+    return json.dumps({**json.loads(form), START: start})
 
 
 def _rename(merged: MergedDocument, name: str) -> MergedDocument:

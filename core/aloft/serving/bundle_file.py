@@ -294,7 +294,7 @@ def _from_format_0(values: Mapping[str, Any], bundle: Path) -> dict[str, Any]:
         name = values.get(part)
         if not isinstance(name, str):
             return None
-        if (bundle / plain_name(name)).is_dir():
+        if not Path(plain_name(name)).is_absolute() and (bundle / plain_name(name)).is_dir():
             return {"name": name, "weights": plain_name(name)}
         # a relative path counted from where the run was started, often the folder above the run
         nearby = (above / plain_name(name) for above in list(bundle.parents)[:2])

@@ -8,6 +8,7 @@ from typing import Any
 
 from aloft.backends.loading import Models
 from aloft.corpus.duplicates import COPY_REASONS
+from aloft.corpus.host_chunks import START, host_offset
 from aloft.files import write_text
 from aloft.jsonl import RecordFile, encode_record
 from aloft.records import Chunk, Document, Passage, Rejection
@@ -23,12 +24,15 @@ class HostedPassage:
     """A passage of a run.
 
     Attributes:
-        metadata: That of the host's chunk that it was cut from.
+        start: Its offset as the host counts it: from where the offsets of the chunk that it was cut
+            from do, such as a page, or else from the chunk's own beginning.
+        metadata: That of this chunk.
         form: What else the host needs to make an object of its own of it.
         host_id: The id of that chunk.
     """
 
     passage: Passage
+    start: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
     form: Mapping[str, Any] = field(default_factory=dict)
     host_id: str = ""
@@ -37,7 +41,7 @@ class HostedPassage:
 def write_chunks(run: Path, documents: Sequence[Document]) -> None:
     """Keep in a run folder what the host of its documents knows of their chunks."""
     lines = [encode_record(chunk) for document in documents for chunk in document.chunks]
-    write_text(run / CHUNKS, b"".join(lines).decode("utf-8"))
+    write_text(run / CHUNKS, b"".join(lines).decode("utf-8", "surrogatepass"))
 
 
 def open_hosted_retriever(
@@ -83,9 +87,15 @@ def _hosted(passage: Passage, chunks: Mapping[str, Sequence[Chunk]]) -> HostedPa
 
     best = max(chunks.get(passage.document_id, ()), key=shared, default=None)
     if best is None:
-        return HostedPassage(passage=passage)
+        return HostedPassage(passage=passage, start=passage.start)
     metadata, form = json.loads(best.metadata), json.loads(best.form)
-    return HostedPassage(passage=passage, metadata=metadata, form=form, host_id=best.host_id)
+    return HostedPassage(
+        passage=passage,
+        start=host_offset(passage, best, form.pop(START, 0)),
+        metadata=metadata,
+        form=form,
+        host_id=best.host_id,
+    )
 
 
 def _copies(

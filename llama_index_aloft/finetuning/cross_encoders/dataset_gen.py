@@ -110,9 +110,12 @@ def generate_synthetic_queries_over_documents(  # noqa: PLR0913 - the retired fu
         DataError: anything other than nodes is given, or the file is no dataset.
     """
     check_number("num_questions_per_chunk", num_questions_per_chunk)
-    places = {"num_questions_per_chunk": num_questions_per_chunk}
-    check_template("qa_generate_system_msg", qa_generate_system_msg, qa_topic="", **places)
-    check_template("qa_generate_user_msg", qa_generate_user_msg, context="", **places)
+    count = num_questions_per_chunk
+    system, user = qa_generate_system_msg, qa_generate_user_msg
+    check_template("qa_generate_system_msg", system, qa_topic="", num_questions_per_chunk=count)
+    check_template(
+        "qa_generate_user_msg", user, ("context",), context="", num_questions_per_chunk=count
+    )
     llm = llm_or_default(llm)
     chunks = [text_of(chunk) for chunk in _cut(documents, max_chunk_length)]
     texts = {content_id(chunk): chunk for chunk in chunks}
@@ -120,21 +123,21 @@ def generate_synthetic_queries_over_documents(  # noqa: PLR0913 - the retired fu
     fewer = 0
     with file.saved(_SAVED_EVERY), shown_progress(verbose) as progress:
         for chunk, _ in file.left(dict.fromkeys(chunks), progress):
-            system = qa_generate_system_msg.format(qa_topic=qa_topic, **places)
-            asked = qa_generate_user_msg.format(context=chunk, **places)
+            about = system.format(qa_topic=qa_topic, num_questions_per_chunk=count)
+            asked = user.format(context=chunk, num_questions_per_chunk=count)
             reply = llm.chat(
                 [
-                    ChatMessage(role="system", content=system),
+                    ChatMessage(role="system", content=about),
                     ChatMessage(role="user", content=asked),
                 ]
             )
-            questions = read_questions(reply.message.content or "", num_questions_per_chunk)
-            fewer += len(questions) < num_questions_per_chunk
+            questions = read_questions(reply.message.content or "", count)
+            fewer += len(questions) < count
             file.add(chunk, questions)
     if fewer:
         logger.warning(
             "%d of %d chunks have fewer than %d questions.",
-            *(fewer, len(texts), num_questions_per_chunk),
+            *(fewer, len(texts), count),
         )
     return list(file.about(texts).queries.values())
 
@@ -173,7 +176,13 @@ def generate_ce_fine_tuning_dataset(  # noqa: PLR0913 - the retired function's s
         DataError: anything other than nodes and questions is given, or the file holds none.
     """
     check_number("top_k", top_k)
-    check_template("qa_doc_relevance_prompt", qa_doc_relevance_prompt, query="", document="")
+    check_template(
+        "qa_doc_relevance_prompt",
+        qa_doc_relevance_prompt,
+        ("query", "document"),
+        query="",
+        document="",
+    )
     asked = read_list(questions_list, str, "Generate them from the documents, or list your own.")
     questions = [replace_surrogates(question) for question in asked if question.strip()]
     judge = _judge(llm_or_default(llm))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal, Self, TypeVar
 
 from llama_index.core import Settings
@@ -302,11 +303,17 @@ def check_number(name: str, value: Any, most: int | None = None) -> None:
         raise ConfigError(f"{name} is {value!r}, but must be {limits}.")
 
 
-def check_template(name: str, template: Any, **places: Any) -> None:
+def check_template(name: str, template: Any, needed: Sequence[str] = (), **places: Any) -> None:
     """Check that a prompt can be filled in, before the first call.
 
+    Args:
+        name: Of the argument.
+        template: The prompt.
+        needed: Those of the places that it must have.
+        places: What each is filled with.
+
     Raises:
-        ConfigError: it is no text, or has other places than these.
+        ConfigError: it is no text, or has other places than these, or lacks the text it is about.
     """
     known = ", ".join(f"{{{place}}}" for place in places)
     if not isinstance(template, str):
@@ -318,6 +325,12 @@ def check_template(name: str, template: Any, **places: Any) -> None:
             f"{name} cannot be filled in ({type(error).__name__}: {error}). It may hold {known}; "
             "write other braces twice."
         ) from error
+    missing = set(needed) - {place for _, place, _, _ in Formatter().parse(template) if place}
+    if missing:
+        raise ConfigError(
+            f"{name} does not hold {{{min(missing)}}}, so that the LLM would not see what it is "
+            "asked about. Add it."
+        )
 
 
 def llm_or_default(llm: LLM | None) -> LLM:
@@ -354,7 +367,11 @@ def _writer(llm: LLM, template: str | None, config: PairsConfig) -> Callable[[Ba
         return write
     count = config.per_passage or 1
     check_template(
-        "qa_generate_prompt_tmpl", template, context_str="", num_questions_per_chunk=count
+        "qa_generate_prompt_tmpl",
+        template,
+        needed=("context_str",),
+        context_str="",
+        num_questions_per_chunk=count,
     )
 
     def ask(node: BaseNode) -> list[str]:
