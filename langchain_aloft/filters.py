@@ -1,7 +1,7 @@
 """Filters of documents: metadata that is equal, the common $-operators, or a function."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,9 +75,10 @@ def _operator(key: str, name: Any, wanted: Any) -> _Condition:
             any(_is_equal(value, wanted) for value in _values(metadata, key))
             or (key in metadata and _is_equal(metadata[key], wanted))
         )
-    if name == "$in" and isinstance(wanted, list | set | tuple | frozenset):
+    if name == "$in" and _is_several(wanted):
+        several = list(wanted)
         return lambda metadata: any(
-            _is_equal(value, one) for value in _values(metadata, key) for one in wanted
+            _is_equal(value, one) for value in _values(metadata, key) for one in several
         )
     if name in _ORDER:
         return lambda metadata: _compare(_ORDER[name], metadata.get(key), wanted)
@@ -85,11 +86,16 @@ def _operator(key: str, name: Any, wanted: Any) -> _Condition:
         return lambda metadata: (key in metadata) is wanted
     if name == "$ne":
         return _not(_operator(key, "$eq", wanted))
-    if name == "$nin" and isinstance(wanted, list | set | tuple | frozenset):
+    if name == "$nin" and _is_several(wanted):
         return _not(_operator(key, "$in", wanted))
     if name == "$not":
         return _not(_entry(key, wanted))
     raise _refusal({key: {name: wanted}})
+
+
+def _is_several(given: Any) -> bool:
+    """Whether these are values, such as a list, a range or the keys of a dictionary."""
+    return isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
 
 
 def _values(metadata: _Metadata, key: str) -> list[Any]:

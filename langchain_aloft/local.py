@@ -178,7 +178,7 @@ class LocalModel(BaseModel):
             ModelError: the model is not on this machine, or its server does not count tokens.
         """
         custom = getattr(self, "custom_get_token_ids", None)
-        return list(custom(text)) if custom else self.tokenizer.encode(text)
+        return list(custom(text)) if custom else self.tokenizer.encode(read_text(text, "A prompt"))
 
     def options(self, stop: list[str] | str | None, given: dict[str, Any]) -> CallOptions:
         """The options of a call, or else the fields.

@@ -42,9 +42,11 @@ from aloft.api import (
     SharedModels,
     answer_prompt,
     answer_streaming,
+    check_kind,
     in_threads,
     place_of,
     read_bundle,
+    read_list,
     read_question,
 )
 from llama_index_aloft.convert import has_text, to_passage
@@ -85,10 +87,14 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         models: SharedModels | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
+        check_kind("retriever", retriever, BaseRetriever, "Of an index: index.as_retriever().")
+        check_kind("contract", contract, Bundle, "Open a run's folder by from_run(folder).")
         super().__init__(callback_manager or Settings.callback_manager)
         self.retriever = retriever
         self.contract = contract
-        self.node_postprocessors = list(node_postprocessors)
+        self.node_postprocessors: list[BaseNodePostprocessor] = read_list(
+            node_postprocessors, BaseNodePostprocessor, "Put it into a list."
+        )
         for postprocessor in self.node_postprocessors:
             postprocessor.callback_manager = self.callback_manager
         self.streaming = streaming

@@ -16,6 +16,7 @@ from aloft.api import (
     ConfigError,
     Retriever,
     SharedModels,
+    check_kind,
     open_hosted_retriever,
     open_retriever,
     read_bundle,
@@ -75,6 +76,7 @@ class AloftRetriever(BaseRetriever):
         models: SharedModels | None = None,
         **fields: Any,
     ) -> None:
+        check_kind("contract", contract, Bundle, "Open a run's folder by from_run(folder).")
         manager = fields.pop("callback_manager", None) or Settings.callback_manager
         super().__init__(callback_manager=manager, **fields)
         self.nodes = read_nodes(nodes)

@@ -2,7 +2,12 @@
 
 import pytest
 
-from aloft.backends.host_models import plain_text, read_reply, stream_growth
+from aloft.backends.host_models import (
+    fingerprint_of_host,
+    plain_text,
+    read_reply,
+    stream_growth,
+)
 from aloft.prompts import pair
 from aloft.protocols import Prompt, Reply
 from aloft.records import Message
@@ -77,3 +82,29 @@ def test_what_may_begin_a_stop_string_is_not_told_yet(text: str, sure: str) -> N
     pieces = list(stream_growth(iter([text]), ("\n###", "###")))
     assert "".join(piece.text for piece in pieces) == sure
     assert all(piece.text and piece.is_piece for piece in pieces)
+
+
+class Hosted:
+    """A host's model with settings of its own."""
+
+    def __init__(self, **settings: object) -> None:
+        self.__dict__.update(settings)
+
+
+def test_a_hosts_model_is_known_by_all_that_changes_its_replies() -> None:
+    known = {
+        fingerprint_of_host(Hosted(**settings), "name", options, declared)
+        for settings, options, declared in (
+            ({}, {}, ""),
+            ({"temperature": 1.0}, {}, ""),
+            ({"additional_kwargs": {"seed": 1}}, {}, ""),
+            ({"reasoning": False}, {}, ""),
+            ({}, {"stop": ["#"]}, ""),
+            ({}, {}, "[('responses', ['a'])]"),
+            ({}, {}, "[('responses', ['b'])]"),
+        )
+    }
+    assert len(known) == 7
+    lying = (fingerprint_of_host(Hosted(model_kwargs={"hook": object()}), "a", {}) for _ in "ab")
+    assert len({*lying}) == 1
+    assert fingerprint_of_host(Hosted(timeout=3), "a", {}) == fingerprint_of_host(Hosted(), "a", {})

@@ -66,6 +66,8 @@ def retriever(**fields: Any) -> AloftRetriever:
         ({"tags": {"$in": ["blue", "green"]}}, "a"),
         ({"tags": {"$ne": "red"}}, "cd"),
         ({"tags": {"$nin": ["blue"]}}, "bcd"),
+        ({"page": {"$in": range(1, 3)}}, "ab"),
+        ({"source": {"$nin": {"a.md": 1}.keys()}}, "bcd"),
         ({"$and": [{"page": {"$exists": True}}, {"tags": "red"}]}, "ab"),
         ({"$or": [{"page": 1}, {"source": "d.md"}]}, "ad"),
         ({"$not": {"tags": "red"}}, "cd"),

@@ -186,6 +186,24 @@ def test_nodes_beside_a_retriever_are_refused(tmp_path: Path) -> None:
         AloftCitationQueryEngine.from_run(run, [], retriever=retriever)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"retriever": "index"}, "retriever is of type str, but must be a BaseRetriever. Of an"),
+        ({"contract": "runs/a"}, "contract is of type str, but must be a Bundle. Open a run's"),
+        ({"node_postprocessors": SimilarityPostprocessor()}, "Put it into a list"),
+    ],
+)
+def test_other_kinds_of_parts_are_refused_when_they_are_given(
+    given: dict[str, Any], message: str
+) -> None:
+    retriever = AloftRetriever([], CONTRACT, models=shared())
+    with pytest.raises((ConfigError, DataError), match=message):
+        AloftCitationQueryEngine(**{"retriever": retriever, "contract": CONTRACT, **given})
+    with pytest.raises(ConfigError, match="contract is of type str"):
+        AloftRetriever([], "runs/a")  # type: ignore[arg-type]
+
+
 def test_nothing_to_show_is_said(tmp_path: Path) -> None:
     models = writing("none\n\n### Answer\nThe documents do not hold the answer.")
     empty = AloftRetriever([], CONTRACT, models=models)

@@ -58,9 +58,9 @@ def fingerprint_of_host(
     """
     kind = type(model)
     asked = {setting: getattr(model, setting, None) for setting in _REPLY_SETTINGS}
-    settings = json.dumps([asked, dict(options)], sort_keys=True, default=str)
-    stated = _ADDRESS.sub("", declared)  # of objects that the host writes down by where they lie
-    return content_id(kind.__module__, kind.__qualname__, name, settings, stated)
+    settings = json.dumps([asked, dict(options), declared], sort_keys=True, default=str)
+    lasting = _ADDRESS.sub("", settings)  # where an object lies differs from process to process
+    return content_id(kind.__module__, kind.__qualname__, name, lasting)
 
 
 def turns(prompt: Prompt) -> list[Message]:

@@ -183,7 +183,7 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
     how = (pairs or PairsConfig()).model_copy(update={"per_passage": num_questions_per_chunk})
     write = _writer(llm_or_default(llm), qa_generate_prompt_tmpl, how)
     asked = [node for node in read_nodes(nodes) if has_text(node)]
-    texts = {node.node_id: text_of(node) for node in asked}
+    texts = {replace_surrogates(node.node_id): text_of(node) for node in asked}
     file = QuestionFile(output_path, texts)
     with file.saved(save_every), shown_progress(verbose) as progress:
         for text, node in file.left({text_of(node): node for node in asked}, progress):
