@@ -36,6 +36,9 @@ def friendly_io_errors(path: Path) -> Iterator[None]:
             )
         elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
             message = f"{path} can not be written. Choose another --out, or change its rights."
+        elif number in (errno.ENOTDIR, errno.ENAMETOOLONG):
+            what = "lies in a file" if number == errno.ENOTDIR else "has too long a name"
+            message = f"{path} {what}. Choose another --out."
         else:
             raise
         raise RunFolderError(message) from error
@@ -43,7 +46,10 @@ def friendly_io_errors(path: Path) -> Iterator[None]:
 
 def _is_full(path: Path) -> bool:
     """Whether nothing fits any more: libraries that save weights do not raise OSError."""
-    above = next((folder for folder in (path, *path.parents) if folder.is_dir()), None)
+    above = next(
+        (one for one in (path, *path.parents) if os.path.isdir(one)),  # noqa: PTH112 - long names
+        None,
+    )
     return above is not None and shutil.disk_usage(above).free < _LEAST_FREE
 
 

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from aloft.terminal.console import SafeConsole, escape_controls
+from aloft.terminal.console import SafeConsole, escape_controls, screen
 
 ATTACKS = [
     "\x1b[2J",  # clears the screen
@@ -51,3 +51,8 @@ def test_what_is_written_out_can_be_read() -> None:
 
 def test_colours_of_the_program_itself_stay() -> None:
     assert shown("[red]x[/red]", colour=True) == "\x1b[31mx\x1b[0m\n"
+
+
+def test_names_of_emoji_are_text(capsys: pytest.CaptureFixture[str]) -> None:
+    screen.print(escape("docs/:key:.txt 1:100:1"))
+    assert capsys.readouterr().out == "docs/:key:.txt 1:100:1\n"

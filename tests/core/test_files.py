@@ -94,3 +94,13 @@ def test_what_is_not_utf8_is_written_as_json_reads_it_back(tmp_path: Path) -> No
     text = (tmp_path / "report.json").read_text(encoding="utf-8")
     assert "\\udce9" in text
     assert json.loads(text) == json.loads(command)
+
+
+def test_a_path_that_cannot_be_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path, words in (
+        (tmp_path / "file" / "run", "lies in a file"),
+        (tmp_path / ("x" * 300) / "run", "has too long a name"),
+    ):
+        with pytest.raises(RunFolderError, match=words), friendly_io_errors(path):
+            path.mkdir(parents=True)

@@ -9,7 +9,7 @@ from unicodedata import normalize
 import pytest
 
 from aloft.errors import DataError
-from aloft.questions.labelled import read_questions
+from aloft.questions.labelled import _parse, read_questions
 from aloft.records import Document, LabelledQuestion, Passage, Rejection, content_id
 
 PORT = "The port has 11 berths.\n\nIts pilot is called Mary. The office opens at\nnine."
@@ -164,7 +164,7 @@ GOOD = {"question": "Q?", "document_id": "port.md"}
         ({"question": "Why?"}, ['"document_id" and "passage" are missing', "Add"]),
         ({**GOOD, "question": "Why?", "answers": 3}, ['"answers" must be']),
         ({**GOOD, "question": "Why?", "answer_start": -1}, ['"answer_start" must be']),
-        ({"question": "Why?", "unanswerable": "yes"}, ['"unanswerable" must be true or false']),
+        ({"question": "Why?", "unanswerable": "perhaps"}, ['"unanswerable" must be true or false']),
         (
             {"question": "Why?", "unanswerable": True, "answers": ["so"]},
             ["it has an answer", "Remove one"],
@@ -282,3 +282,14 @@ def test_a_bad_element_of_an_array_is_named_by_its_line(tmp_path: Path) -> None:
     path.write_text('[\n {"question": "Who?", "document_id": "port.md"},\n {"question": oops}\n]')
     with pytest.raises(DataError, match="line 3: not JSON"):
         read_questions(path, DOCUMENTS, PASSAGES)
+
+
+def test_numbers_and_flags_are_read_as_tables_write_them(tmp_path: Path) -> None:
+    values = {"question": "Why?", "document_id": 5.0, "answer_start": 30.0, "unanswerable": 0}
+    asked = _parse(values)
+    assert (asked.document_ids, asked.answer_start) == (("5",), 30)
+    assert _parse({**values, "answer_start": "30.0"}).answer_start == 30
+    for true in (1, "1", "yes", "TRUE", True):
+        assert _parse({"question": "Why?", "unanswerable": true}).is_unanswerable
+    for false in (0.0, "no", "", None):
+        assert not _parse({**values, "unanswerable": false}).is_unanswerable

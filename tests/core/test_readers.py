@@ -358,3 +358,41 @@ def test_what_may_not_be_read_is_listed() -> None:
         "[('closed.txt', 'unreadable file'), ('unlisted', 'unreadable folder'),"
         " ('unopened/c.txt', 'unreadable file')]",
     ], result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Заявление подаётся в течение тридцати дней со дня решения.",
+        "It’s fine – see “Leave” on page nine.",
+        "Die Gebühr beträgt neun Euro.\nSie ist im Voraus zu zahlen.",
+    ],
+)
+def test_utf16_without_a_mark_is_read(tmp_path: Path, encoding: str, text: str) -> None:
+    documents, rejections = read(tmp_path, a__txt=text.encode(encoding))
+    assert (documents["a.txt"].text, rejections) == (text, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("cut.txt", ("Die Gebühr für den Führerschein. " * 5 + "ü").encode()[:-1]),
+        ("stray.txt", ("Über " * 40).encode() + b"caf\xe9"),
+        ("page.html", b'<meta charset="utf-8"><p>' + ("Über " * 9).encode() + b"caf\xe9"),
+    ],
+)
+def test_one_damaged_byte_costs_one_character(tmp_path: Path, name: str, raw: bytes) -> None:
+    (tmp_path / name).write_bytes(raw)
+    (document,), (rejection,) = read_all(tmp_path)
+    assert document.text.count("\ufffd") == 1
+    assert "Ã" not in document.text
+    assert (rejection.subject_id, rejection.reason) == (name, "damaged text")
+
+
+def test_front_matter_names_a_markdown_file(tmp_path: Path) -> None:
+    front = "---\ntitle: 'Travel Policy'\n# a comment\n---\n\n# Real title\n"
+    untitled = "---\n# a comment\nauthor: Ada\n---\n\n# Real title\n"
+    documents, _ = read(tmp_path, a__md=front, b__md=untitled, c__md="---\n\n# A line above\n")
+    titles = [documents[name].title for name in ("a.md", "b.md", "c.md")]
+    assert titles == ["Travel Policy", "Real title", "A line above"]

@@ -70,3 +70,9 @@ def test_many_broken_quotes_take_no_time(tmp_path: Path) -> None:
     documents, rejections = read(tmp_path, a__csv=table, b__csv="a\ntext\n")
     assert list(documents) == ["b.csv#1"]
     assert len(rejections) == 5_000
+
+
+def test_tabs_that_excel_states_and_bars_divide_cells(tmp_path: Path) -> None:
+    documents, _ = read(tmp_path, a__csv="sep=\t\nname\tprice\nA\t3", b__csv="name|age\nA|3")
+    assert documents["a.csv#1"].text == "name: A\nprice: 3"
+    assert documents["b.csv#1"].text == "name: A\nage: 3"

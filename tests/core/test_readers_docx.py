@@ -278,3 +278,25 @@ def test_a_file_with_a_password_says_so(tmp_path: Path) -> None:
         tmp_path, a__docx=b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), b__txt="text"
     )
     assert rejections["a.docx"].reason == "encrypted DOCX"
+
+
+def test_symbols_notes_of_the_usual_type_and_what_is_below_ruby_are_read(tmp_path: Path) -> None:
+    symbol = '<w:r><w:sym w:font="{}" w:char="{}"/></w:r>'
+    ruby = (
+        f"<w:r><w:ruby><w:rt>{run('kan')}</w:rt><w:rubyBase>{run('漢')}</w:rubyBase></w:ruby></w:r>"
+    )
+    signs = "".join(
+        symbol.format(font, char)
+        for font, char in (
+            ("Symbol", "F0B3"), ("Symbol", "F061"), ("Wingdings", "F0FC"), ("Arial", "2192"),
+            ("Webdings", "F001"),
+        )
+    )  # fmt: skip
+    assert read_body(tmp_path, paragraph(f"{run('x ')}{signs}{ruby}")) == "x ≥α✓→\ufffd漢"
+
+
+def test_a_deleted_row_with_exceptions_of_its_own_is_no_text(tmp_path: Path) -> None:
+    cell = f"<w:tc>{paragraph(run('gone'))}</w:tc>"
+    row = f"<w:tr><w:tblPrEx/><w:trPr><w:del w:id='1' w:author='a'/></w:trPr>{cell}</w:tr>"
+    kept = f"<w:tr><w:tc>{paragraph(run('kept'))}</w:tc></w:tr>"
+    assert read_body(tmp_path, f"<w:tbl><w:tblPr/>{row}{kept}</w:tbl>") == "kept"

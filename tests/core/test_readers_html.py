@@ -86,3 +86,17 @@ def test_soft_hyphens_do_not_cut_words(tmp_path: Path) -> None:
 def test_a_deep_page_is_read(tmp_path: Path) -> None:
     documents, _ = read(tmp_path, a__html="<div>" * 3000 + "deep" + "</div>" * 3000)
     assert documents["a.html"].text == "deep"
+
+
+def test_captions_and_old_blocks_stand_on_lines_of_their_own(tmp_path: Path) -> None:
+    page = (
+        "<details><summary>How do I reset it?</summary>Hold the button.</details><fieldset><legend>"
+        "Hours</legend>All day</fieldset><center>Report</center>Printed in Oslo"
+        "<figure><figcaption>Fig. 1</figcaption>A ferry</figure>"
+    )
+    documents, _ = read(tmp_path, a__html=page)
+    lines = [line for line in documents["a.html"].text.split("\n") if line]
+    assert lines == [
+        *("How do I reset it?", "Hold the button.", "Hours", "All day", "Report"),
+        *("Printed in Oslo", "Fig. 1", "A ferry"),
+    ]

@@ -1,5 +1,6 @@
 """PowerPoint, Excel, EPUB and e-mail: what their readers would see."""
 
+import codecs
 import datetime
 import io
 import zipfile
@@ -230,3 +231,62 @@ def test_messages_in_messages_end(tmp_path: Path) -> None:
     documents, rejections = read(tmp_path, a__eml=mail.as_bytes())
     assert len(documents) == 4
     assert [one.reason for one in rejections.values()] == ["nested too deep"]
+
+
+def test_a_slide_that_is_broken_is_listed_and_cells_that_span_rows_are_in_each(
+    tmp_path: Path,
+) -> None:
+    show = Presentation()
+    for text in ("First", "Second"):
+        slide = show.slides.add_slide(show.slide_layouts[5])
+        slide.shapes.title.text = text
+    table = slide.shapes.add_table(3, 2, 0, 0, 100, 100).table
+    table.cell(0, 0).merge(table.cell(1, 0))
+    for row, texts in enumerate([("North", "A"), ("", "B"), ("South", "C")]):
+        for column, text in enumerate(texts):
+            if text:
+                table.cell(row, column).text = text
+    stream = io.BytesIO()
+    show.save(stream)
+    damaged = io.BytesIO()
+    with zipfile.ZipFile(stream) as whole, zipfile.ZipFile(damaged, "w") as broken:
+        for name in whole.namelist():
+            is_first = name == "ppt/slides/slide1.xml"
+            broken.writestr(name, b"<p:sld" if is_first else whole.read(name))
+    documents, rejections = read(tmp_path, a__pptx=damaged.getvalue())
+    assert documents["a.pptx"].text == "Second\n\nNorth | A\nNorth | B\nSouth | C"
+    assert rejections["a.pptx#slide 1"].reason == "unreadable PPTX"
+
+
+def test_control_characters_that_excel_writes_out_are_no_text(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(["a", "b"])
+    book.active.append(["first_x000D_\nsecond", 1])
+    documents, _ = read(tmp_path, a__xlsx=save(book))
+    assert documents["a.xlsx#Sheet!2"].text == "a: first\nsecond\nb: 1"
+
+
+def test_heads_in_other_encodings_and_behind_marks_are_read(tmp_path: Path) -> None:
+    head = "From: Jörg Müller\nSubject: Kündigung über Prüfung\n\n"
+    body = "Die Gebühr für den Führerschein beträgt neun Euro. " * 3
+    documents, rejections = read(
+        tmp_path,
+        a__eml=(head + body).encode("cp1252"),
+        b__eml=codecs.BOM_UTF8 + (head + body).encode(),
+        c__eml=b"\r\n" + head.replace("\n", "\r\n").encode() + b"Hello.",
+        d__eml="Subject: Note\n\nGrüße, J".encode("cp1252"),
+    )
+    for name in ("a.eml", "b.eml", "c.eml"):
+        assert documents[name].title == "Kündigung über Prüfung"
+        assert "Jörg Müller" in documents[name].text
+    assert body.strip() in documents["a.eml"].text
+    assert rejections["d.eml"].reason == "not UTF-8"
+
+
+def test_no_part_of_a_message_is_left_without_a_line(tmp_path: Path) -> None:
+    made = message("See below.")
+    for subtype, text in (("x-patch", "+ a line"), ("calendar", "BEGIN:VCALENDAR")):
+        made.add_attachment(text, subtype=subtype, disposition="inline")
+    documents, rejections = read(tmp_path, a__eml=made.as_bytes())
+    assert "+ a line" in documents["a.eml"].text
+    assert "a.eml#part.ics" in rejections

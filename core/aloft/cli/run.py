@@ -80,6 +80,8 @@ def run(
     settings = load_config(preset, config, chosen, after=earlier)
     with hold_run(out, executor, settings) as opened:
         opened.give(docs, questions, overwrite=overwrite)
+        if dry_run:  # says no to what the run itself would
+            opened.check()
         done = estimate_run(opened, passages) if dry_run else opened.report()
         nodes = opened.runner.executor.nodes
     if isinstance(done, Report):

@@ -41,7 +41,8 @@ def absolute_name(name: str) -> str:
         )
     plain = plain_name(name)
     folder = Path(plain).expanduser()
-    is_path = plain.startswith((".", "~")) or (plain.strip() and folder.is_dir())
+    is_there = os.path.isdir(folder)  # noqa: PTH112 - Path's raises where a name is too long
+    is_path = plain.startswith((".", "~")) or (plain.strip() and is_there)
     return in_place(name, absolute_folder(plain)) if is_path else name
 
 

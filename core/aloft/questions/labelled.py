@@ -16,6 +16,7 @@ questions are, in each document:
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from aloft.text.normalising import find_normalized, unify_forms
 _COLUMNS = columns(
     {"answers": ANSWER, "passage": ("passage", "quote")}, lists=("answers", "also_ok", "doc_ids")
 )
+_FLAGS = {"": False, "false": False, "no": False, "0": False, "true": True, "yes": True, "1": True}
+_DIGITS = re.compile(r"([0-9]{1,20})(?:\.0+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +155,8 @@ def _string(values: Mapping[str, object], *names: str) -> str:
     """The first of the fields that is given; an id may be a whole number."""
     for name in names:
         value = values.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and name.endswith("id"):
-            value = str(value)
+        if name.endswith("id") and (number := _whole(value)) is not None:
+            value = str(number)
         if not isinstance(value, str | None):
             raise _FaultError(f'"{name}" must be a string. Put it in quotes.')
         if value and value.strip():
@@ -174,24 +177,34 @@ def _strings(values: Mapping[str, object], name: str) -> tuple[str, ...]:
 
 def _flag(values: Mapping[str, object], name: str) -> bool:
     value = values.get(name)
-    known = {None: False, "": False, True: True, False: False, "true": True, "false": False}
-    folded = value.strip().lower() if isinstance(value, str) else value
-    if not isinstance(folded, str | bool | None) or folded not in known:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    number = _whole(value)
+    folded = str(value if number is None else number).strip().lower()
+    if folded not in _FLAGS:
         raise _FaultError(f'"{name}" must be true or false. Correct or remove it.')
-    return known[folded]
+    return _FLAGS[folded]
+
+
+def _whole(value: object) -> int | None:
+    """A whole number, as tables write them too: 5.0; None where it is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _offset(values: Mapping[str, object]) -> int | None:
     value = values.get("answer_start")
     if isinstance(value, list) and value:
         value = value[0]  # of several answers that of the first
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
-        value = int(value[:20])
+    if isinstance(value, str) and (digits := _DIGITS.fullmatch(value.strip())):
+        value = int(digits[1])
     if value is None or value == "":
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    number = _whole(value)
+    if number is None or number < 0:
         raise _FaultError('"answer_start" must be a whole number from 0. Correct or remove it.')
-    return value
+    return number
 
 
 class _Corpus:

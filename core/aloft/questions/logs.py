@@ -59,7 +59,7 @@ _WORDS: dict[str, bool | None] = {
 _LOOKS = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")  # variants of an emoji, skin tones
 _NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)(?:\s*/\s*5|\s*stars?)?")
 _STAR = re.compile("[★⭐🌟]+")
-_NOTHING = ("nan", "null", "\\N")  # how tools write that there is no answer
+_NOTHING = ("nan", "NaN", "null", "NULL", "None", "\\N")  # how tools write that there is no answer
 
 
 class _DroppedError(Exception):
@@ -111,14 +111,14 @@ def read_log(path: Path) -> tuple[list[LogEntry], list[Rejection]]:
 
 def _entry(values: Row, *, scores_are_stars: bool) -> LogEntry:
     question = "".join(_texts(values, "question")[:1])
-    if not split_words(question):
+    if not split_words(question) or question in _NOTHING:
         raise _BadLineError('"question" is missing. Add it.')
     opinions = _opinions(values, scores_are_stars=scores_are_stars)
     if False in opinions:
         raise _DroppedError("thumbs down", question)
     answers = [text for text in _texts(values, "answer") if text not in _NOTHING]
     is_accepted = not opinions or True in opinions
-    clicks = [click for name in _CLICKS for click in _texts(values, name)]
+    clicks = [click for name in _CLICKS for click in _texts(values, name) if click not in _NOTHING]
     return LogEntry(
         question=question,
         answer=answers[0] if answers and is_accepted else "",

@@ -32,8 +32,9 @@ class SafeConsole(Console):
             yield segment
 
 
-screen = SafeConsole(soft_wrap=True)
-errors = SafeConsole(stderr=True, soft_wrap=True)
+# no emoji: ":key:" in a path or a text is no name of one
+screen = SafeConsole(soft_wrap=True, emoji=False)
+errors = SafeConsole(stderr=True, soft_wrap=True, emoji=False)
 
 
 def print_line(line: str) -> None:

@@ -1,10 +1,14 @@
 """Bytes to text: UTF-8 first, then what the file declares, then a careful guess.
 
+UTF-16 without a mark is known by its NUL bytes, of which every second byte of spaces and line ends
+is one. A file that is UTF-8 but for a byte here and there stays UTF-8.
+
 Labels mean what browsers take them for (the WHATWG Encoding Standard): "iso-8859-1" is
 windows-1252. What declares nothing is guessed among the encodings that old office files have.
 """
 
 import codecs
+import re
 
 from aloft.corpus.readers.source import Found, Source, UnreadableError
 
@@ -23,6 +27,9 @@ _CODE_PAGES = [
 _ESCAPE = b"\x1b$"  # begins Japanese in ISO-2022-JP, whose bytes are all ASCII
 _SAMPLE_BYTES = 100_000
 _MOST_CHAOS = 0.1  # share of improbable characters: German in DOS letters has 0.06 as cp1252
+_FEWEST_NULS = 0.02  # share of the bytes of UTF-16: every 25th character is a space or line end
+_SOUND = 9  # characters beyond ASCII that are UTF-8, for each that is not
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f]")
 _FEWEST_LETTERS = 24  # of a text; a guess from fewer is a throw of the dice
 
 
@@ -43,16 +50,23 @@ def decode(source: Source, declared: str | None = None) -> tuple[str, list[Found
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             return raw[len(mark) :].decode(encoding, "replace"), []
+    if wide := _wide(raw):
+        return wide, []
     if _ESCAPE in raw and (text := _decode_declared(raw, declared)):
         return text, []
     try:
         return raw.decode("utf-8"), []
     except UnicodeDecodeError as error:
         text = _decode_declared(raw, declared)
-        guess = "" if text else _guess(raw)
+        mended = raw.decode("utf-8", "replace")
+        is_utf8 = text is None and _is_mostly_utf8(raw, mended)
+        guess = "" if text or is_utf8 else _guess(raw)
         if text is None and not guess:
             found = f"byte {error.start} is 0x{raw[error.start]:02x}"
-            raise UnreadableError("not UTF-8", f"{found}; save it as UTF-8") from error
+            if not is_utf8 and not _declares_utf8(declared):
+                raise UnreadableError("not UTF-8", f"{found}; save it as UTF-8") from error
+            detail = f"{found}; it and others like it are read as \N{REPLACEMENT CHARACTER}"
+            return mended, [source.reject("damaged text", detail)]
     if text is not None:
         return text, []
     note = source.reject(
@@ -73,6 +87,36 @@ def decode_utf8(raw: bytes) -> str:
         at = error.start + (3 if raw.startswith(codecs.BOM_UTF8) else 0)
         found = f"byte {at} is 0x{raw[at]:02x}"
         raise UnreadableError("not UTF-8", f"{found}; save it as UTF-8") from error
+
+
+def _wide(raw: bytes) -> str:
+    """The text of UTF-16 that has no mark; "": it is something else."""
+    nuls = raw.count(0)
+    if len(raw) % 2 or nuls < _FEWEST_NULS * len(raw):
+        return ""
+    for encoding, high in (("utf-16-le", 1), ("utf-16-be", 0)):
+        if raw[high::2].count(0) == nuls:
+            try:
+                text = raw.decode(encoding)
+            except UnicodeDecodeError:
+                return ""
+            return "" if _CONTROLS.search(text) else text
+    return ""
+
+
+def _is_mostly_utf8(raw: bytes, mended: str) -> bool:
+    """Whether nearly all characters beyond ASCII are UTF-8."""
+    mark = "\N{REPLACEMENT CHARACTER}"
+    damaged = mended.count(mark) - raw.count(mark.encode())
+    sound = sum(not character.isascii() for character in mended) - damaged
+    return sound >= _SOUND * damaged
+
+
+def _declares_utf8(label: str | None) -> bool:
+    import webencodings
+
+    encoding = webencodings.lookup(label) if label else None
+    return encoding is not None and encoding.name == "utf-8"
 
 
 def _decode_declared(raw: bytes, label: str | None) -> str | None:

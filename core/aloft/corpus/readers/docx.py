@@ -13,9 +13,36 @@ from aloft.corpus.readers.archive import Archive, attribute, local_name
 from aloft.corpus.readers.source import Found, Source
 
 _DROPPED = frozenset(
-    ("del", "moveFrom", "delText", "instrText", "pPr", "rPr", "tblPr", "tcPr", "trPr", "sectPr")
+    (
+        *("del", "moveFrom", "delText", "instrText"),
+        *("pPr", "rPr", "tblPr", "tblPrEx", "tcPr", "trPr", "sectPr"),
+        "rt",  # how the characters below it are pronounced
+    )
 )
 _CHARACTERS = {"tab": "\t", "cr": "\n", "noBreakHyphen": "-"}
+_SYMBOLS = dict(  # of the font Symbol: Greek letters stand where their Latin ones do
+    zip(
+        b"abgdezhqiklmnxoprstufcywABGDEZHQIKLMNXOPRSTUFCYW",
+        "αβγδεζηθικλμνξοπρστυφχψωΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ",
+        strict=True,
+    )
+) | dict(
+    zip(
+        (*range(0xA3, 0xA4), *range(0xB0, 0xBA), 0xA5, 0xAB, 0xAC, 0xAE, 0xB7, 0xC6, 0xCE, 0xD6),
+        "≤°±″≥×∝∂•÷≠∞↔←→•∅∈√",
+        strict=True,
+    )
+)
+_DINGBATS = {  # of Wingdings
+    **dict.fromkeys((0x6C, 0x6E, 0x9F, 0xA7), "•"),
+    **dict.fromkeys((0x6F, 0x71, 0xA8), "☐"),
+    **dict.fromkeys((0xFC, 0x50), "✓"),
+    **dict.fromkeys((0xFB, 0x4F), "✗"),
+    **dict.fromkeys((0xFD, 0x78), "☒"),
+    **dict.fromkeys((0xFE, 0x52), "☑"),
+    **dict.fromkeys((0xE0, 0xE8, 0xF0), "→"),
+    **dict.fromkeys((0xDF, 0xE7, 0xEF), "←"),
+}
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 
 
@@ -59,7 +86,8 @@ class _Reader:
             attribute(note, "id"): note
             for part in self._parts(kind)
             for note in part
-            if not attribute(note, "type")  # the line that separates notes from the text
+            if attribute(note, "type")
+            in ("", "normal")  # else the line that separates notes from the text
         }
 
     def _blocks(self, container: etree._Element) -> Iterator[str]:
@@ -86,6 +114,8 @@ class _Reader:
             name = local_name(child)
             if name == "t":  # of a run or a formula
                 yield child.text or ""
+            elif name == "sym":
+                yield _symbol(child)
             elif name in _CHARACTERS:
                 yield _CHARACTERS[name]
             elif name == "br":
@@ -156,11 +186,26 @@ def _descend(element: etree._Element, name: str) -> Iterator[etree._Element]:
 
 
 def _property(element: etree._Element, name: str) -> etree._Element | None:
-    """A property of a run, paragraph, row or cell, which stands in its first child."""
-    for properties in element[:1]:
-        if local_name(properties).endswith("Pr"):
-            return next((one for one in properties if local_name(one) == name), None)
+    """A property of a run, paragraph, row or cell, which stands in its first children."""
+    for properties in element:
+        if not local_name(properties).endswith(("Pr", "PrEx")):
+            break
+        for one in properties:
+            if local_name(one) == name:
+                return one
     return None
+
+
+def _symbol(element: etree._Element) -> str:
+    """A character of a symbol font, by what it shows; U+FFFD where that is not known."""
+    try:
+        code = int(attribute(element, "char"), 16)
+    except ValueError:
+        return ""
+    if not 0xF000 <= code <= 0xF0FF:
+        return chr(code)
+    table = _SYMBOLS if attribute(element, "font").startswith("Symbol") else _DINGBATS
+    return table.get(code - 0xF000, "\N{REPLACEMENT CHARACTER}")
 
 
 def _is_on(element: etree._Element | None) -> bool:

@@ -1,5 +1,6 @@
 """E-mail messages: who wrote to whom and when, then the text; attachments are read as files are."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import replace
 from email import message_from_bytes, policy
@@ -10,6 +11,7 @@ from aloft.corpus.readers.html import read_page
 from aloft.corpus.readers.source import Found, Source, UnreadableError, parser_message
 
 _HEADERS = ("From", "To", "Cc", "Date")
+_DATA = {"text/calendar": ".ics", "text/vcard": ".vcf"}  # text for programs
 _PLAIN_SHARE = 0.5  # a plain text shorter than this share of the HTML says "open it in a browser"
 
 
@@ -17,7 +19,7 @@ def read(source: Source) -> Iterator[Found | Source]:
     """One document, titled by the subject, and a file for each attachment."""
     reader = _Reader(source)
     try:
-        message = message_from_bytes(source.raw, policy=policy.default)
+        message = message_from_bytes(_with_utf8_headers(source), policy=policy.default)
         title = _header(message, "Subject")
         lines = [f"{name}: {_header(message, name)}" for name in _HEADERS if name in message]
         texts = [text.strip() for text in reader.texts(message) if text.strip()]
@@ -26,7 +28,7 @@ def read(source: Source) -> Iterator[Found | Source]:
         raise UnreadableError("unreadable message", detail) from error
     if texts:
         yield source.document("\n\n".join(["\n".join(lines), *texts]).strip(), title)
-    elif not reader.files:
+    elif not reader.files and not reader.notes:
         raise UnreadableError("empty", "it holds no text; remove it")
     yield from reader.notes
     for name, raw in reader.files.items():
@@ -60,8 +62,12 @@ class _Reader:
                 yield from self.texts(one)
         elif disposition == "attachment" or (name and part.get_content_maintype() != "image"):
             self._attach(name or "attachment", _payload(part))
-        elif kind in ("text/plain", "text/html"):
+        elif kind in _DATA:
+            self._attach(f"part{_DATA[kind]}", _payload(part))
+        elif part.get_content_maintype() == "text":
             yield self._text(part, is_page=kind == "text/html")
+        elif part.get_content_maintype() != "image":  # pictures within the text have none
+            self._attach("part", _payload(part))
 
     def _attach(self, name: str, raw: bytes) -> None:
         names = (name, *(f"{number} {name}" for number in range(2, len(self.files) + 2)))
@@ -79,6 +85,19 @@ class _Reader:
             text, notes = "", [source.reject(error.reason, error.detail)]
         self.notes.extend(notes)
         return text
+
+
+def _with_utf8_headers(source: Source) -> bytes:
+    """The message without anything in front of its headers, and these in UTF-8."""
+    raw = source.raw.removeprefix(BOM_UTF8).lstrip(b"\r\n")
+    head, gap, body = raw.partition(b"\r\n\r\n" if b"\r\n\r\n" in raw else b"\n\n")
+    if head.isascii():
+        return raw
+    try:  # by the whole message: a head alone is too short to guess from
+        text, _ = decode(replace(source, raw=raw))
+    except UnreadableError:
+        return raw
+    return text.partition(gap.decode())[0].encode() + gap + body
 
 
 def _header(message: Message, name: str) -> str:

@@ -20,12 +20,15 @@ _DROPPED_TAGS = frozenset(
 _PARAGRAPH_TAGS = (
     *("address", "article", "aside", "blockquote", "div", "dl", "fieldset", "figure", "footer"),
     *("form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "main", "ol", "p", "pre"),
-    *("section", "table", "ul", "details"),
+    *("section", "table", "ul", "details", "center", "dialog", "dir", "hgroup", "menu", "optgroup"),
+    "search",
 )
-_LINE_TAGS = ("br", "caption", "dd", "dt", "figcaption", "li", "option", "summary", "text", "tr")
+_LINE_TAGS = ("br", "dd", "dt", "li", "option", "text", "tr")
+_OWN_LINE_TAGS = ("caption", "figcaption", "legend", "summary")
 _MARGINS = {
     **dict.fromkeys(_PARAGRAPH_TAGS, ("\n\n", "\n\n")),
     **dict.fromkeys(_LINE_TAGS, ("\n", "")),
+    **dict.fromkeys(_OWN_LINE_TAGS, ("\n", "\n")),
     **dict.fromkeys(("td", "th"), ("", " ")),
 }
 

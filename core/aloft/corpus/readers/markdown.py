@@ -1,4 +1,7 @@
-"""Markdown: the text as it is; its title is the first heading of level one outside code."""
+"""Markdown: the text as it is; its title is that of its front matter.
+
+Without one it is the first heading of level one outside code and front matter.
+"""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +9,8 @@ from collections.abc import Iterator
 from aloft.corpus.readers.decoding import decode
 from aloft.corpus.readers.source import Found, Source, clean
 
+_FRONT = re.compile(r"---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
+_NAMED = re.compile(r"^title:[ \t]*(['\"]?)(\S.*?)\1[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 
 
@@ -17,6 +22,12 @@ def read(source: Source) -> Iterator[Found]:
 
 
 def _title(text: str) -> str:
+    front = _FRONT.match(text)
+    if front:
+        named = _NAMED.search(front[1])
+        if named:
+            return named[2]
+        text = text[front.end() :]
     fence = ""
     for line in text.split("\n"):
         mark = _FENCE.match(line)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from lxml import etree
 
 from aloft.corpus.readers.archive import Archive, attribute, local_name, relation_id
-from aloft.corpus.readers.source import Found, Source
+from aloft.corpus.readers.source import Found, Source, UnreadableError
 
 _FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")  # placeholders that each slide repeats
 
@@ -22,14 +22,24 @@ def read(source: Source) -> Iterator[Found]:
         ]
         title = ""
         blocks: list[str] = []
-        for slide in slides:
-            page = archive.parse(slide)
-            title = title or _title(page)
-            blocks.extend(_blocks(page))
-            for kind, name in archive.relations(slide).values():
-                if kind in ("notesSlide", "diagramData"):
-                    blocks.extend(_blocks(archive.parse(name)))
+        broken: list[Found] = []
+        for number, slide in enumerate(slides, start=1):
+            try:
+                page = archive.parse(slide)
+                title = title or _title(page)
+                blocks.extend(_blocks(page))
+                for kind, name in archive.relations(slide).values():
+                    if kind in ("notesSlide", "diagramData") and name in archive:
+                        blocks.extend(_blocks(archive.parse(name)))
+            except Exception as error:  # the parser's; the other slides are read
+                if isinstance(error, UnreadableError) and error.reason == "too large":
+                    raise
+                fault, place = archive.broken(error), f"{source.name}#slide {number}"
+                broken.append(source.reject(fault.reason, fault.detail, place=place))
+    if not blocks and broken:
+        raise UnreadableError("unreadable PPTX", "none of its slides can be read; save it again")
     yield source.document("\n\n".join(blocks), title)
+    yield from broken
 
 
 def _title(slide: etree._Element) -> str:
@@ -51,7 +61,7 @@ def _blocks(element: etree._Element) -> Iterator[str]:
             if text:
                 yield text
         elif name == "tbl":
-            yield "\n".join(_row(row) for row in child if local_name(row) == "tr")
+            yield "\n".join(_rows(child))
         else:
             yield from _blocks(child)
 
@@ -72,9 +82,19 @@ def _pieces(paragraph: etree._Element) -> Iterator[str]:
             yield "\n"
 
 
-def _row(row: etree._Element) -> str:
-    cells = (cell for cell in row if local_name(cell) == "tc" and not attribute(cell, "hMerge"))
-    return " | ".join(" ".join(" ".join(_blocks(cell)).split()) for cell in cells)
+def _rows(table: etree._Element) -> Iterator[str]:
+    """One line a row; a cell that spans columns is given once, one that spans rows in each."""
+    above: dict[int, str] = {}
+    for row in table:
+        if local_name(row) != "tr":
+            continue
+        texts = []
+        for column, cell in enumerate(one for one in row if local_name(one) == "tc"):
+            text = " ".join(" ".join(_blocks(cell)).split())
+            above[column] = above.get(column, "") if attribute(cell, "vMerge") else text
+            if not attribute(cell, "hMerge"):
+                texts.append(above[column])
+        yield " | ".join(texts)
 
 
 def _placeholder(shape: etree._Element) -> str:

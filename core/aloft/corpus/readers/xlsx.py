@@ -81,6 +81,8 @@ def _texts(row: Sequence[object]) -> list[str]:
 
 
 def _text(value: object) -> str:
+    from openpyxl.utils.escape import unescape
+
     match value:
         case None:
             return ""
@@ -92,4 +94,4 @@ def _text(value: object) -> str:
             return value.date().isoformat()
         case datetime.datetime():
             return value.isoformat(" ", "minutes")
-    return str(value).strip()
+    return str(unescape(str(value))).strip()  # a control character is written as _x000D_
