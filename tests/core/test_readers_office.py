@@ -290,3 +290,26 @@ def test_no_part_of_a_message_is_left_without_a_line(tmp_path: Path) -> None:
     documents, rejections = read(tmp_path, a__eml=made.as_bytes())
     assert "+ a line" in documents["a.eml"].text
     assert "a.eml#part.ics" in rejections
+
+
+def test_a_cell_that_spans_rows_is_in_each_of_them(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet = book.active
+    rows = [
+        ("region", "zone"),
+        ("North", "A"),
+        (None, "B"),
+        (None, "C"),
+        ("South", "D"),
+        (None, "E"),
+    ]
+    for row in rows:
+        sheet.append(row)
+    sheet.merge_cells("A2:A4")
+    sheet.merge_cells("B5:C5")  # beside one another: given once
+    documents, _ = read(tmp_path, a__xlsx=save(book))
+    texts = [documents[f"a.xlsx#Sheet!{number}"].text for number in range(2, 7)]
+    assert texts == [
+        *(f"region: North\nzone: {zone}" for zone in "ABC"),
+        *("region: South\nzone: D", "zone: E"),
+    ]

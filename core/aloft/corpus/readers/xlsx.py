@@ -1,11 +1,12 @@
 """Excel workbooks: one document a row of each visible sheet, as of a CSV file.
 
 The header is the first row with two cells or more; what stands above it is the sheet's title.
-Formulas give the value that was saved with them.
+Formulas give the value that was saved with them, and a cell that spans rows is in each of them.
 """
 
 import datetime
 import io
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +19,9 @@ from aloft.corpus.readers.source import Found, Source, UnreadableError
 _MOST_CELLS = 5_000_000  # of a sheet, empty ones too; a cell far out makes its row that wide
 _MOST_TITLE_ROWS = 3
 
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^>]*?\bref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
+
+_Span = tuple[int, int, int]  # a column, and the first and last row of a cell in it; from 1
 _Row = tuple[int, list[str]]  # the row's number in the sheet, and its cells
 
 
@@ -28,20 +32,34 @@ def read(source: Source) -> Iterator[Found]:
     with Archive(source, "XLSX") as archive, warnings.catch_warnings(action="ignore"):
         archive.check_size()
         book = load_workbook(io.BytesIO(source.raw), read_only=True, data_only=True)
-        found = [one for sheet in book.worksheets for one in _read_sheet(source, sheet)]
+        found = [
+            one
+            for sheet in book.worksheets
+            for one in _read_sheet(source, sheet, _spans(book, sheet))
+        ]
         book.close()
     if not found:
         raise UnreadableError("empty", "its sheets hold no row; fill it or remove it")
     yield from found
 
 
-def _read_sheet(source: Source, sheet: Any) -> Iterator[Found]:
+def _spans(book: Any, sheet: Any) -> list[_Span]:
+    """Cells that span rows, which openpyxl leaves out where it reads a row at a time."""
+    from openpyxl.utils import range_boundaries
+
+    with book._archive.open(sheet._worksheet_path) as file:
+        ranges = _MERGED.findall(file.read())
+    found = (range_boundaries(one.decode()) for one in ranges)
+    return [(column, first, last) for column, first, _, last in found if last > first]
+
+
+def _read_sheet(source: Source, sheet: Any, spans: Sequence[_Span]) -> Iterator[Found]:
     place = f"{source.name}#{sheet.title}"
     if sheet.sheet_state != "visible":
         yield source.reject("hidden sheet", "unhide it in Excel to have it read", place=place)
         return
     sheet.reset_dimensions()  # what other programs state there is often wrong
-    title, columns, rows = _split_header(list(_filled_rows(sheet)))
+    title, columns, rows = _split_header(list(_filled_rows(sheet, spans)))
     for number, row in rows:
         row_place = f"{place}!{number}"
         named = columns + [""] * (len(row) - len(columns))
@@ -52,9 +70,20 @@ def _read_sheet(source: Source, sheet: Any) -> Iterator[Found]:
             yield source.reject(error.reason, error.detail, place=row_place)
 
 
-def _filled_rows(sheet: Any) -> Iterator[_Row]:
+def _filled_rows(sheet: Any, spans: Sequence[_Span]) -> Iterator[_Row]:
     cells = 0
-    for number, values in enumerate(sheet.iter_rows(values_only=True), start=1):
+    spanning: dict[int, tuple[int, object]] = {}  # by column: the last row, and the value
+    begins = {(first, column): last for column, first, last in spans}
+    columns = sorted({column for column, *_ in spans})
+    for number, given in enumerate(sheet.iter_rows(values_only=True), start=1):
+        values = list(given)
+        for column in columns:
+            last, value = spanning.get(column, (0, None))
+            if number <= last:
+                values += [None] * (column - len(values))
+                values[column - 1] = value
+            elif (number, column) in begins and column <= len(values):
+                spanning[column] = begins[number, column], values[column - 1]
         cells += len(values)
         if cells > _MOST_CELLS:
             found = f"sheet {sheet.title} has more than {_MOST_CELLS:,} cells"
