@@ -1,7 +1,6 @@
 """Converts LangChain documents to Aloft's records, and passages to documents."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 from langchain_core.documents import Document as LangChainDocument
@@ -14,6 +13,7 @@ from aloft.api import (
     HostedPassage,
     MergedDocument,
     Passage,
+    copy_containers,
     host_offset,
     merge_chunks,
     metadata_to_json,
@@ -119,7 +119,7 @@ def model_text(document: LangChainDocument, text_of: TextOf | None = None) -> st
 def copy_of(document: LangChainDocument, score: float, key: str | None) -> LangChainDocument:
     """Copy a document and, if there is a key for it, add its score to the copy's metadata."""
     added = {key: score} if key else {}
-    return document.model_copy(update={"metadata": {**deepcopy(document.metadata), **added}})
+    return document.model_copy(update={"metadata": {**copy_containers(document.metadata), **added}})
 
 
 def in_source_order(

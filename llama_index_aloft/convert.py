@@ -1,7 +1,6 @@
 """Converts LlamaIndex nodes, documents and messages to Aloft's records, and passages to nodes."""
 
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
 from typing import Any
 
 from llama_index.core.schema import (
@@ -20,6 +19,7 @@ from aloft.api import (
     HostedPassage,
     MergedDocument,
     Passage,
+    copy_containers,
     host_offset,
     merge_chunks,
     metadata_to_json,
@@ -102,7 +102,7 @@ def to_passage(node: BaseNode) -> Passage:
 def copy_of(node: BaseNode) -> BaseNode:
     """A node that may be changed in place of another one: text, metadata and relationships."""
     own = {
-        "metadata": deepcopy(node.metadata),
+        "metadata": copy_containers(node.metadata),
         "relationships": dict(node.relationships),
         "excluded_embed_metadata_keys": list(node.excluded_embed_metadata_keys),
         "excluded_llm_metadata_keys": list(node.excluded_llm_metadata_keys),

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -302,9 +303,11 @@ def test_a_runs_own_passages_are_filtered_by_what_json_lacks(tmp_path: Path) -> 
 
 
 def test_arrays_in_metadata_are_lists_and_a_caller_changes_its_own_copy() -> None:
-    rows = [Document("A fox.", metadata={"row": np.arange(2), "tags": ["x"]})]
+    lock = threading.Lock()  # which cannot be copied
+    rows = [Document("A fox.", metadata={"row": np.arange(2), "tags": ["x"], "lock": lock})]
     ours = AloftRetriever(documents=rows, contract=CONTRACT, models=shared())
     (found,) = ours.invoke("fox", filter={"row": 1})
+    assert found.metadata["lock"] is lock
     found.metadata["tags"].append("y")
     assert rows[0].metadata["tags"] == ["x"]
     assert ours.invoke("fox", filter={"tags": "y"}) == []

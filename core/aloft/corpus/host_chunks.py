@@ -235,6 +235,18 @@ def metadata_to_json(metadata: Mapping[str, Any]) -> str:
         ) from None
 
 
+def copy_containers(value: Any) -> Any:
+    """A host's metadata, for a caller to change: its lists, sets and dictionaries are new.
+
+    Other values stay the same objects: what an application keeps there may not be copyable.
+    """
+    if type(value) is dict:
+        return {name: copy_containers(one) for name, one in value.items()}
+    if type(value) in (list, set):
+        return type(value)(map(copy_containers, value))
+    return value
+
+
 def _as_json(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
