@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import model_validator
@@ -36,17 +36,11 @@ class Identified(BaseComponent):
     @model_validator(mode="before")
     @classmethod
     def _read_what_was_written(cls, given: Any) -> Any:
-        """Fields alone: what pydantic writes down of a component has more."""
+        """Fields alone: what LlamaIndex and pydantic write down of a component has more."""
         if not isinstance(given, dict):
             return given
         further = {"fingerprint", "class_name"} - cls.model_fields.keys()
         return {name: value for name, value in given.items() if name not in further}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """Make a component of the serialized form of another one."""
-        fields = {name: value for name, value in data.items() if name != "fingerprint"}
-        return super().from_dict(fields, **kwargs)
 
 
 _asked_for: ContextVar[tuple[str, ...]] = ContextVar("aloft_embedding_asked_for", default=())

@@ -89,7 +89,7 @@ def _rows(text: str) -> Iterator[_Row]:
 def _dialect(lines: Sequence[str]) -> tuple[int, str]:
     """The line that the header stands on, and the delimiter, which Excel may state above it."""
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    stated = lines[first].strip("\n").strip(" ")
+    stated = lines[first].strip("\n ")
     if len(stated) == 5 and stated.lower().startswith("sep="):
         return first + 1, stated[4]
     return first, max(",;\t|", key=lines[first].count)

@@ -32,11 +32,7 @@ def read(source: Source) -> Iterator[Found]:
     with Archive(source, "XLSX") as archive, warnings.catch_warnings(action="ignore"):
         archive.check_size()
         book = load_workbook(io.BytesIO(source.raw), read_only=True, data_only=True)
-        found = [
-            one
-            for sheet in book.worksheets
-            for one in _read_sheet(source, sheet, _spans(book, sheet))
-        ]
+        found = [one for sheet in book.worksheets for one in _read_sheet(source, book, sheet)]
         book.close()
     if not found:
         raise UnreadableError("empty", "its sheets hold no row; fill it or remove it")
@@ -53,13 +49,13 @@ def _spans(book: Any, sheet: Any) -> list[_Span]:
     return [(column, first, last) for column, first, _, last in found if last > first]
 
 
-def _read_sheet(source: Source, sheet: Any, spans: Sequence[_Span]) -> Iterator[Found]:
+def _read_sheet(source: Source, book: Any, sheet: Any) -> Iterator[Found]:
     place = f"{source.name}#{sheet.title}"
     if sheet.sheet_state != "visible":
         yield source.reject("hidden sheet", "unhide it in Excel to have it read", place=place)
         return
     sheet.reset_dimensions()  # what other programs state there is often wrong
-    title, columns, rows = _split_header(list(_filled_rows(sheet, spans)))
+    title, columns, rows = _split_header(list(_filled_rows(sheet, _spans(book, sheet))))
     for number, row in rows:
         row_place = f"{place}!{number}"
         named = columns + [""] * (len(row) - len(columns))
