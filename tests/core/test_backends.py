@@ -290,6 +290,25 @@ def test_the_newest_prompts_stay_where_not_all_can(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize("memory", [0, 1 << 30])
+def test_what_is_read_stays_for_all_answers_where_memory_allows(
+    folder: Path, memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aloft.backends import transformers
+
+    monkeypatch.setattr(transformers, "_BATCH_TOKENS", 64)
+    monkeypatch.setattr(transformers, "memory_of", lambda _device: memory)
+    model = load(folder)
+    read = count_read_tokens(model)
+    model.choice_probabilities(ASK, "123")
+    whole = sum(read)
+    assert whole > 4 * 64
+    model.complete(ASK, max_new_tokens=1)
+    again = sum(read) - whole
+    assert again == len(ASK) if memory else again > whole / 2
+
+
+@pytest.mark.usefixtures("in_float32")
 def test_an_adapter_goes_on_from_what_it_read_itself(folder: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM

@@ -110,6 +110,12 @@ def can_be_kept(cache: Any) -> bool:
     return all(type(layer) is DynamicLayer for layer in layers)
 
 
+def bytes_per_token(cache: Any) -> int:
+    """What the keys and values of one token take, of a cache that can be kept and holds some."""
+    held = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
+    return sum(t.shape[1] * t.shape[3] * t.element_size() for t in held)
+
+
 def shared_starts(prompts: Sequence[Ids]) -> list[Ids]:
     """The beginning of each prompt that others share, and that is worth reading once.
 

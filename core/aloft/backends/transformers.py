@@ -19,7 +19,14 @@ from aloft.backends.grammar import Grammars
 from aloft.backends.host_models import stream_growth
 from aloft.backends.host_state import contained_loading, quiet_libraries
 from aloft.backends.packaged import resolve_model
-from aloft.backends.prefix_cache import SHORTEST_START, Ids, PrefixCache, can_be_kept, shared_starts
+from aloft.backends.prefix_cache import (
+    SHORTEST_START,
+    Ids,
+    PrefixCache,
+    bytes_per_token,
+    can_be_kept,
+    shared_starts,
+)
 from aloft.backends.tool_calls import CallFormat, call_format_of, callable_tools
 from aloft.protocols import Floats, Prompt, Reply
 
@@ -31,6 +38,10 @@ _BATCH_MEMORY = 1 << 35
 # intermediate results do not fit the cache
 _BATCH_TOKENS_CPU = 1024
 _BATCH_ROWS_CPU = 32  # decoding on 2 cores gains nothing beyond
+# what was read may take this part of the memory: all questions are read for what they cite before
+# the first is answered. A part of 24 GiB holds 130,000 tokens of 0.5B parameters in bfloat16
+_KEPT_SHARE = 16
+_MOST_KEPT = 1 << 18  # tokens; finding free places takes longer the more there are
 _BATCH_ROWS = 256  # a step of decoding takes a GPU as long for one row as for these
 
 
@@ -66,9 +77,10 @@ class TransformersLanguageModel:
         token = torch.tensor([[self.tokenizer.pad_token_id]], device=self.device)
         with torch.inference_mode():
             cache = getattr(self._model(input_ids=token), "past_key_values", None)
-        # two full batches: of 16,384 tokens in bfloat16 0.4 GB for 0.5B parameters and 2 GB for 7B;
-        # enough for 64 passages of 400 tokens with their instructions
-        self._kept = PrefixCache(2 * self._most_tokens) if can_be_kept(cache) else None
+        self._kept = None
+        if can_be_kept(cache):
+            room = memory_of(self.device) // _KEPT_SHARE // bytes_per_token(cache)
+            self._kept = PrefixCache(max(2 * self._most_tokens, min(room, _MOST_KEPT)))
         self.tokens_scored = 0  # scores carry no token counts themselves
 
     @property
