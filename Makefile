@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/python_reference/demo.py
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 	$(BIN)/python -m pytest -m model
 
 # vLLM as a teacher, on the processor: 3.5 GB and some minutes more, so apart from the other tests
