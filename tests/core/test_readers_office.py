@@ -313,3 +313,26 @@ def test_a_cell_that_spans_rows_is_in_each_of_them(tmp_path: Path) -> None:
         *(f"region: North\nzone: {zone}" for zone in "ABC"),
         *("region: South\nzone: D", "zone: E"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "number_format", "text"),
+    [
+        (0.0825, "0.00%", "8.25%"),
+        (12, "General", "12"),
+        (1234.567, "#,##0.00", "1234.567"),
+        (1234.5, "_-* #,##0.00\\ [$€-407]_-;-* #,##0.00", "1234.5 €"),
+        (-5, '[Red]"EUR" 0', "EUR -5"),
+        (70, '0.0 "kg per m"', "70 kg per m"),
+        (0.5, "# ?/?", "0.5"),
+        (12_345, '#,##0,"k"', "12345"),
+        (3, "@", "3"),
+    ],
+)
+def test_a_number_has_its_unit(tmp_path: Path, value: float, number_format: str, text: str) -> None:
+    book = Workbook()
+    book.active.append(("name", "amount"))
+    book.active.append(("x", value))
+    book.active["B2"].number_format = number_format
+    documents, _ = read(tmp_path, a__xlsx=save(book))
+    assert documents["a.xlsx#Sheet!2"].text == f"name: x\namount: {text}"

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import NameObject, NullObject, TextStringObject
+from pypdf.generic import (
+    ArrayObject,
+    DictionaryObject,
+    FloatObject,
+    NameObject,
+    NullObject,
+    PdfObject,
+    StreamObject,
+    TextStringObject,
+)
 from reading import read, read_all
 
 from aloft.corpus.readers.pdf import mend_words
@@ -61,6 +70,54 @@ def raw_of(writer: PdfWriter) -> bytes:
     stream = io.BytesIO()
     writer.write(stream)
     return stream.getvalue()
+
+
+def form_with(
+    lines: Iterable[tuple[int, int, str]], fields: Iterable[tuple[str, int, str]]
+) -> bytes:
+    """The PDF of `pdf_with_lines` with fields: their kinds, their heights, and what stands in them.
+
+    What a field looks like is written beside the page's own text, as programs that fill in do.
+    """
+
+    def dictionary(**values: PdfObject) -> DictionaryObject:
+        return DictionaryObject({NameObject(f"/{key}"): value for key, value in values.items()})
+
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf_with_lines(lines))))
+    page, added = writer.pages[0], ArrayObject()
+    font = dictionary(Type=NameObject("/Font"), Subtype=NameObject("/Type1"))
+    font[NameObject("/BaseFont")] = NameObject("/Helvetica")
+    symbols = DictionaryObject({**font, NameObject("/BaseFont"): NameObject("/ZapfDingbats")})
+    for kind, height, text in fields:
+        look = StreamObject()
+        face = "S" if kind == "/Btn" else "F"
+        look.set_data(f"BT /{face} 12 Tf 1 4 Td ({text}) Tj ET".encode())
+        fonts = dictionary(F=font, S=symbols)
+        box = ArrayObject(map(FloatObject, (0, 0, 200, 16)))
+        look.update(
+            dictionary(Subtype=NameObject("/Form"), BBox=box, Resources=dictionary(Font=fonts))
+        )
+        place = ArrayObject(map(FloatObject, (160, height, 360, height + 16)))
+        field = dictionary(
+            Subtype=NameObject("/Widget"),
+            FT=NameObject(kind),
+            T=TextStringObject(f"field {height}"),
+            Rect=place,
+            AP=dictionary(N=writer._add_object(look)),
+        )
+        added.append(writer._add_object(field))
+    page[NameObject("/Annots")] = added
+    writer._root_object[NameObject("/AcroForm")] = dictionary(Fields=added)
+    return raw_of(writer)
+
+
+def test_what_a_form_was_filled_in_with_stands_behind_its_label(tmp_path: Path) -> None:
+    lines = [(20, 100, "Signed in Graz"), (20, 700, "Patient:"), (20, 660, "Fever:")]
+    fields = [("/Btn", 656, "4"), ("/Tx", 696, "Maria Huber")]
+    signed = form_with(lines, [("/Sig", 96, "by M. H.")])
+    documents, _ = read(tmp_path, form__pdf=form_with(lines, fields), signed__pdf=signed)
+    assert documents["form.pdf"].text == "Patient: Maria Huber\nFever: \u2714\nSigned in Graz"
+    assert documents["signed.pdf"].text.splitlines()[0] == "Signed in Graz", "as it is drawn"
 
 
 def test_pages_follow_one_another(tmp_path: Path) -> None:

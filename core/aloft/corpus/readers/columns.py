@@ -1,4 +1,4 @@
-"""Columns of a page whose lines are drawn across all of them, which would be read mixed."""
+"""Order of reading where it is not that of drawing: columns drawn across, and forms."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -40,6 +40,22 @@ def reading_order(boxes: Sequence[Box]) -> list[Box]:
         upper = min(upper, bottom)
     lowest = min(box[1] for box in boxes)
     return [*areas, *((begin, lowest, end, upper) for begin, end in columns)]
+
+
+def in_lines(boxes: Sequence[Box]) -> list[list[Box]]:
+    """The lines of a page from above, and in each its stretches from the left.
+
+    Args:
+        boxes: The stretches of text in any order.
+    """
+    lines: list[list[Box]] = []
+    for box in sorted(boxes, key=lambda box: -(box[1] + box[3])):
+        middle = (box[1] + box[3]) / 2
+        if lines and lines[-1][0][1] < middle:
+            lines[-1].append(box)
+        else:
+            lines.append([box])
+    return [sorted(line) for line in lines]
 
 
 def _columns(boxes: Sequence[Box]) -> list[tuple[float, float]]:

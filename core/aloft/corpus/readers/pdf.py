@@ -1,16 +1,17 @@
 """PDF: the text of each page as PDFium reads it, the reader of Chrome.
 
-A word that is broken at the end of a line is whole again. A page that is damaged or holds no text
-is listed and the others are read.
+A word that is broken at the end of a line is whole again, and what a form was filled in with stands
+behind its label. A page that is damaged or holds no text is listed and the others are read.
 """
 
 import re
 import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
-from aloft.corpus.readers.columns import reading_order
+from aloft.corpus.readers.columns import Box, in_lines, reading_order
 from aloft.corpus.readers.source import Found, Source, UnreadableError, parser_message
 
 _LOCK = threading.Lock()  # PDFium is not thread-safe
@@ -49,6 +50,8 @@ def _read_pages(raw: bytes) -> list[str | None]:
             detail = f"{parser_message(error)}; export it again"
             raise UnreadableError("unreadable PDF", detail) from error
         try:
+            with suppress(pdfium.PdfiumError):  # a damaged form costs its fields, not the pages
+                pdf.init_forms()
             return [_read_page(pdf, number) for number in range(len(pdf))]
         finally:
             pdf.close()
@@ -60,7 +63,12 @@ def _read_page(pdf: Any, number: int) -> str | None:
     try:
         page = pdf[number]
         try:
-            text = _text_of(page.get_textpage())
+            is_form = _has_fields(page)
+            if is_form:  # what stands in them is drawn after all else of the page
+                page.flatten()
+                page.close()
+                page = pdf[number]
+            text = (_text_of_form if is_form else _text_of)(page.get_textpage())
         finally:
             page.close()
     except pdfium.PdfiumError:
@@ -69,12 +77,44 @@ def _read_page(pdf: Any, number: int) -> str | None:
     return mend_words("\n".join(lines)).strip()
 
 
+def _has_fields(page: Any) -> bool:
+    """Whether a page has fields that are filled in; a button and a signature are not."""
+    import pypdfium2.raw as library
+
+    if not page.formenv:
+        return False
+    filled = {
+        library.FPDF_FORMFIELD_CHECKBOX,
+        library.FPDF_FORMFIELD_RADIOBUTTON,
+        library.FPDF_FORMFIELD_COMBOBOX,
+        library.FPDF_FORMFIELD_LISTBOX,
+        library.FPDF_FORMFIELD_TEXTFIELD,
+    }
+    kinds = set()
+    for number in range(library.FPDFPage_GetAnnotCount(page)):
+        annotation = library.FPDFPage_GetAnnot(page, number)
+        kinds.add(library.FPDFAnnot_GetFormFieldType(page.formenv, annotation))
+        library.FPDFPage_CloseAnnot(annotation)
+    return not filled.isdisjoint(kinds)
+
+
 def _text_of(page: Any) -> str:
-    areas = reading_order([page.get_rect(number) for number in range(page.count_rects())])
+    areas = reading_order(_boxes(page))
     if not areas:
         return str(page.get_text_range())
     texts = (page.get_text_bounded(*area).strip() for area in areas)
     return "\n".join(text for text in texts if text)
+
+
+def _text_of_form(page: Any) -> str:
+    lines = in_lines(_boxes(page))
+    return "\n".join(
+        " ".join(page.get_text_bounded(*box).strip() for box in line) for line in lines
+    )
+
+
+def _boxes(page: Any) -> list[Box]:
+    return [page.get_rect(number) for number in range(page.count_rects())]
 
 
 def mend_words(text: str) -> str:

@@ -2,6 +2,7 @@
 
 The header is the first row with two cells or more; what stands above it is the sheet's title.
 Formulas give the value that was saved with them, and a cell that spans rows is in each of them.
+A number has the unit that its format shows, or is in per cent, and keeps all of its digits.
 """
 
 import datetime
@@ -20,6 +21,10 @@ _MOST_CELLS = 5_000_000  # of a sheet, empty ones too; a cell far out makes its 
 _MOST_TITLE_ROWS = 3
 
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^>]*?\bref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
+
+_QUOTED = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*)[^\]]*\]')  # what a format shows as it is
+_UNSEEN = re.compile(r"\[[^\]]*\]|[_*].")  # colours and conditions, blanks and what fills a cell
+_DIGITS = re.compile(r"[0#?](?:[0#?,.]|E[+-]0)*")
 
 _Span = tuple[int, int, int]  # a column, and the first and last row of a cell in it; from 1
 _Row = tuple[int, list[str]]  # the row's number in the sheet, and its cells
@@ -68,15 +73,15 @@ def _read_sheet(source: Source, book: Any, sheet: Any) -> Iterator[Found]:
 
 def _filled_rows(sheet: Any, spans: Sequence[_Span]) -> Iterator[_Row]:
     cells = 0
-    spanning: dict[int, tuple[int, object]] = {}  # by column: the last row, and the value
+    spanning: dict[int, tuple[int, str]] = {}  # by column: the last row, and the text
     begins = {(first, column): last for column, first, last in spans}
     columns = sorted({column for column, *_ in spans})
-    for number, given in enumerate(sheet.iter_rows(values_only=True), start=1):
-        values = list(given)
+    for number, given in enumerate(sheet.iter_rows(), start=1):
+        values = [_text(cell) for cell in given]
         for column in columns:
             last, value = spanning.get(column, (0, None))
             if number <= last:
-                values += [None] * (column - len(values))
+                values += [""] * (column - len(values))
                 values[column - 1] = value
             elif (number, column) in begins and column <= len(values):
                 spanning[column] = begins[number, column], values[column - 1]
@@ -84,8 +89,10 @@ def _filled_rows(sheet: Any, spans: Sequence[_Span]) -> Iterator[_Row]:
         if cells > _MOST_CELLS:
             found = f"sheet {sheet.title} has more than {_MOST_CELLS:,} cells"
             raise UnreadableError("too large", f"{found}; delete cells far from the table")
-        if row := _texts(values):
-            yield number, row
+        while values and not values[-1]:
+            values.pop()
+        if values:
+            yield number, values
 
 
 def _split_header(rows: list[_Row]) -> tuple[str, list[str], list[_Row]]:
@@ -97,26 +104,38 @@ def _split_header(rows: list[_Row]) -> tuple[str, list[str], list[_Row]]:
     return title, rows[wide][1] if rows else [], rows[wide + 1 :]
 
 
-def _texts(row: Sequence[object]) -> list[str]:
-    """A row's cells as Excel shows them, without the empty ones at its end."""
-    texts = [_text(value) for value in row]
-    while texts and not texts[-1]:
-        texts.pop()
-    return texts
-
-
-def _text(value: object) -> str:
-    from openpyxl.utils.escape import unescape
-
+def _text(cell: Any) -> str:
+    """A cell as Excel shows it, but for digits that it rounds."""
+    value = cell.value
     match value:
         case None:
             return ""
         case bool():
             return str(value).upper()
-        case float():
-            return f"{value:.15g}"
+        case int() | float():
+            return _in_format(value, cell.number_format)
         case datetime.datetime(hour=0, minute=0, second=0):
             return value.date().isoformat()
         case datetime.datetime():
             return value.isoformat(" ", "minutes")
+    from openpyxl.utils.escape import unescape
+
     return str(unescape(str(value))).strip()  # a control character is written as _x000D_
+
+
+def _in_format(value: float, number_format: str) -> str:
+    """A number with what its format shows around the digits."""
+    shown: list[str] = []
+
+    def keep(match: re.Match[str]) -> str:
+        shown.append(next(text for text in match.groups() if text is not None))
+        return "\0"
+
+    form = _QUOTED.sub(keep, number_format).partition(";")[0]
+    form = _UNSEEN.sub("", form)
+    digits = _DIGITS.findall(form)
+    if len(digits) != 1 or digits[0].endswith(","):  # no number, a fraction, or in thousands
+        return f"{value:.15g}"
+    amount = f"{value * 100 if '%' in form else value:.15g}"
+    texts = iter(shown)
+    return re.sub("\0", lambda _: next(texts), form.replace(digits[0], amount)).strip()
