@@ -79,7 +79,7 @@ def _filled_rows(sheet: Any, spans: Sequence[_Span]) -> Iterator[_Row]:
     for number, given in enumerate(sheet.iter_rows(), start=1):
         values = [_text(cell) for cell in given]
         for column in columns:
-            last, value = spanning.get(column, (0, None))
+            last, value = spanning.get(column, (0, ""))
             if number <= last:
                 values += [""] * (column - len(values))
                 values[column - 1] = value
