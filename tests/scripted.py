@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +15,17 @@ import pytest
 from aloft.backends.loading import Models
 from aloft.backends.shared import SharedModels
 from aloft.jsonl import encode_record
-from aloft.protocols import Embedder, Floats, LanguageModel, Prompt, Reply, Reranker, Tokenizer
+from aloft.protocols import (
+    Embedder,
+    Floats,
+    ItemT,
+    LanguageModel,
+    Prompt,
+    Reply,
+    Reranker,
+    ResultT,
+    Tokenizer,
+)
 from aloft.records import Candidate, Negatives, Rejection
 from aloft.retrieval.relevance import UNRELATED
 from aloft.retrieval.retriever import RetrievalSettings
@@ -29,6 +40,15 @@ def write_records(path: Path, records: Iterable[Any]) -> None:
     """Write a file of records, as stages do."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(map(encode_record, records)))
+
+
+def elsewhere(
+    work: Callable[[ItemT], Iterable[ResultT]], items: Iterable[ItemT], /
+) -> Iterator[list[ResultT]]:
+    """A `Spread` that gives each item to another process, as far as pickling goes."""
+    for item in items:
+        there, given = pickle.loads(pickle.dumps((work, item)))
+        yield pickle.loads(pickle.dumps(list(there(given))))
 
 
 def split_rejections(outcomes: Iterable[Any]) -> tuple[list[Any], list[Rejection]]:

@@ -1,14 +1,16 @@
 """Protocols of the models that stages work with, whether ours or a host's."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aloft.records import Message
 
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 Floats = NDArray[np.float32]
 Scorer = Callable[[Sequence[tuple[str, str]]], Floats]
 """Scores of (query, passage) pairs by a reranker, higher is better; (pairs,)."""
@@ -18,6 +20,23 @@ Progress = Callable[[str, int, int], None]
 
 def no_progress(_activity: str, _done: int, _total: int) -> None:
     """Report nothing."""
+
+
+class Spread(Protocol):
+    """Has a function make something of each item, in whatever process; the results are in order."""
+
+    def __call__(
+        self, work: Callable[[ItemT], Iterable[ResultT]], items: Iterable[ItemT], /
+    ) -> Iterator[Iterable[ResultT]]:
+        """What `work` returns for each item; both can be pickled."""
+        ...
+
+
+def in_this_process(
+    work: Callable[[ItemT], Iterable[ResultT]], items: Iterable[ItemT], /
+) -> Iterator[Iterable[ResultT]]:
+    """What `work` returns for each item, as it is asked for."""
+    return (work(item) for item in items)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

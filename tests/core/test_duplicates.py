@@ -2,11 +2,15 @@
 
 import random
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
+from typing import Any
 
+import pytest
 from datasketch import MinHash, MinHashLSH
+from scripted import elsewhere
 
+from aloft.corpus import duplicates
 from aloft.corpus.duplicates import drop_copies
 from aloft.records import Passage, Rejection
 from aloft.text.normalising import fold
@@ -67,6 +71,34 @@ def test_decisions_are_those_of_the_librarys_index() -> None:
         ]
         assert found == expected
         assert len({reason for reason, _ in found}) == 3  # all of them occur
+
+
+def test_decisions_are_the_same_where_sketches_are_drawn_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(duplicates, "_SKETCHED", 2_000)  # characters: six passages
+
+    def ahead(work: Any, items: Iterable[Any], /) -> Iterator[Any]:
+        return iter(list(elsewhere(work, items)))  # all are sent before the first is back
+
+    passages = list(made(400, 1))
+    here = list(drop_copies(passages, 0.9))
+    assert list(drop_copies(passages, 0.9, spread=ahead)) == here
+    assert {type(one) for one in here} == {Passage, Rejection}
+
+
+def test_exact_copies_of_what_is_kept_need_no_sketch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_SKETCHED", 1)  # each passage is a block
+    sent: list[str] = []
+
+    def noted(work: Any, items: Iterable[list[str]], /) -> Iterator[Any]:
+        for item in items:
+            sent.extend(item)
+            yield work(item)
+
+    texts = ["one quay", "One  quay", "two quays", "one quay"]
+    list(drop_copies([passage(i, text) for i, text in enumerate(texts)], 0.9, spread=noted))
+    assert sent == ["one quay", "two quays"]
 
 
 def test_a_text_that_cannot_be_encoded_is_compared_too() -> None:

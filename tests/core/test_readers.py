@@ -7,10 +7,13 @@ import socket
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reading import CONFIG, read, read_all
+from scripted import elsewhere
 
 from aloft.config import DocumentsConfig, RunConfig
 from aloft.corpus.readers import read_documents
@@ -116,6 +119,38 @@ def test_documents_are_yielded_one_by_one(tmp_path: Path) -> None:
     next(documents)
     (tmp_path / "b.txt").write_text("changed after the first was read")
     assert next(documents) == Document(id="b.txt", text="changed after the first was read")
+
+
+def test_files_that_are_read_elsewhere_give_the_same(tmp_path: Path) -> None:
+    files = {"a.txt": b"quay", "b.jsonl": b'{"id": "x", "text": "pier"}\n?\n', "c.pdf": b"?"}
+    for name, raw in files.items():
+        (tmp_path / name).write_bytes(raw)
+    (tmp_path / "link.txt").symlink_to("nothing.txt")
+    (tmp_path / "z.jsonl").write_text('{"id": "x", "text": "twice"}\n')
+    here = list(read_documents(tmp_path, CONFIG))
+    assert list(read_documents(tmp_path, CONFIG, spread=elsewhere)) == here
+    assert [one.reason for one in here if isinstance(one, Rejection)] == [
+        "not JSON",
+        "unreadable PDF",
+        "broken link",
+        "id used twice",
+    ]
+
+
+def test_files_that_another_machine_does_not_see_are_read_here(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(name)
+    away = tmp_path.with_name("away")
+
+    def unseeing(work: Any, items: Iterable[Any], /) -> Iterator[Any]:
+        for item in items:
+            tmp_path.rename(away)
+            there = list(work(item))
+            away.rename(tmp_path)
+            yield there
+
+    found = list(read_documents(tmp_path, CONFIG, spread=unseeing))
+    assert found == [Document(id=name, text=name) for name in ("a.txt", "b.txt")]
 
 
 def test_an_excluded_folder_is_not_read(tmp_path: Path) -> None:

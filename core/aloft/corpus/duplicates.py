@@ -8,6 +8,7 @@ the few candidates are read again.
 
 import re
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from tempfile import TemporaryFile
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from aloft.corpus.hashing import HashTable, hash64
 from aloft.corpus.passages import STAGE, describe_place
+from aloft.protocols import Spread, in_this_process
 from aloft.randomness import global_random_kept
 from aloft.records import Passage, Rejection
 from aloft.text.normalising import fold
@@ -31,19 +33,26 @@ _COMPARED = (
 _RECALL_WEIGHTS = (0.02, 0.98)  # finds 96 % of the pairs that are exactly at the threshold of 0.9
 _HIGHEST_INDEXED_SIMILARITY = 0.95  # above it, datasketch finds no bands for 128 permutations
 _BLOCK = 1024  # sketches per array
+_SKETCHED = 1 << 17  # characters whose sketches are drawn at a time
 _ID_BYTES = 16
+Sketch = NDArray[np.uint32]
+"""Least hashes of a text's shingles; (128,)."""
+_NO_SKETCH: Sketch = np.zeros(0, np.uint32)
 _UNSPACED = re.compile(  # Thai, Lao, Burmese, Khmer, Japanese, Chinese
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 
 
-def drop_copies(passages: Iterable[Passage], similarity: float) -> Iterator[Passage | Rejection]:
+def drop_copies(
+    passages: Iterable[Passage], similarity: float, *, spread: Spread = in_this_process
+) -> Iterator[Passage | Rejection]:
     """Keep the first of passages that are alike, in the order in which they arrive.
 
     Args:
-        passages: They are consumed one at a time.
+        passages: They are consumed 130,000 characters at a time.
         similarity: Jaccard similarity of shingles, in (0, 1], from which a passage is a copy.
+        spread: Has sketches drawn; that is most of the work.
 
     Yields:
         Every passage, or its rejection. The detail of a rejection begins with `of passage <id>`,
@@ -51,14 +60,52 @@ def drop_copies(passages: Iterable[Passage], similarity: float) -> Iterator[Pass
     """
     with TemporaryFile() as file:
         kept = _KeptPassages(similarity, file)
-        for passage in passages:
-            yield kept.add(passage)
+        waiting = deque[list[tuple[Passage, str, bool]]]()
+
+        def sketched() -> Iterator[list[str]]:
+            for block in _blocks(passages):
+                folded = [(one, fold(one.text)) for one in block]
+                some = [(one, normal, kept.copied(normal) is None) for one, normal in folded]
+                waiting.append(some)
+                yield [normal for _, normal, is_new in some if is_new]
+
+        for sketches in spread(_sketch_all, sketched()):
+            drawn = iter(sketches)
+            for passage, normal, is_new in waiting.popleft():
+                yield kept.add(passage, normal, next(drawn) if is_new else _NO_SKETCH)
+
+
+def _blocks(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    block, size = list[Passage](), 0
+    for passage in passages:
+        block.append(passage)
+        size += len(passage.text)
+        if size >= _SKETCHED:
+            yield block
+            block, size = [], 0
+    yield block
+
+
+def _sketch_all(normals: Sequence[str]) -> Iterator[Sketch]:
+    """The MinHash sketch of each text."""
+    empty = _empty_sketch()
+    for normal in normals:
+        sketch = empty.copy()
+        sketch.update_batch(_shingles(normal))
+        yield sketch.hashvalues.astype(np.uint32)
+
+
+@lru_cache
+def _empty_sketch() -> Any:
+    from datasketch import MinHash  # type: ignore[import-untyped]
+
+    return MinHash(num_perm=_PERMUTATIONS)
 
 
 @lru_cache
 def _find_bands(similarity: float) -> list[tuple[int, int]]:
     """Return the stretches of a sketch of which copies share at least one."""
-    from datasketch import MinHashLSH  # type: ignore[import-untyped]
+    from datasketch import MinHashLSH
 
     with global_random_kept():  # the index draws a name for itself
         index: Any = MinHashLSH(
@@ -73,43 +120,46 @@ class _KeptPassages:
     """The passages kept so far, searchable for copies."""
 
     def __init__(self, similarity: float, file: IO[bytes]) -> None:
-        from datasketch import MinHash
-
         self._similarity = similarity
-        self._empty: Any = MinHash(num_perm=_PERMUTATIONS)
         self._bands = _find_bands(similarity)
         self._by_band = HashTable()
         self._by_text = HashTable()
-        self._sketches: list[NDArray[np.uint32]] = []
+        self._sketches: list[Sketch] = []
         self._offsets = array("Q", [0])  # in the file; the last one is its end
         self._file = file
 
-    def add(self, passage: Passage) -> Passage | Rejection:
-        """Return why the passage is a copy of an earlier one, or keep and return it."""
-        normal = fold(passage.text)
-        encoded = normal.encode("utf-8", "surrogatepass")
-        exact = hash64(encoded)
-        for row in self._by_text.rows(exact):
-            kept_id, text = self._read(row)
-            if text == normal:
-                return _reject_copy(passage, EXACT, kept_id)
-        shingles = _shingles(normal)
-        sketch = self._empty.copy()
-        sketch.update_batch(shingles)
-        values = sketch.hashvalues.astype(np.uint32)
+    def copied(self, normal: str) -> str | None:
+        """The id of the passage that has just this text; None: there is none yet."""
+        found = map(self._read, self._by_text.rows(hash64(_encode(normal))))
+        return next((kept_id for kept_id, text in found if text == normal), None)
+
+    def add(self, passage: Passage, normal: str, values: Sketch) -> Passage | Rejection:
+        """Return why the passage is a copy of an earlier one, or keep and return it.
+
+        Args:
+            passage: The passage.
+            normal: Its folded text.
+            values: Its sketch, which an exact copy needs none of.
+        """
+        copied = self.copied(normal)
+        if copied is not None:
+            return _reject_copy(passage, EXACT, copied)
         keys = [hash64(bytes([i]) + values[a:b].tobytes()) for i, (a, b) in enumerate(self._bands)]
-        for row in self._best({row for key in keys for row in self._by_band.rows(key)}, values):
+        alike = self._best({row for key in keys for row in self._by_band.rows(key)}, values)
+        shingles = _shingles(normal) if alike else frozenset()
+        for row in alike:
             kept_id, text = self._read(row)
             if _jaccard(shingles, _shingles(text)) >= self._similarity:
                 return _reject_copy(passage, NEAR, kept_id)
+        encoded = _encode(normal)
         row = len(self._offsets) - 1
-        self._by_text.add(exact, row)
+        self._by_text.add(hash64(encoded), row)
         for key in keys:
             self._by_band.add(key, row)
         self._write(row, passage.id.encode() + encoded, values)
         return passage
 
-    def _best(self, candidates: set[int], values: NDArray[np.uint32]) -> list[int]:
+    def _best(self, candidates: set[int], values: Sketch) -> list[int]:
         """Return those of highest estimated similarity, in the order in which they were kept."""
         rows = sorted(candidates)
         if len(rows) <= _COMPARED:
@@ -118,11 +168,11 @@ class _KeptPassages:
         best = np.argsort(-agreement, kind="stable")[:_COMPARED]
         return sorted(rows[i] for i in best.tolist())
 
-    def _sketch(self, row: int) -> NDArray[np.uint32]:
-        values: NDArray[np.uint32] = self._sketches[row // _BLOCK][row % _BLOCK]
+    def _sketch(self, row: int) -> Sketch:
+        values: Sketch = self._sketches[row // _BLOCK][row % _BLOCK]
         return values
 
-    def _write(self, row: int, record: bytes, values: NDArray[np.uint32]) -> None:
+    def _write(self, row: int, record: bytes, values: Sketch) -> None:
         if row % _BLOCK == 0:
             self._sketches.append(np.empty((_BLOCK, _PERMUTATIONS), np.uint32))
         self._sketch(row)[:] = values
@@ -136,6 +186,10 @@ class _KeptPassages:
         record = self._file.read(self._offsets[row + 1] - self._offsets[row])
         text = record[_ID_BYTES:].decode("utf-8", "surrogatepass")
         return record[:_ID_BYTES].decode(), text
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _reject_copy(passage: Passage, reason: str, kept_id: str) -> Rejection:

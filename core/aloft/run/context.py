@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,15 @@ from aloft.backends.loading import Models
 from aloft.corpus.windows import Windows, cut_windows
 from aloft.files import write_text
 from aloft.jsonl import RecordFile
-from aloft.protocols import Embedder, Floats, PacedModel, Progress, no_progress
+from aloft.protocols import (
+    Embedder,
+    Floats,
+    ItemT,
+    PacedModel,
+    Progress,
+    ResultT,
+    no_progress,
+)
 from aloft.records import Passage, Rejection, content_id
 from aloft.retrieval.approximate import index_for_search
 from aloft.retrieval.dense import DenseIndex
@@ -22,15 +31,16 @@ from aloft.retrieval.index_store import IndexStore, vectors_key
 from aloft.run.cache import CallCache, KeptCalls
 from aloft.run.calls import CachedLanguageModel, CachedReranker, Caller
 from aloft.run.graph import Graph
-from aloft.run.model_calls import CallResult, ModelCall, ModelRef, perform_in_order
+from aloft.run.model_calls import Call, FunctionCall, ModelCall, ModelRef, perform_in_order
 from aloft.run.stage import Model, Stage
 from aloft.run.store import RunStore
 from aloft.run.usage import Meter
 
 ValueT = TypeVar("ValueT")
 EarlierVectors = Callable[[str, Sequence[str]], tuple[Floats, NDArray[np.intp]] | None]
-Calling = Callable[[Iterable[ModelCall], "Shared"], Iterator[tuple[int, CallResult]]]
-"""Works calls of a run's models out; see `aloft.run.model_calls.Perform`."""
+Calling = Callable[[Iterable[Call], "Shared"], Iterator[tuple[int, Any]]]
+"""Works calls out: the place of each among them and its result, in any order."""
+_SPREAD = 64  # items at a time, whose results are held until those before them are there
 _BLOCK = 512  # texts of a call; an encoder has blocks as large, so that it pads alike
 
 
@@ -230,6 +240,15 @@ class Context:
         found: ValueT = memo[self._stage.name, self._key, name]
         return found
 
+    def spread(
+        self, work: Callable[[ItemT], Iterable[ResultT]], items: Iterable[ItemT], /
+    ) -> Iterator[Iterable[ResultT]]:
+        """What a function makes of each item, in order; the executor may give items away."""
+        rest = iter(items)
+        while some := list(islice(rest, _SPREAD)):
+            found = dict(self._shared.perform(FunctionCall(work, item) for item in some))
+            yield from (found.pop(place) for place in range(len(some)))
+
     def release(self) -> None:
         """Let language models go, so that a training has the memory."""
         self._shared.models.release()
@@ -292,8 +311,8 @@ class Shared:
         self._read_only = read_only
         self._calling = calling
 
-    def perform(self, calls: Iterable[ModelCall]) -> Iterator[tuple[int, CallResult]]:
-        """Work calls of models out: the place of each and its result, in any order."""
+    def perform(self, calls: Iterable[Call]) -> Iterator[tuple[int, Any]]:
+        """Work calls out: the place of each and its result, in any order."""
         if self._calling is None:
             return perform_in_order(calls, self.models)
         return self._calling(calls, self)

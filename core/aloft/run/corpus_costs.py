@@ -1,8 +1,9 @@
 """Times what a run does with its whole corpus, to see what that will take of a large one."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 import numpy as np
@@ -11,25 +12,36 @@ from aloft.backends.loading import tokenizer_of
 from aloft.corpus.duplicates import drop_copies
 from aloft.corpus.passages import DocumentSplitter
 from aloft.corpus.windows import cut_windows
+from aloft.jsonl import encode_record
+from aloft.protocols import ItemT, ResultT
 from aloft.retrieval.bm25 import BM25Index
 from aloft.retrieval.dense import DenseIndex
 from aloft.run.pilot import Pace, Pilot
 
-DIVIDED = "split"  # of the stages that read documents, the one that is divided among nodes
 _CUT = 1000  # passages that documents are cut into, at least, where there are so many
+_WRITTEN = 1000  # documents that are written once more, where there are so many
 _VECTORS = (1 << 16) + 1024  # so many that they are searched in tiles, as a large corpus is
 _QUESTIONS = 1024
 _RANKS = 100
 
 
-def time_reading(pilot: Pilot) -> Iterator[tuple[str, Pace]]:
+def time_reading(pilot: Pilot) -> Iterator[tuple[str, Pace, float]]:
     """What reading documents took; some are cut, and copies looked for, once more.
 
     The stages' own times would not do: of few documents, loading and importing take most.
+
+    Yields:
+        A stage, its pace, and the share of it that is not divided among nodes, in [0, 1].
     """
     read, config = len(pilot.run.records("passages")), pilot.config.passages
     seconds = float(pilot.run.runner.store.facts("documents")["seconds"])
-    yield "documents", Pace(amount=read, unit="passages", seconds=seconds)
+    some = list(islice(pilot.some_documents(), _WRITTEN))
+    started = time.monotonic()
+    for document in some:
+        encode_record(document)
+    took = (time.monotonic() - started) * len(pilot.run.records("documents")) / len(some)
+    pace = Pace(amount=read, unit="passages", seconds=seconds)
+    yield "documents", pace, took / max(seconds, took)
     splitter = DocumentSplitter(tokenizer_of(pilot.config.embedder), config)
     splitter.split(next(pilot.some_documents()))
     cut, documents = 0, pilot.some_documents()
@@ -39,13 +51,31 @@ def time_reading(pilot: Pilot) -> Iterator[tuple[str, Pace]]:
         if cut >= _CUT:
             break
     took = time.monotonic() - started
-    yield DIVIDED, Pace(amount=max(1, cut), unit="passages", seconds=took)
+    yield "split", Pace(amount=max(1, cut), unit="passages", seconds=took), 0.0
     passages, similarity = pilot.some_passages(), config.near_duplicate_similarity
     list(drop_copies(passages[:1], similarity))
+    drawing = _Timed()
     started = time.monotonic()
-    list(drop_copies(passages, similarity))
+    list(drop_copies(passages, similarity, spread=drawing))
     took = time.monotonic() - started
-    yield "passages", Pace(amount=len(passages), unit="passages", seconds=took)
+    pace = Pace(amount=len(passages), unit="passages", seconds=took)
+    yield "passages", pace, 1 - drawing.seconds / took
+
+
+class _Timed:
+    """Does here what is spread among nodes, and counts the seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(
+        self, work: Callable[[ItemT], Iterable[ResultT]], items: Iterable[ItemT], /
+    ) -> Iterator[list[ResultT]]:
+        for item in items:
+            started = time.monotonic()
+            result = list(work(item))
+            self.seconds += time.monotonic() - started
+            yield result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from aloft.evaluation.forgetting import INSTRUCTIONS
 from aloft.evaluation.probes import COUNTS, QUESTIONS
 from aloft.machine import peak_memory_megabytes
 from aloft.retrieval.approximate import LARGE
-from aloft.run.corpus_costs import DIVIDED, CorpusCosts, time_reading
+from aloft.run.corpus_costs import CorpusCosts, time_reading
 from aloft.run.disk import disk_of
 from aloft.run.job import OpenRun
 from aloft.run.pilot import Asked, Pace, Pilot
@@ -144,14 +144,14 @@ def _asked_about(pilot: Pilot) -> int:
 def _reading_lines(pilot: Pilot) -> Iterator[Line]:
     """What reading the documents, cutting them and dropping copies takes anew."""
     amount = exactly(pilot.passages_in_all)
-    for stage, pace in time_reading(pilot):
+    for stage, pace, undivided in time_reading(pilot):
         seconds = amount.at(pace)
         yield Line(
             stage=stage,
             left=amount,
             unit=pace.unit,
             seconds=seconds,
-            undivided=NOTHING if stage == DIVIDED else seconds,
+            undivided=seconds * undivided,
             measured=str(pace),
         )
 

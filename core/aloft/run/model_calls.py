@@ -1,10 +1,10 @@
-"""Calls of models as values, so that any process that has the model can work them out."""
+"""Calls of models and functions as values, so that any process can work them out."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -40,6 +40,41 @@ class ModelRef:
         return load(self.name, self.adapter) if self.load == "language_model" else load(self.name)
 
 
+class Call(Protocol):
+    """What a process can be asked to work out; it can be pickled."""
+
+    @property
+    def name(self) -> str:
+        """What is called, for messages."""
+        ...
+
+    def perform(self, models: Models) -> Any:
+        """Work it out with the models of this process."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A function that needs no model, and what it is given.
+
+    Attributes:
+        function: Of a module, so that it can be sent by its name. What it returns may be worked
+            out only as it is read.
+    """
+
+    function: Callable[[Any], Iterable[Any]]
+    argument: Any
+
+    @property
+    def name(self) -> str:
+        """The function's."""
+        return getattr(self.function, "__name__", "a function")
+
+    def perform(self, _models: Models) -> Iterable[Any]:
+        """What the function returns."""
+        return self.function(self.argument)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
     """A method of a model, and what it is given; it can be pickled.
@@ -56,6 +91,15 @@ class ModelCall:
     role: str = ""
     arguments: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    def perform(self, models: Models) -> "CallResult":
+        """What the model returns, loaded where it is not yet."""
+        return self.of(self.model.of(models))
 
     def of(self, model: Any) -> "CallResult":
         """What a model returns, and what that took.
@@ -103,8 +147,6 @@ Perform = Callable[[Iterable[ModelCall]], Iterator[tuple[int, CallResult]]]
 """Works calls out: the place of each among the calls and its result, in any order."""
 
 
-def perform_in_order(
-    calls: Iterable[ModelCall], models: Models
-) -> Iterator[tuple[int, CallResult]]:
+def perform_in_order(calls: Iterable[Call], models: Models) -> Iterator[tuple[int, Any]]:
     """Work calls out in this process, one after the other."""
-    return ((place, call.of(call.model.of(models))) for place, call in enumerate(calls))
+    return ((place, call.perform(models)) for place, call in enumerate(calls))

@@ -120,7 +120,7 @@ class Resources:
         gpu: Whether it is faster with a GPU.
         is_task: Whether a barrier is one task, as a training is, which an executor may give to a
             worker. Other barriers are worked out where the run is, and only their calls of models
-            are given away.
+            and what they spread is given away.
         retries: How often an executor may start it again after its worker was lost.
     """
 

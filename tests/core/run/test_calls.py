@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from aloft.backends.loading import Models
+from aloft.config import load_config
 from aloft.errors import ModelError
 from aloft.protocols import Embedder, Floats, Prompt, Reply
 from aloft.records import Message
 from aloft.run.cache import CallCache
 from aloft.run.calls import CachedLanguageModel, CachedReranker, Caller, NotCachedError
-from aloft.run.context import Shared
-from aloft.run.model_calls import CallResult, ModelCall, ModelRef, Perform, perform_in_order
+from aloft.run.context import Context, Shared
+from aloft.run.graph import Graph
+from aloft.run.model_calls import Call, ModelRef, Perform, perform_in_order
+from aloft.run.stage import Setup
 from aloft.run.store import RunStore
 from aloft.run.usage import Meter, Usage
 from aloft.testing import HashingEmbedder, OverlapReranker, ScriptedTeacher
@@ -255,7 +258,7 @@ class Embeds(Models):
 
 
 def test_vectors_stand_in_the_order_of_their_texts_however_they_come(tmp_path: Path) -> None:
-    def backwards(calls: Iterable[ModelCall], shared: Shared) -> Iterator[tuple[int, CallResult]]:
+    def backwards(calls: Iterable[Call], shared: Shared) -> Iterator[tuple[int, Any]]:
         yield from reversed(list(perform_in_order(calls, shared.models)))
 
     texts = [f"{i} of them" for i in range(1100)]  # two calls of 512, and one of 76
@@ -271,4 +274,28 @@ def test_vectors_stand_in_the_order_of_their_texts_however_they_come(tmp_path: P
     assert np.array_equal(found, HashingEmbedder().encode_passages(texts))
     assert steps == [(0, 1100), (76, 1100), (588, 1100), (1100, 1100)]
     assert shared.encode("any", "queries", []).shape == (0, 256)
+    shared.cache.close()
+
+
+def letters(word: str) -> Iterator[str]:
+    yield from word
+
+
+def test_what_is_spread_comes_in_order_and_is_not_all_held(tmp_path: Path) -> None:
+    taken: list[int] = []
+
+    def backwards(calls: Iterable[Call], shared: Shared) -> Iterator[tuple[int, Any]]:
+        yield from reversed([(i, list(result)) for i, result in perform_in_order(calls, Models())])
+
+    def words() -> Iterator[str]:
+        for number in range(200):
+            taken.append(number)
+            yield f"w{number}"
+
+    shared = Shared(RunStore(tmp_path), Models(), calling=backwards)
+    stage = Graph(Setup(load_config())).stages["documents"]
+    results = Context(stage, shared).spread(letters, words())
+    assert "".join(next(iter(results))) == "w0"
+    assert len(taken) == 64
+    assert ["".join(result) for result in results] == [f"w{number}" for number in range(1, 200)]
     shared.cache.close()

@@ -74,7 +74,8 @@ class Pool(LocalExecutor):
 def work_out(run: Path, config: RunConfig, executor: Executor) -> dict[str, bytes]:
     """The records of a run, up to its negatives."""
     with RunStore(run) as store:
-        runner = Runner(Setup(config), Shared(store, Scripted()), executor)
+        shared = Shared(store, Scripted(), calling=executor.call)
+        runner = Runner(Setup(config), shared, executor)
         runner.take_in("documents", DOCUMENTS)
         runner.do("negatives")
         runner.shared.cache.close()

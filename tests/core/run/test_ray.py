@@ -5,9 +5,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_executors import DOCUMENTS, Scripted, long_words, work_out
@@ -24,6 +25,7 @@ from aloft.run.executors.local import LocalExecutor
 from aloft.run.executors.opening import open_executor
 from aloft.run.executors.ray_executor import RayExecutor
 from aloft.run.job import open_run
+from aloft.run.model_calls import Call
 from aloft.run.runner import Runner
 from aloft.run.stage import Setup
 from aloft.run.store import RunStore
@@ -102,6 +104,31 @@ def test_partitions_give_the_same_records(
     there = work_out(tmp_path / "there", config, cluster)
     assert there == here
     assert all(here.values())
+
+
+@pytest.mark.model
+@needs_ray
+def test_files_are_read_by_workers(tmp_path: Path, config: RunConfig, cluster: RayExecutor) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for one in DOCUMENTS:
+        (folder / one.id).write_text(one.text)
+    (folder / "link.txt").symlink_to("nowhere.txt")
+    asked: list[str] = []
+
+    def noted(calls: Iterable[Call], shared: Shared) -> Iterator[tuple[int, Any]]:
+        return cluster.call((asked.append(call.name) or call for call in calls), shared)
+
+    found = []
+    for name, calling in (("here", None), ("there", noted)):
+        with RunStore(tmp_path / name) as store:
+            shared = Shared(store, Scripted(), calling=calling)
+            runner = Runner(Setup(config), shared, cluster)
+            runner.take_in("documents", folder)
+            found.append((tmp_path / name / "documents.jsonl").read_bytes())
+            shared.cache.close()
+    assert found[0] == found[1]
+    assert len(asked) == len(DOCUMENTS) + 1, "a call a file, that of the link among them"
 
 
 @pytest.mark.model

@@ -8,18 +8,22 @@ and the rest is read. Only a path with nothing to read is an error.
 * `source` is what readers take and return, `decoding` and `archive` what several of them need
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from stat import S_ISDIR
 
 from aloft.config import DocumentsConfig
 from aloft.corpus.readers.naming import printable_name
-from aloft.corpus.readers.registry import KINDS, read_file
+from aloft.corpus.readers.registry import KINDS, UNREADABLE, read_file
 from aloft.corpus.readers.source import Found, UnreadableError
 from aloft.corpus.readers.walking import Entry, list_files
 from aloft.errors import DataError
-from aloft.protocols import Progress, no_progress
+from aloft.protocols import Progress, Spread, in_this_process, no_progress
 from aloft.records import Document, Rejection
+
+_CALLS = 1000  # that the files are divided into, one or more each
+_MOST_FILES = 64  # of a call; their documents are held while those of earlier calls are awaited
 
 
 def read_documents(
@@ -28,6 +32,7 @@ def read_documents(
     progress: Progress = no_progress,
     *,
     exclude: Collection[Path] = (),
+    spread: Spread = in_this_process,
 ) -> Iterator[Document | Rejection]:
     """Read every document below a folder, or those of one file, one after the other.
 
@@ -40,6 +45,7 @@ def read_documents(
         progress: Called after each file.
         exclude: Folders that are skipped without a line, such as the run folder itself; other run
             folders are recognised and listed.
+        spread: Has files read. Those that another machine does not see are read here.
 
     Yields:
         Each document, and each file or row that was left out with its reason; a rejection's
@@ -57,32 +63,49 @@ def read_documents(
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     entries = list_files(path, exclude) if is_folder else [Entry(printable_name(path.name), path)]
-    return _read_all(path, entries, config, progress)
+    return _read_all(path, entries, config, progress, spread)
 
 
 def _read_all(
-    path: Path, entries: list[Entry], config: DocumentsConfig, progress: Progress
+    path: Path,
+    entries: list[Entry],
+    config: DocumentsConfig,
+    progress: Progress,
+    spread: Spread,
 ) -> Iterator[Document | Rejection]:
     places: dict[str, str] = {}  # of each document id, where it was found first
     first, left_out = None, 0
-    for number, entry in enumerate(entries, start=1):
-        for place, found in _read_entry(entry, config):
+    size = min(_MOST_FILES, 1 + len(entries) // _CALLS)
+    some = [entries[start : start + size] for start in range(0, len(entries), size)]
+    work, number = partial(_read_some, config=config), 0
+    for files, read in zip(some, spread(work, some), strict=True):
+        for place, found in work(files) if _is_unseen(read) else read:
             result = found
             if isinstance(found, Document) and places.setdefault(found.id, place) != place:
                 result = _id_used_twice(found.id, places[found.id]).at(place)
             if isinstance(result, Rejection):
                 first, left_out = first or result, left_out + 1
             yield result
+        number += len(files)
         progress("reading documents", number, len(entries))
     if not places:
         raise DataError(_why_nothing(path, first, left_out))
 
 
-def _read_entry(entry: Entry, config: DocumentsConfig) -> Iterator[Found]:
-    if entry.error is not None:
-        yield entry.name, entry.error.at(entry.name)
-    else:
-        yield from read_file(entry.path, entry.name, config)
+def _read_some(entries: Sequence[Entry], config: DocumentsConfig) -> Iterator[Found]:
+    for entry in entries:
+        if entry.error is not None:
+            yield entry.name, entry.error.at(entry.name)
+        else:
+            yield from read_file(entry.path, entry.name, config)
+
+
+def _is_unseen(read: Iterable[Found]) -> bool:
+    """Whether files were read elsewhere, and one of them could not be opened there."""
+    if not isinstance(read, list):
+        return False
+    found = (result for _, result in read if isinstance(result, Rejection))
+    return any(one.reason == UNREADABLE for one in found)
 
 
 def _id_used_twice(identifier: str, first: str) -> UnreadableError:

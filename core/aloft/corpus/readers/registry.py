@@ -34,6 +34,7 @@ KINDS = {
     ".jsonl": "json_lines",
     ".jsonl.gz": "json_lines",
 }
+UNREADABLE = "unreadable file"
 _MOST_NESTED = 3  # messages in messages
 
 Reader = Callable[[Source], Iterator[Found | Source]]
@@ -57,7 +58,7 @@ def read_file(path: Path, name: str, config: DocumentsConfig) -> Iterator[Found]
         yield name, error.at(name)
     except OSError as error:
         detail = f"{error.strerror or error}; check the file and its permissions"
-        yield name, UnreadableError("unreadable file", detail).at(name)
+        yield name, UnreadableError(UNREADABLE, detail).at(name)
 
 
 def _reader_of(name: str) -> Reader:

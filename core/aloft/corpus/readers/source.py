@@ -19,7 +19,7 @@ class UnreadableError(Exception):
     """Why a file or row is left out; it becomes a rejection and never leaves the readers."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason)
+        super().__init__(reason, detail)  # both, so that it can be pickled
         self.reason = reason
         self.detail = " ".join(clean(detail).split())
 

@@ -1,12 +1,12 @@
 """Works everything out in this process, one thing after the other."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from aloft.run.context import Shared
 from aloft.run.executors.worker import PartResult, Task, perform
 from aloft.run.graph import Graph
-from aloft.run.model_calls import CallResult, ModelCall, perform_in_order
+from aloft.run.model_calls import Call, perform_in_order
 
 
 class Executor(Protocol):
@@ -28,8 +28,8 @@ class Executor(Protocol):
         """
         ...
 
-    def call(self, calls: Iterable[ModelCall], shared: Shared) -> Iterator[tuple[int, CallResult]]:
-        """The place of each call of a model and its result, in any order, as they come."""
+    def call(self, calls: Iterable[Call], shared: Shared) -> Iterator[tuple[int, Any]]:
+        """The place of each call and its result, in any order, as they come."""
         ...
 
 
@@ -46,6 +46,6 @@ class LocalExecutor:
         """The results of stages that are one task each, in order."""
         return (perform(task, graph, shared, shared.progress) for task in tasks)
 
-    def call(self, calls: Iterable[ModelCall], shared: Shared) -> Iterator[tuple[int, CallResult]]:
+    def call(self, calls: Iterable[Call], shared: Shared) -> Iterator[tuple[int, Any]]:
         """The results, in the order of the calls."""
         return perform_in_order(calls, shared.models)

@@ -20,7 +20,7 @@ from aloft.run.cache import CallCache
 from aloft.run.context import Shared
 from aloft.run.executors.worker import Task, perform
 from aloft.run.graph import Graph
-from aloft.run.model_calls import ModelCall
+from aloft.run.model_calls import Call
 from aloft.run.plan import ModelFingerprints
 from aloft.run.stage import Setup
 from aloft.run.store import RunStore
@@ -58,6 +58,11 @@ class Assignment:
     setup: Setup
     task: Task
     models: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The stage's."""
+        return self.task.stage
 
 
 class ResultKeeper:
@@ -154,9 +159,14 @@ class RayWorker:
         """Work a partition out."""
         return self._answer(lambda: self._perform(assignment))
 
-    def call(self, call: ModelCall) -> Answer:
-        """Work a call of a model out."""
-        return self._answer(lambda: call.of(call.model.of(self._shared.models)))
+    def call(self, call: Call) -> Answer:
+        """Work a call out, with all that it returns."""
+
+        def work() -> Any:
+            value = call.perform(self._shared.models)
+            return list(value) if isinstance(value, Iterator) else value
+
+        return self._answer(work)
 
     def perform_whole(self, assignment: Assignment) -> Iterator[Any]:
         """Work a whole stage out: its progress as it is made, and in the end the answer."""

@@ -15,7 +15,7 @@ from aloft.run.executors.ray_actors import Answer, Assignment, pass_on
 from aloft.run.executors.ray_cluster import RayCluster, Worker, Workers, unwrapped
 from aloft.run.executors.worker import PartResult, Task
 from aloft.run.graph import Graph
-from aloft.run.model_calls import CallResult, ModelCall
+from aloft.run.model_calls import Call
 from aloft.run.plan import ModelFingerprints
 
 _RETRIES = 3  # of a partition or a call whose worker was lost
@@ -25,8 +25,9 @@ _AHEAD = 2  # given to a worker at a time, so that it does not wait for the next
 class RayExecutor:
     """Works out what a run has to do on a Ray cluster.
 
-    Partitions, trainings and calls of models go to workers. What a barrier does besides, such as
-    finding near copies, laying out rows and computing metrics, is done in this process.
+    Partitions, trainings, calls of models and what stages spread, such as the files that are read,
+    go to workers. What a barrier does besides, such as laying out rows and computing metrics, is
+    done in this process.
 
     Args:
         address: HOST:PORT of a cluster; "": one is started on this machine, and ends with the
@@ -71,8 +72,8 @@ class RayExecutor:
         for _, result in self._spread(assigned, shared, lambda one, it: one.perform.remote(it)):
             yield result
 
-    def call(self, calls: Iterable[ModelCall], shared: Shared) -> Iterator[tuple[int, CallResult]]:
-        """The place of each call of a model and its result, as they come."""
+    def call(self, calls: Iterable[Call], shared: Shared) -> Iterator[tuple[int, Any]]:
+        """The place of each call and its result, as they come."""
         return self._spread(calls, shared, lambda one, it: one.call.remote(it))
 
     def whole(self, tasks: Iterable[Task], graph: Graph, shared: Shared) -> Iterator[PartResult]:
@@ -190,12 +191,9 @@ class RayExecutor:
         self._workers = self._run = None
 
 
-def _lost_too_often(what: Task | Assignment | ModelCall, most: int) -> ClusterError:
-    if isinstance(what, ModelCall):
-        named = f"a call of {what.model.name}"
-    else:
-        named = f"stage {(what.task if isinstance(what, Assignment) else what).stage}"
+def _lost_too_often(what: Assignment | Call, most: int) -> ClusterError:
+    kind = "stage" if isinstance(what, Assignment) else "a call of"
     return ClusterError(
-        f"The workers that {named} was given to were lost {most + 1} times. They may lack memory: "
-        "see Ray's logs. Run the same command again to resume."
+        f"The workers that {kind} {what.name} was given to were lost {most + 1} times. They may "
+        "lack memory: see Ray's logs. Run the same command again to resume."
     )

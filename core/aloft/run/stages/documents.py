@@ -23,6 +23,9 @@ def documents(context: Context, _: Inputs) -> Iterator[Document | Rejection]:
     given = context.source()
     if isinstance(given, Path):
         settings = context.settings["documents"]
-        yield from read_documents(given, settings, context.progress, exclude=(context.run,))
+        out = (context.run,)
+        yield from read_documents(
+            given, settings, context.progress, exclude=out, spread=context.spread
+        )
     else:
         yield from map(without_metadata, given)

@@ -23,7 +23,8 @@ from aloft.run.stage import Records, stage
 def passages(context: Context, part: Inputs) -> Iterator[Passage | Rejection]:
     """The corpus, cut and without copies."""
     kept = 0
-    for outcome in drop_copies(part["split"], context.settings["similarity"]):
+    similarity = context.settings["similarity"]
+    for outcome in drop_copies(part["split"], similarity, spread=context.spread):
         kept += isinstance(outcome, Passage)
         yield outcome
     if not kept:
