@@ -300,3 +300,38 @@ def test_a_deleted_row_with_exceptions_of_its_own_is_no_text(tmp_path: Path) -> 
     row = f"<w:tr><w:tblPrEx/><w:trPr><w:del w:id='1' w:author='a'/></w:trPr>{cell}</w:tr>"
     kept = f"<w:tr><w:tc>{paragraph(run('kept'))}</w:tc></w:tr>"
     assert read_body(tmp_path, f"<w:tbl><w:tblPr/>{row}{kept}</w:tbl>") == "kept"
+
+
+def test_files_that_word_takes_in_are_read(tmp_path: Path) -> None:
+    file = new_docx()
+    add(file, paragraph(run("Before.")))
+    for number, (name, raw) in enumerate(
+        (
+            ("part.html", b"<p>The <b>quay</b> is long.</p>"),
+            ("part.txt", b"The pier is short."),
+            ("part.rtf", b"{}"),
+        )
+    ):
+        part = Part(PackURI(f"/word/{name}"), "application/octet-stream", raw, file.part.package)
+        identifier = file.part.relate_to(part, RELATIONS + "aFChunk")
+        add(file, f'<w:altChunk r:id="{identifier}"/>')
+        add(file, paragraph(run(f"After {number}.")))
+    file.save(str(tmp_path / "a.docx"))
+    documents, rejections = read(tmp_path)
+    assert {name: one.text for name, one in documents.items()} == {
+        "a.docx": "Before.\n\nThe quay is long.\n\nAfter 0.\n\nAfter 1.\n\nAfter 2.",
+        "a.docx#word/part.txt": "The pier is short.",
+    }
+    assert [(name, one.reason) for name, one in rejections.items()] == [
+        ("a.docx#word/part.rtf", "not a kind Aloft reads")
+    ]
+
+
+def test_a_word_file_may_hold_nothing_but_what_it_takes_in(tmp_path: Path) -> None:
+    file = new_docx()
+    raw = b"The pier is short."
+    part = Part(PackURI("/word/part.txt"), "text/plain", raw, file.part.package)
+    add(file, f'<w:altChunk r:id="{file.part.relate_to(part, RELATIONS + "aFChunk")}"/>')
+    file.save(str(tmp_path / "a.docx"))
+    documents, rejections = read(tmp_path)
+    assert ([*documents], rejections) == (["a.docx#word/part.txt"], {})

@@ -1,8 +1,8 @@
 """Word files: the text that Word shows with all changes accepted.
 
 Kept are tracked insertions, content controls, nested tables, text boxes, notes (behind the
-paragraph that refers to them), SmartArt, and once each the headers and footers. Dropped are
-deletions, comments, hidden text and field codes.
+paragraph that refers to them), SmartArt, web pages that Word takes in when it opens the file, and
+once each the headers and footers. Dropped are deletions, comments, hidden text and field codes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from lxml import etree
 
 from aloft.corpus.readers.archive import Archive, attribute, local_name
+from aloft.corpus.readers.html import read_page
 from aloft.corpus.readers.source import Found, Source
 
 _DROPPED = frozenset(
@@ -43,26 +44,33 @@ _DINGBATS = {  # of Wingdings
     **dict.fromkeys((0xE0, 0xE8, 0xF0), "→"),
     **dict.fromkeys((0xDF, 0xE7, 0xEF), "←"),
 }
+_PAGES = (".htm", ".html", ".xhtml")
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 
 
-def read(source: Source) -> Iterator[Found]:
-    """One document; its title is the first paragraph of the style "Title"."""
+def read(source: Source) -> Iterator[Found | Source]:
+    """One document; its title is the first paragraph of the style "Title".
+
+    Files of other kinds that Word takes in when it opens the file follow.
+    """
     with Archive(source, "DOCX") as archive:
-        reader = _Reader(archive)
+        reader = _Reader(source, archive)
         text = "\n\n".join(block for block in reader.blocks() if block.strip())
-        title = reader.title
-    yield source.document(text, title)
+    if text or not reader.others:
+        yield source.document(text, reader.title)
+    yield from reader.others
 
 
 class _Reader:
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, source: Source, archive: Archive) -> None:
         main = archive.main_part()
+        self._source = source
         self._archive = archive
         self._body = archive.parse(main)
         self._relations = archive.relations(main)
         self._notes = {kind: self._read_notes(kind) for kind in _NOTES.values()}
         self.title = ""
+        self.others: list[Found | Source] = []
 
     def blocks(self) -> Iterator[str]:
         """Paragraphs and tables in reading order."""
@@ -97,8 +105,23 @@ class _Reader:
                 yield from self._paragraph(child)
             elif name == "tbl":
                 yield self._table(child)
+            elif name == "altChunk":
+                yield self._taken_in(attribute(child, "id"))
             else:
                 yield from self._blocks(child)
+
+    def _taken_in(self, relation: str) -> str:
+        """The text of a web page; a file of another kind is read by itself."""
+        _, name = self._relations.get(relation, ("", ""))
+        if name not in self._archive:
+            return ""
+        inner = self._source.inner(name, self._archive.read(name))
+        if not name.lower().endswith(_PAGES):
+            self.others.append(inner)
+            return ""
+        _, text, notes = read_page(inner)
+        self.others += notes
+        return text
 
     def _paragraph(self, paragraph: etree._Element) -> Iterator[str]:
         """Its own text, then what is anchored in it."""
