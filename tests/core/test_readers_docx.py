@@ -335,3 +335,19 @@ def test_a_word_file_may_hold_nothing_but_what_it_takes_in(tmp_path: Path) -> No
     file.save(str(tmp_path / "a.docx"))
     documents, rejections = read(tmp_path)
     assert ([*documents], rejections) == (["a.docx#word/part.txt"], {})
+
+
+def test_a_chart_is_read_where_it_stands(tmp_path: Path) -> None:
+    chart = (
+        '<c:chartSpace xmlns:c="urn:c" xmlns:a="urn:a"><c:chart><c:title><a:t>Depth</a:t></c:title>'
+        "<c:ser><c:tx><c:v>low</c:v></c:tx><c:cat><c:pt idx='1'><c:v>Pier</c:v></c:pt></c:cat>"
+        "<c:val><c:numCache><c:formatCode>0 &quot;m&quot;</c:formatCode><c:pt idx='0'><c:v>3</c:v>"
+        "</c:pt><c:pt idx='1'><c:v>#N/A</c:v></c:pt></c:numCache></c:val></c:ser></c:chart>"
+        "</c:chartSpace>"
+    )
+    file = new_docx()
+    part = Part(PackURI("/word/c1.xml"), "text/xml", chart.encode(), file.part.package)
+    identifier = file.part.relate_to(part, RELATIONS + "chart")
+    drawn = f'<w:drawing><c:chart xmlns:c="urn:c" r:id="{identifier}"/></w:drawing>'
+    add(file, paragraph(run("Before.") + f"<w:r>{drawn}</w:r>") + paragraph(run("After.")))
+    assert read_saved(tmp_path, file) == "Before.\n\nDepth\n| low\n| 3 m\nPier |\n\nAfter."

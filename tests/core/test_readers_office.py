@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 from pptx import Presentation
+from pptx.chart.data import CategoryChartData, XyChartData
+from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 from reading import read, read_all
 
@@ -336,3 +338,23 @@ def test_a_number_has_its_unit(tmp_path: Path, value: float, number_format: str,
     book.active["B2"].number_format = number_format
     documents, _ = read(tmp_path, a__xlsx=save(book))
     assert documents["a.xlsx#Sheet!2"].text == f"name: x\namount: {text}"
+
+
+def test_charts_are_read_with_their_figures(tmp_path: Path) -> None:
+    figures = CategoryChartData(number_format="0%")
+    figures.categories = ["North", "South"]
+    figures.add_series("2023", (0.25, 0.5))
+    figures.add_series("2024", (0.3, None))
+    points = XyChartData()
+    points.add_series("depth").add_data_point(1, 2.5)
+    show = Presentation()
+    shapes = show.slides.add_slide(show.slide_layouts[6]).shapes
+    place = (Inches(1),) * 4
+    chart = shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, *place, figures).chart
+    chart.has_title = chart.value_axis.has_title = True
+    chart.chart_title.text_frame.text = "Ships"
+    chart.value_axis.axis_title.text_frame.text = "of all berths"
+    shapes.add_chart(XL_CHART_TYPE.XY_SCATTER, *place, points)
+    documents, _ = read(tmp_path, a__pptx=save(show))
+    shown = "Ships\nof all berths\n| 2023 | 2024\nNorth | 25% | 30%\nSouth | 50% |"
+    assert documents["a.pptx"].text == f"{shown}\n\n| depth\n1 | 2.5"

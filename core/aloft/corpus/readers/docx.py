@@ -1,8 +1,9 @@
 """Word files: the text that Word shows with all changes accepted.
 
 Kept are tracked insertions, content controls, nested tables, text boxes, notes (behind the
-paragraph that refers to them), SmartArt, web pages that Word takes in when it opens the file, and
-once each the headers and footers. Dropped are deletions, comments, hidden text and field codes.
+paragraph that refers to them), SmartArt, charts, web pages that Word takes in when it opens the
+file, and once each the headers and footers. Dropped are deletions, comments, hidden text and field
+codes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from lxml import etree
 
 from aloft.corpus.readers.archive import Archive, attribute, local_name
+from aloft.corpus.readers.charts import chart_text
 from aloft.corpus.readers.html import read_page
 from aloft.corpus.readers.source import Found, Source
 
@@ -150,8 +152,14 @@ class _Reader:
                 anchored.extend(() if note is None else self._blocks(note))
             elif name == "relIds":
                 anchored.append(self._diagram(attribute(child, "dm")))
+            elif name == "chart":
+                anchored.append(self._chart(attribute(child, "id")))
             else:
                 yield from self._pieces(child, anchored)
+
+    def _chart(self, relation: str) -> str:
+        _, name = self._relations.get(relation, ("", ""))
+        return chart_text(self._archive.parse(name)) if name in self._archive else ""
 
     def _diagram(self, relation: str) -> str:
         _, name = self._relations.get(relation, ("", ""))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lxml import etree
 
 from aloft.corpus.readers.archive import Archive, attribute, local_name, relation_id
+from aloft.corpus.readers.charts import chart_text
 from aloft.corpus.readers.source import Found, Source, UnreadableError
 
 _FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")  # placeholders that each slide repeats
@@ -29,8 +30,12 @@ def read(source: Source) -> Iterator[Found]:
                 title = title or _title(page)
                 blocks.extend(_blocks(page))
                 for kind, name in archive.relations(slide).values():
-                    if kind in ("notesSlide", "diagramData") and name in archive:
+                    if name not in archive:
+                        continue
+                    if kind in ("notesSlide", "diagramData"):
                         blocks.extend(_blocks(archive.parse(name)))
+                    elif kind == "chart":
+                        blocks.append(chart_text(archive.parse(name)))
             except Exception as error:  # the parser's; the other slides are read
                 if isinstance(error, UnreadableError) and error.reason == "too large":
                     raise

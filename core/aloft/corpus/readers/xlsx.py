@@ -15,16 +15,13 @@ from typing import Any
 
 from aloft.corpus.readers.archive import Archive
 from aloft.corpus.readers.csv import document_of_row
+from aloft.corpus.readers.number_formats import in_format
 from aloft.corpus.readers.source import Found, Source, UnreadableError
 
 _MOST_CELLS = 5_000_000  # of a sheet, empty ones too; a cell far out makes its row that wide
 _MOST_TITLE_ROWS = 3
 
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^>]*?\bref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
-
-_QUOTED = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*)[^\]]*\]')  # what a format shows as it is
-_UNSEEN = re.compile(r"\[[^\]]*\]|[_*].")  # colours and conditions, blanks and what fills a cell
-_DIGITS = re.compile(r"[0#?](?:[0#?,.]|E[+-]0)*")
 
 _Span = tuple[int, int, int]  # a column, and the first and last row of a cell in it; from 1
 _Row = tuple[int, list[str]]  # the row's number in the sheet, and its cells
@@ -113,7 +110,7 @@ def _text(cell: Any) -> str:
         case bool():
             return str(value).upper()
         case int() | float():
-            return _in_format(value, cell.number_format)
+            return in_format(value, cell.number_format)
         case datetime.datetime(hour=0, minute=0, second=0):
             return value.date().isoformat()
         case datetime.datetime():
@@ -121,21 +118,3 @@ def _text(cell: Any) -> str:
     from openpyxl.utils.escape import unescape
 
     return str(unescape(str(value))).strip()  # a control character is written as _x000D_
-
-
-def _in_format(value: float, number_format: str) -> str:
-    """A number with what its format shows around the digits."""
-    shown: list[str] = []
-
-    def keep(match: re.Match[str]) -> str:
-        shown.append(next(text for text in match.groups() if text is not None))
-        return "\0"
-
-    form = _QUOTED.sub(keep, number_format).partition(";")[0]
-    form = _UNSEEN.sub("", form)
-    digits = _DIGITS.findall(form)
-    if len(digits) != 1 or digits[0].endswith(","):  # no number, a fraction, or in thousands
-        return f"{value:.15g}"
-    amount = f"{value * 100 if '%' in form else value:.15g}"
-    texts = iter(shown)
-    return re.sub("\0", lambda _: next(texts), form.replace(digits[0], amount)).strip()

@@ -1,0 +1,30 @@
+"""Numbers as Office programs show them, but for digits that they round."""
+
+import re
+
+_QUOTED = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*)[^\]]*\]')  # what a format shows as it is
+_UNSEEN = re.compile(r"\[[^\]]*\]|[_*].")  # colours and conditions, blanks and what fills a cell
+_DIGITS = re.compile(r"[0#?](?:[0#?,.]|E[+-]0)*")
+
+
+def in_format(value: float, number_format: str) -> str:
+    """A number with what its format shows around the digits, or in per cent.
+
+    Args:
+        value: The number.
+        number_format: As files hold it, such as `0.0 "kg"`.
+    """
+    shown: list[str] = []
+
+    def keep(match: re.Match[str]) -> str:
+        shown.append(next(text for text in match.groups() if text is not None))
+        return "\0"
+
+    form = _QUOTED.sub(keep, number_format).partition(";")[0]
+    form = _UNSEEN.sub("", form)
+    digits = _DIGITS.findall(form)
+    if len(digits) != 1 or digits[0].endswith(","):  # no number, a fraction, or in thousands
+        return f"{value:.15g}"
+    amount = f"{value * 100 if '%' in form else value:.15g}"
+    texts = iter(shown)
+    return re.sub("\0", lambda _: next(texts), form.replace(digits[0], amount)).strip()
