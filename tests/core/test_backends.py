@@ -309,6 +309,28 @@ def test_what_is_read_stays_for_all_answers_where_memory_allows(
 
 
 @pytest.mark.usefixtures("in_float32")
+def test_a_reply_that_nobody_waits_for_any_more_ends(folder: Path) -> None:
+    from aloft.backends.batching import Batcher
+
+    model = load(folder)
+    read = count_read_tokens(model)
+    forward = model._model.forward
+
+    def cancelling(*args: Any, **kwargs: Any) -> Any:
+        if len(read) == 5:
+            assert not asked.cancel(), "it has begun"
+        return forward(*args, **kwargs)
+
+    model._model.forward = cancelling
+    batcher = Batcher(lambda prompts, limit, _: model.complete(prompts, max_new_tokens=limit))
+    asked = batcher.submit([ASK[0]], 100, ())
+    assert len(asked.result(99)) == 1
+    assert len(read) == 5, "the fifth token is the last"
+    asked = batcher.submit([ASK[0]], 20, ())
+    assert asked.result(99)[0].new_tokens > 6, "the next one is answered to its end"
+
+
+@pytest.mark.usefixtures("in_float32")
 def test_an_adapter_goes_on_from_what_it_read_itself(folder: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
-from aloft.backends.batching import Batcher
+from aloft.backends.batching import Batcher, given_up
 from aloft.protocols import Prompt, Reply
 from aloft.records import Message
 
@@ -78,3 +79,28 @@ def test_what_was_cancelled_is_not_asked_and_an_interrupt_ends_what_waits_with_i
         batcher.complete([prompt("stop")], 5, ())
     assert batcher.complete([prompt("next")], 5, ())[0].text == "next 5"
     assert ["gone"] not in echo.batches
+
+
+@pytest.mark.parametrize(("cancelled", "is_given_up"), [((0,), False), ((0, 1), True)])
+def test_a_batch_is_given_up_once_nobody_waits_for_it(
+    cancelled: Sequence[int], is_given_up: bool
+) -> None:
+    begun, go_on = Event(), Event()
+    told: list[bool] = []
+
+    def answer(prompts: Sequence[Prompt], limit: int, stop: Sequence[str]) -> list[Reply]:
+        begun.set()
+        assert go_on.wait(9)
+        ask = given_up.get()
+        assert ask is not None
+        told.append(ask())
+        return [Reply(text=one.messages[0].content, is_finished=True) for one in prompts]
+
+    batcher = Batcher(answer)
+    asked = [batcher.submit([prompt(text)], 5, ()) for text in "ab"]
+    assert begun.wait(9)
+    assert not any(asked[i].cancel() for i in cancelled), "they are being answered"
+    go_on.set()
+    assert asked[1].result(9)[0].text == "b"
+    assert told == [is_given_up]
+    assert given_up.get() is None

@@ -1,19 +1,33 @@
 """Answers the prompts of many callers together: what waits while a model works is its next batch.
 
 Hosts call once per prompt, from many threads or tasks, but a model replies to a batch in little
-more time than to one prompt.
+more time than to one prompt. A batch that nobody waits for any more is given up.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Lock
 
 from aloft.protocols import Prompt, Reply
 
 Answer = Callable[[Sequence[Prompt], int, Sequence[str]], list[Reply]]
+given_up: ContextVar[Callable[[], bool] | None] = ContextVar("given_up", default=None)
+"""Tells, while a model replies, that nobody waits for it any more; None: that is not known."""
 _PAUSE = 0.002  # seconds without a new prompt after which a batch begins
+
+
+class _Pending(Future[list[Reply]]):
+    """Replies that may be given up while the model writes them."""
+
+    is_unwanted = False
+
+    def cancel(self) -> bool:
+        """Give up; whether it had not been begun."""
+        self.is_unwanted = True
+        return super().cancel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +35,7 @@ class _Request:
     prompts: tuple[Prompt, ...]
     limit: int
     stop: tuple[str, ...]
-    replies: "Future[list[Reply]]" = field(default_factory=Future)
+    replies: _Pending = field(default_factory=_Pending)
 
 
 class Batcher:
@@ -98,7 +112,11 @@ class Batcher:
         if not taken:
             return
         prompts = [prompt for request in taken for prompt in request.prompts]
-        replies = iter(self._answer(prompts, taken[0].limit, taken[0].stop))
+        token = given_up.set(lambda: all(request.replies.is_unwanted for request in taken))
+        try:
+            replies = iter(self._answer(prompts, taken[0].limit, taken[0].stop))
+        finally:
+            given_up.reset(token)
         whole = [[next(replies) for _ in request.prompts] for request in taken]
         for request, own in zip(taken, whole, strict=True):
             request.replies.set_result(own)

@@ -1,6 +1,6 @@
 """Chooses tokens: greedily, sampled, or held to a grammar, up to stop strings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from aloft.backends.batching import given_up
 from aloft.backends.grammar import Constraint, Grammars
 from aloft.protocols import Prompt
 
@@ -39,14 +40,18 @@ def choosers(grammars: Grammars, prompts: Sequence[Prompt], limit: int) -> Logit
 
 
 def stop_at(tokenizer: Any, stop: Sequence[str], start: int) -> StoppingCriteriaList | None:
-    """Ends rows at stop strings.
+    """Ends rows at stop strings, and all of them once nobody waits for them any more.
 
     Args:
         tokenizer: Of the model.
         stop: The strings; none: rows end by themselves.
         start: Column at which the replies begin.
     """
-    return StoppingCriteriaList([_StopAt(tokenizer, stop, start)]) if stop else None
+    criteria: list[StoppingCriteria] = [_StopAt(tokenizer, stop, start)] if stop else []
+    is_given_up = given_up.get()
+    if is_given_up is not None:
+        criteria.append(_GivenUp(is_given_up))
+    return StoppingCriteriaList(criteria) if criteria else None
 
 
 class _Draw(LogitsProcessor):
@@ -121,6 +126,15 @@ class _Hold(LogitsProcessor):
             scores[rows] = float("-inf")
             scores[rows, tokens] = 0.0
         return scores
+
+
+class _GivenUp(StoppingCriteria):
+    def __init__(self, is_given_up: Callable[[], bool]) -> None:
+        self._is_given_up = is_given_up
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        ended = self._is_given_up()
+        return torch.full((len(input_ids),), ended, dtype=torch.bool, device=input_ids.device)
 
 
 class _StopAt(StoppingCriteria):
