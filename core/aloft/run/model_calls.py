@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -68,7 +69,8 @@ class FunctionCall:
     @property
     def name(self) -> str:
         """The function's."""
-        return getattr(self.function, "__name__", "a function")
+        function = self.function.func if isinstance(self.function, partial) else self.function
+        return getattr(function, "__qualname__", type(function).__name__)
 
     def perform(self, _models: Models) -> Iterable[Any]:
         """What the function returns."""
