@@ -3,6 +3,9 @@
     python benchmarks/federation.py --data FOLDER --set covidqa_en --sites 3 --rounds 3 \\
         --config benchmarks/federation.toml --replies benchmarks/replies --epsilon 50,1000 \\
         --seed 1 --out RUNS --json federation.json
+    python benchmarks/federation.py --part generator --data FOLDER --set covidqa_en --sites 3 \\
+        --rounds 2 --config benchmarks/federation_generator.toml --replies benchmarks/replies \\
+        --seed 1
 
 FOLDER holds the set as for `uplift.py`. Its articles (passages of one title) are dealt to the
 sites; of several sets, with commas, each is a site. A site has its own passages, the questions that
@@ -10,10 +13,10 @@ people asked about them, and a run folder. The teacher's replies are the kept on
 passages that neither a person nor the teacher asked about are left out, so that it runs on one
 core. Each site trains alone, and by rounds of the real server and sites, whose messages are passed
 on in this process in place of a network. "Pooled" is trained on the rows of all sites. All are
-measured on the human questions of each site over its own passages: dense search, and the hybrid
-beside BM25. What a site ships is crossed: for each question it is chosen on questions about other
-documents. Articles of one title are resampled together. The last line on standard output is one
-JSON object.
+measured on the human questions of each site over its own passages: an embedder in dense search and
+in the hybrid beside BM25, a generator by its answers from what the untuned hybrid finds. What a
+site ships is crossed: for each question it is chosen on questions about other documents. Articles
+of one title are resampled together. The last line on standard output is one JSON object.
 """
 
 import argparse
@@ -41,6 +44,7 @@ from aloft.api import (
     write_weights,
 )
 from aloft.config import FederationConfig, RunConfig, load_config
+from aloft.evaluation.answer_metrics import CITED_ANSWER
 from aloft.evaluation.bootstrap import Comparison, compare
 from aloft.evaluation.federated import choose_candidate
 from aloft.evaluation.systems import System
@@ -55,7 +59,8 @@ from aloft_flower.rounds import read_rounds, run_rounds
 from aloft_flower.testing import LocalGrid
 
 METRIC = "ndcg@10"
-PART = "embedder"
+ANSWERS = (CITED_ANSWER, "answer f1", "citation accuracy")
+CANDIDATES = ("local", "blend", "global")
 
 
 class OneRound:
@@ -150,14 +155,16 @@ def open_replied(folder: Path, config: RunConfig, rows: Rows, replies: Path) -> 
         yield run
 
 
-def federate(folder: Path, first: Any, sites: Mapping[str, Any], config: FederationConfig) -> Any:
+def federate(
+    part: Any, folder: Path, first: Any, sites: Mapping[str, Any], config: FederationConfig
+) -> Any:
     """Rounds of the real server over the real sites; returns the weights and what was counted."""
-    file = folder / f"{PART}.safetensors"
+    file = folder / f"{part}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
     if len(read_rounds(folder)) != config.rounds:  # not there already
         write_weights(file, first)
         (folder / "rounds.jsonl").unlink(missing_ok=True)
-        run_rounds(LocalGrid(sites), folder, PART, config, is_last=True)
+        run_rounds(LocalGrid(sites), folder, part, config, is_last=True)
     return read_weights(file).tensors, read_rounds(folder)
 
 
@@ -171,34 +178,48 @@ def train_once(file: Path, first: Any, site: Any, order: Mapping[str, Any]) -> t
 
 
 def measure(
-    run: OpenRun, folders: Mapping[str, Path]
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Values of each embedder on a site's human questions, and what the site chooses.
+    part: Any, run: OpenRun, folders: Mapping[str, Path]
+) -> tuple[dict[str, dict[str, Any]], list[int], dict[str, Any]]:
+    """Values of each way on a site's human questions, which these are, and what the site chooses.
 
-    By itself ("dense") and beside BM25 ("hybrid").
+    Of embedders nDCG@10 by itself ("dense") and beside BM25 ("hybrid"); of generators `ANSWERS`.
     """
-    stage = run.runner.graph.stages[f"federated_{PART}"]
+    stage = run.runner.graph.stages[f"federated_{part}"]
     run.do("held_out", "questions")
     context = Context(stage, run.shared, key="benchmark")
     inputs = Inputs(stage, run.runner.graph, run.runner.store)
     evaluator = build_evaluator(context, inputs, Candidates(context, inputs, folders))
-    found: dict[str, dict[str, Any]] = {}
-    for kind in ("dense", "hybrid"):
-        found[kind] = {
-            name: evaluator.measure_system("human", System(kind, name, "none")).values[METRIC]
-            for name in ("base", *folders)
+    names = ("base", *folders)
+    found: dict[str, dict[str, Any]]
+    if part == "embedder":
+        rows = list(range(len(evaluator.questions["human"])))
+        found = {
+            kind: {
+                name: evaluator.measure_system("human", System(kind, name, "none")).values[METRIC]
+                for name in names
+            }
+            for kind in ("dense", "hybrid")
         }
-        found[kind]["ships"] = crossed(evaluator, found[kind])
-    return found, asdict(choose_candidate(evaluator, PART, ["local", "blend", "global"]))
+    else:
+        most = evaluator.config.max_stack_questions
+        rows = evaluator.chosen("human", most)
+        ranking = evaluator.rank("human", System("hybrid", "base", "none"))
+        answers = {n: evaluator.measure_end_to_end("human", ranking, n, most) for n in names}
+        found = {one: {n: answers[n].values[one] for n in names} for one in ANSWERS}
+    deciding = next(iter(found.values())) if part == "generator" else None
+    for values in found.values():
+        values["ships"] = crossed(evaluator, rows, values, deciding or values)
+    return found, rows, asdict(choose_candidate(evaluator, part, list(CANDIDATES)))
 
 
-def crossed(evaluator: Any, values: Mapping[str, Any]) -> Any:
+def crossed(
+    evaluator: Any, rows: Sequence[int], values: Mapping[str, Any], deciding: Mapping[str, Any]
+) -> Any:
     """What a site ships: for each question the candidate that is best on the other folds."""
-    candidates = ("local", "blend", "global")
     chosen = values["local"].copy()
     for fold in evaluator.splits["human"].folds:
-        choosing, reported = list(fold.choosing), list(fold.reported)
-        best = max(candidates, key=lambda name: values[name][choosing].mean())
+        choosing, reported = np.isin(rows, fold.choosing), np.isin(rows, fold.reported)
+        best = max(CANDIDATES, key=lambda name: np.nanmean(deciding[name][choosing]))
         chosen[reported] = values[best][reported]
     return chosen
 
@@ -214,7 +235,9 @@ def over_alone(
 ) -> Comparison:
     """One way against another over the questions of all sites; articles are resampled whole."""
     one, other = (np.concatenate([site[which] for site in values]) for which in (before, name))
-    return compare(METRIC, one, other, clusters, seed=seed)
+    defined = np.isfinite(one) & np.isfinite(other)
+    known = [cluster for cluster, is_known in zip(clusters, defined, strict=True) if is_known]
+    return compare(METRIC, one[defined], other[defined], known, seed=seed)
 
 
 def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
@@ -222,7 +245,8 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
     chosen = {"seed": options.seed}
     config = load_config(options.preset, options.config, chosen)
     settings = FederationConfig(rounds=options.rounds, min_sites=1, strategy=options.strategy)
-    base, training = config.embedder, config.embedder_training
+    part = options.part
+    base, training = config.base_model(part), getattr(config, f"{part}_training")
     sources = sites_of(out, options, config)
     seconds: dict[str, float] = {}
 
@@ -245,20 +269,21 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         sites = {name: FederatedSite(one) for name, one in runs.items()}
         first = initial_weights(base, training, options.seed)
         with timed("federation"):
-            shared, rounds = federate(out / "federation", first, sites, settings)
-        order = {"part": PART, "rounds": 1, "server-round": 1, "base": first.base}
+            shared, rounds = federate(part, out / "federation", first, sites, settings)
+        order = {"part": part, "rounds": 1, "server-round": 1, "base": first.base}
         with timed("each site alone"):
             alone = {
                 name: train_once(one.folder / "alone.safetensors", first, sites[name], order)
                 for name, one in runs.items()
             }
         with timed("pooled"):
-            rows = [row for one in runs.values() for row in one.records(f"{PART}_rows")]
+            rows = [row for one in runs.values() for row in one.records(f"{part}_rows")]
             pooled, _ = local_update(rows, base, training, first.tensors, seed=options.seed)
         shipped = {"global": shared, "pooled": pooled}
         clipping = float(np.median([norm_of(first.tensors, one) for one, _ in alone.values()]))
         single = settings.model_copy(update={"rounds": 1})
-        for epsilon in (None, *options.epsilon):
+        ways = (None, *options.epsilon) if part == "embedder" else options.epsilon
+        for epsilon in ways:
             bounds = {"epsilon": epsilon, "clipping_norm": clipping} if epsilon else {}
             private = single.model_copy(update=bounds)
             name = f"one round, epsilon {epsilon:g}" if epsilon else "one round"
@@ -267,20 +292,25 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
                 site: OneRound(answer, private, folder / f"{site}.json")
                 for site, answer in alone.items()
             }
-            shipped[name], _ = federate(folder, first, trials, single)
+            shipped[name], _ = federate(part, folder, first, trials, single)
         folders = {name: out / "parts" / name for name in shipped}
         for name, weights in shipped.items():
             save_shared(base, training, weights, folders[name])
-        values = []
+        values, measured_rows = [], []
         choices = {}
         with timed("measuring"):
             for name, one in runs.items():
                 own = {which: out / "parts" / name / which for which in ("local", "blend")}
                 save_shared(base, training, alone[name][0], own["local"])
                 save_blend(base, training, [own["local"], folders["global"]], own["blend"])
-                found, choices[name] = measure(one, {**own, **folders})
+                one.shared.models.release()
+                found, rows, choices[name] = measure(part, one, {**own, **folders})
                 values.append(found)
-        asked = [list(one.records("questions")) for one in runs.values()]
+                measured_rows.append(rows)
+        asked = [
+            [one.records("questions")[row] for row in rows]
+            for one, rows in zip(runs.values(), measured_rows, strict=True)
+        ]
         titles = [{str(r["id"]): r["title"] for r in rows[0]} for rows, _ in sources]
         documents = [
             {p.id: p.document_id for p in one.records("passages")} for one in runs.values()
@@ -294,12 +324,13 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
             name: {
                 "passages": len(one.records("passages")),
                 "pairs": len(one.records("train_pairs")),
-                "rows": len(one.records(f"{PART}_rows")),
-                "questions": len(one.records("questions")),
+                "rows": len(one.records(f"{part}_rows")),
+                "questions": len(rows),
             }
-            for name, one in runs.items()
+            for (name, one), rows in zip(runs.items(), measured_rows, strict=True)
         }
-    names = [name for name in values[0]["dense"] if name != "local"]
+    kinds = list(values[0])
+    names = [name for name in values[0][kinds[0]] if name != "local"]
     return {
         "sites": counts,
         "rounds": rounds,
@@ -307,8 +338,8 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         "cpu_seconds": seconds,
         "choices": choices,
         "means": {
-            kind: [{n: float(v.mean()) for n, v in site[kind].items()} for site in values]
-            for kind in ("dense", "hybrid")
+            kind: [{n: float(np.nanmean(v)) for n, v in site[kind].items()} for site in values]
+            for kind in kinds
         },
         "over_alone": {
             kind: {
@@ -317,7 +348,7 @@ def run(options: argparse.Namespace, out: Path) -> dict[str, Any]:
                 )
                 for name in names
             }
-            for kind in ("dense", "hybrid")
+            for kind in kinds
         },
     }
 
@@ -338,6 +369,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--part", choices=["embedder", "generator"], default="embedder")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--set", required=True, help="a set, or with commas one for each site")
     parser.add_argument("--sites", type=int, default=3)
