@@ -206,9 +206,9 @@ def measure(
         ranking = evaluator.rank("human", System("hybrid", "base", "none"))
         answers = {n: evaluator.measure_end_to_end("human", ranking, n, most) for n in names}
         found = {one: {n: answers[n].values[one] for n in names} for one in ANSWERS}
-    deciding = next(iter(found.values())) if part == "generator" else None
     for values in found.values():
-        values["ships"] = crossed(evaluator, rows, values, deciding or values)
+        deciding = found.get(CITED_ANSWER, values)
+        values["ships"] = crossed(evaluator, rows, values, deciding)
     return found, rows, asdict(choose_candidate(evaluator, part, list(CANDIDATES)))
 
 

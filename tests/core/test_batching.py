@@ -86,14 +86,14 @@ def test_a_batch_is_given_up_once_nobody_waits_for_it(
     cancelled: Sequence[int], is_given_up: bool
 ) -> None:
     begun, go_on = Event(), Event()
-    told: list[bool] = []
+    observed: list[bool] = []
 
     def answer(prompts: Sequence[Prompt], limit: int, stop: Sequence[str]) -> list[Reply]:
         begun.set()
         assert go_on.wait(9)
-        ask = given_up.get()
-        assert ask is not None
-        told.append(ask())
+        check = given_up.get()
+        assert check is not None
+        observed.append(check())
         return [Reply(text=one.messages[0].content, is_finished=True) for one in prompts]
 
     batcher = Batcher(answer)
@@ -102,5 +102,5 @@ def test_a_batch_is_given_up_once_nobody_waits_for_it(
     assert not any(asked[i].cancel() for i in cancelled), "they are being answered"
     go_on.set()
     assert asked[1].result(9)[0].text == "b"
-    assert told == [is_given_up]
+    assert observed == [is_given_up]
     assert given_up.get() is None

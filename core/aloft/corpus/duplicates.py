@@ -37,7 +37,6 @@ _SKETCHED = 1 << 17  # characters whose sketches are drawn at a time
 _ID_BYTES = 16
 Sketch = NDArray[np.uint32]
 """Least hashes of a text's shingles; (128,)."""
-_NO_SKETCH: Sketch = np.zeros(0, np.uint32)
 _UNSPACED = re.compile(  # Thai, Lao, Burmese, Khmer, Japanese, Chinese
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -60,19 +59,22 @@ def drop_copies(
     """
     with TemporaryFile() as file:
         kept = _KeptPassages(similarity, file)
-        waiting = deque[list[tuple[Passage, str, bool]]]()
+        waiting = deque[list[tuple[Passage, str, str | None]]]()
 
         def sketched() -> Iterator[list[str]]:
             for block in _blocks(passages):
                 folded = [(one, fold(one.text)) for one in block]
-                some = [(one, normal, kept.copied(normal) is None) for one, normal in folded]
+                some = [(one, normal, kept.copied(normal)) for one, normal in folded]
                 waiting.append(some)
-                yield [normal for _, normal, is_new in some if is_new]
+                yield [normal for _, normal, copied in some if copied is None]
 
         for sketches in spread(_sketch_all, sketched()):
             drawn = iter(sketches)
-            for passage, normal, is_new in waiting.popleft():
-                yield kept.add(passage, normal, next(drawn) if is_new else _NO_SKETCH)
+            for passage, normal, copied in waiting.popleft():
+                if copied is None:
+                    yield kept.add(passage, normal, next(drawn))
+                else:
+                    yield _reject_copy(passage, EXACT, copied)
 
 
 def _blocks(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
@@ -139,7 +141,7 @@ class _KeptPassages:
         Args:
             passage: The passage.
             normal: Its folded text.
-            values: Its sketch, which an exact copy needs none of.
+            values: Its sketch.
         """
         copied = self.copied(normal)
         if copied is not None:
