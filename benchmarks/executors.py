@@ -10,9 +10,14 @@ two, each of which has 16 requests in flight. Kills (--kills): a run of tiny mod
 trained parts, on two nodes, of which a random worker, or one node with all its processes, is killed
 (-9) at random times; runs follow each other until there were so many kills. Records and weights
 must be the same everywhere.
+
+A real corpus (--data FOLDER --set covidqa_en, as for `uplift.py`; nothing else is measured): the
+whole job for embedder and reranker, --written passages written about by the packaged teacher, here
+and by one worker: records, weights and figures must be the same.
 """
 
 import argparse
+import json
 import os
 import time
 from collections import Counter
@@ -28,18 +33,22 @@ from typing import Any
 
 import psutil
 from servers import documents, settings, start_server
+from uplift import cut_set
 
 from aloft.backends.loading import Models
 from aloft.config import Part, RunConfig, load_config
 from aloft.errors import ClusterError
+from aloft.evaluation.report import to_json
 from aloft.jsonl import RecordFile
 from aloft.records import Artifact
 from aloft.run.context import Shared
 from aloft.run.executors.local import Executor, LocalExecutor
 from aloft.run.executors.ray_executor import RayExecutor
+from aloft.run.job import open_run
 from aloft.run.runner import Runner
 from aloft.run.stage import Setup
 from aloft.run.store import RunStore
+from aloft.terminal.progress import shown_progress
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
 
 PARTS: tuple[Part, ...] = ("embedder", "reranker", "generator")
@@ -178,6 +187,44 @@ def train(out: Path, config: RunConfig, executor: Executor) -> str:
     return " ".join([*map(digest_of, sorted(out.glob("*s.jsonl"))), *weights])
 
 
+def whole_job(
+    folder: Path, config: RunConfig, source: Path, executor: Executor
+) -> tuple[float, float, dict[str, str]]:
+    """Seconds and CPU seconds of a set's run, and digests of its records, weights and figures."""
+    cut_set(source, folder, None, 300)
+    started, used = time.monotonic(), cpu_seconds()
+    out = folder / "run"
+    with shown_progress() as progress, open_run(out, config, None, progress, executor) as run:
+        run.give(folder / "corpus", folder / "questions.jsonl")
+        figures = to_json(run.report())
+        spent = time.monotonic() - started, cpu_seconds() - used
+    digests = {
+        str(file.relative_to(out)): digest_of(file)
+        for file in sorted([*out.glob("*s.jsonl"), *out.glob("sets/*.jsonl")])
+    }
+    for part in ("embedder", "reranker"):
+        digests[part] = RecordFile(out / f"{part}.jsonl", Artifact)[0].fingerprint
+    for name in ("comparisons", "verdicts", "shipped"):
+        digests[name] = sha256(json.dumps(figures[name]).encode()).hexdigest()[:16]
+    return *spent, digests
+
+
+def measure_set(source: Path, written: int) -> None:
+    """A real corpus in this process and by one worker."""
+    pairs = {"form": "examples", "max_passages": written}
+    config = load_config("cpu", overrides={"seed": 1, "parts": PARTS[:2], "pairs": pairs})
+    with TemporaryDirectory() as folder:
+        here = whole_job(Path(folder) / "here", config, source, LocalExecutor())
+        with RayExecutor() as executor:
+            there = whole_job(Path(folder) / "there", config, source, executor)
+    for name, (seconds, cpu, _) in {"here": here, "one Ray worker": there}.items():
+        print(f"{name}: {seconds:.0f} s, {cpu:.0f} CPU s")
+    for name in sorted({*here[2], *there[2]}):
+        is_same = here[2].get(name) == there[2].get(name)
+        print(f"{name}: {'the same' if is_same else 'DIFFERENT'}")
+    print(f"overhead: {there[1] / here[1] - 1:+.0%} CPU s")
+
+
 class Victims:
     """What can be killed of a cluster: the workers, and of two nodes the one without the run.
 
@@ -261,8 +308,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0, help="in all; nothing else is measured")
     parser.add_argument("--pause", type=float, default=15.0, help="mean seconds between two kills")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--data", type=Path, help="a folder with a folder per set")
+    parser.add_argument("--set", help="name below --data; nothing else is measured")
+    parser.add_argument("--written", type=int, default=100, help="passages that pairs are about")
     options = parser.parse_args()
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's own name
+    if options.set:
+        measure_set(options.data / options.set, options.written)
+        return
     if options.kills:
         measure_kills(options.kills, options.pause, options.seed)
         return
