@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from scipy.special import logsumexp
 
 from aloft.backends.sentence_transformers import SentenceTransformersEmbedder, load_encoder
 from aloft.config import EmbedderTrainingConfig, load_config
@@ -74,8 +75,13 @@ def vectors(folder: Path) -> tuple[Floats, Floats, Floats]:
 
 def cross_entropy(logits: Floats) -> float:
     """Against the diagonal; what is not to count is minus infinity."""
-    lines = [np.log(np.exp(line).sum()) - line[i] for i, line in enumerate(logits)]
-    return float(np.mean(lines))
+    return float(np.mean(logsumexp(logits, axis=1) - logits.diagonal()))
+
+
+def scale_of(asked: Floats, right: Floats, wrong: Floats) -> int:
+    """The scale at which the right passages are likeliest before training."""
+    cosines = asked @ np.concatenate([right, *wrong.swapaxes(0, 1)]).T
+    return min((20, 50, 100), key=lambda scale: cross_entropy(scale * cosines))
 
 
 STILL = 1e-9  # a learning rate that leaves the loss of the first step to be looked at
@@ -83,10 +89,43 @@ STILL = 1e-9  # a learning rate that leaves the loss of the first step to be loo
 
 def test_contrast_reads_questions_and_passages_by_their_prompts(encoder: Path) -> None:
     asked, right, wrong = vectors(encoder)
-    expected = cross_entropy(20 * asked @ np.concatenate([right, *wrong.swapaxes(0, 1)]).T)
+    scale = scale_of(asked, right, wrong)
+    expected = cross_entropy(scale * asked @ np.concatenate([right, *wrong.swapaxes(0, 1)]).T)
     assert train(encoder, learning_rate=STILL) == pytest.approx((expected,), abs=2e-3)
     change(encoder / "config_sentence_transformers.json", prompts={})
     assert abs(train(encoder, learning_rate=STILL)[0] - expected) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("cosines", "scale"),
+    [
+        # one wrong passage as far above the right one as below it: the flattest is likeliest
+        ([[0.5, 0.6], [0.4, 0.5]], 20.0),
+        ([[0.85, 0.8], [0.8, 0.85]], 100.0),  # all lie close together, and each is found
+        # nine in ten are found by 0.05, which at 50 has 92 % for them, and one is missed by as much
+        ([[0.05, 0.0]] * 9 + [[0.0, 0.05]], 50.0),
+    ],
+)
+def test_the_scale_is_that_by_which_right_passages_are_likeliest(
+    cosines: list[list[float]], scale: float
+) -> None:
+    right = [0, 1] if len(cosines) == 2 else [0] * 10
+    assert losses.likeliest_scale(np.array(cosines), right) == scale
+
+
+def test_a_model_whose_cosines_lie_close_together_is_not_pulled_apart(encoder: Path) -> None:
+    # all of its vectors have one large coordinate in common, as those of models made at a
+    # temperature of 0.01 do
+    weights = load_file(encoder / "model.safetensors")
+    last = max(name for name in weights if name.endswith("output.LayerNorm.bias"))
+    weights[last][0] += 6.0
+    save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
+    asked, right, wrong = vectors(encoder)
+    cosines = asked @ np.concatenate([right, *wrong.swapaxes(0, 1)]).T
+    assert cosines.min() > 0.9
+    (told,) = train(encoder, learning_rate=STILL)
+    assert told == pytest.approx(cross_entropy(100 * cosines), abs=5e-3)
+    assert told < cross_entropy(20 * cosines) - 0.05
 
 
 def test_guidance_leaves_out_what_the_untuned_model_finds_nearer(encoder: Path) -> None:
@@ -100,7 +139,8 @@ def test_guidance_leaves_out_what_the_untuned_model_finds_nearer(encoder: Path) 
         asked @ texts[2],
         asked @ texts[3],
     ]
-    masked = [np.where(table > own + 1e-6, -np.inf, 20 * table) for table in tables]
+    scale = scale_of(asked, right, wrong)
+    masked = [np.where(table > own + 1e-6, -np.inf, scale * table) for table in tables]
     expected = cross_entropy(np.concatenate(masked, axis=1))
     assert np.isinf(np.concatenate(masked, axis=1)).any()
     assert train(encoder, loss="guided", learning_rate=STILL) == pytest.approx(
@@ -124,8 +164,9 @@ def test_grades_order_what_is_similar(encoder: Path) -> None:
     likeness += [
         (r.grades[1 + j], asked[i] @ wrong[i, j]) for i, r in enumerate(ROWS) for j in (0, 1)
     ]
+    scale = scale_of(asked, right, wrong)
     terms = [
-        math.exp(20 * (low - high))
+        math.exp(scale * (low - high))
         for grade, high in likeness
         for other, low in likeness
         if grade > other + 1e-6
@@ -148,7 +189,8 @@ def test_margins_are_taken_over_from_the_grades(encoder: Path) -> None:
 @pytest.mark.parametrize("trains", ["query_lora", "query_adapter"])
 def test_fixed_passages_stand_against_each_question_once(encoder: Path, trains: str) -> None:
     asked, right, wrong = vectors(encoder)
-    expected = cross_entropy(20 * asked @ np.concatenate([right, *wrong.swapaxes(0, 1)]).T)
+    scale = scale_of(asked, right, wrong)
+    expected = cross_entropy(scale * asked @ np.concatenate([right, *wrong.swapaxes(0, 1)]).T)
     told = train(encoder, method=trains, learning_rate=STILL)
     assert told == pytest.approx((expected,), abs=2e-3)
     # the second asks about the first one's passage: its text is no negative of either
@@ -157,8 +199,9 @@ def test_fixed_passages_stand_against_each_question_once(encoder: Path, trains: 
     )
     model = SentenceTransformersEmbedder(str(encoder))
     more = np.concatenate([asked[:1], model.encode_queries([again.anchor])])
-    logits = 20 * more @ np.concatenate([right[:1], wrong[0]]).T
-    expected = np.mean([np.log(np.exp(line).sum()) - line[0] for line in logits])
+    logits = more @ np.concatenate([right[:1], wrong[0]]).T
+    terms = (logsumexp(n * logits, axis=1) - n * logits[:, 0] for n in (20, 50, 100))
+    expected = min(float(some.mean()) for some in terms)
     told = train(encoder, [ROWS[0], again], method=trains, learning_rate=STILL)
     assert told == pytest.approx((expected,), abs=2e-3)
 
@@ -167,10 +210,10 @@ def test_fixed_passages_of_all_rows_stand_against_a_batchs_questions(encoder: Pa
     from aloft.training.losses import IndexLoss
 
     asked, right, wrong = vectors(encoder)
-    logits = 20 * asked @ np.concatenate([right, *wrong.swapaxes(0, 1)]).T
+    logits = 30 * asked @ np.concatenate([right, *wrong.swapaxes(0, 1)]).T
     expected = np.log(np.exp(logits[2]).sum()) - logits[2, 2]
     model = load_encoder(encoder)
-    loss = IndexLoss(model, load_encoder(encoder), ROWS)
+    loss = IndexLoss(model, load_encoder(encoder), ROWS, 30.0)
     features = model.preprocess([ROWS[2].anchor], prompt=model.prompts.get("query"))
     with torch.no_grad():
         value = float(loss([features], torch.tensor([2])))
@@ -201,7 +244,9 @@ def test_shorter_vectors_have_the_loss_too(encoder: Path) -> None:
         scaled: Floats = short / np.linalg.norm(short, axis=1, keepdims=True)
         return scaled
 
-    expected = sum(cross_entropy(20 * cut(asked, n) @ cut(texts, n).T) for n in (8, asked.shape[1]))
+    scale = scale_of(asked, right, wrong)
+    sizes = (8, asked.shape[1])
+    expected = sum(cross_entropy(scale * cut(asked, n) @ cut(texts, n).T) for n in sizes)
     told = train(encoder, matryoshka=(8,), learning_rate=STILL)
     assert told == pytest.approx((expected,), abs=5e-3)
 
@@ -231,7 +276,8 @@ def test_each_loss_is_learnt_and_moves_what_it_should(
     now, right_now, wrong_now = vectors(tuned)
     before = (asked * right).sum(1) - (asked[:, None] * wrong).sum(2).max(1)
     after = (now * right_now).sum(1) - (now[:, None] * wrong_now).sum(2).max(1)
-    assert after.mean() > before.mean() + 0.05
+    # a wrong passage has become e times less likely
+    assert after.mean() > before.mean() + 1 / scale_of(asked, right, wrong)
     assert np.abs(now - asked).max() > 1e-3
     if str(settings.get("method")).startswith("query"):
         np.testing.assert_array_equal(right_now, right)  # to the last bit

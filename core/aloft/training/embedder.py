@@ -25,7 +25,7 @@ from aloft.records import Artifact, EmbedderRow
 from aloft.training import losses, tuning
 from aloft.training import trainer as shared
 from aloft.training.collapse_guard import WATCHED, CollapseGuard
-from aloft.training.distributed import on_all_gpus, shared_batches
+from aloft.training.distributed import from_first, on_all_gpus, shared_batches
 from aloft.training.start import Start
 
 AT_ONCE = 16  # texts in memory for the backward pass; a batch may have any size
@@ -100,6 +100,9 @@ def fit_embedder(  # noqa: PLR0913 - what every training takes
     own = loaded.max_seq_length
     if not config.keeps_index:
         tuning.cut_texts(loaded, config.max_seq_length)
+    watched = _Watched(rows)
+    untuned = from_first(lambda: watched.score(loaded))  # all processes scale alike
+    scale = losses.likeliest_scale(untuned, watched.right)
     encoder = tuning.prepare(loaded, config)
     shared.disable_card_examples(encoder)
     held = start.load(encoder) if start else []
@@ -126,9 +129,9 @@ def fit_embedder(  # noqa: PLR0913 - what every training takes
         model=encoder,
         args=arguments,
         train_dataset=datasets,
-        loss=losses.loss_for(encoder, rows, source, config, at_once),
+        loss=losses.loss_for(encoder, rows, source, config, scale=scale, at_once=at_once),
     )
-    watch = _watch(encoder, rows, config, steps)
+    watch = _watch(encoder, watched, config, steps)
     logged = shared.run_trainer(
         trainer, checkpoints, "training the embedder", progress, watch, *held
     )
@@ -155,28 +158,48 @@ def save_embedder(
     whole.save(str(path), create_model_card=False, safe_serialization=True)
 
 
-def _watch(
-    encoder: SentenceTransformer,
-    rows: Sequence[EmbedderRow],
-    config: EmbedderTrainingConfig,
-    steps: int,
-) -> CollapseGuard:
-    """Watch the scores of a few questions for all of their passages, positive and negative."""
-    some = rows[:: max(1, len(rows) // WATCHED)][:WATCHED]
-    texts = list({text: None for row in some for text in (row.positive, *row.negatives)})
-    places = {text: place for place, text in enumerate(texts)}
+class _Watched:
+    """A few questions, and all of their passages, positive and negative.
 
-    def encode(encode_texts: Any, asked: list[str]) -> Any:
-        return encode_texts(asked, normalize_embeddings=True, show_progress_bar=False)
+    Args:
+        rows: The training rows.
 
-    kept = encode(encoder.encode_document, texts) if config.keeps_index else None
+    Attributes:
+        passages: Each once.
+        right: Among them the place of each question's positive.
+    """
 
-    def score() -> Floats:
-        passages = encode(encoder.encode_document, texts) if kept is None else kept
-        scores: Floats = encode(encoder.encode_query, [row.anchor for row in some]) @ passages.T
+    def __init__(self, rows: Sequence[EmbedderRow]) -> None:
+        some = rows[:: max(1, len(rows) // WATCHED)][:WATCHED]
+        self.questions = [row.anchor for row in some]
+        self.passages = list({t: None for row in some for t in (row.positive, *row.negatives)})
+        places = {text: place for place, text in enumerate(self.passages)}
+        self.right = [places[row.positive] for row in some]
+
+    def score(self, encoder: SentenceTransformer, passages: Floats | None = None) -> Floats:
+        """Cosines by an encoder; of passages the vectors where they are known."""
+        if passages is None:
+            passages = self.embed(encoder)
+        asked: Floats = encoder.encode_query(
+            self.questions, normalize_embeddings=True, show_progress_bar=False
+        )
+        scores: Floats = asked @ passages.T
         return scores
 
-    return CollapseGuard(encoder, score, [places[row.positive] for row in some], steps)
+    def embed(self, encoder: SentenceTransformer) -> Floats:
+        """Vectors of the passages by an encoder."""
+        found: Floats = encoder.encode_document(
+            self.passages, normalize_embeddings=True, show_progress_bar=False
+        )
+        return found
+
+
+def _watch(
+    encoder: SentenceTransformer, watched: _Watched, config: EmbedderTrainingConfig, steps: int
+) -> CollapseGuard:
+    """Watch how an encoder scores a few rows."""
+    kept = watched.embed(encoder) if config.keeps_index else None
+    return CollapseGuard(encoder, lambda: watched.score(encoder, kept), watched.right, steps)
 
 
 def _sampler(config: EmbedderTrainingConfig) -> BatchSamplers:

@@ -1,7 +1,7 @@
 """Losses of embedders, and the rows that each of them reads.
 
-Sources: contrastive, MultipleNegativesRankingLoss (arXiv:1705.00652) at scale 20 with cached
-gradients (GradCache, arXiv:2101.06983); guided, GISTEmbed (arXiv:2402.16829); triplet, FaceNet
+Sources: contrastive, MultipleNegativesRankingLoss (arXiv:1705.00652) with cached gradients
+(GradCache, arXiv:2101.06983); guided, GISTEmbed (arXiv:2402.16829); triplet, FaceNet
 (arXiv:1503.03832), cosine distances a margin of 0.2 apart; graded, CoSENT; distilled, MarginMSE
 (arXiv:2010.02666) as GPL uses it (arXiv:2112.07577); shorter vectors, Matryoshka representation
 learning (arXiv:2205.13147).
@@ -20,12 +20,30 @@ from torch import Tensor, nn
 
 from aloft.backends.sentence_transformers import load_encoder
 from aloft.config import EmbedderTrainingConfig
+from aloft.protocols import Floats
 from aloft.records import EmbedderRow
 from aloft.training.distributed import process_count
 from aloft.training.tuning import cut_texts
 
-SCALE = 20.0  # of cosines before the softmax
+SCALES = (20.0, 50.0, 100.0)  # of cosines before the softmax: temperatures of 0.05, 0.02, 0.01
 _MARGIN = 0.2  # between cosine distances of positive and negative
+
+
+def likeliest_scale(cosines: Floats, right: Sequence[int]) -> float:
+    """The one of `SCALES` at which an untuned model's right passages are likeliest.
+
+    Models are made with unlike temperatures, which their files do not tell. Of one whose cosines
+    all lie close together, a loss at another scale first pulls all texts apart, and what the model
+    knew is lost.
+
+    Args:
+        cosines: Similarities of some questions and passages; (questions, passages).
+        right: Column of each question's passage.
+    """
+    logits, targets = torch.as_tensor(cosines).double(), torch.as_tensor(list(right))
+    return min(
+        SCALES, key=lambda scale: float(nn.functional.cross_entropy(scale * logits, targets))
+    )
 
 
 def datasets_for(rows: Sequence[EmbedderRow], config: EmbedderTrainingConfig) -> dict[str, Dataset]:
@@ -92,6 +110,8 @@ def loss_for(
     rows: Sequence[EmbedderRow],
     source: Path,
     config: EmbedderTrainingConfig,
+    *,
+    scale: float,
     at_once: int,
 ) -> nn.Module:
     """Create the configured loss.
@@ -101,15 +121,16 @@ def loss_for(
         rows: The training rows.
         source: Folder of the untuned model, which guides or embeds fixed passages.
         config: The settings.
+        scale: Of cosines before a softmax; see `likeliest_scale`.
         at_once: Texts per forward pass where gradients are cached.
     """
     if config.keeps_index:
-        return IndexLoss(encoder, load_encoder(source), rows)
+        return IndexLoss(encoder, load_encoder(source), rows, scale)
     loss: nn.Module
     is_shared = process_count() > 1
     if config.loss == "contrastive":
         loss = losses.CachedMultipleNegativesRankingLoss(
-            encoder, scale=SCALE, mini_batch_size=at_once, gather_across_devices=is_shared
+            encoder, scale=scale, mini_batch_size=at_once, gather_across_devices=is_shared
         )
     elif config.loss == "guided":
         guide = load_encoder(source)
@@ -117,7 +138,7 @@ def loss_for(
         loss = losses.CachedGISTEmbedLoss(
             encoder,
             guide,
-            temperature=1 / SCALE,
+            temperature=1 / scale,
             mini_batch_size=at_once,
             gather_across_devices=is_shared,
         )
@@ -125,7 +146,7 @@ def loss_for(
         metric = losses.TripletDistanceMetric.COSINE
         loss = losses.TripletLoss(encoder, distance_metric=metric, triplet_margin=_MARGIN)
     elif config.loss == "graded":
-        loss = losses.CoSENTLoss(encoder, scale=SCALE)
+        loss = losses.CoSENTLoss(encoder, scale=scale)
     else:
         loss = losses.MarginMSELoss(encoder, similarity_fct=pairwise_cos_sim)
     if not config.matryoshka:
@@ -143,9 +164,14 @@ class IndexLoss(nn.Module):
     """
 
     def __init__(
-        self, encoder: SentenceTransformer, base: SentenceTransformer, rows: Sequence[EmbedderRow]
+        self,
+        encoder: SentenceTransformer,
+        base: SentenceTransformer,
+        rows: Sequence[EmbedderRow],
+        scale: float,
     ) -> None:
         super().__init__()
+        self._scale = scale
         self.model = encoder  # by this name the trainer puts its wrapper in its place
         texts = {text: None for row in rows for text in (row.positive, *row.negatives)}
         places = {text: place for place, text in enumerate(texts)}
@@ -166,4 +192,4 @@ class IndexLoss(nn.Module):
         questions = nn.functional.normalize(self.model(features)["sentence_embedding"], dim=1)
         passages = self._vectors.to(questions.device, questions.dtype)
         targets = self._right[labels.cpu()].to(questions.device)
-        return nn.functional.cross_entropy(SCALE * questions @ passages.T, targets)
+        return nn.functional.cross_entropy(self._scale * questions @ passages.T, targets)

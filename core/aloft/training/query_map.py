@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from aloft.protocols import Floats, Progress, no_progress
-from aloft.training.losses import SCALE
+from aloft.training.losses import likeliest_scale
 from aloft.training.trainer import seeded_training, steps_of
 
 _WARM_UP = 0.1
@@ -47,13 +47,23 @@ def train_query_map(  # noqa: PLR0913 - a trainer's hyperparameters
     Returns:
         The matrix, to multiply a question's vector from the left, and the loss of each step.
 
-    Source: the contrastive loss of arXiv:1705.00652 at scale 20.
+    Source: the contrastive loss of arXiv:1705.00652, at the scale of `likeliest_scale`.
     """
     asked, held = (
         functional.normalize(torch.from_numpy(some.astype(np.float32)), dim=1)
         for some in (queries, passages)
     )
     size, count = asked.shape[1], len(asked)
+
+    def candidates(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Passages of a batch, each once, and which of them is each question's."""
+        places = [right[row] for row in rows.tolist()]
+        columns = sorted(set(places))
+        return held[columns], torch.tensor([columns.index(place) for place in places])
+
+    some = torch.arange(count)[:: max(1, count // batch_size)][:batch_size]
+    shown, targets = candidates(some)
+    scale = likeliest_scale((asked[some] @ shown.T).numpy(), targets.tolist())
     first = torch.eye(size) if start is None else torch.from_numpy(start.astype(np.float32))
     matrix = first.clone().requires_grad_()
     optimizer = torch.optim.AdamW([matrix], lr=learning_rate, weight_decay=0.0)
@@ -66,11 +76,9 @@ def train_query_map(  # noqa: PLR0913 - a trainer's hyperparameters
             if not len(order):
                 order = torch.randperm(count)
             rows, order = order[:batch_size], order[batch_size:]
-            places = [right[row] for row in rows.tolist()]
-            columns = sorted(set(places))
-            targets = torch.tensor([columns.index(place) for place in places])
+            shown, targets = candidates(rows)
             mapped = functional.normalize(asked[rows] @ matrix.T, dim=1)
-            loss = functional.cross_entropy(SCALE * mapped @ held[columns].T, targets)
+            loss = functional.cross_entropy(scale * mapped @ shown.T, targets)
             for group in optimizer.param_groups:
                 left = (steps - step) / max(1, steps - warm)
                 group["lr"] = learning_rate * min((step + 1) / warm, left)

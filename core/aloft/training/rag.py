@@ -30,10 +30,11 @@ from aloft.records import Artifact, RetrievedRow
 from aloft.training import trainer as shared
 from aloft.training import tuning
 from aloft.training.generator import load_base, new_adapter, save_generator, without_casts
-from aloft.training.losses import SCALE
 from aloft.training.marginal import lsr_loss, rag_sequence_loss, rag_token_loss
 
 logger = logging.getLogger(__name__)
+
+_SCALE = 20.0  # of cosines before the softmax over what was retrieved
 
 
 def train_rag(  # noqa: PLR0913 - two folders, and what every training takes
@@ -126,7 +127,7 @@ class Rag(nn.Module):
         vectors: Tensor = encoder(dict(batch["questions"]))["sentence_embedding"]
         asked = nn.functional.normalize(vectors.float(), dim=1)
         passages: Tensor = batch["passages"]
-        return SCALE * (asked[:, None] * passages).sum(-1)
+        return _SCALE * (asked[:, None] * passages).sum(-1)
 
     def _read(self, generator: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Log-probabilities of the answers' tokens, which come last; (questions, k, tokens)."""
@@ -226,7 +227,7 @@ class _Collator:
         rows = [example.row for example in examples]
         batch: dict[str, Any] = {"lengths": torch.tensor([one.length for one in examples])}
         if self.encoder is None:
-            batch["scores"] = SCALE * torch.tensor([row.scores for row in rows])
+            batch["scores"] = _SCALE * torch.tensor([row.scores for row in rows])
         else:
             prompt = self.encoder.prompts.get("query")
             asked = [row.question for row in rows]
