@@ -13,7 +13,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, InstanceOf
 from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import (
@@ -64,6 +64,8 @@ class AloftRetriever(BaseRetriever):
             answers the question; None: results have their own metadata alone, so that a document
             found by two queries is the same document.
         models: Loads the models; pass one object to several components to share weights.
+        opened: What the documents are searched by. It is a field so that what LangChain makes of
+            the fields of a retriever, as `configurable_fields` does for each call, shares it.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -77,7 +79,9 @@ class AloftRetriever(BaseRetriever):
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
     )
-    _opened: _Opened = PrivateAttr()
+    opened: SkipJsonSchema[InstanceOf[_Opened] | None] = Field(
+        default=None, exclude=True, repr=False
+    )
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
@@ -86,7 +90,7 @@ class AloftRetriever(BaseRetriever):
     def model_post_init(self, context: Any) -> None:
         """Open the retriever, without loading a model."""
         super().model_post_init(context)
-        self._opened = self._open()
+        self._current()
 
     @classmethod
     def from_run(
@@ -110,7 +114,7 @@ class AloftRetriever(BaseRetriever):
         own, passages = open_hosted_retriever(Path(run_folder), models)
         made = cls(documents=from_hosted(passages), contract=bundle, **fields)
         searched = tuple(range(len(own.passages)))
-        made._opened = replace(made._opened, retriever=own, searched=searched)
+        made.opened = replace(made._current(), retriever=own, searched=searched)
         return made
 
     def _get_relevant_documents(
@@ -162,15 +166,14 @@ class AloftRetriever(BaseRetriever):
 
     def _current(self) -> _Opened:
         """The opened retriever; opened anew if documents, contract or models were replaced."""
-        opened, given = self._opened, tuple(self.documents)
-        is_same = (opened.contract, opened.models, opened.text_of) == (
-            *(self.contract, self.models, self.text_of),
-        )
-        if not is_same or opened.documents != given:
+        opened, given = self.opened, tuple(self.documents)
+        asked = (self.contract, self.models, self.text_of, given)
+        known = opened and (opened.contract, opened.models, opened.text_of, opened.documents)
+        if opened is None or known != asked:
             opened = self._open()
         elif not all(map(operator.is_, opened.documents, given)):  # equal: of a deep copy
             opened = replace(opened, documents=given)
-        self._opened = opened
+        self.opened = opened
         return opened
 
     def _open(self) -> _Opened:

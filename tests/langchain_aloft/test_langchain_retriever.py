@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from langchain_core.documents import Document
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 from scripted import (
     CONTRACT,
     ScriptedModels,
@@ -244,6 +244,32 @@ def test_a_run_keeps_the_metadata_of_its_documents(tmp_path: Path) -> None:
     assert answered["citations"] == [found]
     prompt = source.teacher_model.asked[-1].messages[-1].content
     assert "By Joon Kim: The minutes." in prompt
+
+
+def test_what_a_call_configures_is_searched_by_the_same_vectors(tmp_path: Path) -> None:
+    source = ScriptedModels()
+    run = write_run(tmp_path / "run")
+    frame = ("By Joon Kim: ", "")
+    passages = [
+        Passage(document_id=name, text=f"The minutes {name}.", start=0, embedding_frame=frame)
+        for name in "ab"
+    ]
+    write_records(run / "passages.jsonl", passages)
+    field = ConfigurableField(id="search_kwargs")
+    models = SharedModels(source)
+    for ours in (
+        AloftRetriever.from_run(run, models=models),
+        AloftRetriever(documents=DOCUMENTS, contract=CONTRACT, models=models),
+    ):
+        ours.invoke("Kim")
+        embedded, chosen = source.embedded, ours.configurable_fields(search_kwargs=field)
+        for wanted in ({"k": 1}, {"filter": {"source": {"$in": ["b", "b.md"]}}}):
+            config: Any = {"configurable": {"search_kwargs": wanted}}
+            assert chosen.invoke("Kim", config) == ours.invoke("Kim", **wanted)
+            assert asyncio.run(chosen.ainvoke("Kim", config)) == ours.invoke("Kim", **wanted)
+        assert source.embedded == embedded
+    assert "By Joon Kim: The minutes a." in source.texts
+    assert "The minutes a." not in source.texts
 
 
 def test_a_reranker_scores_by_what_a_run_has_fitted() -> None:
