@@ -7,23 +7,61 @@ from langchain_core.tools import BaseTool
 from langchain_core.tools.base import create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 
+from aloft.api import ConfigError
+
 Schema = dict[str, Any]
 Tool = Schema | type | Callable[..., Any] | BaseTool
 
+_OF_SCHEMAS = ("type", "properties", "items", "enum", "const", "anyOf", "oneOf", "allOf", "$ref")
+_OF_TOOLS = frozenset({"function", "parameters", "input_schema", "toolSpec"})
+
 
 def json_schema_of(given: Schema | type) -> Schema:
-    """The JSON schema of a pydantic model, a TypedDict or a JSON schema."""
+    """The JSON schema of a pydantic model, a TypedDict, a JSON schema or one in OpenAI's forms.
+
+    A JSON schema is taken as it is. Of one without properties, such as a list's, LangChain keeps
+    the title alone, which allows anything.
+
+    Raises:
+        ConfigError: a dictionary is neither a JSON schema nor a tool.
+    """
+    if isinstance(given, dict) and _OF_TOOLS.isdisjoint(given):
+        return _schema_in(given)
     recursive = _recursive_schema(given)
     return convert_to_json_schema(given) if recursive is None else recursive
 
 
 def openai_tool_of(given: Tool, *, strict: bool | None = None) -> Schema:
-    """A tool in OpenAI's form."""
+    """A tool in OpenAI's form.
+
+    Raises:
+        ConfigError: its arguments are to be something else than an object.
+    """
     made = convert_to_openai_tool(given, strict=strict)
-    recursive = _recursive_schema(given)
-    if recursive is not None:
-        made["function"]["parameters"] = recursive
+    is_schema = isinstance(given, dict) and "title" in given and "properties" not in given
+    whole = given if is_schema else _recursive_schema(given)
+    if whole is not None:
+        made["function"]["parameters"] = whole
+    parameters = made.get("function", {}).get("parameters") or {}
+    kind = parameters.get("type", "object")
+    if kind != "object":
+        raise ConfigError(
+            f"The arguments of a tool are an object, but those of {made['function']['name']} are "
+            f'of type {kind}. For such output use with_structured_output(method="json_schema").'
+        )
     return made
+
+
+def _schema_in(given: Schema) -> Schema:
+    """A JSON schema, which may stand in OpenAI's `response_format` or be named there."""
+    named = given.get("json_schema", given)
+    found = named.get("schema", given) if isinstance(named, dict) else given
+    if not isinstance(found, dict) or not any(name in found for name in _OF_SCHEMAS):
+        raise ConfigError(
+            f"The schema {str(given)[:100]} is no JSON schema: it has none of "
+            f"{', '.join(_OF_SCHEMAS)}. Pass a pydantic model, TypedDict or JSON schema."
+        )
+    return found
 
 
 def _recursive_schema(given: Any) -> Schema | None:

@@ -1,6 +1,7 @@
 """Chat models and LLMs as LangChain applications use them: counts, windows, tools, batches."""
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from typing import Any, TypedDict
@@ -20,7 +21,7 @@ from langchain_core.messages import (
 from langchain_core.tools import tool
 from langchain_core.tracers.context import collect_runs
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from scripted import ScriptedModels, SlowWords, count_beats, shared
 
 from aloft.backends.shared import SharedModels
@@ -344,6 +345,42 @@ def test_what_holds_itself_is_held_to_its_schema() -> None:
     for plain in (find, City, Town):
         assert openai_tool_of(plain) == convert_to_openai_tool(plain)
     assert json_schema_of(Town) == convert_to_json_schema(Town)
+
+
+NAMES = {"title": "Names", "type": "array", "items": {"enum": ["Lima", "Oslo"]}}
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "reply"),
+    [
+        (NAMES, NAMES, ["Oslo"]),
+        ({"enum": ["Lima", "Oslo"]}, {"enum": ["Lima", "Oslo"]}, "Lima"),
+        ({"name": "Names", "schema": NAMES, "strict": True}, NAMES, []),
+        ({"type": "json_schema", "json_schema": {"name": "a", "schema": NAMES}}, NAMES, []),
+        (RootModel[list[City]].model_json_schema(), None, [{"name": "Lima"}]),
+        ({"title": "Counts", "type": "object", "additionalProperties": {"type": "integer"}}, None,
+         {"a": 1}),
+        ({"type": "object", "properties": {"name": {"type": "string"}}}, None, {"name": "Lima"}),
+    ],
+)  # fmt: skip
+def test_a_json_schema_reaches_the_model_whole(given: Any, asked: Any, reply: Any) -> None:
+    """LangChain keeps nothing but the title of a schema without properties, such as a list's."""
+    source = ScriptedModels(lambda _: json.dumps(reply))
+    chat = ChatAloft(model="any", models=SharedModels(source))
+    assert chat.with_structured_output(given).invoke("Go.") == reply
+    assert list(chat.with_structured_output(given).stream("Go."))[-1] == reply
+    assert {one.json_schema == (asked or given) for one in source.teacher_model.asked} == {True}
+
+
+def test_what_is_no_schema_and_no_tool_is_refused_in_one_line() -> None:
+    chat = ChatAloft(model="any", models=shared())
+    for wrong in ({"name": "string", "age": "integer"}, {}, {"name": "a", "schema": "b"}):
+        with pytest.raises(ConfigError, match="is no JSON schema: it has none of type, properties"):
+            chat.with_structured_output(wrong)
+    with pytest.raises(ConfigError, match="those of Names are of type array"):
+        chat.with_structured_output(NAMES, method="function_calling")
+    counts = {"title": "Counts", "type": "object", "additionalProperties": {"type": "integer"}}
+    assert openai_tool_of(counts)["function"] == {"name": "Counts", "parameters": counts}
 
 
 @pytest.mark.parametrize(
