@@ -2,11 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.language_models import (
+    BaseChatModel,
+    LangSmithParams,
+    LanguageModelInput,
+    ModelProfile,
+)
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, LLMResult
@@ -22,6 +28,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ConfigDict
 
 from aloft.api import ConfigError, ModelError, Prompt, Reply, stream_reply
+from aloft.config import SERVER
 from langchain_aloft.local import LocalModel
 from langchain_aloft.messages import to_chunk, to_message, to_messages
 from langchain_aloft.schemas import json_schema_of, openai_tool_of
@@ -41,6 +48,14 @@ class ChatAloft(LocalModel, BaseChatModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     streaming: bool = False
+
+    def _resolve_model_profile(self) -> ModelProfile:
+        """What LangChain's agents and middleware decide by; no server is asked for it."""
+        profile = ModelProfile(structured_output=True, text_inputs=True, image_inputs=False)
+        if not self.model.startswith(SERVER):
+            with suppress(ModelError):  # said when the model is asked
+                profile["max_input_tokens"] = self._asked_models.context_window(self.model)
+        return profile
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop or self.stop, **kwargs)

@@ -11,6 +11,7 @@ import pytest
 from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.documents import Document
 from langchain_core.exceptions import ContextOverflowError
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
     HumanMessage,
@@ -307,6 +308,25 @@ def test_a_model_without_tools_says_so_when_they_are_bound() -> None:
         AloftLLM(model="any", models=shared()).invoke("Go.", tools=[find])
     served = ChatAloft(model="openai:http://localhost:1/v1#m")
     assert served.bind_tools([find])  # is for the server to say
+
+
+@pytest.mark.skipif(
+    not hasattr(BaseChatModel, "_resolve_model_profile"), reason="LangChain asks since 1.2.21"
+)
+def test_agents_are_told_what_the_model_reads_and_that_it_keeps_to_schemas() -> None:
+    known = {"structured_output": True, "text_inputs": True, "image_inputs": False}
+    source = ScriptedModels(lambda _: '{"name": "Lima"}')
+    chat = ChatAloft(model="any", models=SharedModels(source))
+    assert chat.profile == {**known, "max_input_tokens": 512}
+    for elsewhere in ("openai:http://localhost:1/v1#m", "owner/not-here"):
+        assert ChatAloft(model=elsewhere).profile == known
+    assert ChatAloft(model="any", profile={"name": "Own"}).profile == {"name": "Own"}
+    # an agent with a response_format then binds as follows, rather than a tool to answer by
+    schema = City.model_json_schema()
+    form = {"type": "json_schema", "json_schema": {"name": "City", "schema": schema}}
+    chat.bind_tools([find], strict=True, response_format=form).invoke("Go.")
+    asked = source.teacher_model.asked[-1]
+    assert (asked.json_schema, [one.name for one in asked.tools]) == (schema, ["find"])
 
 
 def test_many_conversations_keep_the_callers_context_and_a_run_id_each() -> None:
