@@ -36,6 +36,7 @@ from aloft.api import (
     answer_streaming,
     place_of,
     read_bundle,
+    read_list,
     read_passages,
     replace_surrogates,
 )
@@ -148,7 +149,9 @@ class _Answerer:
             yield piece
 
     def _answering(self, given: dict[str, Any]) -> "_Answering":
-        context = [one for one in given["context"] if one.page_content.strip()]
+        advice = "A retriever returns the documents themselves, neither scored nor as one text."
+        found = read_list(given["context"], Document, advice)
+        context = [one for one in found if one.page_content.strip()]
         context = context[: self.contract.contexts]
         passages = [
             replace(self.own.get(document) or passage, document_id=passage.document_id)

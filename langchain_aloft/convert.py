@@ -106,8 +106,13 @@ def model_text(document: LangChainDocument, text_of: TextOf | None = None) -> st
     """What models read of a document.
 
     Raises:
-        ConfigError: the function returns something else than a text.
+        ConfigError: it is no function, or returns something else than a text.
     """
+    if text_of is not None and not callable(text_of):
+        raise ConfigError(
+            f"text_of is of type {type(text_of).__name__}, but must be a function from a document "
+            "to what models read of it."
+        )
     text = text_of(document) if text_of else document.page_content
     if not isinstance(text, str):
         raise ConfigError(

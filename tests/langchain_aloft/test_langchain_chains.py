@@ -23,11 +23,11 @@ from scripted import (
 )
 
 from aloft.backends.shared import SharedModels
-from aloft.errors import DataError
+from aloft.errors import ConfigError, DataError
 from aloft.protocols import Reply
 from aloft.records import Passage
 from aloft.serving.bundle import read_bundle
-from langchain_aloft import AloftLLM, AloftRetriever, create_citation_chain
+from langchain_aloft import AloftLLM, AloftRetriever, create_citation_chain, to_documents
 
 DOCUMENTS = [
     Document("The blue whale sings.", metadata={"title": "Whales", "page": 3}),
@@ -216,6 +216,24 @@ def test_a_run_answers_from_its_own_passages(tmp_path: Path) -> None:
 def test_no_question_is_told_in_one_line(tmp_path: Path, given: Any) -> None:
     with pytest.raises(DataError, match="There is no question"):
         chain(tmp_path, "").invoke(given)
+
+
+@pytest.mark.parametrize("found", [None, "text", ["text"], [(DOCUMENTS[0], 0.5)], {"context": []}])
+def test_what_a_retriever_must_return_is_told_in_one_line(tmp_path: Path, found: Any) -> None:
+    run, retrieved = write_run(tmp_path / "run"), RunnableLambda(lambda _: found)
+    made = create_citation_chain(run, retrieved, models=SharedModels(ScriptedModels()))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"but \w+ was given\. A retriever returns the documents"):
+        made.invoke("Which whale sings?")
+
+
+def test_what_is_no_function_of_a_document_is_told_in_one_line(tmp_path: Path) -> None:
+    run, retrieved = write_run(tmp_path / "run"), RunnableLambda(lambda _: DOCUMENTS)
+    name: Any = "page_content"
+    models = SharedModels(ScriptedModels())
+    made = create_citation_chain(run, retrieved, text_of=name, models=models)  # type: ignore[arg-type]
+    for use in (lambda: made.invoke("Why?"), lambda: to_documents(DOCUMENTS, text_of=name)):
+        with pytest.raises(ConfigError, match="text_of is of type str, but must be a function"):
+            use()
 
 
 def test_half_of_an_emoji_and_documents_without_text_reach_no_model(tmp_path: Path) -> None:
