@@ -1,16 +1,17 @@
 """A chain that answers with citations, under the prompt that a run trained for."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any, cast
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import (
     AddableDict,
@@ -40,7 +41,7 @@ from aloft.api import (
     read_passages,
     replace_surrogates,
 )
-from langchain_aloft.chat_models import ChatAloft
+from langchain_aloft.chat_models import ChatAloft, at_once
 from langchain_aloft.convert import TextOf, to_passages
 from langchain_aloft.local import overflow_as_langchain_knows_it
 from langchain_aloft.retrievers import AloftRetriever
@@ -70,6 +71,7 @@ def create_citation_chain(
     one.
 
     The generator is a run of its own in callbacks, traces and event streams, as the retriever is.
+    The answers of a `batch` are generated together.
 
     Args:
         run_folder: A finished run.
@@ -88,10 +90,7 @@ def create_citation_chain(
     contract = read_bundle(Path(run_folder), generator)
     answerer = _Answerer(contract, shared, text_of, _RunPassages(Path(run_folder).absolute()))
     retrieved: Runnable[Any, Any] = RunnableParallel(question=RunnablePassthrough(), context=found)
-    answers: Runnable[Any, Any] = RunnableGenerator(
-        cast(Any, answerer.answer), cast(Any, answerer.answer_in_threads)
-    )
-    chain: Runnable[Any, Any] = RunnableLambda(_question_of) | retrieved | answers
+    chain: Runnable[Any, Any] = RunnableLambda(_question_of) | retrieved | _Answers(answerer)
     return chain.with_types(input_type=str | Question, output_type=CitedAnswer)  # type: ignore[arg-type]
 
 
@@ -148,6 +147,18 @@ class _Answerer:
         for piece in asked.rest():
             yield piece
 
+    def answer_whole(self, given: dict[str, Any], config: RunnableConfig) -> Any:
+        asked = self._answering(given)
+        if asked.messages:
+            asked.chat.invoke(asked.messages, config)
+        return reduce(add, asked.rest())
+
+    async def answer_whole_in_threads(self, given: dict[str, Any], config: RunnableConfig) -> Any:
+        asked = self._answering(given)
+        if asked.messages:
+            await asked.chat.ainvoke(asked.messages, config)
+        return reduce(add, asked.rest())
+
     def _answering(self, given: dict[str, Any]) -> "_Answering":
         advice = "A retriever returns the documents themselves, neither scored nor as one text."
         found = read_list(given["context"], Document, advice)
@@ -158,6 +169,40 @@ class _Answerer:
             for document, passage in zip(context, to_passages(context, self.text_of), strict=True)
         ]
         return _Answering(self.contract, self.models, given["question"], context, passages)
+
+
+class _Answers(RunnableGenerator[Any, Any]):
+    """Answers as they are generated; those of a batch, which nobody reads meanwhile, together."""
+
+    def __init__(self, answerer: _Answerer) -> None:
+        super().__init__(cast(Any, answerer.answer), cast(Any, answerer.answer_in_threads))
+        self._whole: Runnable[Any, Any] = RunnableLambda(
+            answerer.answer_whole, answerer.answer_whole_in_threads, name=self.get_name()
+        )
+
+    def batch(
+        self,
+        inputs: list[Any],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Any]:
+        configs = at_once(config, len(inputs))
+        return self._whole.batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[Any],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Any]:
+        configs = at_once(config, len(inputs))
+        return await self._whole.abatch(
+            inputs, configs, return_exceptions=return_exceptions, **kwargs
+        )
 
 
 @dataclass(slots=True)
@@ -204,7 +249,8 @@ class _Answering:
         self._pieces: list[Any] = []
         self._last: Answer | None = None
         contexts = [ScoredPassage(passage=one, score=0.0) for one in passages]
-        self._answers = answer_streaming(contract, self._question, contexts, models)
+        self._answers: Iterator[Answer] | None = None
+        self._open = partial(answer_streaming, contract, self._question, contexts, models)
         turns = answer_prompt(contract, self._question, contexts).messages if contexts else ()
         self.messages = [_MESSAGES[turn.role](turn.content) for turn in turns]
         self.chat = _Generator(
@@ -213,11 +259,14 @@ class _Answering:
             adapter=contract.adapter,
             max_tokens=contract.max_new_tokens,
             models=models,
+            cache=False,  # of replies, which are more than their text
         )
         self.chat._answering = self
 
-    def steps(self) -> Iterator[Reply]:
+    def steps(self, *, in_pieces: bool = True) -> Iterator[Reply]:
         """The reply's text that is new in each answer."""
+        if self._answers is None:
+            self._answers = self._open(in_pieces=in_pieces)
         while True:
             with overflow_as_langchain_knows_it():
                 answer = next(self._answers, None)
@@ -260,6 +309,25 @@ class _Generator(ChatAloft):
     """
 
     _answering: _Answering = PrivateAttr()
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        (reply,) = self._answering.steps(in_pieces=False)
+        return self._result(reply)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return await asyncio.to_thread(self._generate, messages, stop)
 
     def _stream(
         self,

@@ -178,10 +178,7 @@ class ChatAloft(LocalModel, BaseChatModel):
         **kwargs: Any,
     ) -> list[AIMessage]:
         """Reply to each input; up to `max_concurrency` of them are one batch of the model."""
-        configs: list[RunnableConfig] = [
-            {**one, "max_concurrency": one.get("max_concurrency") or _AT_ONCE}
-            for one in get_config_list(config, len(inputs))
-        ]
+        configs = at_once(config, len(inputs))
         return super().batch(inputs, configs, return_exceptions=return_exceptions, **kwargs)
 
     def generate(
@@ -261,6 +258,16 @@ class ChatAloft(LocalModel, BaseChatModel):
     def _result(self, reply: Reply) -> ChatResult:
         message = to_message(self.read(reply), self.facts_of(reply))
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def at_once(
+    config: RunnableConfig | list[RunnableConfig] | None, count: int
+) -> list[RunnableConfig]:
+    """The configuration of each call of a batch, so that up to `max_concurrency` wait together."""
+    return [
+        {**one, "max_concurrency": one.get("max_concurrency") or _AT_ONCE}
+        for one in get_config_list(config, count)
+    ]
 
 
 def _with_raw(

@@ -1,14 +1,16 @@
 """From a question to cited documents in one chain, and a plain LLM, over scripted models."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.documents import Document
+from langchain_core.globals import set_llm_cache
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableLambda
@@ -24,7 +26,7 @@ from scripted import (
 
 from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, DataError
-from aloft.protocols import Reply
+from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
 from aloft.serving.bundle import read_bundle
 from langchain_aloft import AloftLLM, AloftRetriever, create_citation_chain, to_documents
@@ -156,6 +158,37 @@ def test_event_streams_have_the_generators_tokens(tmp_path: Path) -> None:
     assert "".join(said) == "All day."
     (end,) = [event for event in events if event["event"] == "on_chat_model_end"]
     assert end["data"]["output"].usage_metadata["output_tokens"] == len(QUOTING.split(" "))
+
+
+def test_the_answers_of_a_batch_are_generated_together(tmp_path: Path) -> None:
+    class Counted(SlowWords):
+        sizes: list[int] = []  # noqa: RUF012 - of one test
+
+        def complete(self, prompts: Sequence[Prompt], **limits: Any) -> list[Reply]:
+            self.sizes.append(len(prompts))
+            return super().complete(prompts, **limits)
+
+    source = ScriptedModels()
+    source.teacher_model = Counted(lambda _: "1\n\n### Answer\nA whale.")
+    models = SharedModels(source)
+    retriever = AloftRetriever(documents=DOCUMENTS, contract=CONTRACT, models=models)
+    made = create_citation_chain(write_run(tmp_path / "run"), retriever, models=models)
+    questions = [f"Which whale is number {i}?" for i in range(12)]
+    set_llm_cache(InMemoryCache())  # which has no citations
+    try:
+        for _ in range(2):
+            for ask in (made.batch, lambda *given, **how: asyncio.run(made.abatch(*given, **how))):
+                source.teacher_model.sizes.clear()
+                seen = Seen()
+                told = ask([*questions, ""], {"callbacks": [seen]}, return_exceptions=True)
+                assert isinstance(told.pop(), DataError)
+                assert [one["question"] for one in told] == questions
+                assert seen.replies == ["A whale."] * 12
+                assert sum(source.teacher_model.sizes) == 12
+                assert len(source.teacher_model.sizes) <= 6
+    finally:
+        set_llm_cache(None)
+    assert made.invoke(questions[0]) == told[0]
 
 
 def test_nothing_retrieved_is_answered_without_a_model(tmp_path: Path) -> None:

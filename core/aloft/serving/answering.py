@@ -1,6 +1,6 @@
 """Answers questions from retrieved passages with what a bundle ships, with citations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -80,11 +80,24 @@ def ask_streaming(
 
 
 def answer_streaming(
-    bundle: Bundle, question: str, contexts: Sequence[ScoredPassage], models: Models
+    bundle: Bundle,
+    question: str,
+    contexts: Sequence[ScoredPassage],
+    models: Models,
+    *,
+    in_pieces: bool = True,
 ) -> Iterator[Answer]:
     """Like `ask_streaming`, from passages that were retrieved elsewhere, in their order.
 
     Without passages no model is asked: the answer is that the documents do not hold one.
+
+    Args:
+        bundle: What to answer with.
+        question: One text.
+        contexts: The passages.
+        models: Where the generator is loaded from.
+        in_pieces: Whether the answer grows as it is generated. Otherwise there is the whole alone,
+            and shared models generate it together with others that are asked for meanwhile.
 
     Raises:
         DataError: question and passages exceed the generator's context window.
@@ -102,7 +115,12 @@ def answer_streaming(
         with suppress(ProbabilitiesError):  # it then cites by itself
             start = _citation(generator, prompt, len(contents), bundle)
             prompt = go_on_from(prompt, start, len(contents))
-    for piece in stream_reply(generator, prompt, max_new_tokens=limit, stop=form.stop):
+    pieces: Iterable[Reply] = (
+        stream_reply(generator, prompt, max_new_tokens=limit, stop=form.stop)
+        if in_pieces
+        else generator.complete([prompt], max_new_tokens=limit, stop=form.stop)
+    )
+    for piece in pieces:
         if piece.is_unread:
             check_read(piece, bundle.generator, models.context_window(bundle.generator))
         written += piece.text
