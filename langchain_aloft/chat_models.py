@@ -29,7 +29,7 @@ from pydantic import ConfigDict
 
 from aloft.api import ConfigError, ModelError, Prompt, Reply, stream_reply
 from aloft.config import SERVER
-from langchain_aloft.local import LocalModel
+from langchain_aloft.local import LocalModel, keyed_by_content
 from langchain_aloft.messages import to_chunk, to_message, to_messages
 from langchain_aloft.schemas import json_schema_of, openai_tool_of
 
@@ -64,7 +64,7 @@ class ChatAloft(LocalModel, BaseChatModel):
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """The key of this model's replies in a cache; what `dumps` writes would name folders."""
-        params = self._get_invocation_params(stop=stop, **kwargs)
+        params = self._get_invocation_params(stop=stop, **keyed_by_content(kwargs))
         return str(sorted(params.items()))
 
     def get_num_tokens_from_messages(

@@ -10,7 +10,7 @@ from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import ConfigDict, PrivateAttr
 
 from aloft.api import ConfigError, Prompt, Reply, stream_reply
-from langchain_aloft.local import LocalModel, user_message
+from langchain_aloft.local import LocalModel, keyed_by_content, user_message
 from langchain_aloft.messages import usage_of
 
 _OF_TRACES = frozenset({"tags", "metadata", "run_name", "run_id"})
@@ -59,7 +59,7 @@ class AloftLLM(LocalModel, LLM):
         if not options:
             return self
         keyed = self.model_copy()
-        keyed._of_call = options
+        keyed._of_call = keyed_by_content(options)
         return keyed
 
     def _generate(

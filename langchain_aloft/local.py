@@ -211,6 +211,12 @@ class LocalModel(BaseModel):
         return {"model_name": self.model, "finish_reason": reply.finish_reason}
 
 
+def keyed_by_content(given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a call as a cache tells them apart: a class by its schema, not by its name."""
+    makers = {name: getattr(value, "model_json_schema", None) for name, value in given.items()}
+    return {name: maker() if callable(maker) else given[name] for name, maker in makers.items()}
+
+
 def _title_of(model: str) -> str:
     """The name of a model, or of its folder without the way there."""
     return Path(model).name if Path(model).is_absolute() else model

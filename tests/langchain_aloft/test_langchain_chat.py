@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from uuid import uuid4
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.documents import Document
 from langchain_core.exceptions import ContextOverflowError
@@ -22,7 +23,7 @@ from langchain_core.messages import (
 from langchain_core.tools import tool
 from langchain_core.tracers.context import collect_runs
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, RootModel, create_model
 from scripted import ScriptedModels, SlowWords, count_beats, shared
 
 from aloft.backends.shared import SharedModels
@@ -390,6 +391,19 @@ def test_a_json_schema_reaches_the_model_whole(given: Any, asked: Any, reply: An
     assert chat.with_structured_output(given).invoke("Go.") == reply
     assert list(chat.with_structured_output(given).stream("Go."))[-1] == reply
     assert {one.json_schema == (asked or given) for one in source.teacher_model.asked} == {True}
+
+
+@pytest.mark.parametrize("kind", [ChatAloft, AloftLLM])
+@pytest.mark.parametrize("option", ["json_schema", "response_format"])
+def test_a_cache_has_no_reply_for_a_class_that_was_changed(kind: Any, option: str) -> None:
+    source = ScriptedModels(lambda prompt: " ".join((prompt.json_schema or {})["properties"]))
+    model = kind(model="any", models=SharedModels(source), cache=InMemoryCache())
+    was = create_model("Changed", name=(str, ...))
+    for schema, expected in ((was, "name"), (create_model("Changed", size=(int, ...)), "size")):
+        for _ in range(2):
+            told = model.invoke("Go.", **{option: schema})
+            assert (told if kind is AloftLLM else told.text) == expected
+    assert len(source.teacher_model.asked) == 2
 
 
 def test_what_is_no_schema_and_no_tool_is_refused_in_one_line() -> None:
