@@ -41,9 +41,9 @@ from aloft.api import (
     read_passages,
     replace_surrogates,
 )
-from langchain_aloft.chat_models import ChatAloft, at_once
+from langchain_aloft.chat_models import ChatAloft
 from langchain_aloft.convert import TextOf, to_passages
-from langchain_aloft.local import overflow_as_langchain_knows_it
+from langchain_aloft.local import at_once, overflow_as_langchain_knows_it
 from langchain_aloft.retrievers import AloftRetriever
 
 _MESSAGES: dict[str, type[BaseMessage]] = {

@@ -22,19 +22,18 @@ from langchain_core.runnables import (
     RunnableMap,
     RunnablePassthrough,
 )
-from langchain_core.runnables.config import ContextThreadPoolExecutor, get_config_list
+from langchain_core.runnables.config import ContextThreadPoolExecutor
 from langchain_core.tools import BaseTool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ConfigDict
 
 from aloft.api import ConfigError, ModelError, Prompt, Reply, stream_reply
 from aloft.config import SERVER
-from langchain_aloft.local import LocalModel, keyed_by_content
+from langchain_aloft.local import AT_ONCE, LocalModel, at_once, keyed_by_content
 from langchain_aloft.messages import to_chunk, to_message, to_messages
 from langchain_aloft.schemas import json_schema_of, openai_tool_of
 
 _METHODS = ("json_schema", "function_calling", "json_mode")
-_AT_ONCE = 64  # calls of a batch that wait together, if no max_concurrency is set
 
 
 class ChatAloft(LocalModel, BaseChatModel):
@@ -197,7 +196,7 @@ class ChatAloft(LocalModel, BaseChatModel):
         def reply(one: list[BaseMessage], run_id: Any) -> LLMResult:
             return generate([one], stop, callbacks, run_id=run_id, **kwargs)
 
-        with ContextThreadPoolExecutor(min(len(messages), _AT_ONCE)) as pool:
+        with ContextThreadPoolExecutor(min(len(messages), AT_ONCE)) as pool:
             results = list(pool.map(reply, messages, run_ids))
         runs = [run for result in results for run in result.run or ()]
         outputs = [result.llm_output for result in results]
@@ -258,16 +257,6 @@ class ChatAloft(LocalModel, BaseChatModel):
     def _result(self, reply: Reply) -> ChatResult:
         message = to_message(self.read(reply), self.facts_of(reply))
         return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-def at_once(
-    config: RunnableConfig | list[RunnableConfig] | None, count: int
-) -> list[RunnableConfig]:
-    """The configuration of each call of a batch, so that up to `max_concurrency` wait together."""
-    return [
-        {**one, "max_concurrency": one.get("max_concurrency") or _AT_ONCE}
-        for one in get_config_list(config, count)
-    ]
 
 
 def _with_raw(

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LLM
+from langchain_core.language_models import LLM, LanguageModelInput
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import ConfigDict, PrivateAttr
 
 from aloft.api import ConfigError, Prompt, Reply, stream_reply
-from langchain_aloft.local import LocalModel, keyed_by_content, user_message
+from langchain_aloft.local import LocalModel, at_once, keyed_by_content, user_message
 from langchain_aloft.messages import usage_of
 
 _OF_TRACES = frozenset({"tags", "metadata", "run_name", "run_id"})
@@ -52,6 +53,34 @@ class AloftLLM(LocalModel, LLM):
         keyed: Any = super(AloftLLM, self._keyed_by(kwargs))
         result: LLMResult = await keyed.agenerate(prompts, stop, callbacks, **kwargs)
         return result
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Reply to each input; LangChain's own returns the fault of one for all of them."""
+        if not return_exceptions:
+            return super().batch(inputs, config, **kwargs)
+        configs = at_once(config, len(inputs))
+        return Runnable.batch(self, inputs, configs, return_exceptions=True, **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Reply to each input; see `batch`."""
+        if not return_exceptions:
+            return await super().abatch(inputs, config, **kwargs)
+        configs = at_once(config, len(inputs))
+        return await Runnable.abatch(self, inputs, configs, return_exceptions=True, **kwargs)
 
     def _keyed_by(self, given: dict[str, Any]) -> Self:
         """This model, identified by the options of a call too."""

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from langchain_core.exceptions import ContextOverflowError
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
@@ -47,6 +49,7 @@ def overflow_as_langchain_knows_it() -> Iterator[None]:
         raise PromptTooLongError(str(error)) from None
 
 
+AT_ONCE = 64  # calls of a batch that wait together, if no max_concurrency is set
 _PLACES = frozenset({"model", "adapter", "models"})  # fields that say where the weights are
 _OF_SERVERS = frozenset({"api_key", "timeout", "max_retries"})
 
@@ -209,6 +212,16 @@ class LocalModel(BaseModel):
     def facts_of(self, reply: Reply) -> dict[str, Any]:
         """The metadata of a complete reply."""
         return {"model_name": self.model, "finish_reason": reply.finish_reason}
+
+
+def at_once(
+    config: RunnableConfig | list[RunnableConfig] | None, count: int
+) -> list[RunnableConfig]:
+    """The configuration of each call of a batch, so that up to `max_concurrency` wait together."""
+    return [
+        {**one, "max_concurrency": one.get("max_concurrency") or AT_ONCE}
+        for one in get_config_list(config, count)
+    ]
 
 
 def keyed_by_content(given: dict[str, Any]) -> dict[str, Any]:

@@ -189,6 +189,26 @@ def test_a_batch_keeps_to_max_concurrency_and_returns_the_faults_of_its_own() ->
     assert max(model.sizes) <= 2
 
 
+@pytest.mark.parametrize("kind", [ChatAloft, AloftLLM])
+def test_a_fault_in_a_batch_is_returned_for_its_own_prompt_alone(kind: Any) -> None:
+    def reply(prompt: Prompt) -> str:
+        if prompt.messages[0].content == "bad":
+            raise ModelError("bad")
+        return "good"
+
+    inputs = [*"abcdef", "bad"]
+    for ask in ("batch", "abatch"):
+        scripted = Sized(reply)
+        model = kind(model="any", models=served(scripted))
+        fallback = kind(model="other", models=shared(lambda _: "instead"))
+        for whole, last in ((model, "bad"), (model.with_fallbacks([fallback]), "instead")):
+            told = getattr(whole, ask)(inputs, return_exceptions=True)
+            told = asyncio.run(told) if ask == "abatch" else told
+            texts = [str(getattr(one, "content", one)) for one in told]
+            assert texts == ["good"] * 6 + [last]
+        assert max(scripted.sizes) > 1  # together
+
+
 def test_many_tasks_leave_the_loop_free() -> None:
     chat = ChatAloft(model="any", models=served(SlowWords(lambda _: "One two.")))
 
