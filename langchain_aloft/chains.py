@@ -139,7 +139,8 @@ class _Answerer:
     async def answer_in_threads(
         self, pieces: AsyncIterator[AddableDict], config: RunnableConfig
     ) -> AsyncIterator[Any]:
-        asked = self._answering(reduce(add, [piece async for piece in pieces]))
+        given = reduce(add, [piece async for piece in pieces])
+        asked = await asyncio.to_thread(self._answering, given)
         if asked.messages:
             async for _ in asked.chat.astream(asked.messages, config):
                 for piece in asked.pieces():
@@ -154,7 +155,7 @@ class _Answerer:
         return reduce(add, asked.rest())
 
     async def answer_whole_in_threads(self, given: dict[str, Any], config: RunnableConfig) -> Any:
-        asked = self._answering(given)
+        asked = await asyncio.to_thread(self._answering, given)
         if asked.messages:
             await asked.chat.ainvoke(asked.messages, config)
         return reduce(add, asked.rest())

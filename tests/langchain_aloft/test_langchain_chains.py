@@ -1,6 +1,7 @@
 """From a question to cited documents in one chain, and a plain LLM, over scripted models."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,22 @@ def test_many_calls_at_once_leave_the_loop_free_and_the_model_loaded_once(tmp_pa
     told, beats = asyncio.run(count_beats(ask()))
     assert [one["answer"] for one in told] == ["A whale."] * 32
     assert beats > 10  # a loop that waited for a model would have stood still
+
+
+@pytest.mark.parametrize("way", ["ainvoke", "abatch"])
+def test_the_passages_of_a_run_are_read_beside_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    def read_slowly(_: Path) -> dict[str, Passage]:
+        time.sleep(0.2)
+        return {}
+
+    monkeypatch.setattr("langchain_aloft.chains.read_passages", read_slowly)
+    made = chain(tmp_path, QUOTING, **RAFT)
+    question = "Which whale sings?"
+    work = getattr(made, way)([question] if way == "abatch" else question)
+    _, beats = asyncio.run(count_beats(work))
+    assert beats > 10
 
 
 def test_an_llm_replies_streams_and_stops() -> None:
