@@ -90,7 +90,7 @@ def to_passage(node: BaseNode) -> Passage:
     """Convert a node to a passage, of which models read what LlamaIndex lets them read."""
     text, embedding_frame, reading_frame = _read(node)
     return Passage(
-        document_id=_source_of(node),
+        document_id=source_of(node),
         text=text,
         start=_start_of(node) or 0,
         title=title_of(node.metadata),
@@ -113,6 +113,12 @@ def copy_of(node: BaseNode) -> BaseNode:
 def has_text(node: BaseNode) -> bool:
     """Whether a node holds any text; image nodes may hold none."""
     return bool(node.get_content(MetadataMode.NONE).strip())
+
+
+def source_of(node: BaseNode) -> str:
+    """Id of the document that a node was cut from, or of the node itself."""
+    source = node.source_node
+    return node.node_id if source is None else source.node_id
 
 
 def read_nodes(given: Iterable[BaseNode]) -> list[BaseNode]:
@@ -149,7 +155,7 @@ def _merge(nodes: Sequence[BaseNode]) -> list[MergedDocument]:
 def _to_chunk(node: BaseNode, parent: str) -> HostChunk:
     text, embedding_frame, reading_frame = _read(node)
     return HostChunk(
-        source=_source_of(node),
+        source=source_of(node),
         text=text,
         title=title_of(node.metadata),
         start=_start_of(node),
@@ -210,11 +216,6 @@ def _parents_given(nodes: Sequence[BaseNode]) -> dict[str, str]:
             ancestor = above[ancestor]
         found[node_id] = ancestor
     return found
-
-
-def _source_of(node: BaseNode) -> str:
-    source = node.source_node
-    return node.node_id if source is None else source.node_id
 
 
 def _start_of(node: BaseNode) -> int | None:

@@ -4,6 +4,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     FilterCondition,
     FilterOperator,
@@ -12,6 +13,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from aloft.api import ConfigError, check_kind
+from llama_index_aloft.convert import source_of
 
 _Condition = Callable[[Mapping[str, Any]], bool]
 _Comparison = Callable[[Any, Any], bool]  # of a value of the metadata with that of the filter
@@ -36,10 +38,16 @@ _COMPARISONS: dict[FilterOperator, _Comparison] = {
 _OF_LISTS = (FilterOperator.IN, FilterOperator.NIN, FilterOperator.ANY, FilterOperator.ALL)
 _OF_TEXTS = (FilterOperator.TEXT_MATCH, FilterOperator.TEXT_MATCH_INSENSITIVE)
 _NEGATIVE = (FilterOperator.NE, FilterOperator.NIN)
+_SOURCE = ("doc_id", "document_id", "ref_doc_id")  # by which LlamaIndex' stores know it
+
+
+def filterable(node: BaseNode) -> dict[str, Any]:
+    """What filters see of a node: its metadata, and the id of its document as in every store."""
+    return {**dict.fromkeys(_SOURCE, source_of(node)), **node.metadata}
 
 
 def read_filters(given: Any) -> _Condition:
-    """Return filters as a function from a node's metadata to whether the node may be retrieved.
+    """Return filters as a function from what is `filterable` of a node to whether it is admitted.
 
     Metadata that is missing meets `!=` and `nin` alone, as in LlamaIndex' own store, and so does
     metadata that cannot be compared with the filter's value. NOT admits what no filter matches.

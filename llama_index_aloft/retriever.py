@@ -23,7 +23,7 @@ from aloft.api import (
 )
 from llama_index_aloft.convert import copy_of, has_text, hosted_nodes, read_nodes, to_passage
 from llama_index_aloft.embedding import AloftEmbedding
-from llama_index_aloft.filters import read_filters
+from llama_index_aloft.filters import filterable, read_filters
 from llama_index_aloft.queries import check_query, read_query
 
 
@@ -56,7 +56,8 @@ class AloftRetriever(BaseRetriever):
             ranked. Nodes without text are left out. They are embedded when the first query comes.
         contract: The bundle that a run ships; see `from_run`.
         similarity_top_k: Number of nodes returned; None: as many as the run's prompts hold.
-        filters: Conditions on the metadata of the nodes that may be returned.
+        filters: Conditions on the metadata of the nodes that may be returned, or on the id of their
+            document: `doc_id`, `document_id` and `ref_doc_id` name it, as in LlamaIndex' stores.
         models: Loads the models; pass one object to several components to share weights.
         fields: Arguments of every LlamaIndex retriever, such as `callback_manager`; without it,
             that of `Settings` is used.
@@ -137,7 +138,7 @@ class AloftRetriever(BaseRetriever):
         among = None
         if self.filters is not None:
             is_admitted = read_filters(self.filters)
-            among = {i for i, node in enumerate(opened.searched) if is_admitted(node.metadata)}
+            among = {i for i, node in enumerate(opened.searched) if is_admitted(filterable(node))}
         (found,) = opened.retriever.retrieve([question], self.similarity_top_k, among, vectors)
         return [
             NodeWithScore(node=copy_of(opened.searched[scored.column]), score=scored.score)

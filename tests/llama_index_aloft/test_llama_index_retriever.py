@@ -111,6 +111,17 @@ def test_conditions_combine_to_any_depth() -> None:
     assert found(MetadataFilters(filters=[])) == "abcd"
 
 
+@pytest.mark.parametrize("key", ["doc_id", "document_id", "ref_doc_id"])
+def test_the_document_of_a_node_is_filtered_by_as_in_a_store(key: str) -> None:
+    source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="laws")}
+    nodes = [TextNode(id_=name, text="A fox.", relationships=source) for name in "ab"]
+    nodes += [TextNode(id_="c", text="A fox."), TextNode(id_="d", text="A fox.", metadata={key: 3})]
+    for wanted, names in {"laws": ["a", "b"], "c": ["c"], 3: ["d"]}.items():
+        filters = MetadataFilters(filters=[on(key, wanted)])
+        ours = AloftRetriever(nodes, CONTRACT, filters=filters, models=shared())
+        assert sorted(one.node_id for one in ours.retrieve("fox")) == names
+
+
 @pytest.mark.parametrize(
     "given", [{"page": 1}, [on("page", 1)], on("page", 1), "page == 1", lambda node: True]
 )
