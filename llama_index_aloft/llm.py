@@ -48,6 +48,8 @@ from llama_index_aloft.identity import Identified
 from llama_index_aloft.messages import as_chat, as_completion, calls_of, to_messages
 from llama_index_aloft.structured import StructuredPredictions
 
+_HEADERS = "extra_headers"  # of a service, which LlamaIndex' DocumentContextExtractor gives any LLM
+
 
 class AloftLLM(Identified, StructuredPredictions):
     """Replies with a local model and its own chat template; thread-safe.
@@ -248,7 +250,8 @@ class AloftLLM(Identified, StructuredPredictions):
 
     def _options(self, given: dict[str, Any]) -> CallOptions:
         names = ("max_tokens", "temperature", "top_p", "seed", "stop")
-        return read_call_options(given, {name: getattr(self, name) for name in names})
+        asked = {name: one for name, one in given.items() if name != _HEADERS}
+        return read_call_options(asked, {name: getattr(self, name) for name in names})
 
     def _reply(
         self, turns: Sequence[Message], given: dict[str, Any], *, is_plain: bool = False

@@ -21,10 +21,13 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
+from llama_index.core.extractors import DocumentContextExtractor
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.prompts import PromptTemplate
+from llama_index.core.schema import Document, NodeRelationship, TextNode
+from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
 from scripted import ScriptedModels, shared
@@ -285,6 +288,18 @@ def test_a_history_of_calls_results_and_thoughts_reaches_the_model() -> None:
     assert result == ToolTurn(role="tool", content="found", tool_call_id="c1")
     assert isinstance(second, ToolTurn)
     assert second.tool_calls[0].arguments == {"query": "b"}
+
+
+def test_llama_indexs_own_extractor_of_contexts_can_ask_it() -> None:
+    llm, model = served(lambda _: said("On foxes."))
+    document = Document(id_="d", text="A red fox. It runs.")
+    source = {NodeRelationship.SOURCE: document.as_related_node_info()}
+    node = TextNode(text="It runs.", relationships=source)
+    store = SimpleDocumentStore()
+    store.add_documents([document])
+    extractor = DocumentContextExtractor(docstore=store, llm=llm, show_progress=False)
+    assert asyncio.run(extractor.aextract([node])) == [{"context": "On foxes."}]
+    assert "<chunk>It runs.</chunk>" in model.asked[0].messages[-1].content
 
 
 def test_whether_agents_can_give_tools_is_told_by_the_models_template() -> None:
