@@ -32,6 +32,8 @@ _ROLES: dict[MessageRole, Role] = {
     MessageRole.MODEL: "assistant",
 }
 
+_TEXTLESS = (ThinkingBlock, ToolCallBlock, CachePoint)
+
 
 def to_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     """Convert a conversation; what a model thought is not shown to it again.
@@ -89,7 +91,7 @@ def as_chat(reply: Reply, delta: str | None = None) -> ChatResponse:
 
 def _to_turn(message: ChatMessage) -> Message:
     role = _ROLES[message.role]
-    content = replace_surrogates("".join(_text_in(block) for block in message.blocks))
+    content = replace_surrogates(_text_of(message.blocks))
     if role == "tool":
         call_id = str(message.additional_kwargs.get("tool_call_id") or "")
         name = str(message.additional_kwargs.get("name") or "")
@@ -103,13 +105,23 @@ def _to_turn(message: ChatMessage) -> Message:
     return Message(role=role, content=content)
 
 
+def _text_of(blocks: Sequence[ContentBlock]) -> str:
+    """The text of blocks, where texts in succession are lines, as in `ChatMessage.content`."""
+    text, is_after_text = "", False
+    for block in blocks:
+        if isinstance(block, _TEXTLESS):
+            continue
+        is_text = isinstance(block, TextBlock)
+        text += ("\n" if is_text and is_after_text else "") + _text_in(block)
+        is_after_text = is_text
+    return text
+
+
 def _text_in(block: ContentBlock) -> str:
     if isinstance(block, TextBlock):
         return block.text
-    if isinstance(block, ThinkingBlock | ToolCallBlock | CachePoint):
-        return ""
     if isinstance(block, CitableBlock):
-        return "".join(map(_text_in, block.content))
+        return _text_of(block.content)
     if isinstance(block, CitationBlock):
         return _text_in(block.cited_content)
     raise DataError(f"A message holds a block of type {block.block_type}, but only text is read.")

@@ -302,6 +302,16 @@ def test_llama_indexs_own_extractor_of_contexts_can_ask_it() -> None:
     assert "<chunk>It runs.</chunk>" in model.asked[0].messages[-1].content
 
 
+def test_texts_of_a_message_are_lines_as_in_its_content() -> None:
+    llm, model = served(lambda _: said("Yes."))
+    mark = CachePoint(cache_control=CacheControl(type="ephemeral"))
+    message = ChatMessage(blocks=[TextBlock(text="A fox"), mark, TextBlock(text="runs.")])
+    result = ChatMessage(role=MessageRole.TOOL, blocks=[TextBlock(text="1"), TextBlock(text="2")])
+    llm.chat([message, result])
+    told = [turn.content for turn in model.asked[0].messages]
+    assert told == [message.content, result.content] == ["A fox\nruns.", "1\n2"]
+
+
 def test_whether_agents_can_give_tools_is_told_by_the_models_template() -> None:
     assert AloftLLM("any", models=shared()).metadata.is_function_calling_model
 
