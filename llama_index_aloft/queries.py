@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.schema import QueryBundle
+from llama_index.core.schema import QueryBundle, QueryType
 
 from aloft.api import DataError, Floats, read_question
 
@@ -22,6 +22,16 @@ def check_query(given: Any) -> None:
         raise DataError(
             f"A query is a text or a QueryBundle, but {type(given).__name__} was given."
         )
+
+
+def to_query(given: QueryType) -> QueryBundle:
+    """A query as a QueryBundle.
+
+    Raises:
+        DataError: it is neither a text nor a QueryBundle.
+    """
+    check_query(given)
+    return QueryBundle(given) if isinstance(given, str) else given
 
 
 def query_text(query: QueryBundle) -> str:

@@ -52,7 +52,7 @@ from aloft.api import (
 from llama_index_aloft.convert import has_text, to_passage
 from llama_index_aloft.llm import AloftLLM
 from llama_index_aloft.messages import as_chat
-from llama_index_aloft.queries import check_query
+from llama_index_aloft.queries import check_query, to_query
 from llama_index_aloft.retriever import AloftRetriever
 
 _dispatcher = get_dispatcher(__name__)
@@ -152,15 +152,17 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         check_query(str_or_query_bundle)
         return await super().aquery(str_or_query_bundle)
 
-    def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+    def retrieve(self, query_bundle: QueryType) -> list[NodeWithScore]:
         """Retrieve and postprocess the nodes for the prompt."""
+        query_bundle = to_query(query_bundle)
         nodes = self.retriever.retrieve(query_bundle)
         for postprocessor in self.node_postprocessors:
             nodes = postprocessor.postprocess_nodes(nodes, query_bundle)
         return self._for_prompt(nodes)
 
-    async def aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+    async def aretrieve(self, query_bundle: QueryType) -> list[NodeWithScore]:
         """Retrieve and postprocess the nodes for the prompt."""
+        query_bundle = to_query(query_bundle)
         nodes = await self.retriever.aretrieve(query_bundle)
         for postprocessor in self.node_postprocessors:
             nodes = await postprocessor.apostprocess_nodes(nodes, query_bundle)
@@ -169,11 +171,12 @@ class AloftCitationQueryEngine(BaseQueryEngine):
     @_dispatcher.span
     def synthesize(
         self,
-        query_bundle: QueryBundle,
+        query_bundle: QueryType,
         nodes: list[NodeWithScore],
         additional_source_nodes: Sequence[NodeWithScore] | None = None,
     ) -> RESPONSE_TYPE:
-        """Generate an answer from nodes."""
+        """Generate an answer from nodes, of which those for the prompt are shown."""
+        query_bundle = to_query(query_bundle)
         with self._synthesizing(query_bundle) as synthesized:
             answering = _Answering(self, query_bundle, nodes, additional_source_nodes)
             if self.streaming:
@@ -185,11 +188,12 @@ class AloftCitationQueryEngine(BaseQueryEngine):
     @_dispatcher.span
     async def asynthesize(
         self,
-        query_bundle: QueryBundle,
+        query_bundle: QueryType,
         nodes: list[NodeWithScore],
         additional_source_nodes: Sequence[NodeWithScore] | None = None,
     ) -> RESPONSE_TYPE:
         """Generate an answer from nodes; the model works in a thread."""
+        query_bundle = to_query(query_bundle)
         with self._synthesizing(query_bundle) as synthesized:
             answering = _Answering(self, query_bundle, nodes, additional_source_nodes)
             if self.streaming:
@@ -242,6 +246,7 @@ class _Answering:
         further: Sequence[NodeWithScore] | None,
     ) -> None:
         contract, models = engine.contract, engine.models
+        nodes = engine._for_prompt(nodes)
         question = read_question(query_bundle.query_str)
         contexts = [
             ScoredPassage(passage=to_passage(one.node), score=one.score or 0.0) for one in nodes

@@ -15,7 +15,7 @@ from aloft.api import DataError, Relevance, SharedModels, best_first, read_bundl
 from aloft.config import ModelName
 from llama_index_aloft.convert import to_passage
 from llama_index_aloft.identity import Identified
-from llama_index_aloft.queries import query_text
+from llama_index_aloft.queries import query_text, to_query
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -72,6 +72,7 @@ class AloftRerank(Identified, BaseNodePostprocessor):
             raise DataError("There is no query to rerank for. Pass query_str or query_bundle.")
         if not nodes:
             return []
+        query_bundle = to_query(query_bundle)
         question = query_text(query_bundle)
         _dispatcher.event(
             ReRankStartEvent(

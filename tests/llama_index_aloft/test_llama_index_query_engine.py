@@ -135,6 +135,28 @@ def test_nodes_are_shown_in_the_order_of_the_postprocessors_and_no_more_than_the
     assert asyncio.run(asked.aquery("red fox day")).source_nodes[0].node_id == "sleeps"
 
 
+def test_both_steps_take_a_text_and_show_what_the_prompt_holds() -> None:
+    contract = retrieving(CONTRACT, count=2)
+    asked = engine(
+        "1\n\n### Answer\nyes", contract, node_postprocessors=[AloftRerank("any", models=shared())]
+    )
+    empty = NodeWithScore(node=TextNode(id_="empty", text=""))
+    given = [empty, *(NodeWithScore(node=node) for node in NODES)]
+
+    async def ask() -> tuple[list[NodeWithScore], Any]:
+        return await asked.aretrieve("red fox"), await asked.asynthesize("red fox", given)
+
+    for found, response in (
+        (asked.retrieve("red fox"), asked.synthesize("red fox", given)),
+        asyncio.run(ask()),
+    ):
+        assert [one.node_id for one in found] == ["runs", "sleeps"]
+        assert response.metadata["shown"] == ["whale", "runs"]
+        assert [one.node_id for one in response.source_nodes] == ["whale"]
+    with pytest.raises(DataError, match="a text or a QueryBundle, but int was given"):
+        asked.synthesize(3, given)  # type: ignore[arg-type]
+
+
 def test_what_a_run_ships_answers_from_its_passages_or_from_other_nodes(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     passage = Passage(document_id="a.txt", text="A green newt.", start=7, title="Newts")
