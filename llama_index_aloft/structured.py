@@ -23,7 +23,8 @@ class StructuredPredictions(FunctionCallingLLM):
     """An LLM whose structured predictions are held to their schema while they are generated.
 
     The model sees nothing of the schema but the names of its fields, in the order in which they
-    must be written. What else it should know belongs into the prompt. With a
+    must be written. What else it should know belongs into the prompt. A stream ends with the whole
+    object, or with the error that a prediction without a stream raises. With a
     `pydantic_program_mode` other than the default LlamaIndex predicts in that mode.
     """
 
@@ -86,6 +87,8 @@ class StructuredPredictions(FunctionCallingLLM):
             for response in responses:
                 found = process_streaming_objects(response, output_cls, found and [found])
                 yield found
+            if found != (whole := _parse(output_cls, response)):
+                yield whole
 
         return grow()
 
@@ -108,6 +111,8 @@ class StructuredPredictions(FunctionCallingLLM):
             async for response in responses:
                 found = process_streaming_objects(response, output_cls, found and [found])
                 yield found
+            if found != (whole := _parse(output_cls, response)):
+                yield whole
 
         return grow()
 

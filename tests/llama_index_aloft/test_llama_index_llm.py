@@ -202,6 +202,26 @@ def test_a_prediction_that_was_cut_or_is_refused_says_so() -> None:
         wrong.structured_predict(City, PromptTemplate("A city."))
 
 
+def test_a_stream_of_predictions_ends_with_the_whole_or_says_why_not() -> None:
+    async def collect(llm: AloftLLM) -> list[Any]:
+        pieces = await llm.astream_structured_predict(City, PromptTemplate("A city."))
+        return [piece async for piece in pieces]
+
+    asks: list[Callable[[AloftLLM], list[Any]]] = [
+        lambda llm: list(llm.stream_structured_predict(City, PromptTemplate("A city."))),
+        lambda llm: asyncio.run(collect(llm)),
+    ]
+    cut, _ = served(lambda _: Reply(text='{"name": "Li', is_finished=False))
+    wrong, _ = served(lambda _: said('{"name": 3}'))
+    whole, _ = served(lambda _: said(LIMA))
+    for ask in asks:
+        assert ask(whole)[-1] == City(name="Lima", people=10)
+        with pytest.raises(DataError, match=r"cut before its JSON was whole.*Raise max_tokens"):
+            ask(cut)
+        with pytest.raises(DataError, match="City refuses the reply"):
+            ask(wrong)
+
+
 def test_schemas_and_patterns_are_options_of_a_call() -> None:
     llm, model = served(lambda _: said(LIMA))
     llm.complete("A city.", json_schema=City)
