@@ -40,9 +40,10 @@ _FORM = (
 def to_documents(nodes: Iterable[BaseNode]) -> list[Document]:
     """Convert LlamaIndex documents or nodes; the nodes of a document are merged into it again.
 
-    Text that nodes share, by overlap or because a node and its parent are both given, is kept
-    once. Nodes without text, such as images, are left out. A document keeps its id, unless that is
-    a random one: then it is named after its content, so that a second run resumes the first.
+    Text that nodes share, by overlap or because a node and its parent or document are both given,
+    is kept once. Nodes without text, such as images, are left out. A document keeps its id, unless
+    that is a random one: then it is named after its content, so that a second run resumes the
+    first.
 
     Models read of a node what LlamaIndex lets them read: `MetadataMode.EMBED` is embedded and
     ranked, `MetadataMode.LLM` is written about and answered from.
@@ -199,7 +200,10 @@ def _form_of(node: BaseNode) -> dict[str, Any]:
 
 
 def _parents_given(nodes: Sequence[BaseNode]) -> dict[str, str]:
-    """Each node's closest ancestor among the nodes, by id; levels between may be missing."""
+    """Each node's closest ancestor among the nodes, by id; levels between may be missing.
+
+    The last one is the document that a node was cut from, or the node itself.
+    """
     above: dict[str, str] = {}
     for node in nodes:
         above.update((child.node_id, node.node_id) for child in node.child_nodes or ())
@@ -207,14 +211,14 @@ def _parents_given(nodes: Sequence[BaseNode]) -> dict[str, str]:
             above[node.node_id] = node.index_id
         if node.parent_node is not None:
             above[node.node_id] = node.parent_node.node_id
-    given = {node.node_id for node in nodes}
+    sources = {node.node_id: source_of(node) for node in nodes}
     found = {}
-    for node_id in given & above.keys():
-        ancestor, seen = above[node_id], {node_id}
-        while ancestor not in given and ancestor in above and ancestor not in seen:
+    for node_id, source in sources.items():
+        ancestor, seen = above.get(node_id, source), {node_id}
+        while ancestor not in sources and ancestor in above and ancestor not in seen:
             seen.add(ancestor)
             ancestor = above[ancestor]
-        found[node_id] = ancestor
+        found[node_id] = ancestor if ancestor in sources else source
     return found
 
 

@@ -10,6 +10,7 @@ from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRol
 from llama_index.core.node_parser import (
     HierarchicalNodeParser,
     MarkdownNodeParser,
+    NodeParser,
     SentenceSplitter,
     get_leaf_nodes,
     get_root_nodes,
@@ -130,6 +131,23 @@ def test_a_level_between_may_be_missing() -> None:
     (found,) = to_documents([*roots, *leaves])
 
     assert found.text.split() == MANUAL.text.split()
+
+
+@pytest.mark.parametrize(
+    "parser",
+    [
+        SentenceSplitter(chunk_size=40, chunk_overlap=0),
+        HierarchicalNodeParser.from_defaults(chunk_sizes=[80, 40], chunk_overlap=0),
+    ],
+)
+def test_documents_and_their_nodes_together_hold_each_text_once(parser: NodeParser) -> None:
+    text = " ".join(f"Law {i} is {i} years old, and nobody keeps it." for i in range(40))
+    document = Document(id_="laws", text=text)
+    nodes = get_leaf_nodes(parser.get_nodes_from_documents([document]))
+    assert len(nodes) > 5
+    for given in ([document, *nodes], [*nodes, document]):
+        (found,) = to_documents(given)
+        assert found.text == text
 
 
 def test_a_passage_has_the_metadata_of_the_node_that_holds_it() -> None:
