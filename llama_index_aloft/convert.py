@@ -100,6 +100,12 @@ def to_passage(node: BaseNode) -> Passage:
     )
 
 
+def cut_before(node: BaseNode) -> int:
+    """Number of spaces and line ends that a node's text begins with and its passage does not."""
+    whole = replace_surrogates(node.get_content(MetadataMode.NONE))
+    return whole.find(_read(node)[0]) if whole[:1].isspace() else 0
+
+
 def copy_of(node: BaseNode) -> BaseNode:
     """A node that may be changed in place of another one: text, metadata and relationships."""
     own = {
@@ -223,4 +229,5 @@ def _parents_given(nodes: Sequence[BaseNode]) -> dict[str, str]:
 
 
 def _start_of(node: BaseNode) -> int | None:
-    return node.start_char_idx if isinstance(node, TextNode) else None
+    start = node.start_char_idx if isinstance(node, TextNode) else None
+    return None if start is None else start + cut_before(node)

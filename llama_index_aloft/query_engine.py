@@ -49,7 +49,7 @@ from aloft.api import (
     read_list,
     read_question,
 )
-from llama_index_aloft.convert import has_text, to_passage
+from llama_index_aloft.convert import cut_before, has_text, to_passage
 from llama_index_aloft.llm import AloftLLM
 from llama_index_aloft.messages import as_chat
 from llama_index_aloft.queries import check_query, to_query
@@ -364,9 +364,9 @@ def _cited(answer: Answer, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore
 def _facts(answer: Answer, nodes: Sequence[NodeWithScore]) -> dict[str, Any]:
     quotes = []
     for quote in answer.quotes:
-        start, end = place_of(quote, answer.contexts)
-        node_id = nodes[quote.ordinal - 1].node.node_id
-        quotes.append({"node_id": node_id, "text": quote.text, "start": start, "end": end})
+        node = nodes[quote.ordinal - 1].node
+        start, end = (cut_before(node) + place for place in place_of(quote, answer.contexts))
+        quotes.append({"node_id": node.node_id, "text": quote.text, "start": start, "end": end})
     return {
         "shown": [one.node.node_id for one in nodes],
         "quotes": quotes,

@@ -12,6 +12,7 @@ from llama_index.core.node_parser import (
     MarkdownNodeParser,
     NodeParser,
     SentenceSplitter,
+    SentenceWindowNodeParser,
     get_leaf_nodes,
     get_root_nodes,
 )
@@ -206,6 +207,21 @@ def test_passages_come_back_as_nodes_with_the_metadata_of_their_source() -> None
     assert node.relationships[NodeRelationship.SOURCE].node_id == "a.txt"  # type: ignore[union-attr]
     assert node.get_content(MetadataMode.EMBED) == "year: 2020\n\nSecond line."
     assert given.metadata == {"year": 2020}
+
+
+def test_offsets_of_nodes_that_begin_with_empty_lines_are_those_of_their_characters() -> None:
+    document = Document(
+        id_="laws", text="\n\n  A fox sleeps.\n\n  A whale sings.\n", metadata={"a": 1}
+    )
+    nodes = SentenceWindowNodeParser.from_defaults().get_nodes_from_documents([document])
+    for node in nodes:
+        found = to_passage(node)
+        assert document.text[found.start :].startswith(found.text)
+    (merged,) = to_documents(nodes)
+    sleeps = merged.text.index("sleeps")
+    passage = Passage(document_id="laws", text="sleeps", start=sleeps)
+    (back,) = to_nodes([passage], nodes)
+    assert document.text[back.start_char_idx : back.end_char_idx] == "sleeps"
 
 
 def test_a_passage_of_a_file_has_its_title_in_front_in_every_mode() -> None:

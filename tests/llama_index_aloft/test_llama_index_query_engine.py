@@ -89,6 +89,18 @@ def test_quotes_are_placed_in_the_nodes_text() -> None:
     assert NODES[0].text[quote["start"] : quote["end"]] == "blue whale"
 
 
+@pytest.mark.parametrize("template", ["{metadata_str}\n\n{content}", "{content}\n{metadata_str}"])
+def test_quotes_are_placed_in_a_text_that_begins_with_an_empty_line(template: str) -> None:
+    text = "\n\n  The red fox sleeps all day.\n"
+    node = TextNode(id_="a", text=text, metadata={"page": 1}, text_template=template)
+    asked = engine(QUOTING, RAFT)
+    asked.retriever = AloftRetriever([node], RAFT, models=asked.models)
+    told = asked.query("red fox day").metadata
+    assert told is not None
+    (quote,) = told["quotes"]
+    assert text[quote["start"] : quote["end"]] == quote["text"]
+
+
 def test_all_ways_to_ask_give_one_text_and_one_source() -> None:
     async def stream() -> tuple[str, list[str], dict[str, Any]]:
         told = await engine(QUOTING, RAFT, streaming=True).aquery("red fox day")
