@@ -3,9 +3,12 @@
 import asyncio
 import math
 from dataclasses import replace
+from datetime import date, datetime
+from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -120,6 +123,28 @@ def test_the_document_of_a_node_is_filtered_by_as_in_a_store(key: str) -> None:
         filters = MetadataFilters(filters=[on(key, wanted)])
         ours = AloftRetriever(nodes, CONTRACT, filters=filters, models=shared())
         assert sorted(one.node_id for one in ours.retrieve("fox")) == names
+
+
+class Kind(Enum):
+    NOTE = "note"
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (datetime(2026, 3, 2, 9), "2026-03-02T08:30:00"),
+        (date(2026, 3, 2), "2026-03-01"),
+        (Path("b/notes.md"), "b/notes.md"),
+        (UUID(int=1), str(UUID(int=1))),
+        (Kind.NOTE, "note"),
+    ],
+)
+def test_what_json_has_as_text_is_filtered_by_as_in_a_store(value: Any, wanted: str) -> None:
+    node = TextNode(id_="a", text="A fox.", metadata={"key": value})
+    for operator, is_found in {Op.GTE: True, Op.LT: False}.items():
+        filters = MetadataFilters(filters=[on("key", wanted, operator)])
+        ours = AloftRetriever([node], CONTRACT, filters=filters, models=shared())
+        assert [one.metadata["key"] for one in ours.retrieve("fox")] == [value] * is_found
 
 
 @pytest.mark.parametrize(
