@@ -56,6 +56,12 @@ class ModelCache(BaseKVStore):
     def __init__(self, cache: BaseKVStore) -> None:
         self.cache = cache
 
+    def __getattr__(self, name: str) -> Any:
+        """What else the host's cache can do, such as `persist`."""
+        if name == "cache":  # not there yet while a copy is made
+            raise AttributeError(name)
+        return getattr(self.cache, name)
+
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
         """Keep a vector."""
         self.cache.put(_keyed(key), val, collection)

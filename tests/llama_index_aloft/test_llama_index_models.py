@@ -13,6 +13,7 @@ import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
+from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.vector_stores.types import (
     FilterOperator,
     MetadataFilter,
@@ -408,3 +409,12 @@ def test_components_survive_pickling_and_state_no_models() -> None:
     assert (again.model_name, again.embed_batch_size) == ("any", 3)
     assert "models" not in embedding.to_dict()
     assert AloftRerank.from_dict(AloftRerank("any", top_n=2).to_dict()).top_n == 2
+
+
+def test_a_cache_of_embeddings_can_be_kept_in_a_file_and_copied(tmp_path: Path) -> None:
+    model = AloftEmbedding("any", models=shared(), embeddings_cache=SimpleKVStore())
+    model.get_text_embedding("A fox.")
+    cache, file = model.embeddings_cache, str(tmp_path / "cache.json")
+    for one in (cache, copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):
+        one.persist(file)
+        assert len(SimpleKVStore.from_persist_path(file).get_all("embeddings")) == 1
