@@ -10,7 +10,7 @@ import pytest
 
 from aloft.backends.loading import Models
 from aloft.config import load_config
-from aloft.errors import ModelError
+from aloft.errors import DataError, ModelError, RunFolderError
 from aloft.protocols import Embedder, Floats, Prompt, Reply
 from aloft.records import Message
 from aloft.run.cache import CallCache
@@ -218,6 +218,44 @@ def test_a_cache_that_cannot_be_written_is_read(tmp_path: Path) -> None:
     }
     assert path.stat().st_size == size
     assert CallCache(path).get(["new"]) == {}
+
+
+@pytest.mark.parametrize("content", [b"\0" * 16_384, b"no database " * 2000])
+def test_a_damaged_cache_is_reported_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "calls.sqlite"
+    path.write_bytes(content)
+    uses = (
+        lambda cache: cache.get(["a"]),
+        lambda cache: cache.has_entries,
+        lambda cache: list(cache.values()),
+        lambda cache: cache.add({"a": ("reply", None)}),
+    )
+    for use in uses:
+        with pytest.raises(DataError, match=r"calls\.sqlite is damaged .* delete it"):
+            use(CallCache(path))
+    with pytest.raises(DataError, match=r"calls\.sqlite is damaged .* delete it"):
+        CallCache(tmp_path / "own.sqlite").take_over(path)
+    path.unlink()
+    CallCache(path).add({"a": ("reply", None)})
+
+
+def test_pages_that_are_damaged_are_found_when_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    cache = CallCache(path)
+    cache.add({f"{row:05}": ("reply " * 20, None) for row in range(500)})
+    cache.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
+    with pytest.raises(DataError, match="is damaged"):
+        list(CallCache(path).values())
+    with pytest.raises(DataError, match=r"/calls\.sqlite is damaged"):
+        CallCache(tmp_path / "own.sqlite").take_over(path)
+
+
+def test_a_cache_that_cannot_be_opened_is_reported_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "calls.sqlite").mkdir()
+    with pytest.raises(RunFolderError, match="cannot be used"):
+        CallCache(tmp_path / "calls.sqlite").add({"a": ("reply", None)})
 
 
 def test_everything_on_disk_is_listed_by_key(tmp_path: Path) -> None:
