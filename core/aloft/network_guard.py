@@ -208,14 +208,17 @@ def hosts_of(url: str, *, allow_remote: bool = False) -> frozenset[str]:
 
     Raises:
         ConfigError: it is neither this machine nor on a private network, and `allow_remote` is
-            off; or its name is unknown.
+            off; or its name is unknown, or no name.
     """
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise ConfigError(f"{url} is no address of a server ({error}). Check it.") from error
     if _is_local(host):
         return frozenset()
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise ConfigError(f"{url}: host {host} is unknown. Check the address.") from error
     if all(map(_is_local, found)):
         return frozenset({host})

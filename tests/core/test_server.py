@@ -180,6 +180,9 @@ def test_a_server_that_refuses_a_pattern_or_a_start_is_asked_without(
         (200, {"choices": []}),
         (200, {"choices": [{"finish_reason": "stop"}]}),
         (200, {"choices": [{"message": None}]}),
+        (200, {"choices": [{"message": "text"}]}),
+        (200, {"choices": ["text"]}),
+        (200, {"choices": [{"message": {"content": "x", "tool_calls": ["call"]}}]}),
         (200, []),
     ],
 )
@@ -471,6 +474,84 @@ def test_models_loads_a_server_by_its_name(serve: Serve) -> None:
     server = serve(lambda _path, _body: chat("x"))
     model = Models().language_model(f"openai:{server.url}")
     assert model.complete([asked()], max_new_tokens=3)[0].text == "x"
+
+
+@pytest.mark.parametrize("usage", [[7, 3], "ten", {"prompt_tokens": "ten"}, {"prompt_tokens": [7]}])
+def test_token_counts_that_are_none_cost_no_reply(serve: Serve, usage: Any) -> None:
+    server = serve(lambda _path, _body: (200, {"choices": [{"text": "7"}], "usage": usage}))
+    model = server.model()
+    (reply,) = model.complete([asked(is_plain=True)], max_new_tokens=9)
+    assert (reply.text, reply.prompt_tokens, reply.new_tokens) == ("7", 0, 0)
+
+
+def test_probabilities_of_another_form_are_asked_for_again(serve: Serve) -> None:
+    told = [{"top_logprobs": [{"token": "1", "logprob": 0.0}]}]
+    forms = ["none", {"content": ["1"]}, {"content": told}]
+    server = serve(
+        lambda _path, _body: (200, {"choices": [{"text": "1", "logprobs": forms.pop(0)}]})
+    )
+    assert server.model().choice_probabilities([asked()], ["1"]).tolist() == [[1.0]]
+    assert not forms
+
+
+def test_an_alternative_without_a_probability_has_none(serve: Serve) -> None:
+    told = {"top_logprobs": [{"token": "1", "logprob": -1.0}, {"token": "2", "logprob": None}]}
+    choice = {"text": "1", "logprobs": {"content": [told]}}
+    server = serve(lambda _path, _body: (200, {"choices": [choice]}))
+    assert server.model().choice_probabilities([asked()], ["1", "2"]).tolist() == [[1.0, 0.0]]
+
+
+def test_a_reply_that_cannot_be_unpacked_and_an_odd_pause_are_told_in_one_line(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(lambda _path, _body: (200, b"no gzip"))
+    headers = [("Content-Encoding", "gzip"), ("Retry-After", "nan")]
+    handler = server.http.RequestHandlerClass
+    send_header = handler.send_header
+
+    def send(self: Any, name: str, value: str) -> None:
+        for other in headers if name == "Retry-After" else [(name, value)]:
+            send_header(self, *other)
+
+    monkeypatch.setattr(handler, "send_header", send)
+    for status in (200, 429):
+        server.answer = lambda _path, _body, status=status: (status, b"no gzip")
+        with pytest.raises(ModelError, match="gave no reply after 2 attempts"):
+            server.model(attempts=2).complete([asked()], max_new_tokens=9)
+        headers = headers[1:]
+
+
+@pytest.mark.parametrize("key", ["schl\u00fcssel", "two\nlines"])
+def test_a_key_that_cannot_be_sent_is_told_at_once_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("ALOFT_API_KEY", key)
+    with pytest.raises(ModelError, match="ALOFT_API_KEY") as caught:
+        ServerLanguageModel("openai:http://localhost:1/v1#m")
+    assert key[:4] not in str(caught.value).replace("ALOFT_API_KEY", "")
+
+
+def test_a_line_end_behind_the_key_is_none_of_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALOFT_API_KEY", "mine\r\n")
+    server = serve(lambda _path, _body: chat("x"))
+    server.model().complete([asked()], max_new_tokens=9)
+    assert server.headers[0]["Authorization"] == "Bearer mine"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://[::1/v1", "http://localhost:port", "http://a:0"]
+)
+def test_an_address_that_is_none_is_told_at_once(url: str) -> None:
+    with pytest.raises(ModelError, match="contains no server address"):
+        parse_name(f"openai:{url}#m")
+
+
+@pytest.mark.parametrize("url", ["http://[::1/v1", "http://a..b/v1"])
+def test_a_host_that_is_none_is_told_in_one_line(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"Check"):
+        hosts_of(url)
 
 
 # ---- what may leave the machine

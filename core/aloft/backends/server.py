@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -26,13 +27,14 @@ from aloft.backends.host_models import (
 from aloft.backends.server_balancing import BalancedServers
 from aloft.backends.server_connection import ATTEMPTS, CONCURRENCY, PAUSES, Read, ServerConnection
 from aloft.backends.server_protocol import (
-    alternatives,
     collect_calls,
     conversation_of,
+    first_alternatives,
     first_choice,
     request_settings,
     stream_events,
     text_of,
+    token_counts,
     tool_calls_of,
     unread_response,
     whole_choice,
@@ -59,7 +61,7 @@ def parse_name(name: str) -> tuple[tuple[str, ...], str]:
     addresses, models = [], set()
     for one in server_names(name):
         address, _, model = one.removeprefix(SERVER).partition("#")
-        if not one.startswith((f"{SERVER}http://", f"{SERVER}https://")):
+        if not one.startswith(SERVER) or not _is_address(address):
             raise ModelError(
                 f'"{one}" contains no server address. Write openai:URL or openai:URL#MODEL, such '
                 "as openai:http://localhost:8000/v1"
@@ -72,6 +74,14 @@ def parse_name(name: str) -> tuple[tuple[str, ...], str]:
             "same. Start them with one model, and name that."
         )
     return tuple(dict.fromkeys(addresses)), "".join(models)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of its host or port
+        return False
 
 
 def fingerprint_of(name: str) -> str | None:
@@ -207,8 +217,9 @@ class ServerLanguageModel:
             for event in stream_events(response):
                 choice = (event.get("choices") or [{}])[0]
                 text = text_of(whole_choice(choice)) if choice else ""
+                collect_calls({}, choice)  # raises here where a call has another form
                 yield text, choice, event.get("usage") or {}
-        except (httpx.TransportError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (httpx.RequestError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"The server at {server.address} disconnected in the middle of a reply "
                 f"({error or type(error).__name__}). Ask again."
@@ -250,11 +261,11 @@ class ServerLanguageModel:
             options = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
         free = replace(prompt, pattern="")
         body = {"max_tokens": 1, "temperature": 0.0, **options}
-        server, answer = self._ask(free, body, first_choice)
+        server, answer = self._ask(free, body, first_alternatives)
         if answer:
             with self._lock:
-                self.tokens_scored += int(answer[1].get("prompt_tokens") or 0)
-        likely = alternatives(answer[0]) if answer else {}
+                self.tokens_scored += token_counts(answer[1])[0]
+        likely = answer[0] if answer else {}
         chances = [sum(p for token, p in likely.items() if token.strip() == c) for c in choices]
         if not sum(chances):
             raise ProbabilitiesError(

@@ -64,6 +64,9 @@ class ServerConnection:
         attempts: How often a request is sent before the server counts as down.
         settings: What the application sets of the requests.
 
+    Raises:
+        ModelError: the API key cannot be sent.
+
     Attributes:
         attempts: As above, or by the settings; it may be changed while requests are waiting.
         can_continue: Whether it continues a reply from a prefix, until it refuses to.
@@ -80,7 +83,12 @@ class ServerConnection:
         attempts: int = ATTEMPTS,
         settings: ServerSettings = DEFAULT_SETTINGS,
     ) -> None:
-        key = settings.api_key or os.environ.get("ALOFT_API_KEY")
+        key = (settings.api_key or os.environ.get("ALOFT_API_KEY") or "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ModelError(
+                f"The API key of {address} holds characters that no request can. Set ALOFT_API_KEY "
+                "anew, or pass api_key."
+            )
         longest = settings.timeout or _TIMEOUT
         self.address = address
         self._client = httpx.Client(
@@ -120,7 +128,7 @@ class ServerConnection:
         """
         try:
             response = self._client.get(self.address + "/models")
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise self._silent(1, str(error) or type(error).__name__) from None
         if response.status_code in _NOT_NOW:
             raise self._silent(1, f"{response.status_code} {shortened(response)}")
@@ -212,9 +220,9 @@ class ServerConnection:
                 if response.is_success:
                     return read(response)
                 response.read()
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 fault = str(error) or type(error).__name__
-            except (ValueError, KeyError, IndexError, TypeError):
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError):
                 fault = "its response is not a reply"
             else:
                 fault = f"{response.status_code} {shortened(response)}"
@@ -282,6 +290,6 @@ def _check_system(fault: str, body: dict[str, Any] | None) -> None:
 
 def _asked_pause(response: httpx.Response, pause: float) -> float:
     try:
-        return min(max(float(response.headers["Retry-After"]), 0.0), 60.0)
+        return min(max(0.0, float(response.headers["Retry-After"])), 60.0)  # "nan" is no pause
     except (KeyError, ValueError):
         return pause

@@ -75,10 +75,20 @@ def collect_calls(parts: dict[int, dict[str, str]], choice: dict[str, Any]) -> N
         part["arguments"] += given if isinstance(given, str) else json.dumps(given)
 
 
-def with_usage(reply: Reply, usage: dict[str, Any]) -> Reply:
+def token_counts(usage: Any) -> tuple[int, int]:
+    """Tokens read and written, as the server reports them; 0 where it does not."""
+    counts = usage if isinstance(usage, dict) else {}
+    read, written = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    return (
+        read if isinstance(read, int) else 0,
+        written if isinstance(written, int) else 0,
+    )
+
+
+def with_usage(reply: Reply, usage: Any) -> Reply:
     """A reply with the token counts that the server reports."""
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    return replace(reply, prompt_tokens=int(read or 0), new_tokens=int(written or 0))
+    read, written = token_counts(usage)
+    return replace(reply, prompt_tokens=read, new_tokens=written)
 
 
 def stream_events(response: httpx.Response) -> Iterator[dict[str, Any]]:
@@ -105,12 +115,19 @@ def listed_models(response: httpx.Response) -> dict[str, dict[str, Any]]:
     return {str(card["id"]): card for card in response.json()["data"]}
 
 
-def first_choice(response: httpx.Response) -> tuple[dict[str, Any], dict[str, Any]]:
-    """First choice and token counts; raises where the response is not a reply."""
+def first_choice(response: httpx.Response) -> tuple[dict[str, Any], Any]:
+    """First choice and what is said of its tokens; raises where the response is not a reply."""
     answer = response.json()
     choice = answer["choices"][0]
     text_of(choice)
-    return choice, answer.get("usage") or {}
+    collect_calls({}, choice)
+    return choice, answer.get("usage")
+
+
+def first_alternatives(response: httpx.Response) -> tuple[dict[str, float], Any]:
+    """Alternatives of the first choice's first token, else as `first_choice`."""
+    choice, usage = first_choice(response)
+    return alternatives(choice), usage
 
 
 def whole_choice(choice: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +155,7 @@ def alternatives(choice: dict[str, Any]) -> dict[str, float]:
         pairs = [(entry["token"], entry["logprob"]) for entry in first]
     else:
         pairs = list(((logprobs.get("top_logprobs") or [{}])[0] or {}).items())
-    return {token: float(np.exp(logprob)) for token, logprob in pairs}
+    return {token: float(np.exp(logprob)) for token, logprob in pairs if logprob is not None}
 
 
 def shortened(response: httpx.Response) -> str:
