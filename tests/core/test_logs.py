@@ -1,5 +1,6 @@
 """A log of past questions: what of a line counts, and that no faulty line costs another."""
 
+import csv
 import gzip
 import json
 from pathlib import Path
@@ -38,6 +39,29 @@ WHO = LogEntry(question="Who signs?", answer="Mary", clicks=("a.md", "b.md"))
 )
 def test_one_line_in_every_form(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text) == ([WHO], [])
+
+
+def test_a_cell_may_be_as_long_as_its_file(tmp_path: Path) -> None:
+    context = "All that was retrieved. " * 6000  # beyond what Python's reader takes by default
+    limit = csv.field_size_limit()
+    text = f'question,context,answer,clicked\nWho signs?,"{context}",Mary,a.md|b.md\n'
+    assert read(tmp_path, text) == ([WHO], [])
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"word " * 40_000, r'no column "question", but word_.{1,60}\. Give CSV'),
+        (b"a," + b"x" * 140_000, r'no column "question", but a, x{40}\. Give CSV'),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500, "is a spreadsheet or an archive"),
+    ],
+)
+def test_what_is_no_log_at_all_is_told_in_one_short_line(
+    tmp_path: Path, raw: bytes, says: str
+) -> None:
+    with pytest.raises(DataError, match=says):
+        read(tmp_path, raw)
 
 
 def test_a_file_of_questions_alone(tmp_path: Path) -> None:

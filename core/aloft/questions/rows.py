@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aloft.corpus.readers.csv import any_field_length
 from aloft.errors import DataError
 from aloft.text.surrogates import replace_surrogates
 
@@ -31,6 +32,7 @@ _DELIMITERS = ",;\t|"
 _SEP = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # the first line of a file from Excel
 _NEXT_LINE = re.compile(r"\n([^\S\n]*)(?=[^\s\]}])")
 _NEXT_OBJECT = re.compile(r"\}\s*,\s*(?=\{)")
+_PACKED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how XLSX and ZIP begin, and the XLS of old
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of such bytes
 _SAVE_AS_UTF8 = "not UTF-8. Save the file as UTF-8."
 _PREFIX = re.compile(r"(?:inputs?|outputs?|metadata|reference|example)_(?=.)")
@@ -43,6 +45,7 @@ _CARRIERS = (
     "page_content",
 )  # named by what holds it
 _PLACES = ("id", "document_id", "path", "url", "uri")  # of a document that was clicked
+_SHOWN = 40  # characters of a column's name
 _ENOUGH_ROWS = 0.8  # of the lines inside a cell, from which it has swallowed rows
 
 
@@ -86,7 +89,8 @@ def read_rows(path: Path, wanted: Columns) -> Iterator[tuple[str, Row | Fault]]:
     if text.lstrip()[:1] in ("{", "["):
         yield from _json_rows(text, wanted)
     elif text.strip():
-        yield from _csv_rows(text, path, wanted)
+        with any_field_length(len(text)):
+            yield from _csv_rows(text, path, wanted)
 
 
 def clean(text: str) -> str:
@@ -114,7 +118,7 @@ def unpack(path: Path) -> bytes:
 def _read_text(path: Path) -> str:
     """The file as text; bytes that are not UTF-8 become lone surrogates."""
     raw = unpack(path)
-    if raw.startswith(b"PK\x03\x04"):
+    if raw.startswith(_PACKED):
         raise DataError(f"{path} is a spreadsheet or an archive. Save it as CSV or JSON Lines.")
     encoding = json.detect_encoding(raw)
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
@@ -280,7 +284,7 @@ def _csv_rows(text: str, path: Path, wanted: Columns) -> Iterator[tuple[str, Row
     delimiter = sep[1] if sep else _delimiter(header, wanted)
     names = [_name(cell) for cell in _split(header, delimiter)]
     if not _named(dict.fromkeys(names, "x"), wanted).get("question"):
-        found = ", ".join(name for name in names[:8] if name) or "no columns"
+        found = ", ".join(name[:_SHOWN] for name in names[:8] if name) or "no columns"
         raise DataError(
             f'{path} has no column "question", but {found}. '
             "Give CSV with a header line, JSON Lines or a JSON array."

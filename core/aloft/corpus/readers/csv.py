@@ -19,7 +19,7 @@ def read(source: Source) -> Iterator[Found]:
     """One document a row below the header; a broken row is listed and the others are read."""
     text, notes = decode(source)
     text = clean(text)
-    with _any_field_length(len(text)):
+    with any_field_length(len(text)):
         rows = _rows(text)
         number, header = next(rows, (0, []))
         if isinstance(header, csv.Error):
@@ -123,7 +123,7 @@ def _swallows(inside: Sequence[str], width: int, delimiter: str) -> bool:
 
 
 @contextmanager
-def _any_field_length(length: int) -> Iterator[None]:
+def any_field_length(length: int) -> Iterator[None]:
     """Let a cell be as long as its file; the module's limit of 131,072 would cut documents."""
     before = csv.field_size_limit(min(length + 1, sys.maxsize))
     try:
