@@ -101,6 +101,7 @@ def test_a_question_about_an_unknown_document(
     line = one_line(capsys)
     assert "tide.txt" in line
     assert "tides.txt" in line  # the close match
+    assert str(questions) in line  # and not the run's copy
     assert (tmp_path / "run" / "passages.jsonl").exists()  # nothing is lost
 
 

@@ -27,7 +27,7 @@ def passages(
     with hold_run(out, executor, settings) as opened:
         opened.give(docs, questions, overwrite=overwrite)
         opened.do("passages")
-        opened.do("questions")
+        opened.check_questions()
     show_funnel(out)
 
 

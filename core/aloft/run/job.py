@@ -205,6 +205,14 @@ class OpenRun:
             from aloft.backends.device import check_four_bits
 
             check_four_bits()
+        self.check_questions()
+
+    def check_questions(self) -> None:
+        """Find the passages that answer the user's own questions.
+
+        Raises:
+            DataError: the questions do not fit the documents; it names the file that was given.
+        """
         copy = str(self.folder / QUESTIONS)
         try:
             self.do("questions")
