@@ -87,6 +87,7 @@ def test_several_clicks_leave_the_passages_of_all() -> None:
         ("/srv/wiki/ferry.txt", "F1"),
         ("https://wiki.example/guide/Port.md?version=2#berths", "P1"),
         (r"C:\wiki\guide\port.md", "P1"),
+        ("https://[wiki/guide/port.md", "P1"),  # no address, but it ends in the path of one
         ("old/ferry.txt", "F1"),  # the passage that was kept in its stead
         ("/srv/Old/ferry.txt", "F1"),  # ends like old/ferry.txt more than like ferry.txt
         ("Its pilot  is called\nMary.", "P2"),
@@ -106,6 +107,7 @@ def test_a_click_is_an_id_or_a_path_or_a_quote(click: str, expected: str) -> Non
         "Ferry.txt",  # of which there are two
         "at nine",  # too short to be a quote
         "The pilot is called Jane",
+        "https://[::1/elsewhere",
     ],
 )
 def test_a_click_on_what_is_not_here_is_told(click: str) -> None:

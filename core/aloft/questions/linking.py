@@ -123,7 +123,7 @@ class _ClickResolver:
         named = self._locator.resolve(click)
         if named is not None:
             return named
-        wanted = _segments(unquote(urlsplit(click).path) if "://" in click else click)
+        wanted = _segments(_path_of(click) if "://" in click else click)
         found: dict[int, list[str]] = {}
         for document_id in self._by_name.get(wanted[-1], ()):
             known = _segments(document_id)
@@ -132,6 +132,14 @@ class _ClickResolver:
                 found.setdefault(depth, []).append(document_id)
         best = found[max(found)] if found else []
         return best[0] if len(best) == 1 else None
+
+
+def _path_of(address: str) -> str:
+    """The path that an address ends in; of one that is malformed, all of it."""
+    try:
+        return unquote(urlsplit(address).path)
+    except ValueError:
+        return address
 
 
 def _segments(path: str) -> list[str]:
