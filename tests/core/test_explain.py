@@ -67,6 +67,14 @@ def test_a_question_that_can_not_be_told_is_said(run: Path, question: str, said:
     assert said in str(error.value)
 
 
+def test_passages_that_are_no_longer_those_that_were_mined_are_said(run: Path) -> None:
+    write_records(run / "passages.jsonl", PASSAGES[:1])  # of PAIR a candidate is gone
+    with pytest.raises(DataError, match=r"have changed .* aloft negatives"):
+        read_mined(run, "Who pilots?")
+    with pytest.raises(DataError, match=r"have changed .* aloft negatives"):
+        read_mined(run, "at night")  # and here the right one
+
+
 def test_before_mining_there_is_nothing_to_show(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

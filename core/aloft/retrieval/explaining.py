@@ -32,7 +32,8 @@ def read_mined(out: Path, question: str) -> Mined:
         question: The question or a part of it, in any letter case.
 
     Raises:
-        DataError: no negatives have been mined yet, or the words match none or several questions.
+        DataError: no negatives have been mined yet, or of other passages; or the words match none
+            or several questions.
     """
     if not (out / "manifests" / "negatives.json").exists():
         raise DataError(f"{out} contains no negatives yet. Mine them: aloft negatives {out}")
@@ -52,9 +53,11 @@ def read_mined(out: Path, question: str) -> Mined:
         raise DataError(f"{many if found else none}. See {out / 'filtered.jsonl'}.")
     pair = found[0]
     record = mined[pair.id]
-    return Mined(
-        pair=pair,
-        negatives=record,
-        right=passages[pair.passage_id],
-        passages=tuple(passages[one.passage_id] for one in record.candidates),
-    )
+    ids = [pair.passage_id, *(one.passage_id for one in record.candidates)]
+    if not all(one in passages for one in ids):
+        raise DataError(
+            f"The documents of {out} have changed since its negatives were mined. Mine them again: "
+            f"aloft negatives {out}"
+        )
+    right, *others = (passages[one] for one in ids)
+    return Mined(pair=pair, negatives=record, right=right, passages=tuple(others))
