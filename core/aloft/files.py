@@ -53,6 +53,14 @@ def _is_full(path: Path) -> bool:
     return above is not None and shutil.disk_usage(above).free < _LEAST_FREE
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder that can be looked at.
+
+    `Path.exists` raises where a folder above it is closed, or a name is too long.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place in one step."""
     with friendly_io_errors(path):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from scripted import CONTRACT, ScriptedModels, write_run
 
+from aloft.backends.fingerprint import fingerprint_folder
 from aloft.config import PARTS, Part, RunConfig
 from aloft.errors import DataError, ModelError
 from aloft.evaluation.systems import System, SystemVariant
@@ -546,3 +547,11 @@ def test_format_1_opens_with_one_share_and_a_rerankers_order_alone(
 def test_an_unfinished_run_says_what_to_do(tmp_path: Path, read: Any) -> None:
     with pytest.raises(DataError, match=r"holds no aloft\.json\. Finish a run first: aloft run"):
         read(tmp_path)
+
+
+def test_a_path_that_cannot_be_looked_at_is_where_no_model_lies(
+    tmp_path: Path, encoder: Path
+) -> None:
+    elsewhere = str(tmp_path / ("x" * 300))  # as one in another user's home
+    known = {"name": str(encoder), "fingerprint": fingerprint_folder(encoder)}
+    assert ModelReference(**known, path=elsewhere).locate(tmp_path) == str(encoder)

@@ -147,6 +147,43 @@ def test_a_style_that_can_not_be_taken_over(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ask", "NAME", "Who keeps the tide tables?"),
+        ("negatives", "NAME", "--explain", "tide"),
+        ("models", "fetch", "NAME"),
+        ("run", "DOCS", "--out", "RUN", "--from", "NAME"),
+        ("run", "DOCS", "--out", "RUN", "--embedder", "NAME", "--dry-run"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("x" * 300, "File name too long"), ("closed/run", "Permission denied")],
+    ids=["long", "closed"],
+)
+def test_a_path_that_cannot_be_looked_at(
+    tmp_path: Path,
+    corpus: Path,
+    command: tuple[str, ...],
+    name: str,
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "closed" / "run").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0)
+    if why == "Permission denied" and os.access("closed/run", os.F_OK):
+        pytest.skip("this user may look into closed folders")
+    stands_for = {"NAME": name, "DOCS": str(corpus), "RUN": str(tmp_path / "run")}
+    try:
+        assert main([stands_for.get(word, word) for word in command]) == 2
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+    assert f"cannot be read ({why})" in one_line(capsys)
+
+
 def test_an_unknown_part(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(corpus), "--out", str(tmp_path / "run"), "--only", "retriever"]) == 2
     assert "embedder, reranker, generator" in one_line(capsys)

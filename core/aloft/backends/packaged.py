@@ -425,10 +425,17 @@ def _missing(name: str) -> ModelError:
 
 def _local_folder(name: str) -> Path | None:
     """The folder of that name; None where the name can only be a Hugging Face id."""
-    path = Path(name).expanduser()
-    if name.strip() and path.is_dir():
+    try:
+        path = Path(name).expanduser()
+        is_folder, is_there = bool(name.strip()) and path.is_dir(), path.exists()
+    except (OSError, RuntimeError) as error:  # a closed folder, too long a name, an unknown user
+        why = getattr(error, "strerror", None) or error
+        raise ModelError(
+            f'"{name}" cannot be read ({why}). Check the path of the model.'
+        ) from error
+    if is_folder:
         return path
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII) or path.exists():
+    if is_there or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII):
         raise ModelError(
             f'"{name}" is not a model folder. Give an existing folder, a Hugging Face id such as '
             f"owner/name, or one of {', '.join(_PREFIX + each for each in EMBEDDED)}."

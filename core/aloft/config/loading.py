@@ -64,6 +64,7 @@ def load_config(
     Raises:
         ConfigError: the preset is unknown, the file cannot be read, or settings are at fault;
             all faults are reported at once.
+        DataError: `after` is no run folder, or cannot be read.
     """
     if preset is not None and preset not in PRESETS:
         known = ", ".join(PRESETS)
@@ -92,7 +93,8 @@ def read_run_config(run: Path) -> RunConfig:
         ConfigError: settings are at fault.
         DataError: the folder holds no settings, or they are damaged.
     """
-    return _validate(_read_run_settings(run))
+    missing = f'{run} is not a run folder. Create one with "aloft passages" or "aloft run".'
+    return _validate(_read_run_settings(run, missing))
 
 
 def _settings_after(run: str | Path, preset: str | None, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,14 +105,12 @@ def _settings_after(run: str | Path, preset: str | None, own: Mapping[str, Any])
             f"{named[0]} is set, but a run that continues from {run} takes it from there. "
             "Leave out one of the two."
         )
-    if not (Path(run) / "config.json").exists():
-        raise ConfigError(f"{run} is no run folder. Name a finished run to continue from.")
-    return _read_run_settings(Path(run)) | {"earlier": str(Path(run).resolve())}
+    missing = f"{run} is no run folder. Name a finished run to continue from."
+    return _read_run_settings(Path(run), missing) | {"earlier": str(Path(run).resolve())}
 
 
-def _read_run_settings(run: Path) -> dict[str, Any]:
+def _read_run_settings(run: Path, missing: str) -> dict[str, Any]:
     path = run / "config.json"
-    missing = f'{run} is not a run folder. Create one with "aloft passages" or "aloft run".'
     values = read_json_object(path, missing=missing, repair="Restore it from a copy.")
     return _without_retired(_rename(values, str(path)), path)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aloft.errors import DataError
+from aloft.files import read_json_object
 from aloft.jsonl import RecordFile
 from aloft.records import LinkedQuestion, Negatives, Passage, QAPair
 from aloft.text.normalising import fold_question
@@ -35,8 +36,9 @@ def read_mined(out: Path, question: str) -> Mined:
         DataError: no negatives have been mined yet, or of other passages; or the words match none
             or several questions.
     """
-    if not (out / "manifests" / "negatives.json").exists():
-        raise DataError(f"{out} contains no negatives yet. Mine them: aloft negatives {out}")
+    missing = f"{out} contains no negatives yet. Mine them: aloft negatives {out}"
+    manifest = out / "manifests" / "negatives.json"
+    read_json_object(manifest, missing=missing, repair="Delete it, and mine them again.")
     asked = list(RecordFile(out / "filtered.jsonl", QAPair))
     if (out / "links.jsonl").exists():
         asked += [link.pair for link in RecordFile(out / "links.jsonl", LinkedQuestion)]

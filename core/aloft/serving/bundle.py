@@ -16,7 +16,7 @@ from aloft.config import PARTS, FormatName, Part, RunConfig, in_place, plain_nam
 from aloft.errors import DataError
 from aloft.evaluation.gate import BLENDED
 from aloft.evaluation.systems import SystemVariant
-from aloft.files import link, write_folder
+from aloft.files import is_there, link, write_folder
 from aloft.jsonl import RecordFile
 from aloft.records import Passage
 from aloft.retrieval.fusion import WHOLE, CoverageShare
@@ -183,7 +183,7 @@ def _reference(run: Path, part: Part, name: str, folders: Mapping[Part, Path]) -
 
 def ships(folder: Path) -> bool:
     """Whether a folder holds what a run ships: a finished run, or its `models` folder alone."""
-    return any((one / FILE).exists() for one in (folder, folder / FOLDER))
+    return any(is_there(one / FILE) for one in (folder, folder / FOLDER))
 
 
 def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
@@ -199,7 +199,7 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
         ModelError: a base model is not the one that the bundle was made with.
     """
     bundle = folder.absolute()
-    if not (bundle / FILE).exists() and (bundle / FOLDER / FILE).exists():
+    if not is_there(bundle / FILE) and is_there(bundle / FOLDER / FILE):
         bundle = bundle / FOLDER
     content = read_bundle_file(bundle)
     retrieval, answering = content.retrieval, content.answering

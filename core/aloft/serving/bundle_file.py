@@ -18,7 +18,7 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.packaged import resolve_model
 from aloft.config import SERVER, FormatName, in_place, plain_name
 from aloft.errors import AloftError, DataError, ModelError
-from aloft.files import read_json_object
+from aloft.files import is_there, read_json_object
 from aloft.prompts.formats import PROMPTS_VERSION
 from aloft.retrieval.fusion import WHOLE, CoverageShare
 from aloft.retrieval.retriever import RetrieverName
@@ -113,7 +113,7 @@ class ModelReference(_Record):
         folders = [Path(self.path)] if self.path else []
         folders += [(bundle / self.relative_path).resolve()] if self.relative_path else []
         for folder in dict.fromkeys(folders):
-            if folder.is_dir():
+            if is_there(folder) and folder.is_dir():  # another user's is no candidate
                 yield str(folder), folder
         try:
             resolved = Path(resolve_model(name)).absolute()
