@@ -184,6 +184,30 @@ def test_a_path_that_cannot_be_looked_at(
     assert f"cannot be read ({why})" in one_line(capsys)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("passages", "DOCS", "--out", ""),
+        ("passages", " ", "--out", "RUN"),
+        ("run", "", "--out", "RUN"),
+        ("compare", "DOCS", "--out", ""),
+        ("evaluate", ""),
+    ],
+)
+def test_an_empty_path_is_not_the_working_folder(
+    tmp_path: Path,
+    corpus: Path,
+    command: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)  # as where a variable in a script is not set
+    stands_for = {"DOCS": str(corpus), "RUN": str(tmp_path / "run")}
+    assert main([stands_for.get(word, word) for word in command]) == 2
+    assert "it is empty" in one_line(capsys)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["docs"]
+
+
 def test_an_unknown_part(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(corpus), "--out", str(tmp_path / "run"), "--only", "retriever"]) == 2
     assert "embedder, reranker, generator" in one_line(capsys)

@@ -18,7 +18,12 @@ def compare(
     docs: options.Docs,
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="FOLDER", help="Folder of run folders, one per strategy."),
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Folder of run folders, one per strategy.",
+            parser=options.named_path,
+        ),
     ],
     strategies: Annotated[
         str, typer.Option(metavar="NAMES", help="Strategies of training, with commas.")

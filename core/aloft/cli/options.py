@@ -9,11 +9,33 @@ import typer
 from aloft.config import DEFAULT, MAX_STYLE_QUESTIONS, PARTS, PRESETS
 from aloft.errors import ConfigError
 
+
+def named_path(given: str) -> Path:
+    """The path that was given; an empty one, as of a variable that is not set, is none.
+
+    Raises:
+        typer.BadParameter: it is empty, for which the working folder would be taken.
+    """
+    if not given.strip():
+        raise typer.BadParameter("it is empty. Write a path, or . for the folder you are in.")
+    return Path(given)
+
+
 Docs = Annotated[
-    Path, typer.Argument(metavar="DOCS", help="Folder of documents, or a single document.")
+    Path,
+    typer.Argument(
+        metavar="DOCS", help="Folder of documents, or a single document.", parser=named_path
+    ),
 ]
-RunFolderPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
-Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder; created, or resumed.")]
+RunFolderPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder.", parser=named_path)
+]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out", metavar="RUN", help="Run folder; created, or resumed.", parser=named_path
+    ),
+]
 Preset = Annotated[
     str | None,
     typer.Option(metavar="NAME", help=f"{', '.join(PRESETS)}. Default: {DEFAULT}."),
