@@ -12,6 +12,8 @@ from openpyxl import Workbook
 from pptx import Presentation
 from pptx.chart.data import CategoryChartData, XyChartData
 from pptx.enum.chart import XL_CHART_TYPE
+from pptx.oxml import parse_xml
+from pptx.oxml.ns import nsdecls
 from pptx.util import Inches
 from reading import read, read_all
 
@@ -40,6 +42,28 @@ def test_slides_are_read_in_order_with_tables_groups_and_notes(tmp_path: Path) -
         "in a group\n\nSay that trains come first."
     )
     assert rejections == []
+
+
+def test_slides_in_sections_are_read_once_and_those_that_are_missing_are_listed(
+    tmp_path: Path,
+) -> None:
+    show = Presentation()
+    for text in ("First", "Second", "Third"):
+        show.slides.add_slide(show.slide_layouts[5]).shapes.title.text = text
+    sections = (
+        f'<p:extLst {nsdecls("p")} xmlns:s="http://schemas.microsoft.com/office/powerpoint/2010/main">'
+        '<p:ext uri="{521415D9-36F7-43E2-AB2F-B90AF26B5E84}"><s:sectionLst><s:section name="All" '
+        'id="{9A2C5D31-7A51-4E0B-9E5D-3B1C8F6E2A10}"><s:sldIdLst><s:sldId id="256"/>'
+        '<s:sldId id="257"/></s:sldIdLst></s:section></s:sectionLst></p:ext></p:extLst>'
+    )
+    show.part._element.append(parse_xml(sections))
+    show.save(str(tmp_path / "a.pptx"))
+    show.slides._sldIdLst[1].rId = "rId999"
+    show.save(str(tmp_path / "b.pptx"))
+    documents, rejections = read(tmp_path)
+    assert documents["a.pptx"].text == "First\n\nSecond\n\nThird"
+    assert documents["b.pptx"].text == "First\n\nThird"
+    assert [one.subject_id for one in rejections.values()] == ["b.pptx#slide 2"]
 
 
 def save(book: Workbook) -> bytes:

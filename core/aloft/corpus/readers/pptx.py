@@ -16,16 +16,14 @@ def read(source: Source) -> Iterator[Found]:
     with Archive(source, "PPTX") as archive:
         main = archive.main_part()
         relations = archive.relations(main)
-        slides = [
-            relations[relation_id(one)][1]
-            for one in archive.parse(main).iter()
-            if local_name(one) == "sldId"
-        ]
+        ids = (relation_id(one) for one in archive.parse(main).iter() if local_name(one) == "sldId")
+        slides = [one for one in ids if one]  # the list of sections names them again, without
         title = ""
         blocks: list[str] = []
         broken: list[Found] = []
-        for number, slide in enumerate(slides, start=1):
+        for number, relation in enumerate(slides, start=1):
             try:
+                _, slide = relations[relation]
                 page = archive.parse(slide)
                 title = title or _title(page)
                 blocks.extend(_blocks(page))
