@@ -309,6 +309,18 @@ def test_heads_in_other_encodings_and_behind_marks_are_read(tmp_path: Path) -> N
     assert rejections["d.eml"].reason == "not UTF-8"
 
 
+@pytest.mark.parametrize("address", ["Jörg <a@", "ward@[7"])
+def test_a_head_that_is_malformed_costs_no_message(tmp_path: Path, address: str) -> None:
+    head = f"Subject: Keys\nFrom: {address}\nCc: =?utf-8?q?Caf=C3=A9?= <b@\n\n"
+    outer = b"Subject: Fwd\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nSee below.\n"
+    outer += b"--x\nContent-Type: message/rfc822\n\n" + head.encode() + b"At the desk.\n--x--\n"
+    documents, rejections = read(tmp_path, a__eml=head.encode() + b"At the desk.", b__eml=outer)
+    assert rejections == {}
+    assert documents["a.eml"].text == f"From: {address}\nCc: Café <b@\n\nAt the desk."
+    assert documents["b.eml"].text == "See below."
+    assert documents["b.eml#Keys.eml"].text == documents["a.eml"].text
+
+
 def test_no_part_of_a_message_is_left_without_a_line(tmp_path: Path) -> None:
     made = message("See below.")
     for subtype, text in (("x-patch", "+ a line"), ("calendar", "BEGIN:VCALENDAR")):

@@ -56,7 +56,8 @@ class _Reader:
             yield _best(["\n\n".join(self.texts(one)).strip() for one in _parts(part)])
         elif kind == "message/rfc822":
             for one in _parts(part):
-                self._attach(f"{_header(one, 'Subject') or 'message'}.eml", one.as_bytes())
+                raw = one.as_bytes(policy=policy.compat32)  # which leaves headers as they are
+                self._attach(f"{_header(one, 'Subject') or 'message'}.eml", raw)
         elif part.is_multipart():
             for one in _parts(part):
                 yield from self.texts(one)
@@ -101,7 +102,12 @@ def _with_utf8_headers(source: Source) -> bytes:
 
 
 def _header(message: Message, name: str) -> str:
-    return " ".join(str(message.get(name, "")).split())
+    try:
+        value = message.get(name, "")
+    except Exception:  # the parser of addresses can raise anything
+        raw = next(text for key, text in message.raw_items() if key.lower() == name.lower())
+        value = policy.default.header_factory("Subject", " ".join(raw.split()))
+    return " ".join(str(value).split())
 
 
 def _parts(message: Message) -> list[Message]:
