@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from reading import read
 
 from aloft.records import Document
@@ -76,3 +77,45 @@ def test_tabs_that_excel_states_and_bars_divide_cells(tmp_path: Path) -> None:
     documents, _ = read(tmp_path, a__csv="sep=\t\nname\tprice\nA\t3", b__csv="name|age\nA|3")
     assert documents["a.csv#1"].text == "name: A\nprice: 3"
     assert documents["b.csv#1"].text == "name: A\nage: 3"
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "Fares of 2024,,\n,,\n",  # as Excel saves a sheet
+        "Fares of 2024\n\n",
+        '"Fares of\n2024"\n',
+    ],
+)
+def test_what_stands_above_the_header_is_the_title(tmp_path: Path, above: str) -> None:
+    table = f'{above}Port,Fare,Note\nOban,5,\nBute,6,"by ferry, daily"\n'
+    documents, rejections = read(tmp_path, a__csv=table)
+    assert documents["a.csv#1"].text == "Port: Oban\nFare: 5"
+    assert documents["a.csv#2"].text == "Port: Bute\nFare: 6\nNote: by ferry, daily"
+    assert {one.title for one in documents.values()} == {"Fares of 2024"}
+    assert rejections == {}
+
+
+def test_a_header_may_name_no_first_column(tmp_path: Path) -> None:
+    documents, _ = read(tmp_path, a__csv=",fare\n0,five\n1,six\n")  # as pandas writes an index
+    assert [one.text for one in documents.values()] == ["0\nfare: five", "1\nfare: six"]
+
+
+def test_a_list_with_commas_has_no_title(tmp_path: Path) -> None:
+    documents, rejections = read(
+        tmp_path, a__csv="Rule\nNo dogs, no cats.\nOpen, daily.\nNo bikes.\n"
+    )
+    assert documents["a.csv#3"].text == "Rule: No bikes."
+    assert rejections["a.csv#1"].reason == "bad row"
+
+
+def test_a_quoted_header_does_not_choose_the_delimiter(tmp_path: Path) -> None:
+    table = '"Port, quay, berth";Fare\n"Oban, north, 2";5\n'
+    documents, _ = read(tmp_path, a__csv=table)
+    assert documents["a.csv#1"].text == "Port, quay, berth: Oban, north, 2\nFare: 5"
+
+
+def test_empty_cells_beyond_the_header_are_no_cells(tmp_path: Path) -> None:
+    documents, rejections = read(tmp_path, a__csv="Port,Fare\nOban,5,\nBute,6,x\n")
+    assert documents["a.csv#1"].text == "Port: Oban\nFare: 5"
+    assert rejections["a.csv#2"].reason == "bad row"

@@ -109,6 +109,14 @@ def test_a_sheet_with_a_text_column_gives_texts(tmp_path: Path) -> None:
     assert rejections["a.xlsx#Sheet!3"].reason == "empty"
 
 
+def test_a_header_may_name_no_first_column(tmp_path: Path) -> None:
+    book = Workbook()
+    for row in ([None, "fare"], [0, "five"], [1, "six"]):  # as pandas writes an index
+        book.active.append(row)
+    documents, _ = read(tmp_path, a__xlsx=save(book))
+    assert [one.text for one in documents.values()] == ["0\nfare: five", "1\nfare: six"]
+
+
 def test_a_cell_far_out_costs_no_time(tmp_path: Path) -> None:
     book = Workbook()
     book.active.append(["a", "b"])

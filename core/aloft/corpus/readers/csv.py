@@ -1,9 +1,16 @@
-"""CSV: one document a row, "column: cell" a line, or its text where a column is called that."""
+"""CSV: one document a row, "column: cell" a line, or its text where a column is called that.
+
+The header is the first row that holds more than its first cell; what stands above it, in up to
+three rows, is the table's title.
+"""
 
 import csv
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 
 from aloft.corpus.readers.decoding import decode
 from aloft.corpus.readers.json_lines import document_of_fields
@@ -11,6 +18,10 @@ from aloft.corpus.readers.source import Found, Source, UnreadableError, clean, m
 from aloft.records import Document
 
 _Row = tuple[int, list[str] | csv.Error]  # the line that it begins on, and its cells
+_MOST_TITLE_ROWS = 3
+_ROWS_LOOKED_AT = 20  # whether they are a table below a title
+_DELIMITERS = ",;\t|"  # of several that are as frequent, the first
+_QUOTED = re.compile('"[^"]*"')
 _FEWEST_SWALLOWED = 3  # a quoted address may look like a row or two
 _UNCLOSED = 'a quote (") is opened and never closed'
 
@@ -18,9 +29,10 @@ _UNCLOSED = 'a quote (") is opened and never closed'
 def read(source: Source) -> Iterator[Found]:
     """One document a row below the header; a broken row is listed and the others are read."""
     text, notes = decode(source)
-    text = clean(text)
+    lines = [f"{line}\n" for line in clean(text).split("\n")]
     with any_field_length(len(text)):
-        rows = _rows(text)
+        title, first, delimiter = _split_title(lines)
+        rows = _rows(lines, first, delimiter)
         number, header = next(rows, (0, []))
         if isinstance(header, csv.Error):
             raise UnreadableError("bad header", f"line {number}: {header}; mend the quotes")
@@ -32,12 +44,21 @@ def read(source: Source) -> Iterator[Found]:
             try:
                 if isinstance(row, csv.Error):
                     raise UnreadableError("bad row", f"{row}; mend its quotes")
-                yield place, document_of_row(place, columns, row)
+                document = document_of_row(place, columns, row)
+                yield place, replace(document, title=document.title or title)
             except UnreadableError as error:
                 yield source.reject(error.reason, f"line {line}: {error.detail}", place=place)
     yield from notes
     if is_bare:
         raise UnreadableError("empty", "it holds no row below its header; fill it or remove it")
+
+
+def header_place(rows: Sequence[Sequence[str]]) -> int:
+    """Which row names the columns: the first but for titles, which stand in the first one alone."""
+    top = rows[: _MOST_TITLE_ROWS + 1]
+    filled = [[place for place, cell in enumerate(row) if cell.strip()] for row in top]
+    first = min((row[0] for row in filled if row), default=0)
+    return next((place for place, row in enumerate(filled) if row and row != [first]), 0)
 
 
 def document_of_row(place: str, columns: Sequence[str], row: Sequence[str]) -> Document:
@@ -46,7 +67,7 @@ def document_of_row(place: str, columns: Sequence[str], row: Sequence[str]) -> D
     Raises:
         UnreadableError: the row is longer than the header, or empty.
     """
-    if len(row) > len(columns):
+    if any(cell.strip() for cell in row[len(columns) :]):
         found = f"it has {len(row)} cells, the header has {len(columns)}"
         raise UnreadableError("bad row", f"{found}; quote cells that hold the delimiter")
     named = {column.lower(): cell for column, cell in zip(columns, row, strict=False)}
@@ -61,14 +82,12 @@ def _labelled(columns: Iterable[str], row: Iterable[str]) -> Iterator[str]:
             yield f"{column}: {cell.strip()}" if column else cell.strip()
 
 
-def _rows(text: str) -> Iterator[_Row]:
-    """Rows with the line that they begin on, the header first.
+def _rows(lines: Sequence[str], first: int, delimiter: str) -> Iterator[_Row]:
+    """Rows with the line that they begin on, the header first, which begins on line `first`.
 
     A quote that is never closed makes one broken row of its line; the lines that it swallowed are
     rows again where they have as many cells as the header.
     """
-    lines = [f"{line}\n" for line in text.split("\n")]
-    first, delimiter = _dialect(lines)
     width, doubted = 0, first  # lines before `doubted` may be the rest of a broken row
     broken = True
     while broken:
@@ -86,13 +105,28 @@ def _rows(text: str) -> Iterator[_Row]:
             yield line + 1, row
 
 
+def _split_title(lines: Sequence[str]) -> tuple[str, int, str]:
+    """A table's title, the line that its header begins on, and the delimiter."""
+    first, delimiter = _dialect(lines)
+    top = list(islice(_parse(lines, first, delimiter), _ROWS_LOOKED_AT))
+    rows = [row for _, _, row in top if not isinstance(row, csv.Error)]
+    place = header_place(rows) if len(rows) == len(top) else 0
+    if place == 0 or len(rows[place:]) < 2 or len({len(row) for row in rows[place:]}) > 1:
+        return "", first, delimiter  # no title, or a list of texts with commas below it
+    title = " ".join(cell for row in rows[:place] for cell in row)
+    return " ".join(title.split()), top[place][0], delimiter
+
+
 def _dialect(lines: Sequence[str]) -> tuple[int, str]:
-    """The line that the header stands on, and the delimiter, which Excel may state above it."""
+    """The first line that is not empty, and the delimiter, which Excel may state above it."""
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     stated = lines[first].strip("\n ")
     if len(stated) == 5 and stated.lower().startswith("sep="):
         return first + 1, stated[4]
-    return first, max(",;\t|", key=lines[first].count)
+    bare = (_QUOTED.sub("", line) for line in lines[first:] if line.strip())
+    top = islice(bare, _MOST_TITLE_ROWS + 1)
+    line = next((line for line in top if any(one in line for one in _DELIMITERS)), "")
+    return first, max(_DELIMITERS, key=line.count)
 
 
 def _parse(

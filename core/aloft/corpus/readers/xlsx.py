@@ -1,6 +1,6 @@
 """Excel workbooks: one document a row of each visible sheet, as of a CSV file.
 
-The header is the first row with two cells or more; what stands above it is the sheet's title.
+What stands above the header is the sheet's title.
 Formulas give the value that was saved with them, and a cell that spans rows is in each of them.
 A number has the unit that its format shows, or is in per cent, and keeps all of its digits.
 """
@@ -14,12 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 from aloft.corpus.readers.archive import Archive
-from aloft.corpus.readers.csv import document_of_row
+from aloft.corpus.readers.csv import document_of_row, header_place
 from aloft.corpus.readers.number_formats import in_format
 from aloft.corpus.readers.source import Found, Source, UnreadableError
 
 _MOST_CELLS = 5_000_000  # of a sheet, empty ones too; a cell far out makes its row that wide
-_MOST_TITLE_ROWS = 3
 
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^>]*?\bref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
 
@@ -94,11 +93,9 @@ def _filled_rows(sheet: Any, spans: Sequence[_Span]) -> Iterator[_Row]:
 
 def _split_header(rows: list[_Row]) -> tuple[str, list[str], list[_Row]]:
     """A sheet's title, its columns, and the rows below."""
-    wide = next((place for place, (_, row) in enumerate(rows) if sum(map(bool, row)) > 1), 0)
-    if wide > _MOST_TITLE_ROWS:
-        wide = 0
-    title = " ".join(cell for _, row in rows[:wide] for cell in row if cell)
-    return title, rows[wide][1] if rows else [], rows[wide + 1 :]
+    header = header_place([row for _, row in rows])
+    title = " ".join(cell for _, row in rows[:header] for cell in row if cell)
+    return title, rows[header][1] if rows else [], rows[header + 1 :]
 
 
 def _text(cell: Any) -> str:
