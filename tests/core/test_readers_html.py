@@ -100,3 +100,39 @@ def test_captions_and_old_blocks_stand_on_lines_of_their_own(tmp_path: Path) -> 
         *("How do I reset it?", "Hold the button.", "Hours", "All day", "Report"),
         *("Printed in Oslo", "Fig. 1", "A ferry"),
     ]
+
+
+def test_rows_of_a_table_are_lines_as_those_of_word_are(tmp_path: Path) -> None:
+    page = (
+        "<p>Fares</p><table><caption>In euros</caption><thead><tr><th>Port</th><th>Class</th>"
+        "<th>Car</th></tr></thead><tbody><tr><td rowspan=2><p>Oban</p></td><td><p>first</p></td>"
+        "<td></td></tr><tr><td>second</td><td><p>9</p><p>at night 7</p></td></tr>"
+        "<tr><td colspan=2 rowspan=2>Bute</td><td>4</td></tr><tr><td>5<br>to 6</td></tr></tbody>"
+        "</table><p>Valid in May.</p>"
+    )
+    documents, _ = read(tmp_path, a__html=page)
+    assert documents["a.html"].text.split("\n") == [
+        *("Fares", "", "In euros", "", "Port | Class | Car", "Oban | first |"),
+        *("Oban | second | 9 at night 7", "Bute | 4", "Bute | 5 to 6", "", "Valid in May."),
+    ]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<table><tr><td>{menu}</td><td>{text}</td></tr></table>",
+        "<table role=presentation><tr><td><p>Claims.</p><td><p>Due in May.</p></table>",
+        "<table><tr><td><table><tr><td>{text}</td></tr></table></td></tr></table>",
+        "<table><tr><td><p>Claims.</p></td></tr><tr><td><p>Due in May.</p></td></tr></table>",
+    ],
+)
+def test_tables_that_lay_out_a_page_keep_its_paragraphs(tmp_path: Path, page: str) -> None:
+    text = "<p>Claims.</p><p>Due in May.</p>"
+    documents, _ = read(tmp_path, a__html=page.format(text=text, menu="<nav>Home</nav>"))
+    assert documents["a.html"].text == "Claims.\n\nDue in May."
+
+
+def test_code_in_a_table_keeps_its_lines(tmp_path: Path) -> None:
+    page = "<table><tr><td><pre>1\n2</pre></td><td><pre>if x:\n    y()</pre></td></tr></table>"
+    documents, _ = read(tmp_path, a__html=page)
+    assert documents["a.html"].text.endswith("if x:\n    y()")

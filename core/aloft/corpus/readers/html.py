@@ -1,8 +1,12 @@
-"""Web pages: the text as a browser lays it out, without navigation and scripts."""
+"""Web pages: the text as a browser lays it out, without navigation and scripts.
+
+A row of a table is a line, as in Word files, unless the table only lays out the page.
+"""
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 from bs4 import BeautifulSoup
 from bs4.dammit import EncodingDetector
@@ -25,12 +29,18 @@ _PARAGRAPH_TAGS = (
 )
 _LINE_TAGS = ("br", "dd", "dt", "li", "option", "text", "tr")
 _OWN_LINE_TAGS = ("caption", "figcaption", "legend", "summary")
+_CELL_TAGS = ("td", "th")
 _MARGINS = {
     **dict.fromkeys(_PARAGRAPH_TAGS, ("\n\n", "\n\n")),
     **dict.fromkeys(_LINE_TAGS, ("\n", "")),
     **dict.fromkeys(_OWN_LINE_TAGS, ("\n", "\n")),
-    **dict.fromkeys(("td", "th"), ("", " ")),
+    **dict.fromkeys(_CELL_TAGS, ("", " ")),
 }
+_MOST_SPANNED = 1000  # columns or rows, as in browsers
+
+_Cell = tuple[Tag, str]
+_Spanning = dict[int, tuple[int, str | None]]
+"""By column, how many rows below a cell spans, and its text, which its first column has."""
 
 
 def read(source: Source) -> Iterator[Found]:
@@ -51,19 +61,74 @@ def read_page(source: Source, label: str | None = None) -> tuple[str, str, list[
     page, notes = decode(source, label)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # XHTML, bare addresses
         soup = BeautifulSoup(clean(page), "lxml")
+    for table in soup.find_all("table"):
+        _join_cells(table)
     titles = (title for title in soup.find_all("title") if not title.find_parent("svg"))
     title = next(titles, None)
     return title.get_text() if title else "", _text_of(soup), notes
 
 
-def _text_of(soup: BeautifulSoup) -> str:
+def _join_cells(table: Tag) -> None:
+    """Write each row of a table of data as text, in the table itself."""
+    if table.get("role") in ("presentation", "none") or table.find(("table", "pre")):
+        return
+    rows = table.find_all("tr")
+    cells = [[(cell, _text_of(cell)) for cell in row.find_all(_CELL_TAGS)] for row in rows]
+    if not _is_of_data(rows, cells):
+        return
+    spanning: _Spanning = {}
+    for row, some in zip(rows, cells, strict=True):
+        texts = _texts_of_row(some, spanning)
+        row.string = " | ".join(texts) if any(texts) else ""
+
+
+def _is_of_data(rows: Sequence[Tag], cells: Sequence[Sequence[_Cell]]) -> bool:
+    """Whether a table's columns have names, or its cells a paragraph each at most."""
+    if max(map(len, cells), default=0) < 2:
+        return False
+    if any(type(one) is NavigableString and one.strip() for row in rows for one in row.contents):
+        return False  # there is text beside the cells
+    each = [cell for some in cells for cell in some]
+    return any(tag.name == "th" for tag, _ in each) or not any("\n\n" in text for _, text in each)
+
+
+def _texts_of_row(cells: Sequence[_Cell], spanning: _Spanning) -> list[str]:
+    """A cell that spans columns is given once, one that spans rows in each."""
+    texts: list[str | None] = []
+    waiting, column = deque(cells), 0
+    while waiting or column <= max(spanning, default=-1):
+        if column in spanning:
+            rows, text = spanning.pop(column)
+            if rows > 1:
+                spanning[column] = rows - 1, text
+            texts.append(text)
+            column += 1
+        elif waiting:
+            cell, text = waiting.popleft()
+            texts.append(" ".join(text.split()))
+            width, height = _span(cell, "colspan"), _span(cell, "rowspan")
+            if height > 1:
+                below = [texts[-1]] + [None] * (width - 1)
+                spanning |= {column + i: (height - 1, one) for i, one in enumerate(below)}
+            column += width
+        else:
+            column += 1
+    return [text for text in texts if text is not None]
+
+
+def _span(cell: Tag, name: str) -> int:
+    value = str(cell.get(name, ""))[:5]
+    return min(max(int(value), 1), _MOST_SPANNED) if value.isdecimal() else 1
+
+
+def _text_of(soup: Tag) -> str:
     """Blank lines around blocks, no line break within a sentence."""
     text = "".join(_pieces(soup))
     lines = (re.sub(r"^ (?! )", "", line.rstrip()) for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
-def _pieces(soup: BeautifulSoup) -> Iterator[str]:
+def _pieces(soup: Tag) -> Iterator[str]:
     to_do: list[tuple[object, bool]] = [(soup, False)]  # a stack: pages nest deeper than Python
     while to_do:
         node, is_pre = to_do.pop()
