@@ -402,3 +402,37 @@ def test_charts_are_read_with_their_figures(tmp_path: Path) -> None:
     documents, _ = read(tmp_path, a__pptx=save(show))
     shown = "Ships\nof all berths\n| 2023 | 2024\nNorth | 25% | 30%\nSouth | 50% |"
     assert documents["a.pptx"].text == f"{shown}\n\n| depth\n1 | 2.5"
+
+
+def test_formulas_without_a_value_are_listed(tmp_path: Path) -> None:
+    book = Workbook()
+    for row in (["Port", "Fare", "Sum"], ["Oban", 5, "=B2*3"], ["Bute", 6, "=B3*3"]):
+        book.active.append(row)
+    book.create_sheet("Plain").append(["a note", "b"])
+    raw = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(save(book))) as plain, zipfile.ZipFile(raw, "w") as calculated:
+        for name in plain.namelist():
+            part = plain.read(name).replace(b"<f>B2*3</f><v></v>", b"<f>B2*3</f><v>15</v>")
+            part = part.replace(b'<c r="C3"><f>B3*3</f>', b'<c r="C3" t="str"><f>""</f>')
+            calculated.writestr(name, part)
+    documents, rejections = read(tmp_path, a__xlsx=save(book), b__xlsx=raw.getvalue())
+    assert documents["a.xlsx#Sheet!2"].text == "Port: Oban\nFare: 5"
+    assert documents["b.xlsx#Sheet!2"].text == "Port: Oban\nFare: 5\nSum: 15"
+    assert [(one.subject_id, one.detail) for one in rejections.values()] == [
+        ("a.xlsx#Sheet", "2 of them (C2, C3); open the file in Excel and save it")
+    ]
+
+
+def test_a_sheet_that_is_broken_costs_itself_alone(tmp_path: Path) -> None:
+    book = Workbook()
+    for sheet in (book.active, book.create_sheet("Broken"), book.create_sheet("Last")):
+        sheet.append(["Port", "Fare"])
+        sheet.append(["Oban", 5])
+    damaged = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(save(book))) as whole, zipfile.ZipFile(damaged, "w") as broken:
+        for name in whole.namelist():
+            is_second = name == "xl/worksheets/sheet2.xml"
+            broken.writestr(name, whole.read(name)[: -30 if is_second else None])
+    documents, rejections = read(tmp_path, a__xlsx=damaged.getvalue())
+    assert list(documents) == ["a.xlsx#Sheet!2", "a.xlsx#Last!2"]
+    assert rejections["a.xlsx#Broken"].reason == "unreadable XLSX"

@@ -1,8 +1,9 @@
 """Excel workbooks: one document a row of each visible sheet, as of a CSV file.
 
 What stands above the header is the sheet's title.
-Formulas give the value that was saved with them, and a cell that spans rows is in each of them.
-A number has the unit that its format shows, or is in per cent, and keeps all of its digits.
+Formulas give the value that was saved with them; those without one are listed. A cell that spans
+rows is in each of them. A number has the unit that its format shows, or is in per cent, and keeps
+all of its digits.
 """
 
 import datetime
@@ -20,34 +21,55 @@ from aloft.corpus.readers.source import Found, Source, UnreadableError
 
 _MOST_CELLS = 5_000_000  # of a sheet, empty ones too; a cell far out makes its row that wide
 
-_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^>]*?\bref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^<>]*?\bref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
+
+_UNSAVED = re.compile(  # the end of a cell that has a formula and no value
+    rb"<(?:\w+:)?f\b(?:[^<>]*/>|[^<]*</(?:\w+:)?f>)\s*"
+    rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+)
+_CELL = re.compile(rb'\br="([A-Z]+[0-9]+)"')
+_MOST_NAMED = 3  # of the cells without a value
 
 _Span = tuple[int, int, int]  # a column, and the first and last row of a cell in it; from 1
 _Row = tuple[int, list[str]]  # the row's number in the sheet, and its cells
 
 
 def read(source: Source) -> Iterator[Found]:
-    """One document a row; a hidden sheet and a bad row are listed."""
+    """One document a row; a hidden or broken sheet and a bad row are listed."""
     from openpyxl import load_workbook
 
     with Archive(source, "XLSX") as archive, warnings.catch_warnings(action="ignore"):
         archive.check_size()
         book = load_workbook(io.BytesIO(source.raw), read_only=True, data_only=True)
-        found = [one for sheet in book.worksheets for one in _read_sheet(source, book, sheet)]
+        found: list[Found] = []
+        for sheet in book.worksheets:
+            try:
+                found += _read_sheet(source, book, sheet)
+            except Exception as error:  # the parser's; the other sheets are read
+                fault = error if isinstance(error, UnreadableError) else archive.broken(error)
+                place = f"{source.name}#{sheet.title}"
+                found.append(source.reject(fault.reason, fault.detail, place=place))
         book.close()
     if not found:
         raise UnreadableError("empty", "its sheets hold no row; fill it or remove it")
     yield from found
 
 
-def _spans(book: Any, sheet: Any) -> list[_Span]:
+def _spans(xml: bytes) -> list[_Span]:
     """Cells that span rows, which openpyxl leaves out where it reads a row at a time."""
     from openpyxl.utils import range_boundaries
 
-    with book._archive.open(sheet._worksheet_path) as file:
-        ranges = _MERGED.findall(file.read())
-    found = (range_boundaries(one.decode()) for one in ranges)
+    found = (range_boundaries(one.decode()) for one in _MERGED.findall(xml))
     return [(column, first, last) for column, first, _, last in found if last > first]
+
+
+def _unsaved(xml: bytes) -> Iterator[str]:
+    """The cells whose formulas were saved without a value."""
+    for match in _UNSAVED.finditer(xml):
+        cell = xml[xml.rfind(b"<", 0, match.start()) : match.start()]
+        name = _CELL.search(cell)
+        if name and b't="str"' not in cell:  # which Excel says of an empty text
+            yield name[1].decode()
 
 
 def _read_sheet(source: Source, book: Any, sheet: Any) -> Iterator[Found]:
@@ -56,7 +78,9 @@ def _read_sheet(source: Source, book: Any, sheet: Any) -> Iterator[Found]:
         yield source.reject("hidden sheet", "unhide it in Excel to have it read", place=place)
         return
     sheet.reset_dimensions()  # what other programs state there is often wrong
-    title, columns, rows = _split_header(list(_filled_rows(sheet, _spans(book, sheet))))
+    with book._archive.open(sheet._worksheet_path) as file:
+        xml = file.read()
+    title, columns, rows = _split_header(list(_filled_rows(sheet, _spans(xml))))
     for number, row in rows:
         row_place = f"{place}!{number}"
         named = columns + [""] * (len(row) - len(columns))
@@ -65,6 +89,10 @@ def _read_sheet(source: Source, book: Any, sheet: Any) -> Iterator[Found]:
             yield row_place, replace(document, title=document.title or title)
         except UnreadableError as error:
             yield source.reject(error.reason, error.detail, place=row_place)
+    if unsaved := list(_unsaved(xml)):
+        cells = ", ".join(unsaved[:_MOST_NAMED]) + (", ..." if unsaved[_MOST_NAMED:] else "")
+        detail = f"{len(unsaved)} of them ({cells}); open the file in Excel and save it"
+        yield source.reject("formula without a value", detail, place=place)
 
 
 def _filled_rows(sheet: Any, spans: Sequence[_Span]) -> Iterator[_Row]:
