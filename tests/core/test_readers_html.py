@@ -136,3 +136,12 @@ def test_code_in_a_table_keeps_its_lines(tmp_path: Path) -> None:
     page = "<table><tr><td><pre>1\n2</pre></td><td><pre>if x:\n    y()</pre></td></tr></table>"
     documents, _ = read(tmp_path, a__html=page)
     assert documents["a.html"].text.endswith("if x:\n    y()")
+
+
+def test_a_formula_is_given_once(tmp_path: Path) -> None:
+    page = (
+        "<p>It is <math><semantics><mrow><mi>x</mi><mo>+</mo><mn>1</mn></mrow>"
+        '<annotation encoding="application/x-tex">{x+1}</annotation></semantics></math>.'
+    )
+    documents, _ = read(tmp_path, a__html=page)
+    assert documents["a.html"].text == "It is x+1."
