@@ -425,6 +425,13 @@ def test_one_damaged_byte_costs_one_character(tmp_path: Path, name: str, raw: by
     assert (rejection.subject_id, rejection.reason) == (name, "damaged text")
 
 
+@pytest.mark.parametrize("mark", [">-", ">", "|", "|-"])
+def test_a_title_of_several_lines_is_whole(tmp_path: Path, mark: str) -> None:
+    front = f"---\nid: 7\ntitle: {mark}\n  Travel claims of\n  the north\ntags: [a]\n---\nText."
+    documents, _ = read(tmp_path, a__md=front)
+    assert documents["a.md"].title == "Travel claims of the north"
+
+
 def test_front_matter_names_a_markdown_file(tmp_path: Path) -> None:
     front = "---\ntitle: 'Travel Policy'\n# a comment\n---\n\n# Real title\n"
     untitled = "---\n# a comment\nauthor: Ada\n---\n\n# Real title\n"

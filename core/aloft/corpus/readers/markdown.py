@@ -11,6 +11,7 @@ from aloft.corpus.readers.source import Found, Source, clean
 
 _FRONT = re.compile(r"---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
 _NAMED = re.compile(r"^title:[ \t]*(['\"]?)(\S.*?)\1[ \t]*$", re.MULTILINE)
+_FOLDED = re.compile(r"^title:[ \t]*[>|][+-]?[ \t]*\n((?:[ \t]+\S.*\n)+)", re.MULTILINE)
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 
 
@@ -24,8 +25,9 @@ def read(source: Source) -> Iterator[Found]:
 def _title(text: str) -> str:
     front = _FRONT.match(text)
     if front:
-        named = _NAMED.search(front[1])
-        if named:
+        if folded := _FOLDED.search(front[1]):
+            return folded[1]
+        if named := _NAMED.search(front[1]):
             return named[2]
         text = text[front.end() :]
     fence = ""
