@@ -145,6 +145,17 @@ def test_a_short_passage_is_dropped_with_its_place() -> None:
     )
 
 
+def test_a_character_of_chinese_counts_as_three() -> None:
+    row = "问题: 如何重置密码?\n答案: 点击登录页的忘记密码。"
+    passages, rejections = split(
+        Document(id="a.csv#1", text=row),
+        Document(id="a.csv#2", text="答案: 没有。"),
+        min_characters=40,
+    )
+    assert (len(row) < 40, [one.text for one in passages]) == (True, [row])
+    assert [one.reason for one in rejections] == ["shorter than 40 characters"]
+
+
 def test_the_first_of_exact_copies_is_kept_whatever_its_case_and_spaces() -> None:
     passages, rejections = split(
         Document(id="a", text="High water is at noon."),

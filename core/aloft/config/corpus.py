@@ -26,7 +26,8 @@ class PassagesConfig(Settings):
             already split; 200 tokens with a title fit the 256 that small encoders read.
         window_tokens: Longest stretch of a passage that is embedded at once; a passage scores as
             its best window does. None: as many tokens as the embedder reads.
-        min_characters: A shorter passage has too little to ask about and is dropped.
+        min_characters: A shorter passage has too little to ask about and is dropped. A character of
+            Chinese, Japanese or Korean counts as three.
         near_duplicate_similarity: Jaccard similarity of word 5-shingles from which a passage counts
             as a copy of an earlier one; MinHash finds the candidates.
     """

@@ -51,7 +51,10 @@ class DocumentSplitter:
         ]
 
     def _too_short(self, passage: Passage) -> Rejection | None:
-        if len(passage.text) >= self._config.min_characters:
+        from aloft.text.spans import letters_a_character
+
+        length = len(passage.text) * letters_a_character(passage.text)
+        if round(length) >= self._config.min_characters:
             return None
         return Rejection(
             subject_id=passage.id,

@@ -12,7 +12,7 @@ from aloft.run.stage import Model, Records, by_record, stage
 
 @stage(
     name="split",
-    version=1,
+    version=2,
     group="passages",
     doing="cutting passages",
     inputs=("documents",),
