@@ -83,6 +83,8 @@ def test_links_are_followed_only_within_the_folder(tmp_path: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
+    os.mkfifo(tmp_path / "config.json")  # the name of a run's settings
+    (tmp_path / "~$a.docx").write_bytes(b"\x05Ann Reed" + bytes(153))  # Word has the file open
     _, rejections = read(tmp_path, a__txt="text")
     assert rejections["pipe.txt"].reason == "not a file"
 
@@ -335,6 +337,8 @@ def test_whatever_lies_in_a_folder_is_listed_and_never_waited_for(tmp_path: Path
     (tmp_path / "up").symlink_to(".")
     (tmp_path / "zero.txt").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.txt")
+    os.mkfifo(tmp_path / "config.json")  # the name of a run's settings
+    (tmp_path / "~$a.docx").write_bytes(b"\x05Ann Reed" + bytes(153))  # Word has the file open
     with socket.socket(socket.AF_UNIX) as listener:
         here = Path.cwd()
         os.chdir(tmp_path)  # the path of a socket may have 108 bytes
@@ -343,6 +347,7 @@ def test_whatever_lies_in_a_folder_is_listed_and_never_waited_for(tmp_path: Path
         documents, rejections = read_all(tmp_path)
     assert [one.id for one in documents] == ["a.txt"]
     assert {one.subject_id: one.reason for one in rejections} == {
+        "config.json": "not a kind Aloft reads",
         "one.txt": "link to itself",
         "pipe.txt": "not a file",
         "self.txt": "link to itself",

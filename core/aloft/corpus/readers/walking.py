@@ -14,6 +14,7 @@ from aloft.errors import DataError
 _BUNDLE = "aloft.json"
 _DOCUMENTS = "documents.jsonl"
 _RUN_SETTINGS = {"documents", "passages", "embedder"}  # what a run's config.json holds
+_HIDDEN = (".", "~$")  # Office hides its notes of who has a file open behind "~$"
 _LINK_FAULTS = {
     errno.ENOENT: UnreadableError("broken link", "it points to nothing; remove it or mend it"),
     errno.ELOOP: UnreadableError("link to itself", "it leads back to itself; remove it"),
@@ -83,7 +84,7 @@ def _walk(root: Path, excluded: Collection[str]) -> Iterator[_Found]:
                 continue
         for name, entry in found.items():
             path = f"{below}/{name}" if below else name
-            if name.startswith("."):
+            if name.startswith(_HIDDEN):
                 continue
             if entry.is_symlink():
                 yield from _follow(root, path, real)
@@ -114,8 +115,9 @@ def _is_run_folder(folder: Path, names: Collection[str]) -> bool:
         return True
     if "config.json" not in names:
         return False
+    path = folder / "config.json"
     try:
-        settings = json.loads((folder / "config.json").read_bytes())
+        settings = json.loads(path.read_bytes()) if path.is_file() else None  # it may be a pipe
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(settings, dict) and settings.keys() >= _RUN_SETTINGS
