@@ -235,6 +235,13 @@ def test_a_text_in_an_old_encoding_is_read(tmp_path: Path, encoding: str) -> Non
     assert {name: one.reason for name, one in rejections.items()} == guessed
 
 
+@pytest.mark.parametrize("encoding", ["cp1251", "cp1253", "shift_jis", "gb18030"])
+def test_an_encoding_is_guessed_from_what_is_not_ascii(tmp_path: Path, encoding: str) -> None:
+    text = "A ferry to the north,12\n" * 5000 + f"{OLD_TEXTS[encoding]}\n" * 5
+    documents, _ = read(tmp_path, a__txt=text.encode(encoding))
+    assert documents["a.txt"].text == text
+
+
 def test_what_is_no_text_is_not_guessed(tmp_path: Path) -> None:
     noise = bytes((7 * number * number + 3 * number) % 251 for number in range(4000))
     documents, rejections = read(tmp_path, a__txt=noise, b__txt="text")

@@ -26,10 +26,12 @@ _CODE_PAGES = [
 ]
 _ESCAPE = b"\x1b$"  # begins Japanese in ISO-2022-JP, whose bytes are all ASCII
 _SAMPLE_BYTES = 100_000
+_LEAST_SAMPLE_BYTES = 1000  # where the text is as long
 _MOST_CHAOS = 0.1  # share of improbable characters: German in DOS letters has 0.06 as cp1252
 _FEWEST_NULS = 0.02  # share of the bytes of UTF-16: every 25th character is a space or line end
 _SOUND = 9  # characters beyond ASCII that are UTF-8, for each that is not
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f]")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _FEWEST_LETTERS = 24  # of a text; a guess from fewer is a throw of the dice
 
 
@@ -133,7 +135,9 @@ def _guess(raw: bytes) -> str:
     """The likeliest old encoding, windows-1252 where another is as likely; "": there is none."""
     from charset_normalizer import from_bytes
 
-    sample = raw[:_SAMPLE_BYTES]
+    telling = _BEYOND_ASCII.search(raw)
+    begin = min(telling.start() if telling else 0, max(0, len(raw) - _LEAST_SAMPLE_BYTES))
+    sample = raw[begin : begin + _SAMPLE_BYTES]
     if b"\0" in sample or len(sample.translate(None, b" \t\r\n")) < _FEWEST_LETTERS:
         return ""
     guesses = from_bytes(sample, cp_isolation=_CODE_PAGES, threshold=_MOST_CHAOS)
