@@ -242,6 +242,15 @@ def test_an_encoding_is_guessed_from_what_is_not_ascii(tmp_path: Path, encoding:
     assert documents["a.txt"].text == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["It costs £5 – “less”. " * 10, "Smith;12\nMüller;13\nJones;4\n" * 50],
+)
+def test_what_may_be_of_windows_is_not_of_dos_or_an_old_mac(tmp_path: Path, text: str) -> None:
+    documents, _ = read(tmp_path, a__txt=text.encode("cp1252"))
+    assert documents["a.txt"].text == text
+
+
 def test_what_is_no_text_is_not_guessed(tmp_path: Path) -> None:
     noise = bytes((7 * number * number + 3 * number) % 251 for number in range(4000))
     documents, rejections = read(tmp_path, a__txt=noise, b__txt="text")

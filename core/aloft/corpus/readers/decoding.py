@@ -9,8 +9,12 @@ windows-1252. What declares nothing is guessed among the encodings that old offi
 
 import codecs
 import re
+from typing import TYPE_CHECKING
 
 from aloft.corpus.readers.source import Found, Source, UnreadableError
+
+if TYPE_CHECKING:
+    from charset_normalizer import CharsetMatch
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -24,6 +28,7 @@ _CODE_PAGES = [
     *("cp850", "cp866", "mac_roman", "iso8859_2", "koi8_r"),
     *("cp932", "euc_jp", "iso2022_jp", "gb18030", "big5", "cp949"),
 ]
+_RARE = ("cp850", "mac_roman")  # only where no other is as probable
 _ESCAPE = b"\x1b$"  # begins Japanese in ISO-2022-JP, whose bytes are all ASCII
 _SAMPLE_BYTES = 100_000
 _LEAST_SAMPLE_BYTES = 1000  # where the text is as long
@@ -141,10 +146,14 @@ def _guess(raw: bytes) -> str:
     if b"\0" in sample or len(sample.translate(None, b" \t\r\n")) < _FEWEST_LETTERS:
         return ""
     guesses = from_bytes(sample, cp_isolation=_CODE_PAGES, threshold=_MOST_CHAOS)
-    likeliest = min(
-        guesses, key=lambda one: (one.chaos, -one.coherence, one.encoding != "cp1252"), default=None
-    )
+    likeliest = min(guesses, key=_order, default=None)
     if likeliest is None:
         return ""
     is_western = "cp1252" in likeliest.could_be_from_charset  # of the sample it gives the same text
     return "cp1252" if is_western else likeliest.encoding
+
+
+def _order(guess: "CharsetMatch") -> tuple[float, bool, float, bool]:
+    """Least for the likeliest guess."""
+    is_rare, is_western = guess.encoding in _RARE, guess.encoding == "cp1252"
+    return guess.chaos, is_rare, -guess.coherence, not is_western
