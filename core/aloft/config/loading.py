@@ -8,6 +8,7 @@ import logging
 import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,9 @@ def load_config(
         after: A finished run to continue from, instead of a preset.
 
     Raises:
-        ConfigError: the preset is unknown, the file cannot be read, or settings are at fault;
-            all faults are reported at once.
-        DataError: `after` is no run folder, or cannot be read.
+        ConfigError: the preset is unknown, the file cannot be read, `after` is no run folder, or
+            settings are at fault; all faults are reported at once.
+        DataError: the run folder `after` cannot be read.
     """
     if preset is not None and preset not in PRESETS:
         known = ", ".join(PRESETS)
@@ -106,6 +107,9 @@ def _settings_after(run: str | Path, preset: str | None, own: Mapping[str, Any])
             "Leave out one of the two."
         )
     missing = f"{run} is no run folder. Name a finished run to continue from."
+    with suppress(OSError):  # what may not be looked at is told when it is read
+        if not (Path(run) / "config.json").exists():
+            raise ConfigError(missing)
     return _read_run_settings(Path(run), missing) | {"earlier": str(Path(run).resolve())}
 
 
