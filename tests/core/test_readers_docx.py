@@ -351,3 +351,145 @@ def test_a_chart_is_read_where_it_stands(tmp_path: Path) -> None:
     drawn = f'<w:drawing><c:chart xmlns:c="urn:c" r:id="{identifier}"/></w:drawing>'
     add(file, paragraph(run("Before.") + f"<w:r>{drawn}</w:r>") + paragraph(run("After.")))
     assert read_saved(tmp_path, file) == "Before.\n\nDepth\n| low\n| 3 m\nPier |\n\nAfter."
+
+
+def level(depth: int, text: str, form: str = "decimal", more: str = "") -> str:
+    return (
+        f'<w:lvl w:ilvl="{depth}"><w:start w:val="1"/><w:numFmt w:val="{form}"/>{more}'
+        f'<w:lvlText w:val="{text}"/></w:lvl>'
+    )
+
+
+def variant(number: int, abstract: int, overrides: str = "") -> str:
+    return f'<w:num w:numId="{number}"><w:abstractNumId w:val="{abstract}"/>{overrides}</w:num>'
+
+
+def abstract(number: int, inside: str) -> str:
+    return f'<w:abstractNum w:abstractNumId="{number}">{inside}</w:abstractNum>'
+
+
+def numbered(text: str, number: int | str, depth: int | str = 0, more: str = "") -> str:
+    given = f'<w:numPr><w:ilvl w:val="{depth}"/><w:numId w:val="{number}"/></w:numPr>'
+    return paragraph(f"<w:pPr>{given}{more}</w:pPr>{run(text)}")
+
+
+def styled(text: str, style: str, more: str = "") -> str:
+    return paragraph(f'<w:pPr><w:pStyle w:val="{style}"/>{more}</w:pPr>{run(text)}')
+
+
+def define(file: Docx, numbering: str, styles: str = "") -> None:
+    """Put lists and styles in place of those of the template."""
+    for part, xml in ((file.part.numbering_part, numbering), (file.part._styles_part, styles)):
+        part.element[:] = parse_xml(f"<w:x {NAMESPACES}>{xml}</w:x>")[:]
+
+
+def lines(folder: Path, file: Docx, xml: str) -> list[str]:
+    add(file, xml)
+    return read_saved(folder, file).split("\n\n")
+
+
+def test_headings_and_lists_have_the_numbers_that_word_counts(tmp_path: Path) -> None:
+    file = new_docx()
+    heading = '<w:style w:type="paragraph" w:styleId="{}"><w:pPr><w:numPr>{}</w:numPr></w:pPr>{}'
+    heading += "</w:style>"
+    linked = '<w:pStyle w:val="{}"/>'
+    define(
+        file,
+        abstract(
+            0,
+            level(0, "Part %1", "upperRoman", linked.format("H1"))
+            + level(1, "%1.%2", more=linked.format("H2") + "<w:isLgl/>")
+            + level(2, "(%3)", "lowerLetter"),
+        )
+        + abstract(1, level(0, "%1)", "decimalZero") + level(1, "\uf0b7", "bullet"))
+        + variant(1, 0)
+        + variant(2, 1)
+        + variant(3, 1, '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="7"/></w:lvlOverride>'),
+        heading.format("H1", '<w:numId w:val="1"/>', "")
+        + heading.format("H2", "", '<w:basedOn w:val="H1"/>'),
+    )
+    none = '<w:numPr><w:numId w:val="0"/></w:numPr>'
+    deleted = f"<w:rPr><w:del {BY}/></w:rPr>"
+    assert lines(
+        tmp_path,
+        file,
+        styled("Scope", "H1")
+        + styled("Ports", "H2")
+        + numbered("open", 1, 2)
+        + numbered("", 1, 2, deleted)
+        + numbered("closed", 1, 2)
+        + styled("Piers", "H2")
+        + numbered("long", 1, 2)
+        + styled("Preface", "H1", none)
+        + styled("Fees", "H1")
+        + styled("Late fees", "H2")
+        + numbered("cars", 2)
+        + numbered("red ones", 2, 1)
+        + numbered("vans", 2)
+        + numbered("again", 3)
+        + numbered("and again", 3)
+        + numbered("", 3),
+    ) == [
+        *("Part I Scope", "1.1 Ports", "(a) open", "(b) closed", "1.2 Piers", "(a) long"),
+        *("Preface", "Part II Fees", "2.1 Late fees", "01) cars", "red ones", "02) vans"),
+        *("07) again", "08) and again", "09)"),
+    ]
+
+
+def test_a_list_may_be_named_by_a_style_and_say_when_it_starts_again(tmp_path: Path) -> None:
+    file = new_docx()
+    number = '<w:pPr><w:numPr><w:numId w:val="1"/></w:numPr></w:pPr>'
+    define(
+        file,
+        abstract(0, '<w:numStyleLink w:val="Ours"/>')
+        + abstract(
+            1,
+            '<w:styleLink w:val="Ours"/>'
+            + level(0, "%1.")
+            + level(1, "%2.", more='<w:lvlRestart w:val="0"/>')
+            + level(2, "§ %1-%3", more='<w:suff w:val="nothing"/>'),
+        )
+        + variant(1, 1)
+        + variant(2, 0, f'<w:lvlOverride w:ilvl="0">{level(0, "No. %1:")}</w:lvlOverride>'),
+        f'<w:style w:type="numbering" w:styleId="Ours">{number}</w:style>',
+    )
+    assert lines(
+        tmp_path,
+        file,
+        "".join(
+            numbered(text, 2, depth)
+            for text, depth in (("b", 1), ("a", 0), ("b", 1), ("c", 2), ("a", 0), ("b", 1))
+        ),
+    ) == ["1. b", "No. 1: a", "2. b", "§ 1-1c", "No. 2: a", "3. b"]
+
+
+def test_the_title_is_without_its_number(tmp_path: Path) -> None:
+    file = new_docx()
+    define(file, abstract(0, level(0, "%1.")) + variant(1, 0))
+    title = '<w:pStyle w:val="Title"/>'
+    add(file, numbered("Travel claims", 1, more=title))
+    file.save(str(tmp_path / "a.docx"))
+    (document,), _ = read_all(tmp_path)
+    assert (document.title, document.text) == ("Travel claims", "1. Travel claims")
+
+
+@pytest.mark.parametrize(
+    ("numbering", "number", "text"),
+    [
+        (abstract(0, "") + variant(1, 0), 1, "x"),
+        (variant(1, 0), 1, "x"),
+        ("<w:num/><w:abstractNum/>", "", "x"),
+        (abstract(0, level(0, "%1. %2 %9")) + variant(1, 0), 1, "1. x"),
+        (abstract(0, level(0, "%1.").replace('"1"', '"9999999999"')) + variant(1, 0), 1, "0. x"),
+        (abstract(0, level(0, "%1", "upperRoman").replace('"1"', '"0"')) + variant(1, 0), 1, "0 x"),
+        (abstract(0, '<w:numStyleLink w:val="none"/>') + variant(1, 0), 1, "x"),
+    ],
+)  # fmt: skip
+def test_malformed_lists_cost_their_numbers_alone(
+    tmp_path: Path, numbering: str, number: int | str, text: str
+) -> None:
+    file = new_docx()
+    in_circles = '<w:style w:styleId="A"><w:basedOn w:val="A"/></w:style>'
+    define(file, numbering, in_circles)
+    xml = numbered("x", number) + styled("y", "A") + numbered("z", 1, "deep")
+    assert lines(tmp_path, file, xml)[:2] == [text, "y"]

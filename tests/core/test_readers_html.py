@@ -145,3 +145,20 @@ def test_a_formula_is_given_once(tmp_path: Path) -> None:
     )
     documents, _ = read(tmp_path, a__html=page)
     assert documents["a.html"].text == "It is x+1."
+
+
+def test_items_of_ordered_lists_have_their_numbers(tmp_path: Path) -> None:
+    page = (
+        "<ol start=4><li>four<li value=7><p>seven<p>more<li><svg><title>x</title></svg><b>eight"
+        "</b><ol type=a><li>a<li>b<ul><li>bullet</ul></ol></ol>"
+        "<ol reversed><li>two<li>one</ol><ol type=I start=x><li> first </ol>"
+        "<ol><li><ol style='list-style-type: lower-alpha' start=28><li>inner</ol></ol>"
+        "<ol style='list-style: none inside'><li>plain<li style='list-style-type:decimal'>2</ol>"
+        "<ol><li><img src=x><li>second</ol>"
+        "<table><tr><th>n<th>m<tr><td><ol start=3><li>cell</ol><td>x</table>"
+    )
+    documents, _ = read(tmp_path, a__html=page)
+    assert [line for line in documents["a.html"].text.split("\n") if line] == [
+        *("4. four", "7. seven", "more", "8. eight", "a. a", "b. b", "bullet", "2. two", "1. one"),
+        *("I. first", "1. ab. inner", "plain", "2. 2", "2. second", "n | m", "3. cell | x"),
+    ]

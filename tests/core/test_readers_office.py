@@ -436,3 +436,41 @@ def test_a_sheet_that_is_broken_costs_itself_alone(tmp_path: Path) -> None:
     documents, rejections = read(tmp_path, a__xlsx=damaged.getvalue())
     assert list(documents) == ["a.xlsx#Sheet!2", "a.xlsx#Last!2"]
     assert rejections["a.xlsx#Broken"].reason == "unreadable XLSX"
+
+
+def test_paragraphs_of_slides_have_their_automatic_numbers(tmp_path: Path) -> None:
+    show = Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[6])
+    for paragraphs, style in (
+        (
+            [
+                ("one", 0, "arabicPeriod", ""),
+                ("first", 1, "alphaLcParenR", ""),
+                ("second", 1, "alphaLcParenR", ""),
+                ("", 0, "", ""),
+                ("two", 0, "arabicPeriod", ""),
+                ("first again", 1, "alphaLcParenR", ""),
+                ("plain", 0, "", ""),
+                ("one again", 0, "arabicPeriod", ""),
+                ("fourth", 0, "romanUcParenBoth", 'startAt="4"'),
+                ("fifth", 0, "romanUcParenBoth", 'startAt="4"'),
+                ("circled", 0, "circleNumDbPlain", 'startAt="x"'),
+            ],
+            "",
+        ),
+        ([("by the box", 1, "", "")], '<a:lvl2pPr><a:buAutoNum type="arabicPlain"/></a:lvl2pPr>'),
+    ):
+        body = slide.shapes.add_textbox(0, 0, Inches(1), Inches(1)).text_frame._txBody
+        xml = "".join(
+            f'<a:p><a:pPr lvl="{level}">'
+            + (f'<a:buAutoNum type="{kind}" {start}/>' if kind else "")
+            + f"</a:pPr><a:r><a:t>{text}</a:t></a:r></a:p>"
+            for text, level, kind, start in paragraphs
+        )
+        made = parse_xml(f"<a:x {nsdecls('a')}><a:lstStyle>{style}</a:lstStyle>{xml}</a:x>")
+        body[1:] = made[:]
+    documents, _ = read(tmp_path, a__pptx=save(show))
+    assert documents["a.pptx"].text == (
+        "1. one\na) first\nb) second\n2. two\na) first again\nplain\n1. one again\n(IV) fourth\n"
+        "(V) fifth\n1 circled\n\n1 by the box"
+    )

@@ -3,7 +3,7 @@
 Kept are tracked insertions, content controls, nested tables, text boxes, notes (behind the
 paragraph that refers to them), SmartArt, charts, web pages that Word takes in when it opens the
 file, and once each the headers and footers. Dropped are deletions, comments, hidden text and field
-codes.
+codes. Numbers of headings and lists stand before their paragraphs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,7 @@ from lxml import etree
 from aloft.corpus.readers.archive import Archive, attribute, local_name
 from aloft.corpus.readers.charts import chart_text
 from aloft.corpus.readers.html import read_page
+from aloft.corpus.readers.numbering import Numbering
 from aloft.corpus.readers.source import Found, Source
 
 _DROPPED = frozenset(
@@ -71,6 +72,7 @@ class _Reader:
         self._body = archive.parse(main)
         self._relations = archive.relations(main)
         self._notes = {kind: self._read_notes(kind) for kind in _NOTES.values()}
+        self._numbering = Numbering(self._parts("numbering"), self._parts("styles"))
         self.title = ""
         self.others: list[Found | Source] = []
 
@@ -126,12 +128,14 @@ class _Reader:
         return text
 
     def _paragraph(self, paragraph: etree._Element) -> Iterator[str]:
-        """Its own text, then what is anchored in it."""
+        """Its own text, behind its number, then what is anchored in it."""
         anchored: list[str] = []
+        style = _style(paragraph)
+        number = "" if _is_joined(paragraph) else self._numbering.before(paragraph, style)
         text = "".join(self._pieces(paragraph, anchored))
-        if not self.title and _style(paragraph) == "Title":
+        if not self.title and style == "Title":
             self.title = text
-        yield text
+        yield f"{number}{text}" if text.strip() else number.strip()
         yield from anchored
 
     def _pieces(self, element: etree._Element, anchored: list[str]) -> Iterator[str]:
@@ -241,6 +245,14 @@ def _symbol(element: etree._Element) -> str:
 
 def _is_on(element: etree._Element | None) -> bool:
     return element is not None and attribute(element, "val") not in ("0", "false", "off")
+
+
+def _is_joined(paragraph: etree._Element) -> bool:
+    """Whether its end was deleted or is hidden, so that it is no paragraph of its own."""
+    end = _property(paragraph, "rPr")
+    names = {local_name(one): one for one in (() if end is None else end)}
+    is_hidden = _is_on(names.get("vanish")) and "specVanish" not in names
+    return is_hidden or not names.keys().isdisjoint(("del", "moveFrom"))
 
 
 def _style(paragraph: etree._Element) -> str:

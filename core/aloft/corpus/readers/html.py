@@ -1,18 +1,21 @@
 """Web pages: the text as a browser lays it out, without navigation and scripts.
 
-A row of a table is a line, as in Word files, unless the table only lays out the page.
+A row of a table is a line, as in Word files, unless the table only lays out the page. Items of
+ordered lists have their numbers.
 """
 
 import re
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from bs4 import BeautifulSoup
 from bs4.dammit import EncodingDetector
 from bs4.element import NavigableString, Tag
 
 from aloft.corpus.readers.decoding import decode
+from aloft.corpus.readers.numerals import integer, numeral
 from aloft.corpus.readers.source import Found, Source, clean
 
 _DROPPED_TAGS = frozenset(
@@ -37,6 +40,16 @@ _MARGINS = {
     **dict.fromkeys(_OWN_LINE_TAGS, ("\n", "\n")),
     **dict.fromkeys(_CELL_TAGS, ("", " ")),
 }
+_FORMS = {  # of the numbers of lists, by the attribute `type` or in CSS
+    **dict.fromkeys(("1", "decimal"), "decimal"),
+    **dict.fromkeys(("a", "lower-alpha", "lower-latin"), "lowerAlpha"),
+    **dict.fromkeys(("A", "upper-alpha", "upper-latin"), "upperAlpha"),
+    **dict.fromkeys(("i", "lower-roman"), "lowerRoman"),
+    **dict.fromkeys(("I", "upper-roman"), "upperRoman"),
+    **dict.fromkeys(("none", "disc", "circle", "square"), "none"),
+    "decimal-leading-zero": "decimalZero",
+}
+_LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:([^;]*)", re.IGNORECASE)
 _MOST_SPANNED = 1000  # columns or rows, as in browsers
 
 _Cell = tuple[Tag, str]
@@ -62,11 +75,43 @@ def read_page(source: Source, label: str | None = None) -> tuple[str, str, list[
     page, notes = decode(source, label)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # XHTML, bare addresses
         soup = BeautifulSoup(clean(page), "lxml")
+    for ordered in reversed(soup.find_all("ol")):  # of lists in lists the outer number comes first
+        _number_items(ordered)
     for table in soup.find_all("table"):
         _join_cells(table)
     titles = (title for title in soup.find_all("title") if not title.find_parent("svg"))
     title = next(titles, None)
     return title.get_text() if title else "", _text_of(soup), notes
+
+
+def _number_items(ordered: Tag) -> None:
+    """Write the numbers of a list before its items, in the page itself."""
+    items = ordered.find_all("li", recursive=False)
+    step = -1 if ordered.has_attr("reversed") else 1
+    value = integer(str(ordered.get("start")), 1 if step > 0 else len(items))
+    for item in items:
+        value = integer(str(item.get("value")), value)
+        number = numeral(value, _form(item) or _form(ordered) or "decimal")
+        text = _first_text(item)
+        if number and text:
+            text.replace_with(f"{number}. {text.lstrip()}")
+        value += step
+
+
+def _form(tag: Tag) -> str:
+    """The form of the numbers that a list or an item states; "": none."""
+    style = _LIST_STYLE.search(str(tag.get("style", "")))
+    words = style[1].lower().split() if style else []
+    return next((_FORMS[word] for word in (*words, tag.get("type")) if word in _FORMS), "")
+
+
+def _first_text(item: Tag) -> NavigableString | None:
+    for text in item.descendants:
+        if type(text) is NavigableString and text.strip():
+            above = takewhile(lambda one: one is not item, text.parents)
+            if not any(_is_dropped(one) for one in above):
+                return text
+    return None
 
 
 def _join_cells(table: Tag) -> None:

@@ -6,9 +6,22 @@ from lxml import etree
 
 from aloft.corpus.readers.archive import Archive, attribute, local_name, relation_id
 from aloft.corpus.readers.charts import chart_text
+from aloft.corpus.readers.numerals import integer, numeral
 from aloft.corpus.readers.source import Found, Source, UnreadableError
 
 _FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")  # placeholders that each slide repeats
+_BULLETS = ("buNone", "buAutoNum", "buChar", "buBlip")
+_FORMS = {
+    "alphaLc": "lowerLetter",
+    "alphaUc": "upperLetter",
+    "romanLc": "lowerRoman",
+    "romanUc": "upperRoman",
+    "": "decimal",
+}
+_AROUND = {"Period": "{}. ", "ParenR": "{}) ", "ParenBoth": "({}) ", "": "{} "}
+
+_Counts = dict[int, tuple[tuple[str, str], int]]
+"""By level, the kind of its automatic numbers, and the last one."""
 
 
 def read(source: Source) -> Iterator[Found]:
@@ -70,11 +83,34 @@ def _blocks(element: etree._Element) -> Iterator[str]:
 
 
 def _paragraphs(body: etree._Element) -> Iterator[str]:
+    counts: _Counts = {}
     for paragraph in body:
         if local_name(paragraph) == "p":
             text = "".join(_pieces(paragraph)).strip()
             if text:
-                yield text
+                yield _number(paragraph, counts) + text
+
+
+def _number(paragraph: etree._Element, counts: _Counts) -> str:
+    """The automatic number of the next paragraph, with a space; "" where it has none."""
+    properties = {local_name(one): one for one in paragraph if local_name(one) == "pPr"}
+    level = integer(attribute(properties["pPr"], "lvl"), 0) if properties else 0
+    for one in paragraph.itersiblings("{*}lstStyle", preceding=True):
+        properties |= {local_name(given): given for given in one}
+    given = (properties.get(name, ()) for name in ("pPr", f"lvl{level + 1}pPr"))
+    bullets = (one for some in given for one in some if local_name(one) in _BULLETS)
+    bullet = next(bullets, None)
+    last = counts.get(level)
+    for deeper in [one for one in counts if one >= level]:
+        del counts[deeper]
+    if bullet is None or local_name(bullet) != "buAutoNum":
+        return ""
+    kind = attribute(bullet, "type"), attribute(bullet, "startAt")
+    value = last[1] + 1 if last and last[0] == kind else integer(kind[1], 1)
+    counts[level] = kind, value
+    form = next(form for begin, form in _FORMS.items() if kind[0].startswith(begin))
+    around = next(around for end, around in _AROUND.items() if kind[0].endswith(end))
+    return around.format(numeral(value, form))
 
 
 def _pieces(paragraph: etree._Element) -> Iterator[str]:
