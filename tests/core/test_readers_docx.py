@@ -73,6 +73,10 @@ def test_a_word_file_gives_paragraphs_and_tables_in_order(tmp_path: Path) -> Non
     assert read_saved(tmp_path, file) == "Before.\n\nport | depth\nover both\n\nAfter."
 
 
+def raised(text: str, align: str = "superscript", more: str = "") -> str:
+    return f'<w:r><w:rPr><w:vertAlign w:val="{align}"/></w:rPr><w:t>{text}</w:t>{more}</w:r>'
+
+
 BY = 'w:id="1" w:author="A. Editor"'
 BOX = f"<w:txbxContent>{paragraph(run('in a box'))}</w:txbxContent>"
 
@@ -148,6 +152,39 @@ BOX = f"<w:txbxContent>{paragraph(run('in a box'))}</w:txbxContent>"
             ),
             "co-op\ttab\nline",
             id="characters",
+        ),
+        pytest.param(
+            paragraph(run("10") + raised("-") + raised("6") + run(" m") + raised("2")),
+            "10^-6 m^2",
+            id="powers",
+        ),
+        pytest.param(
+            paragraph(
+                run("1")
+                + raised("st")
+                + run(" CO")
+                + raised("2", "subscript")
+                + run(" (x)")
+                + raised("3")
+                + run(" note")
+                + raised("4", more='<w:footnoteReference w:id="9"/>')
+                + f'<w:hyperlink w:anchor="n">{raised("5")}</w:hyperlink>'
+            ),
+            "1st CO2 (x)3 note45",
+            id="no powers",
+        ),
+        pytest.param(
+            paragraph(run("2") + raised("1") + run("/") + raised("2", "subscript") + run(" days")),
+            "2 1/2 days",
+            id="fraction",
+        ),
+        pytest.param(
+            paragraph(
+                "<m:oMath><m:sSup><m:e><m:r><m:t>x</m:t></m:r></m:e><m:sup><m:r><m:t>2</m:t></m:r>"
+                "</m:sup></m:sSup></m:oMath>"
+            ),
+            "x^2",
+            id="power in a formula",
         ),
         pytest.param(
             paragraph("<m:oMath><m:r><m:t>E=mc</m:t></m:r></m:oMath>"), "E=mc", id="formula"

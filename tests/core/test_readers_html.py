@@ -162,3 +162,21 @@ def test_items_of_ordered_lists_have_their_numbers(tmp_path: Path) -> None:
         *("4. four", "7. seven", "more", "8. eight", "a. a", "b. b", "bullet", "2. two", "1. one"),
         *("I. first", "1. ab. inner", "plain", "2. 2", "2. second", "n | m", "3. cell | x"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("10<sup>6</sup> m<sup> 2</sup>", "10^6 m^2"),
+        ("10<sup><b>−</b>6</sup>/L", "10^−6/L"),
+        ("<table><tr><th>Area<td>5 m<sup>2</sup></table>", "Area | 5 m^2"),
+        ("<math><msup><mi>x</mi><mn>2</mn></msup></math>", "x^2"),
+        ("1<sup>st</sup> x<sup>n</sup>", "1st xn"),
+        ("CO<sub>2</sub> in (5)<sup>2</sup>", "CO2 in (5)2"),
+        ("it is so<sup><a href='#n1'>1</a></sup><a href='#n2'><sup>2</sup></a>", "it is so12"),
+        ("2<sup>1</sup>/<sub>2</sub> days", "2 1/2 days"),
+    ],
+)
+def test_a_power_keeps_apart_from_its_base(tmp_path: Path, page: str, text: str) -> None:
+    documents, _ = read(tmp_path, a__html=page)
+    assert documents["a.html"].text == text

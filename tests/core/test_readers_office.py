@@ -474,3 +474,17 @@ def test_paragraphs_of_slides_have_their_automatic_numbers(tmp_path: Path) -> No
         "1. one\na) first\nb) second\n2. two\na) first again\nplain\n1. one again\n(IV) fourth\n"
         "(V) fifth\n1 circled\n\n1 by the box"
     )
+
+
+def test_powers_on_slides_and_in_books_have_a_sign(tmp_path: Path) -> None:
+    show = Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[6])
+    frame = slide.shapes.add_textbox(0, 0, Inches(1), Inches(1)).text_frame
+    for text, baseline in (("10", 0), ("6", 30), ("CO", 0), ("2", -25), ("note", 0), ("1", 30)):
+        run = frame.paragraphs[0].add_run()
+        run.text = text
+        run.font._element.set("baseline", f"{baseline}000")
+    run.hyperlink.address = "https://example.org"
+    book = book_of({"a.xhtml": "<p>5 m<sup>2</sup></p>"})
+    documents, _ = read(tmp_path, a__pptx=save(show), b__epub=book)
+    assert [one.text for one in documents.values()] == ["10^6CO2note1", "5 m^2"]

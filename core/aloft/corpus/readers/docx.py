@@ -3,7 +3,8 @@
 Kept are tracked insertions, content controls, nested tables, text boxes, notes (behind the
 paragraph that refers to them), SmartArt, charts, web pages that Word takes in when it opens the
 file, and once each the headers and footers. Dropped are deletions, comments, hidden text and field
-codes. Numbers of headings and lists stand before their paragraphs.
+codes. Numbers of headings and lists stand before their paragraphs, and powers
+have a sign.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from aloft.corpus.readers.charts import chart_text
 from aloft.corpus.readers.html import read_page
 from aloft.corpus.readers.numbering import Numbering
 from aloft.corpus.readers.source import Found, Source
+from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts
 
 _DROPPED = frozenset(
     (
@@ -132,7 +134,7 @@ class _Reader:
         anchored: list[str] = []
         style = _style(paragraph)
         number = "" if _is_joined(paragraph) else self._numbering.before(paragraph, style)
-        text = "".join(self._pieces(paragraph, anchored))
+        text = join_scripts(self._pieces(paragraph, anchored))
         if not self.title and style == "Title":
             self.title = text
         yield f"{number}{text}" if text.strip() else number.strip()
@@ -158,6 +160,10 @@ class _Reader:
                 anchored.append(self._diagram(attribute(child, "dm")))
             elif name == "chart":
                 anchored.append(self._chart(attribute(child, "id")))
+            elif name == "hyperlink":  # what is raised in it is the mark of a note
+                yield "".join(self._pieces(child, anchored))
+            elif script := _script(child):
+                yield script("".join(self._pieces(child, anchored)))
             else:
                 yield from self._pieces(child, anchored)
 
@@ -229,6 +235,17 @@ def _property(element: etree._Element, name: str) -> etree._Element | None:
             if local_name(one) == name:
                 return one
     return None
+
+
+def _script(element: etree._Element) -> type[str] | None:
+    """What a run, or a part of a formula, is raised or lowered to; None: neither."""
+    if any(local_name(one) in _NOTES for one in element):
+        return None
+    if local_name(element) == "sup" and local_name(element.getparent()) == "sSup":
+        return Raised
+    align = _property(element, "vertAlign") if local_name(element) == "r" else None
+    scripts = {"superscript": Raised, "subscript": Lowered}
+    return None if align is None else scripts.get(attribute(align, "val"))
 
 
 def _symbol(element: etree._Element) -> str:

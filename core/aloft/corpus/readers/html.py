@@ -1,7 +1,7 @@
 """Web pages: the text as a browser lays it out, without navigation and scripts.
 
 A row of a table is a line, as in Word files, unless the table only lays out the page. Items of
-ordered lists have their numbers.
+ordered lists have their numbers, and powers a sign.
 """
 
 import re
@@ -17,6 +17,7 @@ from bs4.element import NavigableString, Tag
 from aloft.corpus.readers.decoding import decode
 from aloft.corpus.readers.numerals import integer, numeral
 from aloft.corpus.readers.source import Found, Source, clean
+from aloft.corpus.readers.superscripts import Lowered, Raised, is_number, join_scripts
 
 _DROPPED_TAGS = frozenset(
     (
@@ -169,7 +170,7 @@ def _span(cell: Tag, name: str) -> int:
 
 def _text_of(soup: Tag) -> str:
     """Blank lines around blocks, no line break within a sentence."""
-    text = "".join(_pieces(soup))
+    text = join_scripts(_pieces(soup))
     lines = (re.sub(r"^ (?! )", "", line.rstrip()) for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
@@ -181,6 +182,9 @@ def _pieces(soup: Tag) -> Iterator[str]:
         if isinstance(node, Tag):
             if _is_dropped(node):
                 continue
+            if (script := _script(node)) and is_number(text := node.get_text(strip=True)):
+                yield script(text)
+                continue
             before, after = _MARGINS.get(node.name, ("", ""))
             is_pre = is_pre or node.name == "pre"
             to_do.append((after, True))
@@ -188,6 +192,14 @@ def _pieces(soup: Tag) -> Iterator[str]:
             yield before
         elif type(node) in (NavigableString, str):  # a comment or doctype is a subclass
             yield str(node) if is_pre else re.sub(r"\s+", " ", str(node))
+
+
+def _script(tag: Tag) -> type[str] | None:
+    """What a tag raises or lowers its text to, unless that links to a note; None: it does not."""
+    is_exponent = tag.parent is not None and tag.parent.name == "msup" and not tag.next_sibling
+    script = Raised if is_exponent else {"sup": Raised, "sub": Lowered}.get(tag.name)
+    is_linked = script and (tag.find("a") or tag.find_parent("a"))
+    return None if is_linked else script
 
 
 def _is_dropped(tag: Tag) -> bool:

@@ -8,6 +8,7 @@ from aloft.corpus.readers.archive import Archive, attribute, local_name, relatio
 from aloft.corpus.readers.charts import chart_text
 from aloft.corpus.readers.numerals import integer, numeral
 from aloft.corpus.readers.source import Found, Source, UnreadableError
+from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts
 
 _FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")  # placeholders that each slide repeats
 _BULLETS = ("buNone", "buAutoNum", "buChar", "buBlip")
@@ -86,7 +87,7 @@ def _paragraphs(body: etree._Element) -> Iterator[str]:
     counts: _Counts = {}
     for paragraph in body:
         if local_name(paragraph) == "p":
-            text = "".join(_pieces(paragraph)).strip()
+            text = join_scripts(_pieces(paragraph)).strip()
             if text:
                 yield _number(paragraph, counts) + text
 
@@ -116,9 +117,18 @@ def _number(paragraph: etree._Element, counts: _Counts) -> str:
 def _pieces(paragraph: etree._Element) -> Iterator[str]:
     for one in paragraph.iter():
         if local_name(one) == "t":
-            yield one.text or ""
+            yield _script(one.getparent())(one.text or "")
         elif local_name(one) == "br":
             yield "\n"
+
+
+def _script(run: etree._Element) -> type[str]:
+    """Whether a run is raised or lowered, unless it is a link."""
+    properties = next((one for one in run if local_name(one) == "rPr"), None)
+    if properties is None or any(local_name(one) == "hlinkClick" for one in properties):
+        return str
+    baseline = integer(attribute(properties, "baseline"), 0)
+    return Raised if baseline > 0 else Lowered if baseline < 0 else str
 
 
 def _rows(table: etree._Element) -> Iterator[str]:
