@@ -374,6 +374,66 @@ def test_a_word_file_may_hold_nothing_but_what_it_takes_in(tmp_path: Path) -> No
     assert ([*documents], rejections) == (["a.docx#word/part.txt"], {})
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("word/header1.xml", b"<w:hdr"),
+        ("word/footer1.xml", b""),
+        ("word/footnotes.xml", b"<w:footnotes>"),
+        ("word/numbering.xml", b"{}"),
+        ("word/styles.xml", b"<x>"),
+        ("word/part.html", b"<p>caf\xe9</p>"),
+        ("word/c1.xml", b"<c:ser xmlns:c='u'><c:val><c:pt idx='x'/></c:val></c:ser>"),
+        ("word/comments.xml", b""),
+    ],
+)
+def test_a_broken_part_costs_itself_alone(tmp_path: Path, name: str, content: bytes) -> None:
+    file = new_docx()
+    file.sections[0].header.paragraphs[0].text = "The header"
+    file.sections[0].footer.paragraphs[0].text = "The footer"
+    define(file, abstract(0, level(0, "%1.")) + variant(1, 0))
+    note = f'<w:footnote w:id="2">{paragraph(run("The note"))}</w:footnote>'
+    chart = "<c:x xmlns:c='u'><c:title><c:t>The chart</c:t></c:title></c:x>"
+    ids = []
+    for part_name, kind, xml in (
+        ("footnotes.xml", "footnotes", f"<w:footnotes {NAMESPACES}>{note}</w:footnotes>"),
+        ("part.html", "aFChunk", "<p>The page</p>"),
+        ("c1.xml", "chart", chart),
+        ("comments.xml", "comments", "<x/>"),
+    ):
+        part = Part(PackURI(f"/word/{part_name}"), "x/x", xml.encode(), file.part.package)
+        ids.append(file.part.relate_to(part, RELATIONS + kind))
+    cell = "<w:tc>{}" + paragraph(run("cell")) + "</w:tc>"
+    add(
+        file,
+        numbered("first", 1)
+        + paragraph(
+            run("body")
+            + '<w:r><w:footnoteReference w:id="2"/><w:sym w:char="FFFFFFFF"/><w:drawing>'
+            + f'<c:chart xmlns:c="u" r:id="{ids[2]}"/></w:drawing></w:r>'
+        )
+        + "<w:tbl><w:tr>"
+        + cell.format('<w:tcPr><w:gridSpan w:val="wide"/></w:tcPr>')
+        + f'{cell.format("")}</w:tr></w:tbl><w:altChunk r:id="{ids[1]}"/>',
+    )
+    stream = io.BytesIO()
+    file.save(stream)
+    documents, rejections = read(tmp_path, a__docx=repacked(stream.getvalue(), name, content))
+    whole = ["The header", "1. first", "body", "The note", "The chart", "cell | cell", "The page"]
+    whole.append("The footer")
+    lost = {
+        "header1": ("The header", ""),
+        "footer1": ("The footer", ""),
+        "footnotes": ("The note", ""),
+        "numbering": ("1. first", "first"),
+        "part": ("The page", ""),
+        "c1": ("The chart", ""),
+    }.get(name.split("/")[1].split(".")[0], ("", ""))
+    kept = [lost[1] if one == lost[0] else one for one in whole]
+    assert documents["a.docx"].text.split("\n\n") == [one for one in kept if one]
+    assert list(rejections) == ([] if "comments" in name else [f"a.docx#{name}"])
+
+
 def test_a_chart_is_read_where_it_stands(tmp_path: Path) -> None:
     chart = (
         '<c:chartSpace xmlns:c="urn:c" xmlns:a="urn:a"><c:chart><c:title><a:t>Depth</a:t></c:title>'

@@ -78,6 +78,8 @@ class Archive:
 
     def broken(self, error: Exception) -> UnreadableError:
         """The error of a file that the parser cannot read; it can be any exception."""
+        if isinstance(error, UnreadableError):
+            return error
         detail = f"{parser_message(error)}; save it again"
         return UnreadableError(f"unreadable {self._kind}", detail)
 

@@ -7,7 +7,9 @@ codes. Numbers of headings and lists stand before their paragraphs, and powers
 have a sign.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from lxml import etree
 
@@ -15,6 +17,7 @@ from aloft.corpus.readers.archive import Archive, attribute, local_name
 from aloft.corpus.readers.charts import chart_text
 from aloft.corpus.readers.html import read_page
 from aloft.corpus.readers.numbering import Numbering
+from aloft.corpus.readers.numerals import integer
 from aloft.corpus.readers.source import Found, Source
 from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts
 
@@ -56,7 +59,7 @@ _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 def read(source: Source) -> Iterator[Found | Source]:
     """One document; its title is the first paragraph of the style "Title".
 
-    Files of other kinds that Word takes in when it opens the file follow.
+    Files of other kinds that Word takes in when it opens the file follow, and the broken parts.
     """
     with Archive(source, "DOCX") as archive:
         reader = _Reader(source, archive)
@@ -73,10 +76,10 @@ class _Reader:
         self._archive = archive
         self._body = archive.parse(main)
         self._relations = archive.relations(main)
-        self._notes = {kind: self._read_notes(kind) for kind in _NOTES.values()}
-        self._numbering = Numbering(self._parts("numbering"), self._parts("styles"))
         self.title = ""
         self.others: list[Found | Source] = []
+        self._notes = {kind: self._read_notes(kind) for kind in _NOTES.values()}
+        self._numbering = Numbering(self._parts("numbering"), self._parts("styles"))
 
     def blocks(self) -> Iterator[str]:
         """Paragraphs and tables in reading order."""
@@ -84,10 +87,22 @@ class _Reader:
         yield from self._blocks(self._body)
         yield from self._edges("footer")
 
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """What is wrong with a part is listed and costs that part alone."""
+        try:
+            yield
+        except Exception as error:  # the parser's
+            fault, place = self._archive.broken(error), f"{self._source.name}#{name}"
+            if fault.reason == "too large":
+                raise
+            self.others.append(self._source.reject(fault.reason, fault.detail, place=place))
+
     def _parts(self, kind: str) -> Iterator[etree._Element]:
-        for other, name in self._relations.values():
+        for other, name in dict.fromkeys(self._relations.values()):
             if other == kind and name in self._archive:
-                yield self._archive.parse(name)
+                with self._alone(name):
+                    yield self._archive.parse(name)
 
     def _edges(self, kind: str) -> Iterator[str]:
         """The texts of all headers or footers, each once, however many sections repeat it."""
@@ -121,13 +136,14 @@ class _Reader:
         _, name = self._relations.get(relation, ("", ""))
         if name not in self._archive:
             return ""
-        inner = self._source.inner(name, self._archive.read(name))
-        if not name.lower().endswith(_PAGES):
+        with self._alone(name):
+            inner = self._source.inner(name, self._archive.read(name))
+            if name.lower().endswith(_PAGES):
+                _, text, notes = read_page(inner)
+                self.others += notes
+                return text
             self.others.append(inner)
-            return ""
-        _, text, notes = read_page(inner)
-        self.others += notes
-        return text
+        return ""
 
     def _paragraph(self, paragraph: etree._Element) -> Iterator[str]:
         """Its own text, behind its number, then what is anchored in it."""
@@ -169,18 +185,23 @@ class _Reader:
 
     def _chart(self, relation: str) -> str:
         _, name = self._relations.get(relation, ("", ""))
-        return chart_text(self._archive.parse(name)) if name in self._archive else ""
+        if name in self._archive:
+            with self._alone(name):
+                return chart_text(self._archive.parse(name))
+        return ""
 
     def _diagram(self, relation: str) -> str:
         _, name = self._relations.get(relation, ("", ""))
         if name not in self._archive:
             return ""
-        points = (one for one in self._archive.parse(name).iter() if local_name(one) == "pt")
-        texts = (
-            "".join(one.text or "" for one in point.iter() if local_name(one) == "t")
-            for point in points
-        )
-        return "\n".join(text for text in texts if text.strip())
+        with self._alone(name):
+            points = (one for one in self._archive.parse(name).iter() if local_name(one) == "pt")
+            texts = (
+                "".join(one.text or "" for one in point.iter() if local_name(one) == "t")
+                for point in points
+            )
+            return "\n".join(text for text in texts if text.strip())
+        return ""
 
     def _table(self, table: etree._Element) -> str:
         """One line a row; a cell that spans columns is given once, one that spans rows in each."""
@@ -196,7 +217,7 @@ class _Reader:
                 above[column] = text
                 texts.append(text)
                 span = _property(cell, "gridSpan")
-                column += int(attribute(span, "val") or 1) if span is not None else 1
+                column += 1 if span is None else integer(attribute(span, "val"), 1)
             if texts:
                 rows.append(" | ".join(texts))
         return "\n".join(rows)
@@ -255,7 +276,7 @@ def _symbol(element: etree._Element) -> str:
     except ValueError:
         return ""
     if not 0xF000 <= code <= 0xF0FF:
-        return chr(code)
+        return chr(code) if 0 <= code <= sys.maxunicode else ""
     table = _SYMBOLS if attribute(element, "font").startswith("Symbol") else _DINGBATS
     return table.get(code - 0xF000, "\N{REPLACEMENT CHARACTER}")
 

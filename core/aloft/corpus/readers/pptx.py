@@ -49,9 +49,9 @@ def read(source: Source) -> Iterator[Found]:
                     elif kind == "chart":
                         blocks.append(chart_text(archive.parse(name)))
             except Exception as error:  # the parser's; the other slides are read
-                if isinstance(error, UnreadableError) and error.reason == "too large":
-                    raise
                 fault, place = archive.broken(error), f"{source.name}#slide {number}"
+                if fault.reason == "too large":
+                    raise
                 broken.append(source.reject(fault.reason, fault.detail, place=place))
     if not blocks and broken:
         raise UnreadableError("unreadable PPTX", "none of its slides can be read; save it again")

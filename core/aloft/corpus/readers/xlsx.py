@@ -46,7 +46,7 @@ def read(source: Source) -> Iterator[Found]:
             try:
                 found += _read_sheet(source, book, sheet)
             except Exception as error:  # the parser's; the other sheets are read
-                fault = error if isinstance(error, UnreadableError) else archive.broken(error)
+                fault = archive.broken(error)
                 place = f"{source.name}#{sheet.title}"
                 found.append(source.reject(fault.reason, fault.detail, place=place))
         book.close()
