@@ -1,5 +1,6 @@
 """PowerPoint, Excel, EPUB and e-mail: what their readers would see."""
 
+import base64
 import codecs
 import datetime
 import io
@@ -488,3 +489,50 @@ def test_powers_on_slides_and_in_books_have_a_sign(tmp_path: Path) -> None:
     book = book_of({"a.xhtml": "<p>5 m<sup>2</sup></p>"})
     documents, _ = read(tmp_path, a__pptx=save(show), b__epub=book)
     assert [one.text for one in documents.values()] == ["10^6CO2note1", "5 m^2"]
+
+
+FLOWED = b"The ferry \nsails daily.\n From Oban \nto Bute. \n\n> Is it \n> late?\n>> No \n> Or \n"
+FLOWED += b"-- \nAnn \nReed"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        (
+            b"; Format=Flowed",
+            "The ferry sails daily.\nFrom Oban to Bute. \n\n> Is it late?\n>> No \n> Or \n"
+            "-- \nAnn Reed",
+        ),
+        (
+            b"; format=flowed; DelSp=yes",
+            "The ferrysails daily.\nFrom Obanto Bute.\n\n> Is itlate?\n>> No\n> Or\n-- \nAnnReed",
+        ),
+        (b"", FLOWED.decode()),
+    ],
+)
+def test_paragraphs_of_flowed_text_are_whole(tmp_path: Path, parameters: bytes, text: str) -> None:
+    head = b"Subject: Hours\nContent-Type: text/plain" + parameters
+    documents, _ = read(
+        tmp_path,
+        a__eml=head + b"\n\n" + FLOWED,
+        b__eml=(head + b"\n\n" + FLOWED).replace(b"\n", b"\r\n"),
+    )
+    assert [one.text for one in documents.values()] == [text, text]
+
+
+@pytest.mark.parametrize("boundary", [b"", b"; boundary=other"])
+@pytest.mark.parametrize("kind", [b"mixed", b"alternative"])
+def test_a_message_without_its_boundary_keeps_its_text(
+    tmp_path: Path, boundary: bytes, kind: bytes
+) -> None:
+    head = b"Subject: Hours\nContent-Type: multipart/" + kind + boundary + b"\n\n"
+    parts = (
+        b"--=_a.1\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+    )
+    parts += base64.b64encode("Sie fährt täglich.".encode()) + b"\n--=_a.1--\n"
+    documents, rejections = read(
+        tmp_path, a__eml=head + parts, b__eml=head + b"It sails daily.\n-- \nAnn"
+    )
+    assert documents["a.eml"].text == "Sie fährt täglich."
+    assert documents["b.eml"].text == "It sails daily.\n-- \nAnn"
+    assert rejections == {}

@@ -1,5 +1,6 @@
 """E-mail messages: who wrote to whom and when, then the text; attachments are read as files are."""
 
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,10 +9,11 @@ from email.message import Message
 
 from aloft.corpus.readers.decoding import decode
 from aloft.corpus.readers.html import read_page
-from aloft.corpus.readers.source import Found, Source, UnreadableError, parser_message
+from aloft.corpus.readers.source import Found, Source, UnreadableError, clean, parser_message
 
 _HEADERS = ("From", "To", "Cc", "Date")
 _DATA = {"text/calendar": ".ics", "text/vcard": ".vcf"}  # text for programs
+_DELIMITER = re.compile(rb"^--([\w'()+,./:=?-]+)[ \t]*\r?\nContent-", re.IGNORECASE | re.MULTILINE)
 _PLAIN_SHARE = 0.5  # a plain text shorter than this share of the HTML says "open it in a browser"
 
 
@@ -50,6 +52,8 @@ class _Reader:
 
     def texts(self, part: Message) -> Iterator[str]:
         """The texts in order; what is no text of the message goes to `files`."""
+        if part.get_content_maintype() == "multipart" and not part.is_multipart():
+            part = _divided(part)
         kind, name = part.get_content_type(), part.get_filename()
         disposition = part.get_content_disposition()
         if kind == "multipart/alternative":
@@ -82,6 +86,7 @@ class _Reader:
                 _, text, notes = read_page(source, label)
             else:
                 text, notes = decode(source, label)
+                text = _in_paragraphs(part, text)
         except UnreadableError as error:
             text, notes = "", [source.reject(error.reason, error.detail)]
         self.notes.extend(notes)
@@ -118,6 +123,37 @@ def _parts(message: Message) -> list[Message]:
 def _payload(part: Message) -> bytes:
     raw = part.get_payload(decode=True)
     return raw if isinstance(raw, bytes) else b""
+
+
+def _divided(part: Message) -> Message:
+    """What should have parts, by the boundary that its text shows; without one it is all text."""
+    raw = _payload(part)
+    delimiter = _DELIMITER.search(raw)
+    head = b"Content-Type: text/plain\n\n"
+    if delimiter:
+        kind = part.get_content_type().encode()
+        head = b'Content-Type: %s; boundary="%s"\n\n' % (kind, delimiter[1])
+    return message_from_bytes(head + raw, policy=policy.default)
+
+
+def _in_paragraphs(part: Message, text: str) -> str:
+    """Without the line breaks of a mail program, where they are told from others (RFC 3676)."""
+    if str(part.get_param("format")).lower() != "flowed":
+        return text
+    is_space_added = str(part.get_param("delsp")).lower() == "yes"
+    lines: list[str] = []
+    flowing = -1  # depth of quotes of the line above, where it goes on
+    for line in clean(text).split("\n"):
+        unquoted = line.lstrip(">")
+        depth, words = len(line) - len(unquoted), unquoted.removeprefix(" ")
+        flows = words.endswith(" ") and words != "-- "  # which stands above a signature
+        shown = words[:-1] if flows and is_space_added else words
+        if depth == flowing and words not in ("", "-- "):
+            lines[-1] += shown
+        else:
+            lines.append(f"{'>' * depth} {shown}" if depth else shown)
+        flowing = depth if flows else -1
+    return "\n".join(lines)
 
 
 def _best(versions: list[str]) -> str:
