@@ -536,3 +536,43 @@ def test_a_message_without_its_boundary_keeps_its_text(
     assert documents["a.eml"].text == "Sie fährt täglich."
     assert documents["b.eml"].text == "It sails daily.\n-- \nAnn"
     assert rejections == {}
+
+
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        (datetime.datetime(2024, 5, 1, 9, 30, 15), "2024-05-01 09:30:15"),
+        (datetime.datetime(2024, 5, 1, 0, 0, 5), "2024-05-01 00:00:05"),
+        (datetime.datetime(2024, 5, 1, 0, 0, 0, 250_000), "2024-05-01 00:00:00.250"),
+        (datetime.datetime(2024, 5, 1, 9, 30), "2024-05-01 09:30"),
+        (datetime.datetime(2024, 5, 1), "2024-05-01"),
+        (datetime.time(9, 30, 15), "09:30:15"),
+    ],
+)
+def test_a_time_has_its_seconds(
+    tmp_path: Path, time: datetime.datetime | datetime.time, text: str
+) -> None:
+    book = Workbook()
+    book.active.append(("port", "sails"))
+    book.active.append(("Oban", time))
+    documents, _ = read(tmp_path, a__xlsx=save(book))
+    assert documents["a.xlsx#Sheet!2"].text == f"port: Oban\nsails: {text}"
+
+
+def test_hidden_slides_are_listed_as_hidden_sheets_are(tmp_path: Path) -> None:
+    show = Presentation()
+    for text in ("First", "Second"):
+        slide = show.slides.add_slide(show.slide_layouts[5])
+        slide.shapes.title.text = text
+        slide.notes_slide.notes_text_frame.text = f"Notes of {text}"
+    show.slides[0]._element.set("show", "0")
+    one = save(show)
+    show.slides[1]._element.set("show", "false")
+    documents, rejections = read(tmp_path, a__pptx=one, b__pptx=save(show))
+    assert {name: (one.title, one.text) for name, one in documents.items()} == {
+        "a.pptx": ("Second", "Second\n\nNotes of Second")
+    }
+    assert [(name, one.reason, one.detail) for name, one in rejections.items()] == [
+        (place, "hidden slide", "unhide it in PowerPoint to have it read")
+        for place in ("a.pptx#slide 1", "b.pptx#slide 1", "b.pptx#slide 2")
+    ]

@@ -26,7 +26,7 @@ _Counts = dict[int, tuple[tuple[str, str], int]]
 
 
 def read(source: Source) -> Iterator[Found]:
-    """One document; its title is that of the first slide."""
+    """One document, titled as the first slide is; hidden and broken slides are listed."""
     with Archive(source, "PPTX") as archive:
         main = archive.main_part()
         relations = archive.relations(main)
@@ -34,11 +34,13 @@ def read(source: Source) -> Iterator[Found]:
         slides = [one for one in ids if one]  # the list of sections names them again, without
         title = ""
         blocks: list[str] = []
-        broken: list[Found] = []
+        left_out: list[Found] = []
         for number, relation in enumerate(slides, start=1):
             try:
                 _, slide = relations[relation]
                 page = archive.parse(slide)
+                if page.get("show") in ("0", "false"):
+                    raise UnreadableError("hidden slide", "unhide it in PowerPoint to have it read")
                 title = title or _title(page)
                 blocks.extend(_blocks(page))
                 for kind, name in archive.relations(slide).values():
@@ -52,11 +54,10 @@ def read(source: Source) -> Iterator[Found]:
                 fault, place = archive.broken(error), f"{source.name}#slide {number}"
                 if fault.reason == "too large":
                     raise
-                broken.append(source.reject(fault.reason, fault.detail, place=place))
-    if not blocks and broken:
-        raise UnreadableError("unreadable PPTX", "none of its slides can be read; save it again")
-    yield source.document("\n\n".join(blocks), title)
-    yield from broken
+                left_out.append(source.reject(fault.reason, fault.detail, place=place))
+    if blocks or not left_out:
+        yield source.document("\n\n".join(blocks), title)
+    yield from left_out
 
 
 def _title(slide: etree._Element) -> str:

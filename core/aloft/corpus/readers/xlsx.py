@@ -136,10 +136,13 @@ def _text(cell: Any) -> str:
             return str(value).upper()
         case int() | float():
             return in_format(value, cell.number_format)
-        case datetime.datetime(hour=0, minute=0, second=0):
+        case datetime.datetime(hour=0, minute=0, second=0, microsecond=0):
             return value.date().isoformat()
         case datetime.datetime():
-            return value.isoformat(" ", "minutes")
+            finest = (
+                "milliseconds" if value.microsecond else "seconds" if value.second else "minutes"
+            )
+            return value.isoformat(" ", finest)
     from openpyxl.utils.escape import unescape
 
     return str(unescape(str(value))).strip()  # a control character is written as _x000D_
