@@ -180,3 +180,21 @@ def test_items_of_ordered_lists_have_their_numbers(tmp_path: Path) -> None:
 def test_a_power_keeps_apart_from_its_base(tmp_path: Path, page: str, text: str) -> None:
     documents, _ = read(tmp_path, a__html=page)
     assert documents["a.html"].text == text
+
+
+def test_a_formula_that_katex_draws_is_given_once(tmp_path: Path) -> None:
+    page = (
+        "<p>It is <span class=katex><span><math><mi>x</mi><mo>+</mo><mn>1</mn></math></span>"
+        '<span aria-hidden="true"><span>x</span><span>+1</span></span></span>.</p>'
+    )
+    documents, _ = read(tmp_path, a__html=page)
+    assert documents["a.html"].text == "It is x+1."
+
+
+def test_what_a_reader_can_open_is_kept(tmp_path: Path) -> None:
+    page = (
+        "<p><math><mi>x</mi></math></p><div aria-hidden=true>Panel</div><div hidden>Tab</div>"
+        "<span style='display:none'>More</span><details>Answer</details>"
+    )
+    documents, _ = read(tmp_path, a__html=page)
+    assert documents["a.html"].text.split() == ["x", "Panel", "Tab", "More", "Answer"]

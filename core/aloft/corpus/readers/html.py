@@ -203,10 +203,21 @@ def _script(tag: Tag) -> type[str] | None:
 
 
 def _is_dropped(tag: Tag) -> bool:
-    """Whether a reader passes over it: code, navigation, an aside that is mostly links."""
-    if tag.name in _DROPPED_TAGS or tag.get("role") == "navigation":
+    """Whether a reader passes over it: code, navigation, an aside that is mostly links.
+
+    What a page hides otherwise is kept: most of it can be opened, as panels and answers are.
+    """
+    if tag.name in _DROPPED_TAGS or tag.get("role") == "navigation" or _is_drawn_twice(tag):
         return True
     if tag.name != "aside":
         return False
     linked = sum(len(link.get_text(strip=True)) for link in tag.find_all("a"))
     return 2 * linked > len(tag.get_text(strip=True))
+
+
+def _is_drawn_twice(tag: Tag) -> bool:
+    """Whether it is the drawing of a formula that stands before it for programs, as by KaTeX."""
+    if tag.name != "span" or tag.get("aria-hidden") != "true":
+        return False
+    before = tag.find_previous_sibling()
+    return before is not None and before.find("math", recursive=False) is not None
