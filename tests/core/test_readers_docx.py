@@ -154,7 +154,12 @@ BOX = f"<w:txbxContent>{paragraph(run('in a box'))}</w:txbxContent>"
             id="characters",
         ),
         pytest.param(
-            paragraph(run("10") + raised("-") + raised("6") + run(" m") + raised("2")),
+            paragraph(
+                run("10")
+                + raised("-")
+                + raised("6")
+                + f'<w:hyperlink w:anchor="n">{run(" m") + raised("2")}</w:hyperlink>'
+            ),
             "10^-6 m^2",
             id="powers",
         ),

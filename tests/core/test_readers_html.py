@@ -88,6 +88,11 @@ def test_a_deep_page_is_read(tmp_path: Path) -> None:
     assert documents["a.html"].text == "deep"
 
 
+def test_deep_lists_are_read(tmp_path: Path) -> None:
+    documents, _ = read(tmp_path, a__html="<ol><li>" * 2000 + "deep")
+    assert documents["a.html"].text == "1. " * 2000 + "deep"
+
+
 def test_captions_and_old_blocks_stand_on_lines_of_their_own(tmp_path: Path) -> None:
     page = (
         "<details><summary>How do I reset it?</summary>Hold the button.</details><fieldset><legend>"
@@ -154,13 +159,13 @@ def test_items_of_ordered_lists_have_their_numbers(tmp_path: Path) -> None:
         "<ol reversed><li>two<li>one</ol><ol type=I start=x><li> first </ol>"
         "<ol><li><ol style='list-style-type: lower-alpha' start=28><li>inner</ol></ol>"
         "<ol style='list-style: none inside'><li>plain<li style='list-style-type:decimal'>2</ol>"
-        "<ol><li><img src=x><li>second</ol>"
+        "<ol><li><img src=x><li><sup>2</sup>second</ol>"
         "<table><tr><th>n<th>m<tr><td><ol start=3><li>cell</ol><td>x</table>"
     )
     documents, _ = read(tmp_path, a__html=page)
     assert [line for line in documents["a.html"].text.split("\n") if line] == [
         *("4. four", "7. seven", "more", "8. eight", "a. a", "b. b", "bullet", "2. two", "1. one"),
-        *("I. first", "1. ab. inner", "plain", "2. 2", "2. second", "n | m", "3. cell | x"),
+        *("I. first", "1. ab. inner", "plain", "2. 2", "2. 2second", "n | m", "3. cell | x"),
     ]
 
 
@@ -174,6 +179,7 @@ def test_items_of_ordered_lists_have_their_numbers(tmp_path: Path) -> None:
         ("1<sup>st</sup> x<sup>n</sup>", "1st xn"),
         ("CO<sub>2</sub> in (5)<sup>2</sup>", "CO2 in (5)2"),
         ("it is so<sup><a href='#n1'>1</a></sup><a href='#n2'><sup>2</sup></a>", "it is so12"),
+        ("<a href=x>5 m<sup>2</sup></a>", "5 m^2"),
         ("2<sup>1</sup>/<sub>2</sub> days", "2 1/2 days"),
     ],
 )

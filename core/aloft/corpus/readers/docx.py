@@ -53,6 +53,7 @@ _DINGBATS = {  # of Wingdings
     **dict.fromkeys((0xDF, 0xE7, 0xEF), "←"),
 }
 _PAGES = (".htm", ".html", ".xhtml")
+_SCRIPTS: Mapping[str, type[str]] = {"superscript": Raised, "subscript": Lowered}
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 
 
@@ -176,8 +177,10 @@ class _Reader:
                 anchored.append(self._diagram(attribute(child, "dm")))
             elif name == "chart":
                 anchored.append(self._chart(attribute(child, "id")))
-            elif name == "hyperlink":  # what is raised in it is the mark of a note
-                yield "".join(self._pieces(child, anchored))
+            elif name == "hyperlink":
+                pieces = [*self._pieces(child, anchored)]
+                is_note = all(type(piece) is Raised for piece in pieces)
+                yield from ("".join(pieces),) if is_note else pieces
             elif script := _script(child):
                 yield script("".join(self._pieces(child, anchored)))
             else:
@@ -265,8 +268,7 @@ def _script(element: etree._Element) -> type[str] | None:
     if local_name(element) == "sup" and local_name(element.getparent()) == "sSup":
         return Raised
     align = _property(element, "vertAlign") if local_name(element) == "r" else None
-    scripts = {"superscript": Raised, "subscript": Lowered}
-    return None if align is None else scripts.get(attribute(align, "val"))
+    return None if align is None else _SCRIPTS.get(attribute(align, "val"))
 
 
 def _symbol(element: etree._Element) -> str:

@@ -7,8 +7,7 @@ ordered lists have their numbers, and powers a sign.
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Iterator, Mapping, Sequence
 
 from bs4 import BeautifulSoup
 from bs4.dammit import EncodingDetector
@@ -51,6 +50,7 @@ _FORMS = {  # of the numbers of lists, by the attribute `type` or in CSS
     "decimal-leading-zero": "decimalZero",
 }
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:([^;]*)", re.IGNORECASE)
+_SCRIPTS: Mapping[str, type[str]] = {"sup": Raised, "sub": Lowered}
 _MOST_SPANNED = 1000  # columns or rows, as in browsers
 
 _Cell = tuple[Tag, str]
@@ -76,7 +76,7 @@ def read_page(source: Source, label: str | None = None) -> tuple[str, str, list[
     page, notes = decode(source, label)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # XHTML, bare addresses
         soup = BeautifulSoup(clean(page), "lxml")
-    for ordered in reversed(soup.find_all("ol")):  # of lists in lists the outer number comes first
+    for ordered in soup.find_all("ol"):
         _number_items(ordered)
     for table in soup.find_all("table"):
         _join_cells(table)
@@ -85,17 +85,21 @@ def read_page(source: Source, label: str | None = None) -> tuple[str, str, list[
     return title.get_text() if title else "", _text_of(soup), notes
 
 
+class _Number(NavigableString):
+    """The number of an item, which stands before its first text; "" at the item's end."""
+
+
 def _number_items(ordered: Tag) -> None:
-    """Write the numbers of a list before its items, in the page itself."""
+    """Write the numbers of a list into its items."""
     items = ordered.find_all("li", recursive=False)
     step = -1 if ordered.has_attr("reversed") else 1
     value = integer(str(ordered.get("start")), 1 if step > 0 else len(items))
     for item in items:
         value = integer(str(item.get("value")), value)
         number = numeral(value, _form(item) or _form(ordered) or "decimal")
-        text = _first_text(item)
-        if number and text:
-            text.replace_with(f"{number}. {text.lstrip()}")
+        if number:
+            item.insert(0, _Number(f"{number}. "))
+            item.append(_Number(""))
         value += step
 
 
@@ -104,15 +108,6 @@ def _form(tag: Tag) -> str:
     style = _LIST_STYLE.search(str(tag.get("style", "")))
     words = style[1].lower().split() if style else []
     return next((_FORMS[word] for word in (*words, tag.get("type")) if word in _FORMS), "")
-
-
-def _first_text(item: Tag) -> NavigableString | None:
-    for text in item.descendants:
-        if type(text) is NavigableString and text.strip():
-            above = takewhile(lambda one: one is not item, text.parents)
-            if not any(_is_dropped(one) for one in above):
-                return text
-    return None
 
 
 def _join_cells(table: Tag) -> None:
@@ -177,29 +172,38 @@ def _text_of(soup: Tag) -> str:
 
 def _pieces(soup: Tag) -> Iterator[str]:
     to_do: list[tuple[object, bool]] = [(soup, False)]  # a stack: pages nest deeper than Python
+    number = ""
     while to_do:
         node, is_pre = to_do.pop()
         if isinstance(node, Tag):
             if _is_dropped(node):
                 continue
-            if (script := _script(node)) and is_number(text := node.get_text(strip=True)):
-                yield script(text)
+            script = None if number else _script(node)
+            if script and is_number(raised := node.get_text(strip=True)):
+                yield script(raised)
                 continue
             before, after = _MARGINS.get(node.name, ("", ""))
             is_pre = is_pre or node.name == "pre"
             to_do.append((after, True))
             to_do.extend((child, is_pre) for child in reversed(node.contents))
             yield before
+        elif isinstance(node, _Number):
+            number = f"{number}{node}" if node else ""
         elif type(node) in (NavigableString, str):  # a comment or doctype is a subclass
-            yield str(node) if is_pre else re.sub(r"\s+", " ", str(node))
+            text = str(node) if is_pre else re.sub(r"\s+", " ", str(node))
+            if number and text.strip():
+                text, number = number + text.lstrip(), ""
+            yield text
 
 
 def _script(tag: Tag) -> type[str] | None:
-    """What a tag raises or lowers its text to, unless that links to a note; None: it does not."""
+    """What a tag raises or lowers its text to, unless all of it is a link; None: it does not."""
     is_exponent = tag.parent is not None and tag.parent.name == "msup" and not tag.next_sibling
-    script = Raised if is_exponent else {"sup": Raised, "sub": Lowered}.get(tag.name)
-    is_linked = script and (tag.find("a") or tag.find_parent("a"))
-    return None if is_linked else script
+    script = _SCRIPTS.get("sup" if is_exponent else tag.name)
+    if script is None or tag.find("a"):
+        return None
+    link = tag.find_parent("a")
+    return None if link and link.get_text(strip=True) == tag.get_text(strip=True) else script
 
 
 def _is_dropped(tag: Tag) -> bool:
