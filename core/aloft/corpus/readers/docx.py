@@ -3,8 +3,7 @@
 Kept are tracked insertions, content controls, nested tables, text boxes, notes (behind the
 paragraph that refers to them), SmartArt, charts, web pages that Word takes in when it opens the
 file, and once each the headers and footers. Dropped are deletions, comments, hidden text and field
-codes. Numbers of headings and lists stand before their paragraphs, and powers
-have a sign.
+codes. Numbers of headings and lists stand before their paragraphs, and powers have a sign.
 """
 
 import sys
