@@ -1,6 +1,6 @@
 """The estimate: what a sample is carried over to, and a dry run that wastes nothing it asks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -13,13 +13,14 @@ from scripted import ScriptedModels
 from aloft.cli import main
 from aloft.cli.views import show_estimate
 from aloft.config import FiltersConfig, RunConfig, load_config
-from aloft.errors import ConfigError
+from aloft.errors import ConfigError, RunFolderError
 from aloft.evaluation.report import read_report
 from aloft.network_guard import NetworkGuard
 from aloft.protocols import Prompt
 from aloft.records import Document
 from aloft.run.cluster_plan import plan_nodes, useful_nodes
 from aloft.run.context import Shared
+from aloft.run.copying import copied
 from aloft.run.disk import weight_of
 from aloft.run.estimate import (
     Estimate,
@@ -196,11 +197,15 @@ def config(encoder: Path) -> RunConfig:
 
 
 def open_folder(
-    store: RunStore, config: RunConfig, read: Callable[[Prompt, str], float] | None = None
+    store: RunStore,
+    config: RunConfig,
+    read: Callable[[Prompt, str], float] | None = None,
+    documents: Sequence[Document] = DOCUMENTS,
+    questions: Path | None = None,
 ) -> tuple[OpenRun, ScriptedTeacher]:
     models = Teaching(read)
     run = OpenRun(config, Shared(store, models), NetworkGuard())
-    run.give(DOCUMENTS)
+    run.give(documents, questions)
     return run, models.teacher_model
 
 
@@ -248,6 +253,39 @@ def test_a_dry_run_of_a_started_folder_tells_what_is_left(
         lines = {line.stage: line for line in estimate_run(open_folder(folder, config)[0]).lines}
         assert list(lines) == ["evaluate"]
         assert lines["evaluate"].left == exactly(len(again.records("held_out")))
+
+
+def test_a_dry_run_changes_nothing_that_is_read_later(tmp_path: Path, config: RunConfig) -> None:
+    questions = tmp_path / "mine.jsonl"
+    asked = '{"question": "How long is berth 7?", "answers": ["47 metres"], "document_id": "7.txt"}'
+    questions.write_text(f"{asked}\n")
+    other = config.model_copy(update={"seed": 4, "pairs": load_config().pairs})
+    killed = tmp_path / "run" / "work" / ".copy.tmp"
+    killed.mkdir(parents=True)
+    with RunStore(tmp_path / "run") as folder:
+        assert not killed.exists()  # that of a dry run which was killed
+        run, _ = open_folder(folder, config, questions=questions)
+        run.do("pairs", "questions")
+        before = files_of(folder.path)
+        for settings, documents in ((config, DOCUMENTS), (other, DOCUMENTS[:50])):
+            with copied(folder) as copy:
+                run, _ = open_folder(copy, settings, documents=documents)
+                lines = [line.stage for line in estimate_run(run).lines]
+            assert lines[-2:] == ["negatives", "evaluate"]
+            assert ("pairs" in lines) == (settings is other)  # what is finished counts
+            assert files_of(folder.path) == before
+        strange = [Document(id="a.txt", text="The tide tables of Aberley are renewed in spring.")]
+        with pytest.raises(RunFolderError) as refused, copied(folder) as copy:
+            open_folder(copy, config, documents=strange)
+        assert str(refused.value).startswith(f"{folder.path} holds a run on other documents")
+        assert files_of(folder.path) == before
+
+
+def files_of(run: Path) -> dict[str, bytes]:
+    """All that a run folder holds, but its lock and what models returned."""
+    names = {file.relative_to(run).as_posix(): file for file in run.rglob("*") if file.is_file()}
+    own = (name for name in names if not name.startswith((".lock", "work/calls.sqlite")))
+    return {name: names[name].read_bytes() for name in own}
 
 
 @pytest.mark.parametrize(("reranker", "scored"), [(None, 1), ("own", 2)])
@@ -448,6 +486,8 @@ def test_the_command_measures_and_the_run_goes_on_from_there(
         """
     )
     out = tmp_path / "run"
+    questions = tmp_path / "mine.jsonl"
+    questions.write_text('{"question": "What may be deleted?", "document_id": "del.txt"}\n')
     command = ["run", str(tmp_path / "docs"), "--out", str(out)]
     command += ["--config", str(tmp_path / "aloft.toml")]
     assert main([*command, "--dry-run"]) == 0
@@ -457,14 +497,17 @@ def test_the_command_measures_and_the_run_goes_on_from_there(
         assert stage in said
     assert not any((out / name).exists() for name in ("report.json", "embedder", "pairs.jsonl"))
     sampled = len(server.calls)
-    assert main(command) == 0
-    assert main([*command, "--dry-run"]) == 0
+    assert main([*command, "--questions", str(questions)]) == 0
+    before = files_of(out)
+    assert main([*command, "--questions", str(questions), "--dry-run"]) == 0
     assert "Nothing remains to be done." in capsys.readouterr().out
     prompts = [body["prompt"] for _, body in server.calls]
     assert sampled == 8  # these passages have one span each
     assert len(prompts) == len(set(prompts)) == 24
     account = read_report(out).funnel[3].teacher["pairs"]
     assert (account.calls, account.tokens_in, account.tokens_out) == (24, 2400, 240)
+    assert main([*command, "--seed", "7", "--dry-run"]) == 0  # and without questions
+    assert files_of(out) == before
 
 
 @pytest.mark.model

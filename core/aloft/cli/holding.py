@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def hold_run(
-    path: Path, executor: str = "local", config: RunConfig | None = None
+    path: Path,
+    executor: str = "local",
+    config: RunConfig | None = None,
+    *,
+    dry_run: bool = False,
 ) -> Iterator["OpenRun"]:
     """A run folder, with progress shown while it is held.
 
@@ -22,6 +26,7 @@ def hold_run(
         path: The folder.
         executor: Where the work is done; see `aloft.run.executors.opening`.
         config: What to do with documents that are then given; None: as the folder was made with.
+        dry_run: Whether the folder stays as it is.
 
     Raises:
         AloftError: something that the user can put right.
@@ -32,6 +37,6 @@ def hold_run(
     with (
         open_executor(executor, allow_remote=settings.allow_remote) as where,
         shown_progress() as progress,
-        open_run(path, config, progress=progress, executor=where) as opened,
+        open_run(path, config, progress=progress, executor=where, dry_run=dry_run) as opened,
     ):
         yield opened

@@ -78,7 +78,7 @@ def run(
     chosen = options.given({**named, "reranker": reranker, "seed": seed})
     chosen |= options.parse_parts(only) | options.read_style(style)
     settings = load_config(preset, config, chosen, after=earlier)
-    with hold_run(out, executor, settings) as opened:
+    with hold_run(out, executor, settings, dry_run=dry_run) as opened:
         opened.give(docs, questions, overwrite=overwrite)
         if dry_run:  # says no to what the run itself would
             opened.check()

@@ -268,6 +268,11 @@ class Context:
         """The run folder, for what the stage writes beside records."""
         return self._shared.store.path
 
+    @property
+    def origin(self) -> Path:
+        """The run folder, also where the stage works in a copy of it."""
+        return self._shared.store.origin
+
 
 class Shared:
     """What all stages of a run share in this process.
@@ -302,9 +307,9 @@ class Shared:
         self.store = store
         self.models = models
         self.progress = progress
-        self.cache = CallCache(store.path / "work" / "calls.sqlite", read_only=read_only)
+        self.cache = CallCache(store.origin / "work" / "calls.sqlite", read_only=read_only)
         self.calls: KeptCalls = self.cache
-        self.indexes = IndexStore(store.path / "work", read_only=read_only)
+        self.indexes = IndexStore(store.origin / "work", read_only=read_only)
         self.given: dict[str, Any] = {}
         self.memo: dict[tuple[str, str, str], Any] = {}
         self._earlier_vectors = earlier_vectors
@@ -386,12 +391,12 @@ class Shared:
         """Say whose vectors of which texts they are, for a run that continues from this one."""
         name = vectors_key("passages", weights, texts)
         values = {"model": weights, "texts": [content_id(text) for text in texts], **facts}
-        write_text(self.store.path / "work" / f"passages-{name}.json", json.dumps(values))
+        write_text(self.store.origin / "work" / f"passages-{name}.json", json.dumps(values))
 
     def indexing(self, name: str, texts: Sequence[str]) -> dict[str, Any] | None:
         """How many passages' texts a model had to encode here, and the seconds that took."""
         recipe = vectors_key("passages", self.models.fingerprint(name), texts)
-        path = self.store.path / "work" / f"passages-{recipe}.json"
+        path = self.store.origin / "work" / f"passages-{recipe}.json"
         if not path.exists():
             return None
         values = json.loads(path.read_bytes())

@@ -14,7 +14,7 @@ _CHECKPOINT = 3  # times the weights: they and the optimizer's two; the next is 
 def disk_of(pilot: Pilot, parts: Sequence[Part]) -> float:
     """Bytes of what lies in the folder, of what will, and of the largest training's checkpoints."""
     run = pilot.run
-    files = [path.stat() for path in run.folder.rglob("*") if path.is_file()]
+    files = [path.stat() for path in run.shared.store.origin.rglob("*") if path.is_file()]
     held = float(sum({file.st_ino: file.st_size for file in files}.values()))
     held *= pilot.passages_in_all / len(run.records("passages"))
     if not parts:

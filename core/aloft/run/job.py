@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from aloft.questions.rows import unpack
 from aloft.records import Artifact, Document, Rejection, cache_key
 from aloft.run import funnel
 from aloft.run.context import Context, Inputs, Shared
+from aloft.run.copying import copied
 from aloft.run.executors.local import Executor, LocalExecutor
 from aloft.run.federated_parts import (
     BUDGET,
@@ -62,6 +63,8 @@ def open_run(
     teacher: LanguageModel | None = None,
     progress: Progress = no_progress,
     executor: Executor | None = None,
+    *,
+    dry_run: bool = False,
 ) -> Iterator["OpenRun"]:
     """Hold a run folder, with the network shut, while stages work in it.
 
@@ -73,24 +76,32 @@ def open_run(
             configuration is given either, what stands for the teacher of the host before.
         progress: Called with what is done.
         executor: Works out partitions; None: this process.
+        dry_run: Work in a copy of the folder, which is deleted at the end: nothing changes that is
+            read later, but what models return is kept.
 
     Raises:
         DataError: no configuration is given, and the folder holds none.
         RunFolderError: another process holds the folder, or it cannot be written.
     """
     settings = config or read_run_config(out)
-    with RunStore(out) as store, local_only(servers_of(settings)) as guard:
+    with (
+        RunStore(out) as held,
+        local_only(servers_of(settings)) as guard,
+        copied(held) if dry_run else nullcontext(held) as store,
+    ):
         if config is None:
             if teacher is not None:
-                remember_teacher(out, teacher)
-            teacher = teacher or recall_teacher(out)
+                remember_teacher(store.path, teacher)
+            teacher = teacher or recall_teacher(store.path)
             settings = take_over(settings, store)
         shared = Shared(
             store,
             Models(teacher),
             progress,
             calling=(executor or LocalExecutor()).call,
-            earlier_vectors=lambda name, texts: known_vectors(opened.config, out, name, texts),
+            earlier_vectors=lambda name, texts: known_vectors(
+                opened.config, store.path, name, texts
+            ),
         )
         opened = OpenRun(settings, shared, guard, executor)
         try:

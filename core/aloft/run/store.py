@@ -150,12 +150,17 @@ class Writer:
 class RunStore:
     """The folder of one run: written by one process at a time, read by any number.
 
+    Args:
+        path: The folder that is worked in.
+        origin: The run folder that it is a copy of; None: it is the run folder itself.
+
     Attributes:
-        path: The run folder.
+        path, origin: As given; where there is no other origin, both are the run folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, origin: Path | None = None) -> None:
         self.path = path
+        self.origin = origin or path
         self._lock = FileLock(path / ".lock")
 
     def __enter__(self) -> Self:
@@ -182,7 +187,10 @@ class RunStore:
                 )
                 raise RunFolderError(message) from error
             for left in (self.path / "work").glob(".*.tmp"):  # by a process that was killed
-                left.unlink(missing_ok=True)
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
         return self
 
     def __exit__(

@@ -72,7 +72,7 @@ def check_previous_run(config: RunConfig, store: RunStore) -> None:
         DataError: the previous run is not finished, or is this very run.
     """
     if config.earlier is not None and not _has_taken_over(store):
-        if Path(config.earlier).resolve() == store.path.resolve():
+        if Path(config.earlier).resolve() == store.origin.resolve():
             raise DataError(f"{config.earlier} cannot continue from itself. Choose another --out.")
         read_bundle(Path(config.earlier) / "models")
 
@@ -95,7 +95,8 @@ def take_over(config: RunConfig, store: RunStore) -> RunConfig:
     source, carried = Path(config.earlier), store.path / CARRIED
     if not _has_taken_over(store):
         check_previous_run(config, store)
-        CallCache(store.path / "work" / "calls.sqlite").take_over(source / "work" / "calls.sqlite")
+        own = CallCache(store.origin / "work" / "calls.sqlite")
+        own.take_over(source / "work" / "calls.sqlite")
         write_folder(carried, lambda path: _carry(source, path))
     shipped = read_bundle(carried / "models")
     models: dict[str, Any] = {"embedder": shipped.embedder, "generator": shipped.generator}

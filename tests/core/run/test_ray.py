@@ -223,12 +223,14 @@ def test_a_dry_run_measures_through_the_cluster(
 
     encoder = str(tiny_encoder(tmp_path / "tiny"))
     config = config.model_copy(update={"embedder": encoder, "parts": ()})
-    with open_run(tmp_path / "run", config, ScriptedTeacher(long_words), executor=cluster) as run:
+    out, teacher = tmp_path / "run", ScriptedTeacher(long_words)
+    with open_run(out, config, teacher, executor=cluster, dry_run=True) as run:
         run.give(DOCUMENTS[:4])
         estimate = estimate_run(run, passages=10**7)
     assert cluster.nodes == 1
     assert estimate.asked_about == 200
-    assert not (tmp_path / "run" / "pairs.jsonl").exists()
+    assert {file.name for file in out.iterdir()} <= {".lock", "work"}
+    assert [file.name for file in (out / "work").iterdir()] == ["calls.sqlite"]
     show_estimate(estimate, cluster.nodes)
     said = capsys.readouterr().out
     assert "1 (this cluster)" in said

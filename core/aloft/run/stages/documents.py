@@ -23,7 +23,7 @@ def documents(context: Context, _: Inputs) -> Iterator[Document | Rejection]:
     given = context.source()
     if isinstance(given, Path):
         settings = context.settings["documents"]
-        out = (context.run,)
+        out = (context.origin,)
         yield from read_documents(
             given, settings, context.progress, exclude=out, spread=context.spread
         )
