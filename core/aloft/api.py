@@ -115,6 +115,7 @@ if TYPE_CHECKING:
     )
     from aloft.run.job import (
         open_run as open_run,
+        read_changes as read_changes,
         read_funnel as read_funnel,
         read_skipped as read_skipped,
     )
@@ -256,7 +257,7 @@ _NAMES = {
     "aloft.run.estimate": ["estimate_run"],
     "aloft.run.executors.opening": ["open_executor"],
     "aloft.run.federation": ["FederatedSite", "federated_parts"],
-    "aloft.run.job": ["open_run", "read_funnel", "read_skipped"],
+    "aloft.run.job": ["open_run", "read_changes", "read_funnel", "read_skipped"],
     "aloft.run.whole": ["Aloft", "HostedRun", "Result"],
     "aloft.serving.answering": [
         "Answer",

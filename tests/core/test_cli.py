@@ -14,8 +14,11 @@ from scripted import ScriptedModels, WordByWord, write_records, write_run
 
 from aloft.cli import main
 from aloft.config import load_config
+from aloft.evaluation.pages import write_report
+from aloft.evaluation.report import Report
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
+from aloft.run.changes import note_report
 from aloft.run.store import RunStore
 
 PROSE = "The harbour master keeps the tide tables in the tower and renews them every spring. " * 3
@@ -330,6 +333,37 @@ def test_a_report_that_is_not_there_yet(tmp_path: Path, capsys: pytest.CaptureFi
         pass
     assert main(["report", str(tmp_path / "run")]) == 2
     assert "aloft evaluate" in one_line(capsys)
+
+
+def test_a_report_says_what_has_changed_since(
+    tmp_path: Path, corpus: Path, settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert cut(corpus, run, settings) == 0
+    store = RunStore(run)
+    made_of = {name: store.facts(name)["key"] for name in ("documents", "passages")}
+    write_report(Report(config=json.loads((run / "config.json").read_bytes())), run)
+    note_report(store, "key", made_of)
+
+    def shown() -> list[str]:
+        """What the report says of changes in the terminal and in its pages."""
+        capsys.readouterr()
+        assert main(["report", str(run)]) == 0
+        said = capsys.readouterr().out.splitlines()[0]
+        pages = [(run / f"report.{kind}").read_text() for kind in ("md", "html")]
+        return [text[text.find("Changed since: ") :].split(". ")[0] for text in (said, *pages)]
+
+    nothing = shown()
+    assert not any("Changed" in said for said in nothing)
+    (corpus / "more.txt").write_text(f"Of the quay. {PROSE[::-1]}")
+    assert cut(corpus, run, settings) == 0
+    assert shown() == ["Changed since: documents, passages"] * 3
+    (corpus / "more.txt").unlink()
+    assert cut(corpus, run, settings) == 0
+    assert shown() == nothing
+    settings.write_text(f"{settings.read_text()}seed = 5\npairs.per_passage = 7\n")
+    assert cut(corpus, run, settings) == 0
+    assert shown() == ["Changed since: seed, pairs.per_passage"] * 3
 
 
 @pytest.mark.parametrize("command", [[], ["models"]])

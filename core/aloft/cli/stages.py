@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from aloft.cli import options
 from aloft.cli.holding import hold_run
 from aloft.cli.views import show_candidates, show_funnel, show_report
 from aloft.config import load_config
+from aloft.terminal.console import screen
 
 
 def passages(
@@ -113,9 +115,13 @@ def evaluate(
 
 def report(run: options.RunFolderPath) -> None:
     """Show the report of a finished run again."""
+    from aloft.api import read_changes
     from aloft.evaluation.report import read_report
 
-    show_report(run, read_report(run))
+    content = read_report(run)
+    if changed := read_changes(run):
+        screen.print(f"[yellow]{escape(changed)}[/yellow]")
+    show_report(run, content)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

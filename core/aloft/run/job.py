@@ -1,9 +1,8 @@
 """One run from the outside: open its folder, give it documents, ask for what it comes to."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from aloft import __version__
 from aloft.backends.checking import check_models
 from aloft.backends.loading import Models
 from aloft.config import PARTS, SERVER, SHARES_PART, Part, RunConfig, read_run_config
-from aloft.errors import DataError
+from aloft.errors import AloftError, DataError
 from aloft.evaluation import report as reports
 from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.federated import choice_from_json
@@ -28,6 +27,7 @@ from aloft.protocols import LanguageModel, Progress, no_progress
 from aloft.questions.rows import unpack
 from aloft.records import Artifact, Document, Rejection, cache_key
 from aloft.run import funnel
+from aloft.run.changes import REPORT, describe_changes, mark_pages, note_report
 from aloft.run.context import Context, Inputs, Shared
 from aloft.run.copying import copied
 from aloft.run.executors.local import Executor, LocalExecutor
@@ -52,8 +52,6 @@ from aloft.run.warm_start import (
 )
 from aloft.serving.host_corpus import write_chunks
 from aloft.training.privacy_budget import PrivacyBudget
-
-_REPORT = "report"  # its manifest's name
 
 
 @contextmanager
@@ -108,6 +106,8 @@ def open_run(
             yield opened
         finally:
             shared.cache.close()
+            with suppress(AloftError):  # which the report itself then meets
+                mark_pages(store)
 
 
 def servers_of(config: RunConfig) -> set[str]:
@@ -270,14 +270,15 @@ class OpenRun:
         runner = self.runner
         reported = [name for name in _REPORTED if name in runner.graph.stages]
         self.do(*reported)
-        key = cache_key(_REPORT, *(runner.keys.of(runner.graph.stages[n]) for n in reported))
-        known = runner.store.manifest(_REPORT)
-        if known is not None and known["key"] == key and (self.folder / reports.FILE).exists():
+        made_of = {one.name: runner.keys.of(one) for one in runner.graph.needed(reported)}
+        settings = self.config.model_dump(mode="json")
+        key = cache_key(REPORT, settings, *(made_of[name] for name in reported))
+        known = runner.store.manifest(REPORT)
+        if known is not None and known.get("key") == key and (self.folder / reports.FILE).exists():
             return reports.read_report(self.folder)
         written = self._describe()
         write_report(written, self.folder)
-        text = json.dumps({"stage": _REPORT, "key": key})
-        write_text(self.folder / "manifests" / f"{_REPORT}.json", text + "\n")
+        note_report(runner.store, key, made_of)
         return written
 
     def _describe(self) -> Report:
@@ -378,6 +379,15 @@ def read_funnel(out: Path) -> list[FunnelRow]:
     runner = Runner(setup, Shared(RunStore(out), Models(), read_only=True))
     rows = funnel.read_rows(runner.store, runner.graph)
     return [reports.funnel_row(row.pop("stage"), row) for row in rows]
+
+
+def read_changes(out: Path) -> str:
+    """What has changed since a run's report was written, in a line; "": nothing.
+
+    Raises:
+        DataError: there is no report, or it cannot be read.
+    """
+    return describe_changes(out, reports.read_report(out))
 
 
 def read_skipped(out: Path, stage: str = "documents") -> list[Rejection]:

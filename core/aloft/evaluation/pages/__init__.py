@@ -72,29 +72,35 @@ def sections(report: Report) -> list[Section]:
     return [section for section in found if section.blocks]
 
 
-def render_markdown(report: Report) -> str:
-    """The report as Markdown with tables."""
-    return _render("report.md", report)
+def render_markdown(report: Report, note: str = "") -> str:
+    """The report as Markdown with tables, below a note where there is one."""
+    return _render("report.md", report, note)
 
 
-def render_html(report: Report) -> str:
+def render_html(report: Report, note: str = "") -> str:
     """The report as one HTML page that loads nothing: styles and charts are inside."""
-    return _render("report.html", report)
+    return _render("report.html", report, note)
 
 
 def write_report(report: Report, run: Path) -> None:
     """Write report.json, report.md and report.html into a run folder."""
     write_text(run / FILE, dump(report))
-    write_text(run / "report.md", render_markdown(report))
-    write_text(run / "report.html", render_html(report))
+    write_pages(report, run)
 
 
-def _render(template: str, report: Report) -> str:
+def write_pages(report: Report, run: Path, note: str = "") -> None:
+    """Write report.md and report.html into a run folder, with a note above the report."""
+    write_text(run / "report.md", render_markdown(report, note))
+    write_text(run / "report.html", render_html(report, note))
+
+
+def _render(template: str, report: Report, note: str) -> str:
     text = (
         _environment(is_html=template.endswith(".html"))
         .get_template(template)
         .render(
             report=report,
+            note=note,
             summary=summarize(report),
             verdicts=verdict_rows(report),
             sections=sections(report),
