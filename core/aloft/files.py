@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from aloft.errors import AloftError, DataError, RunFolderError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -137,14 +139,47 @@ def read_json_object(path: Path, *, missing: str, repair: str) -> dict[str, Any]
     Raises:
         DataError: the file is missing, cannot be read, or holds something else.
     """
+    values = _read_json(path, missing, repair)
+    if not isinstance(values, dict):
+        raise _damaged(path, "it holds no JSON object", repair)
+    return values
+
+
+def read_json(path: Path, shape: Any, *, missing: str, repair: str) -> Any:
+    """Read a JSON file whose values are those of a type, such as `dict[str, int]`.
+
+    Args:
+        path: The file.
+        shape: The type; of a dataclass or `TypedDict` the types of its fields.
+        missing: What to say where there is none.
+        repair: What to do about a damaged one; a sentence.
+
+    Returns:
+        The values as JSON types.
+
+    Raises:
+        DataError: the file is missing, cannot be read, or holds something else.
+    """
+    values = _read_json(path, missing, repair)
     try:
-        values = json.loads(path.read_bytes())
+        TypeAdapter(shape).validate_python(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise _damaged(path, f"{place}: {fault['msg']}".removeprefix(": "), repair) from error
+    return values
+
+
+def _read_json(path: Path, missing: str, repair: str) -> Any:
+    try:
+        return json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(missing) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is damaged ({error}). {repair}") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path} is damaged (it holds no JSON object). {repair}")
-    return values
+        raise _damaged(path, error, repair) from error
+
+
+def _damaged(path: Path, why: object, repair: str) -> DataError:
+    return DataError(f"{path} is damaged ({why}). {repair}")

@@ -18,7 +18,7 @@ from aloft.evaluation.pages import write_report
 from aloft.evaluation.report import Report
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
-from aloft.run.changes import note_report
+from aloft.run.changes import ReportManifest
 from aloft.run.store import RunStore
 
 PROSE = "The harbour master keeps the tide tables in the tower and renews them every spring. " * 3
@@ -338,12 +338,7 @@ def test_a_report_that_is_not_there_yet(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_report_says_what_has_changed_since(
     tmp_path: Path, corpus: Path, settings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tmp_path / "run"
-    assert cut(corpus, run, settings) == 0
-    store = RunStore(run)
-    made_of = {name: store.facts(name)["key"] for name in ("documents", "passages")}
-    write_report(Report(config=json.loads((run / "config.json").read_bytes())), run)
-    note_report(store, "key", made_of)
+    run = reported(corpus, tmp_path / "run", settings)
 
     def shown() -> list[str]:
         """What the report says of changes in the terminal and in its pages."""
@@ -364,6 +359,51 @@ def test_a_report_says_what_has_changed_since(
     settings.write_text(f"{settings.read_text()}seed = 5\npairs.per_passage = 7\n")
     assert cut(corpus, run, settings) == 0
     assert shown() == ["Changed since: seed, pairs.per_passage"] * 3
+
+
+def reported(corpus: Path, run: Path, settings: Path) -> Path:
+    """A run folder with passages and a report that has nothing to tell."""
+    assert cut(corpus, run, settings) == 0
+    store = RunStore(run)
+    made_of = {name: store.facts(name)["key"] for name in ("documents", "passages")}
+    write_report(Report(config=json.loads((run / "config.json").read_bytes())), run)
+    ReportManifest(key="key", made_of=made_of).write(run)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "fault"),
+    [
+        ("manifests/passages.json", "{}", "stage: Field required"),
+        ("manifests/passages.json", "[1]", "Input should be"),
+        ("manifests/documents.json", '{"stage": "documents", "kept": []}', "kept: Input should"),
+        ("manifests/report.json", '{"key": "key", "made_of": 3}', "made_of: Input should"),
+        ("manifests/report.json", "null", "Input should be"),
+        ("report.json", "{}", "it holds no report"),
+        ("report.json", '{"funnel": 3}', "funnel: Input should"),
+        ("config.json", "[]", "it holds no JSON object"),
+        ("config.json", "{}", "config.json: teacher is not set"),
+        ("config.json", '{"pairs": 3}', "pairs is 3"),
+    ],
+)
+def test_a_file_of_the_run_that_holds_something_else(
+    tmp_path: Path,
+    corpus: Path,
+    settings: Path,
+    file: str,
+    content: str,
+    fault: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = reported(corpus, tmp_path / "run", settings)
+    (run / file).write_text(content)
+    capsys.readouterr()
+    assert main(["report", str(run)]) == 2
+    line = one_line(capsys)
+    assert fault in line
+    assert Path(file).name in line
+    assert main(["evaluate", str(run)]) == 2
+    one_line(capsys)
 
 
 @pytest.mark.parametrize("command", [[], ["models"]])

@@ -181,6 +181,14 @@ def test_a_run_can_not_go_on_from_itself(tmp_path: Path) -> None:
         take_over(load_config(after=one), store)
 
 
+@pytest.mark.parametrize("content", ["[]", '{"passages": 3}', '{"pairs": [1]}', "{"])
+def test_what_was_taken_over_and_is_damaged_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "earlier").mkdir()
+    (tmp_path / "earlier" / "state.json").write_text(content)
+    with pytest.raises(DataError, match=r"state\.json is damaged"):
+        read_previous_run(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("preset", "overrides", "named"),
     [("cpu", {}, "preset"), (None, {"embedder": "another"}, "embedder")],
@@ -191,7 +199,7 @@ def test_what_the_earlier_run_settles_is_not_set_twice(
     one = finished_run(tmp_path / "one")
     with pytest.raises(ConfigError, match=f"^{named} is set"):
         load_config(preset, None, overrides, after=one)
-    with pytest.raises(ConfigError, match="no run folder"):
+    with pytest.raises(DataError, match="no run folder"):
         load_config(after=tmp_path / "two")
 
 

@@ -504,10 +504,14 @@ def test_the_command_measures_and_the_run_goes_on_from_there(
     prompts = [body["prompt"] for _, body in server.calls]
     assert sampled == 8  # these passages have one span each
     assert len(prompts) == len(set(prompts)) == 24
+    measured = read_report(out).measured
     account = read_report(out).funnel[3].teacher["pairs"]
     assert (account.calls, account.tokens_in, account.tokens_out) == (24, 2400, 240)
     assert main([*command, "--seed", "7", "--dry-run"]) == 0  # and without questions
     assert files_of(out) == before
+    (out / "report.json").write_text("{}")
+    assert main(["evaluate", str(out)]) == 0  # which writes it anew, as it says
+    assert read_report(out).measured == measured
 
 
 @pytest.mark.model

@@ -95,7 +95,11 @@ def read_run_config(run: Path) -> RunConfig:
         DataError: the folder holds no settings, or they are damaged.
     """
     missing = f'{run} is not a run folder. Create one with "aloft passages" or "aloft run".'
-    return _validate(_read_run_settings(run, missing))
+    values = _read_run_settings(run, missing)
+    try:
+        return _validate(values)
+    except ConfigError as error:
+        raise ConfigError(f"{run / 'config.json'}: {error}") from error
 
 
 def _settings_after(run: str | Path, preset: str | None, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -319,6 +319,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPORT = TypeAdapter(Report)
 _FUNNEL = TypeAdapter(FunnelRow)
 _MEASURED = tuple(attribute.name for attribute in fields(Measurements))
+_KNOWN = {*_MEASURED, *(attribute.name for attribute in fields(Report))}
 
 
 def funnel_row(stage: str, facts: Mapping[str, Any]) -> FunnelRow:
@@ -347,6 +348,8 @@ def from_json(values: Mapping[str, Any]) -> Report:
     Raises:
         DataError: the content is of a later format, or is no report.
     """
+    if not values.keys() & _KNOWN:
+        raise DataError(f"{_DAMAGED}: it holds no report. {_REWRITE}")
     written_as = values.get("format", 0)
     if not isinstance(written_as, int) or written_as > FORMAT:
         raise DataError(

@@ -2,47 +2,67 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from aloft.evaluation.pages import write_pages
 from aloft.evaluation.report import FILE, Report, read_report
-from aloft.files import read_json_object, write_text
+from aloft.files import read_json, read_json_object, write_text
 from aloft.run.store import RunStore
 
-REPORT = "report"  # its manifest's name
+_MANIFEST = Path("manifests") / "report.json"
 _BY_OPTION = ("evaluation.probes", "evaluation.learning_curve")  # of a command, not of the run
 
 
-def note_report(store: RunStore, key: str, made_of: Mapping[str, str], note: str = "") -> None:
-    """Write the report's manifest.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportManifest:
+    """What is known of a run's report.
 
-    Args:
-        store: The run folder.
-        key: Of the report.
+    Attributes:
+        key: Of all that it depends on.
         made_of: The keys of all stages that it was made of.
         note: What its pages say of changes since.
     """
-    facts = {"stage": REPORT, "key": key, "made_of": dict(made_of), "note": note}
-    write_text(store.path / "manifests" / f"{REPORT}.json", json.dumps(facts) + "\n")
+
+    stage: str = "report"
+    key: str
+    made_of: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    def write(self, run: Path) -> None:
+        """Write it to a run folder."""
+        write_text(run / _MANIFEST, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def read(cls, run: Path) -> Self | None:
+        """That of a run folder; None where there is no report.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        path = run / _MANIFEST
+        if not path.exists():
+            return None
+        repair = f"Delete it, and write the report again: aloft evaluate {run}"
+        return cls(**read_json(path, cls, missing="", repair=repair))
 
 
-def mark_pages(store: RunStore) -> None:
+def mark_pages(run: Path) -> None:
     """Let the pages of a run's report say what has changed since, or no longer say it."""
-    known = store.manifest(REPORT)
-    if known is None or not (store.path / FILE).exists():
+    known = ReportManifest.read(run)
+    if known is None or not (run / FILE).exists():
         return
-    report = read_report(store.path)
-    note = describe_changes(store.path, report)
-    if note != known.get("note", ""):
-        write_pages(report, store.path, note)
-        note_report(store, known.get("key", ""), known.get("made_of", {}), note)
+    report = read_report(run)
+    note = describe_changes(run, report)
+    if note != known.note:
+        write_pages(report, run, note)
+        replace(known, note=note).write(run)
 
 
 def describe_changes(run: Path, report: Report) -> str:
     """What has changed since a run's report was written, and what to do; "": nothing."""
-    store = RunStore(run)
-    changed = dict.fromkeys(_changed_groups(store))
+    changed = dict.fromkeys(_changed_groups(run))
     missing = f"{run} holds no settings."
     now = _flat(read_json_object(run / "config.json", missing=missing, repair="Restore it."))
     then = _flat(report.config)
@@ -56,10 +76,10 @@ def describe_changes(run: Path, report: Report) -> str:
     )
 
 
-def _changed_groups(store: RunStore) -> Iterator[str]:
+def _changed_groups(run: Path) -> Iterator[str]:
     """The groups of the stages that are no longer what the report was made of."""
-    known = store.manifest(REPORT) or {}
-    for name, key in known.get("made_of", {}).items():
+    store, known = RunStore(run), ReportManifest.read(run)
+    for name, key in known.made_of.items() if known else ():
         found = store.manifest(name) or {}
         if found.get("key") != key:
             yield found.get("group", name)

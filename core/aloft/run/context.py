@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
 from aloft.corpus.windows import Windows, cut_windows
-from aloft.files import write_text
+from aloft.files import read_json, write_text
 from aloft.jsonl import RecordFile
 from aloft.protocols import (
     Embedder,
@@ -399,8 +400,32 @@ class Shared:
         path = self.store.origin / "work" / f"passages-{recipe}.json"
         if not path.exists():
             return None
-        values = json.loads(path.read_bytes())
+        values = read_embedded(path)
+        if "encoded" not in values:  # of an earlier format
+            return None
         return {"texts": values["encoded"], "seconds": values["seconds"]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Embedded:
+    """What is kept beside the vectors of a corpus."""
+
+    model: str
+    texts: list[str]
+    encoded: int = 0
+    seconds: float = 0.0
+
+
+def read_embedded(path: Path) -> dict[str, Any]:
+    """Whose vectors of which texts were kept: "model" and "texts", and what encoding them took.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    repair = "Delete it with the vectors beside it, which are worked out anew."
+    missing = f"{path} is missing. {repair}"
+    found: dict[str, Any] = read_json(path, _Embedded, missing=missing, repair=repair)
+    return found
 
 
 def since(started: float) -> float:

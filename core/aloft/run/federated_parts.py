@@ -1,12 +1,12 @@
 """What a run folder holds of federations: what is shared, and what the site did."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from aloft.config import PARTS, SHARES_PART, Part
 from aloft.config.strategies import phases_of
+from aloft.files import read_json
 from aloft.run.stage import Setup
 
 FOLDER = "federation"  # of a run folder
@@ -78,5 +78,12 @@ class Participation:
 
 
 def read_participation(run: Path, part: str) -> Participation:
-    """What a run folder did in a federation."""
-    return Participation(**json.loads((run / facts_file(part)).read_bytes()))
+    """What a run folder did in a federation.
+
+    Raises:
+        DataError: what it holds of it is damaged.
+    """
+    path = run / facts_file(part)
+    repair = "Take part in the federation again."
+    found = read_json(path, Participation, missing=f"{path} is missing. {repair}", repair=repair)
+    return Participation(**found)

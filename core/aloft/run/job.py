@@ -27,7 +27,7 @@ from aloft.protocols import LanguageModel, Progress, no_progress
 from aloft.questions.rows import unpack
 from aloft.records import Artifact, Document, Rejection, cache_key
 from aloft.run import funnel
-from aloft.run.changes import REPORT, describe_changes, mark_pages, note_report
+from aloft.run.changes import ReportManifest, describe_changes, mark_pages
 from aloft.run.context import Context, Inputs, Shared
 from aloft.run.copying import copied
 from aloft.run.executors.local import Executor, LocalExecutor
@@ -107,7 +107,7 @@ def open_run(
         finally:
             shared.cache.close()
             with suppress(AloftError):  # which the report itself then meets
-                mark_pages(store)
+                mark_pages(store.path)
 
 
 def servers_of(config: RunConfig) -> set[str]:
@@ -272,13 +272,14 @@ class OpenRun:
         self.do(*reported)
         made_of = {one.name: runner.keys.of(one) for one in runner.graph.needed(reported)}
         settings = self.config.model_dump(mode="json")
-        key = cache_key(REPORT, settings, *(made_of[name] for name in reported))
-        known = runner.store.manifest(REPORT)
-        if known is not None and known.get("key") == key and (self.folder / reports.FILE).exists():
-            return reports.read_report(self.folder)
+        key = cache_key("report", settings, *(made_of[name] for name in reported))
+        known = ReportManifest.read(self.folder)
+        if known is not None and known.key == key and (self.folder / reports.FILE).exists():
+            with suppress(DataError):  # a damaged one is written anew
+                return reports.read_report(self.folder)
         written = self._describe()
         write_report(written, self.folder)
-        note_report(runner.store, key, made_of)
+        ReportManifest(key=key, made_of=made_of).write(self.folder)
         return written
 
     def _describe(self) -> Report:

@@ -21,7 +21,8 @@ def refuse_other_corpus(store: RunStore, documents: Sequence[Document]) -> None:
     Raises:
         RunFolderError: fewer are.
     """
-    if not (ships(store.path) or store.manifest("pairs") or store.manifest("report")):
+    manifests = [store.path / "manifests" / f"{name}.json" for name in ("pairs", "report")]
+    if not (ships(store.path) or any(manifest.exists() for manifest in manifests)):
         return
     path = store.path / "documents.jsonl"
     before = RecordFile(path, Document) if path.exists() else []

@@ -53,9 +53,15 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """An output that is one JSON document; `file` is below the run folder."""
+    """An output that is one JSON document.
+
+    Attributes:
+        file: Below the run folder.
+        cls: The type of its values, as `aloft.files.read_json` checks it.
+    """
 
     file: str
+    cls: Any = dict[str, Any]
 
 
 Output = Records | Folder | Value

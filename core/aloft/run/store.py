@@ -18,13 +18,27 @@ from typing import Any, BinaryIO, Self
 from filelock import FileLock, Timeout
 
 from aloft.errors import DataError, RunFolderError
-from aloft.files import friendly_io_errors, write_atomically, write_text
+from aloft.files import friendly_io_errors, read_json, write_atomically, write_text
 from aloft.jsonl import RecordFile, decode_line, encode_record
 from aloft.records import Rejection, from_json, to_json
 from aloft.run.stage import Fact, Folder, Output, Records, Stage, To, Value
 from aloft.run.usage import Usage
 
 _REJECTION = "Rejection"
+_WORK_OUT_ANEW = "Delete it and run the same command again: the stage is worked out anew."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manifest:
+    """What is read of any stage's manifest; further facts lie beside it."""
+
+    stage: str
+    kept: int
+    dropped: dict[str, int]
+    seconds: float
+    usage: dict[str, Usage] = field(default_factory=dict)
+    rows: int | dict[str, int] = 0
+    indexing: Mapping[str, float] | None = None
 
 
 @dataclass(slots=True)
@@ -212,14 +226,8 @@ class RunStore:
         path = self.path / "manifests" / f"{stage}.json"
         if not path.exists():
             return None
-        try:
-            facts: dict[str, Any] = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise DataError(
-                f"{path} is damaged ({error}). Delete it and run the same command again: the stage "
-                "is worked out anew."
-            ) from error
-        return facts
+        found: dict[str, Any] = read_json(path, _Manifest, missing="", repair=_WORK_OUT_ANEW)
+        return found
 
     def facts(self, stage: str) -> dict[str, Any]:
         """What a finished stage's manifest says.
@@ -265,7 +273,8 @@ class RunStore:
             return RecordFile(path, output.cls)
         if isinstance(output, Folder):
             return path
-        return json.loads(path.read_bytes())
+        missing = f"{path} is missing. Run the stage that writes it first."
+        return read_json(path, output.cls, missing=missing, repair=_WORK_OUT_ANEW)
 
     def rejections(self, stage: str) -> RecordFile[Rejection]:
         """What a finished stage dropped."""
@@ -318,11 +327,16 @@ class RunStore:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 values = decode_line(line, path, number)
-                if number == 1:
-                    usage = {role: Usage(**one) for role, one in values["usage"].items()}
-                    tally.add_usage(usage, values["seconds"])
-                else:
-                    outcomes.append(_decode(stage, values))
+                try:
+                    if number == 1:
+                        usage = {role: Usage(**one) for role, one in values["usage"].items()}
+                        tally.add_usage(usage, values["seconds"])
+                    else:
+                        outcomes.append(_decode(stage, values))
+                except (TypeError, ValueError, KeyError, AttributeError) as error:
+                    raise DataError(
+                        f"{path} line {number} is damaged ({error!r}). {_WORK_OUT_ANEW}"
+                    ) from error
         return outcomes, tally
 
     def forget_parts(self, stage: str) -> None:
@@ -333,7 +347,7 @@ class RunStore:
         """A folder for what a stage needs to resume; another key's is deleted first."""
         folder = self.path / "work" / "scratch" / stage
         mark = folder / "key.txt"
-        if not (mark.exists() and mark.read_text(encoding="utf-8") == key):
+        if not (mark.exists() and mark.read_bytes() == key.encode()):
             shutil.rmtree(folder, ignore_errors=True)
             write_text(mark, key)
         return folder

@@ -18,12 +18,13 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.packaged import resolve_model
 from aloft.config import RunConfig
 from aloft.errors import DataError
-from aloft.files import link, write_folder
+from aloft.files import link, read_json, write_folder
 from aloft.jsonl import RecordFile
 from aloft.protocols import Floats
 from aloft.randomness import rng_for
 from aloft.records import LabelledQuestion, Passage, QAPair, content_id
 from aloft.run.cache import CallCache
+from aloft.run.context import read_embedded
 from aloft.run.store import RunStore
 from aloft.serving.bundle import CARRIED, read_bundle
 
@@ -115,7 +116,8 @@ def read_previous_run(run: Path) -> PreviousRun:
     path = run / STATE
     if not path.exists():
         return PreviousRun()
-    values = json.loads(path.read_bytes())
+    repair = "Restore it from a copy, or start again from the earlier run in an empty folder."
+    values = read_json(path, PreviousRun, missing="", repair=repair)
     return PreviousRun(**{name: frozenset(ids) for name, ids in values.items()})
 
 
@@ -129,7 +131,7 @@ def known_vectors(
     carried = run / CARRIED
     if config.earlier is None or model != config.embedder or not (carried / _VECTORS).exists():
         return None
-    known = json.loads((carried / _TEXTS).read_bytes())["texts"]
+    known = read_embedded(carried / _TEXTS)["texts"]
     rows = {text: row for row, text in enumerate(known)}
     vectors: Floats = np.load(carried / _VECTORS, mmap_mode="r", allow_pickle=False)
     return vectors, np.array([rows.get(content_id(text), -1) for text in texts])
@@ -154,6 +156,6 @@ def _carry(source: Path, target: Path) -> None:
     weights = fingerprint_folder(embedder)
     for facts in (source / "work").glob("passages-*.json"):
         vectors = facts.with_suffix(".npy")
-        if vectors.exists() and json.loads(facts.read_bytes())["model"] == weights:
+        if vectors.exists() and read_embedded(facts)["model"] == weights:
             link(facts, target / _TEXTS)
             link(vectors, target / _VECTORS)

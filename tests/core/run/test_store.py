@@ -9,6 +9,7 @@ import pytest
 
 from aloft.config import check_config
 from aloft.errors import DataError, RunFolderError
+from aloft.evaluation.report import Measurements
 from aloft.jsonl import RecordFile
 from aloft.records import Passage, Rating, Rejection
 from aloft.run.stage import Fact, Folder, Records, Setup, Stage, To, Value, stage
@@ -121,6 +122,19 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, marks: Stage) -> None:
     (tmp_path / "manifests" / "marks.json").write_text('{"key": ')
     with pytest.raises(DataError, match=r"marks\.json is damaged"):
         RunStore(tmp_path).is_done(marks, "k")
+
+
+def test_values_of_another_shape_are_named(tmp_path: Path, marks: Stage) -> None:
+    store = RunStore(tmp_path)
+    (tmp_path / "measured.json").write_text('{"verdicts": [3]}')
+    with pytest.raises(DataError, match=r"measured\.json is damaged \(verdicts\.0: Input should"):
+        store.read(Value("measured.json", Measurements))
+    (tmp_path / "work" / "parts" / "marks").mkdir(parents=True)
+    part = tmp_path / "work" / "parts" / "marks" / "k.jsonl"
+    for head, row in (("[]", ""), ('{"usage": {}, "seconds": 1}', "{}")):
+        part.write_text(f"{head}\n{row}\n")
+        with pytest.raises(DataError, match=r"k\.jsonl line \d is damaged"):
+            store.read_part(marks, "k")
 
 
 def test_one_process_writes_and_the_other_is_refused_in_one_line(tmp_path: Path) -> None:

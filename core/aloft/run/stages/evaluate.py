@@ -13,7 +13,7 @@ from aloft.config.strategies import phases_of
 from aloft.corpus.windows import Windows
 from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.measure import measure_parts
-from aloft.evaluation.report import measurements_to_json
+from aloft.evaluation.report import Measurements, measurements_to_json
 from aloft.evaluation.shared_shares import expected_from_json
 from aloft.evaluation.splits import split_questions
 from aloft.prompts.citation import Format
@@ -80,7 +80,7 @@ def measuring(config: RunConfig) -> dict[str, Any]:
     version=10,
     doing="measuring",
     inputs=_inputs,
-    output={"measured": Value("work/stages/measured.json")},
+    output={"measured": Value("work/stages/measured.json", Measurements)},
     settings=lambda config: {**measuring(config), "parts": config.parts},
     models=base_models,
     resources=Resources(gpu=True),

@@ -9,7 +9,7 @@ from typing import Any
 
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.config import Part
-from aloft.evaluation.federated import LOCAL, choose_candidate
+from aloft.evaluation.federated import LOCAL, Choice, choose_candidate
 from aloft.files import link, write_folder
 from aloft.records import Artifact
 from aloft.run.context import Context, Inputs
@@ -75,7 +75,7 @@ def _declare(part: Part) -> Declaration:
         output={
             f"{part}_artifact": Records(Artifact, f"{part}.jsonl"),
             part: Folder(part),
-            f"{part}_{CHOICE}": Value(f"federation/{part}-choice.json"),
+            f"{part}_{CHOICE}": Value(f"federation/{part}-choice.json", Choice),
         },
         settings=_settings(part),
         models=_models(part),

@@ -33,7 +33,7 @@ def _models(setup: Setup) -> dict[str, Model]:
         with_expected,
         inputs=("passages", "held_out", "questions", "train_pairs", "embedder_rows", "embedder"),
     ),
-    output={"learning_points": Value("work/stages/learning_curve.json")},
+    output={"learning_points": Value("work/stages/learning_curve.json", list[LearningPoint])},
     settings=lambda config: {
         "evaluation": config.evaluation,
         "training_sets": config.training_sets,

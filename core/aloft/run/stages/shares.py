@@ -84,7 +84,7 @@ def share_gains(context: Context, part: Inputs) -> Iterator[To | Fact]:
     doing="reading shares of other sites",
     when=has_shared(SHARES_PART),
     files=(weights_file(SHARES_PART), facts_file(SHARES_PART)),
-    output=Value("federation/expected-gains.json"),
+    output=Value("federation/expected-gains.json", dict[str, dict[str, list[Any]]]),
 )
 def expected_gains(context: Context, part: Inputs) -> Iterator[To | Fact]:
     """What this site expects of lines by what the others have measured."""
