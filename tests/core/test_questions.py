@@ -55,6 +55,7 @@ def gold(folder: Path, rejections: list[Rejection] | None = None, **fields: Any)
         ({"passage": "11 berths. Its pilot is called", "answers": "11"}, ["P1"]),
         ({"document_id": "port.md", "answers": "nine", "also_ok": ["ferry.txt"]}, ["P3", "F1"]),
         ({"doc_ids": ["ferry.txt", "port.md"], "answers": "11"}, ["F1", "P1"]),
+        ({"document_id": ["ferry.txt", "port.md"], "answers": "11"}, ["F1", "P1"]),
     ],
 )
 def test_a_question_finds_its_passages(
@@ -145,6 +146,21 @@ def test_what_nothing_answers_has_no_passages(tmp_path: Path) -> None:
     assert known.passage_ids == (P2.id,)
 
 
+def test_rows_of_one_question_count_once_and_are_listed(tmp_path: Path) -> None:
+    mary = {"question": "Who?", "document_id": "port.md", "answers": ["Mary"]}
+    lost = {"question": "Why?", "document_id": "qqq"}
+    rows = [mary, mary, {**mary, "answers": ["nine", "Mary"]}, GOOD, lost, lost]
+    who, other, why, *repeated = read_questions(write(tmp_path, *rows), DOCUMENTS, PASSAGES)
+    assert isinstance(who, LabelledQuestion) and isinstance(other, LabelledQuestion)
+    assert (who.answers, who.passage_ids) == (("Mary", "nine"), (P2.id, P3.id))
+    assert isinstance(why, Rejection) and why.reason == "fits no passage"
+    assert [(one.subject_id, one.reason) for one in repeated if isinstance(one, Rejection)] == [
+        (f"line {number}", "asked before") for number in (2, 3, 6)
+    ]
+    with pytest.raises(DataError, match='line 2: id "7" was already used on line 1'):
+        read_questions(write(tmp_path, {**mary, "id": 7}, {**GOOD, "id": 7}), DOCUMENTS, PASSAGES)
+
+
 def test_packed_questions_are_read(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"question": "Q?", "document_id": "ferry.txt"}'))
@@ -162,14 +178,15 @@ GOOD = {"question": "Q?", "document_id": "port.md"}
         ({"document_id": "port.md"}, ['"question" is missing']),
         ({"question": ["Q"], "document_id": "port.md"}, ['"question" must be a string']),
         ({"question": "Why?"}, ['"document_id" and "passage" are missing', "Add"]),
-        ({**GOOD, "question": "Why?", "answers": 3}, ['"answers" must be']),
+        ({**GOOD, "question": "Why?", "answers": True}, ['"answers" must be']),
+        ({**GOOD, "question": "Why?", "answers": [["so"]]}, ['"answers" must be']),
         ({**GOOD, "question": "Why?", "answer_start": -1}, ['"answer_start" must be']),
         ({"question": "Why?", "unanswerable": "perhaps"}, ['"unanswerable" must be true or false']),
         (
             {"question": "Why?", "unanswerable": True, "answers": ["so"]},
             ["it has an answer", "Remove one"],
         ),
-        (GOOD, ["already used on line 1"]),
+        ({**GOOD, "unanswerable": True}, ['the same one on line 1 one is "unanswerable"']),
     ],
 )
 def test_a_bad_line_is_named_with_what_to_do(tmp_path: Path, line: Any, words: list[str]) -> None:
@@ -289,6 +306,13 @@ def test_numbers_and_flags_are_read_as_tables_write_them(tmp_path: Path) -> None
     asked = _parse(values)
     assert (asked.document_ids, asked.answer_start) == (("5",), 30)
     assert _parse({**values, "answer_start": "30.0"}).answer_start == 30
+    assert _parse({**values, "answers": [1801, "MDCCCI", 2.5, 12.0, None]}).answers == (
+        "1801",
+        "MDCCCI",
+        "2.5",
+        "12",
+    )
+    assert _parse({**values, "answers": 11, "doc_ids": 7}).document_ids == ("5", "7")
     for true in (1, "1", "yes", "TRUE", True):
         assert _parse({"question": "Why?", "unanswerable": true}).is_unanswerable
     for false in (0.0, "no", "", None):

@@ -16,6 +16,7 @@ questions are, in each document:
 """
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,7 +65,8 @@ def read_questions(
     """Read questions and find the passages that answer them.
 
     A question that fits no passage, because its document was not read or its quote is not in it,
-    is left out.
+    is left out. Rows with the id of an earlier one, or without ids and about the same text, are one
+    question with the answers and passages of all.
 
     Args:
         path: The file, plain or packed by gzip; see the docstring of this module.
@@ -73,43 +75,67 @@ def read_questions(
         rejections: Of reading and splitting; a passage dropped as a copy stands for the kept one.
 
     Returns:
-        The questions in order, and for each that is left out a rejection that says why.
+        The questions in order, for each that is left out a rejection that says why, and one for
+        each row that repeats a question.
 
     Raises:
         DataError: the file is missing or has no questions, a row is malformed, or fewer than half
             of the questions fit; the first such row is named with what to do.
     """
     corpus = _Corpus(documents, passages, rejections)
-    outcomes: list[LabelledQuestion | Rejection] = []
-    places: dict[str, str] = {}
+    found: dict[str, LabelledQuestion | Rejection] = {}
+    repeated: list[Rejection] = []
+    first: dict[str, tuple[str, _Asked]] = {}
     for place, row in read_rows(path, _COLUMNS):
         try:
             if isinstance(row, Fault):
                 raise _FaultError(row.what)
             asked = _parse(row)
-            if asked.id in places:
-                raise _FaultError(
-                    f'id "{asked.id}" was already used on {places[asked.id]}. '
-                    "Remove one of the two or give each an id of its own."
-                )
-            outcomes.append(_label(asked, corpus))
+            if asked.id in first:
+                _check_same(asked, *first[asked.id])
+                repeated.append(_reject(place, "asked before", asked.question))
+            labelled = _label(asked, corpus)
         except _FaultError as fault:
             raise DataError(f"{path} {place}: {fault}") from fault
         except _MisfitError as misfit:
-            outcomes.append(_leave_out(asked.id, f"{place}: {misfit}"))
-        places[asked.id] = place
-    if not outcomes:
+            found.setdefault(asked.id, _reject(asked.id, "fits no passage", f"{place}: {misfit}"))
+        else:
+            found[asked.id] = _merge(found.get(asked.id), labelled)
+        first.setdefault(asked.id, (place, asked))
+    if not found:
         raise DataError(f'{path} holds no questions. Write one {{"question": ...}} object a line.')
-    misfits = [one.detail for one in outcomes if isinstance(one, Rejection)]
-    if 2 * len(misfits) > len(outcomes):
-        others = f" {len(misfits)} of {len(outcomes)} questions fit no passage of the documents."
-        raise DataError(f"{path} {misfits[0]}{others if len(outcomes) > 1 else ''}")
-    return outcomes
+    misfits = [one.detail for one in found.values() if isinstance(one, Rejection)]
+    if 2 * len(misfits) > len(found):
+        others = f" {len(misfits)} of {len(found)} questions fit no passage of the documents."
+        raise DataError(f"{path} {misfits[0]}{others if len(found) > 1 else ''}")
+    return [*found.values(), *repeated]
 
 
-def _leave_out(question_id: str, detail: str) -> Rejection:
-    return Rejection(
-        subject_id=question_id, stage="questions", reason="fits no passage", detail=detail
+def _reject(subject_id: str, reason: str, detail: str) -> Rejection:
+    return Rejection(subject_id=subject_id, stage="questions", reason=reason, detail=detail)
+
+
+def _check_same(asked: _Asked, place: str, before: _Asked) -> None:
+    """Check that a row may repeat the question of an earlier one, which stands at a place."""
+    if asked.question != before.question:
+        raise _FaultError(
+            f'id "{asked.id}" was already used on {place}. '
+            "Remove one of the two or give each an id of its own."
+        )
+    if asked.is_unanswerable != before.is_unanswerable:
+        raise _FaultError(
+            f'of this question and the same one on {place} one is "unanswerable". Remove it.'
+        )
+
+
+def _merge(before: LabelledQuestion | Rejection | None, more: LabelledQuestion) -> LabelledQuestion:
+    """A question with the answers and passages of two rows."""
+    if not isinstance(before, LabelledQuestion):
+        return more
+    return replace(
+        before,
+        answers=tuple(dict.fromkeys([*before.answers, *more.answers])),
+        passage_ids=tuple(dict.fromkeys([*before.passage_ids, *more.passage_ids])),
     )
 
 
@@ -127,9 +153,9 @@ def _parse(values: Row) -> _Asked:
     question = _string(values, "question")
     if not question:
         raise _FaultError('"question" is missing. Add it.')
-    main = _string(values, "document_id", "doc_id")
+    named = _strings(values, "document_id") or _strings(values, "doc_id")
     others = (*_strings(values, "also_ok"), *_strings(values, "doc_ids"))
-    document_ids = tuple(dict.fromkeys([main, *others] if main else others))
+    document_ids = tuple(dict.fromkeys([*named, *others]))
     quote = _string(values, "passage")
     answers = _strings(values, "answers")
     is_unanswerable = _flag(values, "unanswerable")
@@ -168,11 +194,20 @@ def _strings(values: Mapping[str, object], name: str) -> tuple[str, ...]:
     value = values.get(name)
     if value is None:
         return ()
-    elements = value if isinstance(value, list) else [value]
-    strings = [element for element in elements if isinstance(element, str)]
+    elements = [one for one in (value if isinstance(value, list) else [value]) if one is not None]
+    strings = [text for element in elements if (text := _text(element)) is not None]
     if len(strings) < len(elements):
         raise _FaultError(f'"{name}" must be a string or a list of strings. Put it in quotes.')
     return tuple(clean(string) for string in strings if string.strip())
+
+
+def _text(value: object) -> str | None:
+    """An id or an answer, which may be a number; None where it is neither."""
+    if (number := _whole(value)) is not None:
+        return str(number)
+    if isinstance(value, float) and math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str) else None
 
 
 def _flag(values: Mapping[str, object], name: str) -> bool:
