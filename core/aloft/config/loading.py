@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aloft.config.run import PARTS, RunConfig
 from aloft.errors import ConfigError
@@ -36,6 +36,17 @@ RENAMED = {  # old name -> new name; accepted for one version
     "reranker_training.trains": "reranker_training.method",
     "generator_training.trains": "generator_training.method",
     "generator_training.start": "generator_training.init_adapter",
+}
+
+
+_TEXT, _WHOLE, _NUMBER = "a text in quotes", "a whole number", "a number"
+_TABLE, _FLAG = "a table of settings", "true or false"
+_KINDS = {  # what a setting should be, by the type of pydantic's fault
+    "string_type": _TEXT,
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), _WHOLE),
+    **dict.fromkeys(("float_type", "float_parsing"), _NUMBER),
+    **dict.fromkeys(("bool_type", "bool_parsing"), _FLAG),
+    **dict.fromkeys(("model_type", "dict_type"), _TABLE),
 }
 
 
@@ -193,7 +204,7 @@ def _validate(values: Mapping[str, Any]) -> RunConfig:
 
 def _explain(fault: Mapping[str, Any]) -> str:
     """A fault as one sentence: the setting, its value, what it may be."""
-    name, message = ".".join(map(str, fault["loc"])), fault["msg"]
+    name, message = ".".join(map(str, fault["loc"])).removesuffix(".[key]"), fault["msg"]
     if fault["type"] == "extra_forbidden":
         return f"There is no setting {name}. It may be one of: {_siblings(fault['loc'])}."
     if fault["type"] == "missing":
@@ -201,9 +212,10 @@ def _explain(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "value_error":
         message = message.removeprefix("Value error, ")
         return f"{name}: {message}" if name else message
-    if fault["type"] == "model_type":
-        message = "Input should be a table of settings"
-    message = message.removeprefix("Input ")
+    kind = _KINDS.get(fault["type"])
+    if fault["type"] == "tuple_type":
+        kind = f"a list of {_elements(fault['loc'])}, in square brackets"
+    message = f"should be {kind}" if kind else message.removeprefix("Input ")
     return f"{name or 'The configuration'} is {_shown(fault['input'])}, but {message}."
 
 
@@ -214,11 +226,26 @@ def _shown(value: Any) -> str:
 
 
 def _siblings(place: Sequence[str | int]) -> str:
+    return ", ".join(_fields_beside(place))
+
+
+def _fields_beside(place: Sequence[str | int]) -> Mapping[str, Any]:
+    """The settings of a section, one of which stands at a place."""
     settings: Any = RunConfig
     for name in place[:-1]:
         settings = settings.model_fields[name].annotation
     fields: Mapping[str, Any] = settings.model_fields if issubclass(settings, BaseModel) else {}
-    return ", ".join(fields)
+    return fields
+
+
+def _elements(place: Sequence[str | int]) -> str:
+    """What a setting that is a list may hold."""
+    schema = TypeAdapter(_fields_beside(place)[str(place[-1])].annotation).json_schema()
+    lists = [one["items"] for one in schema.get("anyOf", [schema]) if "items" in one]
+    named = [repr(name) for one in lists for name in one.get("enum", ())]
+    if named:
+        return f"{', '.join(named[:-1])} or {named[-1]}"
+    return {"integer": "whole numbers", "number": "numbers"}.get(lists[0].get("type"), "texts")
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
