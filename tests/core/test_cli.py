@@ -467,6 +467,24 @@ def test_a_console_that_lacks_a_letter_shows_a_mark_for_it(
     assert ("壊れた.pdf" if encoding == "utf-8" else "???.pdf") in shown
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("command", [["models", "list"], ["--help"], ["--version"]])
+def test_output_that_cannot_be_written_is_one_line(command: list[str]) -> None:
+    program = "import sys; from aloft.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = [sys.executable, "-c", program, *command]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("aloft: the output cannot be written (No space left on device).")
+    assert done.stderr.count("\n") == 1
+    reader, writer = os.pipe()
+    os.close(reader)  # as of a pager that was left
+    left = subprocess.run(arguments, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert left.returncode != 0
+    assert left.stderr == ""
+
+
 def test_a_usage_fault_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run"]) == 2
     assert "--help" in one_line(capsys)

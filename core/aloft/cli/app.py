@@ -3,6 +3,7 @@
 Exit codes: 0, done; 2, something that the user can put right, in one line; 130, interrupted.
 """
 
+import errno
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -13,12 +14,14 @@ from aloft.cli import compare, federate, models, questions, run, serve, stages
 from aloft.errors import AloftError
 from aloft.network_guard import forbid_telemetry
 from aloft.terminal.console import (
+    discard_output,
     printed_warnings,
     replace_unprintable_characters,
     report_error,
     screen,
 )
 
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a full or a broken disk
 _INTERRUPTED = 130  # what typer returns after Ctrl-C
 
 app = typer.Typer(
@@ -73,6 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = app(args=arguments, prog_name="aloft", standalone_mode=False)
     except AloftError as error:
         report_error(str(error))
+        return 2
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        discard_output()
+        report_error(
+            f"the output cannot be written ({error.strerror}). Finished work is kept; run the same "
+            "command again with another place for its output."
+        )
         return 2
     except (KeyboardInterrupt, typer.Abort):  # as older versions of typer pass it on
         status = _INTERRUPTED

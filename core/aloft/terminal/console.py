@@ -1,10 +1,11 @@
 """The terminal: it gets text and colour, and nothing that a document holds can act on it."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
@@ -57,6 +58,14 @@ def replace_unprintable_characters() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and getattr(stream, "errors", None) != "backslashreplace":
             reconfigure(errors="replace")
+
+
+def discard_output() -> None:
+    """Let what standard output still holds go nowhere, so that leaving does not fail on it."""
+    with suppress(OSError, ValueError):  # it is closed, or no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 class _Printed(logging.Handler):
