@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from aloft.errors import AloftError, DataError, RunFolderError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LEAST_FREE = 1 << 16  # bytes
+_LEFT_OVER = re.compile(r"\..+\.[0-9]+-[0-9]+\.tmp(\.[^.]+)?")  # process, thread
 
 
 @contextmanager
@@ -74,6 +76,13 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Delete what processes that were killed left of `write_atomically` in a folder."""
+    for path in folder.glob(".*.tmp*"):
+        if _LEFT_OVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_folder(path: Path, write: Callable[[Path], None]) -> None:

@@ -18,7 +18,13 @@ from typing import Any, BinaryIO, Self
 from filelock import FileLock, Timeout
 
 from aloft.errors import DataError, RunFolderError
-from aloft.files import friendly_io_errors, read_json, write_atomically, write_text
+from aloft.files import (
+    friendly_io_errors,
+    read_json,
+    remove_left_over,
+    write_atomically,
+    write_text,
+)
 from aloft.jsonl import RecordFile, decode_line, encode_record
 from aloft.records import Rejection, from_json, to_json
 from aloft.run.stage import Fact, Folder, Output, Records, Stage, To, Value
@@ -200,11 +206,7 @@ class RunStore:
                     "or choose another --out."
                 )
                 raise RunFolderError(message) from error
-            for left in (self.path / "work").glob(".*.tmp"):  # by a process that was killed
-                if left.is_dir():
-                    shutil.rmtree(left, ignore_errors=True)
-                else:
-                    left.unlink(missing_ok=True)
+            self._remove_left_over()
         return self
 
     def __exit__(
@@ -214,6 +216,16 @@ class RunStore:
         trace: TracebackType | None,
     ) -> None:
         self._lock.release()
+
+    def _remove_left_over(self) -> None:
+        """Delete the temporary files and folders of a process that was killed."""
+        for left in (self.path / "work").glob(".*.tmp"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+        for folder in (".", "manifests", "federation", "work"):
+            remove_left_over(self.path / folder)
 
     # ---- manifests
 

@@ -1,8 +1,10 @@
 """Files of a run folder: whole or not there, and damage is named, never repaired in silence."""
 
 import os
+import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,41 @@ def test_values_of_another_shape_are_named(tmp_path: Path, marks: Stage) -> None
         part.write_text(f"{head}\n{row}\n")
         with pytest.raises(DataError, match=r"k\.jsonl line \d is damaged"):
             store.read_part(marks, "k")
+
+
+@pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGHUP], ids=["kill", "hang up"])
+def test_a_killed_process_leaves_no_lock_and_nothing_that_piles_up(
+    tmp_path: Path, deadly: signal.Signals
+) -> None:
+    program = textwrap.dedent("""
+        import os, pathlib, sys
+        from aloft.files import write_atomically
+        from aloft.retrieval.index_store import IndexStore
+        from aloft.run.store import RunStore
+
+        def die(_: object) -> None:
+            os.kill(os.getpid(), int(sys.argv[2]))
+
+        class Index:
+            def save(self, folder: pathlib.Path) -> None:
+                (folder / "postings").write_text("half of them")
+                place.parent.mkdir(exist_ok=True)
+                write_atomically(place, lambda path: (path.write_text("{"), die(path)))
+
+        run, place = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[3])
+        with RunStore(run):
+            IndexStore(run / "work").get_index("bm25", Index, os.listdir)
+    """)
+    own = tmp_path / ".notes.tmp"
+    own.touch()  # not ours
+    for file in ("config.json", "manifests/passages.json", "work/passages-1.json"):
+        arguments = [str(tmp_path), str(int(deadly)), str(tmp_path / file)]
+        died = subprocess.run([sys.executable, "-c", program, *arguments], check=False)
+        assert died.returncode == -deadly
+    hidden = [path.name for path in tmp_path.rglob(".*") if path.name != ".lock"]
+    assert len(hidden) > 2
+    with RunStore(tmp_path):
+        assert [path for path in tmp_path.rglob(".*") if path.name != ".lock"] == [own]
 
 
 def test_one_process_writes_and_the_other_is_refused_in_one_line(tmp_path: Path) -> None:
