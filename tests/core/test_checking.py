@@ -96,6 +96,37 @@ def test_weights_that_were_not_fetched_whole_are_refused(encoder: Path, content:
         check_encoder(str(encoder))
 
 
+@pytest.mark.parametrize(
+    ("names", "asked", "fault"),
+    [
+        (("encoder.layer.0.w", "encoder.layer.1.w"), {"num_hidden_layers": 2}, ""),
+        (
+            ("encoder.layer.0.w", "encoder.layer.1.w"),
+            {"num_hidden_layers": 12},
+            "2 of the 12 layers",
+        ),
+        (("model.layers.0.w",), {"num_hidden_layers": 3}, "1 of the 3 layers"),
+        (("h.0.w", "h.10.w"), {"n_layer": 12}, "11 of the 12"),
+        (("layers.0.moe.experts.7.w",), {"num_hidden_layers": 1}, ""),
+        (("encoder.albert_layer_groups.0.w",), {"num_hidden_layers": 12}, ""),  # one for all
+        (("encoder.layer.0.w",), {"num_hidden_layers": None}, ""),
+    ],
+)
+def test_a_model_has_the_layers_that_it_says(
+    encoder: Path, names: tuple[str, ...], asked: dict[str, int | None], fault: str
+) -> None:
+    header = {name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for name in names}
+    text = json.dumps(header).encode()
+    whole = len(text).to_bytes(8, "little") + text + bytes(4)
+    (encoder / "model.safetensors").write_bytes(whole.replace(b"[0, 0]}}", b"[0, 4]}}"))
+    change(encoder, "config.json", **asked)
+    if fault:
+        with pytest.raises(ModelError, match=f"has weights for {fault}"):
+            check_encoder(str(encoder))
+    else:
+        check_encoder(str(encoder))
+
+
 def test_a_missing_part_of_the_weights_is_named(encoder: Path) -> None:
     parts = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
     change(encoder, "model.safetensors.index.json", **parts)

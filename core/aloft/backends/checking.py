@@ -7,7 +7,8 @@ and whole, needs code of its own, is of the right kind, and has a tokenizer and 
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _MUCH = 2  # times as many parameters: half a billion taught by 135 million answered people worse
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+_LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")  # by make of model
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|h)\.([0-9]+)\.")  # in the name of a weight
 _OWN_CODE = (
     "needs code of its own ({where}), which Aloft never runs. Choose a model that transformers or "
     "sentence-transformers support by themselves."
@@ -386,8 +389,7 @@ class _Files:
         weights = self._weights("")
         if not weights:
             raise self.error("holds no safetensors weights. Choose another folder.")
-        for name in weights:
-            self._check_header(name)
+        own = {name: self._tensors(name) for name in weights}
         for name in self.files:
             if name.endswith(".safetensors.index.json"):
                 folder = self.files[name].parent
@@ -395,6 +397,18 @@ class _Files:
                 absent = sorted(part for part in parts if not (folder / part).is_file())
                 if absent:
                     raise self.error(f"is incomplete: {absent[0]} is missing. Fetch it again.")
+        self._check_layers(tensor for tensors in own.values() for tensor in tensors)
+
+    def _check_layers(self, tensors: Iterable[str]) -> None:
+        """A layer that its configuration asks for and that has no weights is drawn at random."""
+        named = (self.facts.get(name) for name in _LAYER_COUNTS)
+        wanted = next((count for count in named if isinstance(count, int)), 0)
+        numbers = [int(found[1]) for name in tensors if (found := _LAYER.search(name))]
+        if numbers and wanted > max(numbers) + 1:
+            raise self.error(
+                f"has weights for {max(numbers) + 1} of the {wanted} layers that its config.json "
+                "asks for. Fetch it again, or correct its configuration."
+            )
 
     def _pickled(self) -> list[Path]:
         """Folders of the model with weights in formats that are never loaded."""
@@ -408,20 +422,24 @@ class _Files:
     def _has_weights(self, folder: Path) -> bool:
         return any(folder.glob("*.safetensors"))
 
-    def _check_header(self, name: str) -> None:
-        """A file of weights is as long as its header says; one cut short fails hours later."""
+    def _tensors(self, name: str) -> list[str]:
+        """Names of the weights in a file that is as long as its header says.
+
+        One that is cut short would fail hours later.
+        """
         file = self.files[name]
         try:
             with file.open("rb") as stream:
                 length = int.from_bytes(stream.read(8), "little")
                 size = file.stat().st_size
                 tensors = json.loads(stream.read(length)) if length < size else {}
-            ends = [t["data_offsets"][1] for k, t in tensors.items() if k != "__metadata__"]
-            is_whole = length < size and 8 + length + max(ends, default=0) == size
+            ends = {k: t["data_offsets"][1] for k, t in tensors.items() if k != "__metadata__"}
+            is_whole = length < size and 8 + length + max(ends.values(), default=0) == size
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             is_whole = False
         if not is_whole:
             raise self.error(f"has incomplete weights: {name} is cut off. Fetch it again.")
+        return list(ends)
 
     def _check_code(self) -> None:
         routed = _mapping(self._read("router_config.json").get("types")).values()
