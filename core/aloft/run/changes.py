@@ -87,7 +87,7 @@ def _changed_groups(run: Path) -> Iterator[str]:
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by their dotted names."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in settings.items():
         inner = value if isinstance(value, Mapping) else {"": value}
         flat |= {f"{name}.{below}".rstrip("."): one for below, one in inner.items()}
