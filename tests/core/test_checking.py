@@ -108,6 +108,8 @@ def test_weights_that_were_not_fetched_whole_are_refused(encoder: Path, content:
         (("model.layers.0.w",), {"num_hidden_layers": 3}, "1 of the 3 layers"),
         (("h.0.w", "h.10.w"), {"n_layer": 12}, "11 of the 12"),
         (("layers.0.moe.experts.7.w",), {"num_hidden_layers": 1}, ""),
+        # T5 numbers what lies within a block, too
+        (("encoder.block.0.layer.0.w", "encoder.block.3.layer.1.w"), {"num_layers": 4}, ""),
         (("encoder.albert_layer_groups.0.w",), {"num_hidden_layers": 12}, ""),  # one for all
         (("encoder.layer.0.w",), {"num_hidden_layers": None}, ""),
     ],

@@ -199,7 +199,7 @@ def test_what_the_earlier_run_settles_is_not_set_twice(
     one = finished_run(tmp_path / "one")
     with pytest.raises(ConfigError, match=f"^{named} is set"):
         load_config(preset, None, overrides, after=one)
-    with pytest.raises(DataError, match="no run folder"):
+    with pytest.raises(ConfigError, match="no run folder"):
         load_config(after=tmp_path / "two")
 
 

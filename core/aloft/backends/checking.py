@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _MUCH = 2  # times as many parameters: half a billion taught by 135 million answered people worse
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 _LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")  # by make of model
-_LAYER = re.compile(r"(?:^|\.)(?:layers?|h)\.([0-9]+)\.")  # in the name of a weight
+_LAYER = re.compile(r"(?:^|\.)(?:blocks?|layers?|h)\.([0-9]+)\.")  # in the name of a weight
 _OWN_CODE = (
     "needs code of its own ({where}), which Aloft never runs. Choose a model that transformers or "
     "sentence-transformers support by themselves."
