@@ -79,7 +79,8 @@ def test_what_ships_ranks_as_was_measured(
             found = open_run_retriever(folder).rank(asked)
 
             assert found.columns.tolist() == measured.columns.tolist()
-            assert found.scores == pytest.approx(measured.scores, abs=1e-5)
+            # cosines that lie close together are stretched to 0-1, and their rounding with them
+            assert found.scores == pytest.approx(measured.scores, abs=3e-5)
     assert asked == [row["question"] for row in questions]
 
 
