@@ -117,7 +117,7 @@ def test_conditions_combine_to_any_depth() -> None:
 @pytest.mark.parametrize("key", ["doc_id", "document_id", "ref_doc_id"])
 def test_the_document_of_a_node_is_filtered_by_as_in_a_store(key: str) -> None:
     source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="laws")}
-    nodes = [TextNode(id_=name, text="A fox.", relationships=source) for name in "ab"]
+    nodes = [TextNode(id_=one, text=f"A fox {one}.", relationships=source) for one in "ab"]
     nodes += [TextNode(id_="c", text="A fox."), TextNode(id_="d", text="A fox.", metadata={key: 3})]
     for wanted, names in {"laws": ["a", "b"], "c": ["c"], 3: ["d"]}.items():
         filters = MetadataFilters(filters=[on(key, wanted)])
