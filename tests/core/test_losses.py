@@ -79,9 +79,10 @@ def cross_entropy(logits: Floats) -> float:
 
 
 def scale_of(asked: Floats, right: Floats, wrong: Floats) -> int:
-    """The scale at which the right passages are likeliest before training."""
+    """Two over the spread of a question's wrong passages before training, or what is nearest."""
     cosines = asked @ np.concatenate([right, *wrong.swapaxes(0, 1)]).T
-    return min((20, 50, 100), key=lambda scale: cross_entropy(scale * cosines))
+    spread = np.median([np.std([*row[:i], *row[i + 1 :]]) for i, row in enumerate(cosines)])
+    return min((20, 50, 100), key=lambda scale: max(scale * spread / 2, 2 / (scale * spread)))
 
 
 STILL = 1e-9  # a learning rate that leaves the loss of the first step to be looked at
@@ -99,18 +100,20 @@ def test_contrast_reads_questions_and_passages_by_their_prompts(encoder: Path) -
 @pytest.mark.parametrize(
     ("cosines", "scale"),
     [
-        # one wrong passage as far above the right one as below it: the flattest is likeliest
-        ([[0.5, 0.6], [0.4, 0.5]], 20.0),
-        ([[0.85, 0.8], [0.8, 0.85]], 100.0),  # all lie close together, and each is found
-        # nine in ten are found by 0.05, which at 50 has 92 % for them, and one is missed by as much
-        ([[0.05, 0.0]] * 9 + [[0.0, 0.05]], 50.0),
+        # wrong passages 0.1 around their mean, as far as twice a temperature of 0.05 has it
+        ([[0.9, 0.1, 0.3], [0.2, 0.9, 0.4], [0.0, 0.2, 0.9]], 20.0),
+        ([[0.9, 0.7, 0.72], [0.75, 0.9, 0.77], [0.8, 0.82, 0.9]], 100.0),
+        # right ones count for nothing, and the second question's spread is the middle one
+        ([[0.1, 0.7, 0.71], [0.75, 0.2, 0.83], [0.1, 0.8, 0.9]], 50.0),
+        ([[0.9, 0.5], [0.5, 0.9]], 20.0),  # one wrong passage has no spread
+        ([[0.9], [0.9]], 20.0),
     ],
 )
-def test_the_scale_is_that_by_which_right_passages_are_likeliest(
+def test_the_scale_goes_with_how_far_unlike_texts_are_spread(
     cosines: list[list[float]], scale: float
 ) -> None:
-    right = [0, 1] if len(cosines) == 2 else [0] * 10
-    assert losses.likeliest_scale(np.array(cosines), right) == scale
+    right = list(range(len(cosines))) if len(cosines[0]) > 1 else [0, 0]
+    assert losses.natural_scale(np.array(cosines), right) == scale
 
 
 def test_a_model_whose_cosines_lie_close_together_is_not_pulled_apart(encoder: Path) -> None:
@@ -199,9 +202,10 @@ def test_fixed_passages_stand_against_each_question_once(encoder: Path, trains: 
     )
     model = SentenceTransformersEmbedder(str(encoder))
     more = np.concatenate([asked[:1], model.encode_queries([again.anchor])])
-    logits = more @ np.concatenate([right[:1], wrong[0]]).T
-    terms = (logsumexp(n * logits, axis=1) - n * logits[:, 0] for n in (20, 50, 100))
-    expected = min(float(some.mean()) for some in terms)
+    cosines = more @ np.concatenate([right[:1], wrong[0]]).T
+    spread = np.median(cosines[:, 1:].std(axis=1))
+    scale = min((20, 50, 100), key=lambda one: abs(np.log(one * spread / 2)))
+    expected = np.mean(logsumexp(scale * cosines, axis=1) - scale * cosines[:, 0])
     told = train(encoder, [ROWS[0], again], method=trains, learning_rate=STILL)
     assert told == pytest.approx((expected,), abs=2e-3)
 

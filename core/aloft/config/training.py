@@ -28,7 +28,7 @@ class EmbedderTrainingConfig(Settings):
             those that the untuned embedder ranks above the right passage; "triplet": the right
             passage against each hard negative; "graded" (CoSENT) and "distilled" (margins, as in
             GPL): the order, and the differences, of the scores of `reranker`. Contrast and order
-            are at a temperature of 0.05, 0.02 or 0.01, whichever fits the untuned model best.
+            are at a temperature of 0.05, 0.02 or 0.01, by how far the untuned model spreads texts.
         matryoshka: Dimensions, the largest first, at which the loss is computed as well, so that
             shortened vectors work too.
         method: "all" weights; "lora": low-rank updates of all layers, merged before saving;

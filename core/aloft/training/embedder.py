@@ -102,7 +102,7 @@ def fit_embedder(  # noqa: PLR0913 - what every training takes
         tuning.cut_texts(loaded, config.max_seq_length)
     watched = _Watched(rows)
     untuned = from_first(lambda: watched.score(loaded))  # all processes scale alike
-    scale = losses.likeliest_scale(untuned, watched.right)
+    scale = losses.natural_scale(untuned, watched.right)
     encoder = tuning.prepare(loaded, config)
     shared.disable_card_examples(encoder)
     held = start.load(encoder) if start else []

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from aloft.protocols import Floats, Progress, no_progress
-from aloft.training.losses import likeliest_scale
+from aloft.training.losses import natural_scale
 from aloft.training.trainer import seeded_training, steps_of
 
 _WARM_UP = 0.1
@@ -47,7 +47,7 @@ def train_query_map(  # noqa: PLR0913 - a trainer's hyperparameters
     Returns:
         The matrix, to multiply a question's vector from the left, and the loss of each step.
 
-    Source: the contrastive loss of arXiv:1705.00652, at the scale of `likeliest_scale`.
+    Source: the contrastive loss of arXiv:1705.00652, at the scale of `natural_scale`.
     """
     asked, held = (
         functional.normalize(torch.from_numpy(some.astype(np.float32)), dim=1)
@@ -63,7 +63,7 @@ def train_query_map(  # noqa: PLR0913 - a trainer's hyperparameters
 
     some = torch.arange(count)[:: max(1, count // batch_size)][:batch_size]
     shown, targets = candidates(some)
-    scale = likeliest_scale((asked[some] @ shown.T).numpy(), targets.tolist())
+    scale = natural_scale((asked[some] @ shown.T).numpy(), targets.tolist())
     first = torch.eye(size) if start is None else torch.from_numpy(start.astype(np.float32))
     matrix = first.clone().requires_grad_()
     optimizer = torch.optim.AdamW([matrix], lr=learning_rate, weight_decay=0.0)
