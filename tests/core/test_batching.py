@@ -85,10 +85,13 @@ def test_what_was_cancelled_is_not_asked_and_an_interrupt_ends_what_waits_with_i
 def test_a_batch_is_given_up_once_nobody_waits_for_it(
     cancelled: Sequence[int], is_given_up: bool
 ) -> None:
-    begun, go_on = Event(), Event()
+    both_wait, begun, go_on = Event(), Event(), Event()
     observed: list[bool] = []
 
     def answer(prompts: Sequence[Prompt], limit: int, stop: Sequence[str]) -> list[Reply]:
+        if limit == 1:  # keeps the model busy until both are asked, which makes them one batch
+            assert both_wait.wait(9)
+            return [Reply(text="", is_finished=True)]
         begun.set()
         assert go_on.wait(9)
         check = given_up.get()
@@ -97,7 +100,9 @@ def test_a_batch_is_given_up_once_nobody_waits_for_it(
         return [Reply(text=one.messages[0].content, is_finished=True) for one in prompts]
 
     batcher = Batcher(answer)
+    batcher.submit([prompt("first")], 1, ())
     asked = [batcher.submit([prompt(text)], 5, ()) for text in "ab"]
+    both_wait.set()
     assert begun.wait(9)
     assert not any(asked[i].cancel() for i in cancelled), "they are being answered"
     go_on.set()
