@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aloft.errors import AloftError, DataError, RunFolderError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LEAST_FREE = 1 << 16  # bytes
 _LEFT_OVER = re.compile(r"\..+\.[0-9]+-[0-9]+\.tmp(\.[^.]+)?")  # process, thread
 
@@ -33,7 +33,7 @@ def friendly_io_errors(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
-        if number in _FULL or _is_full(path):
+        if number in FULL_DISK or _is_full(path):
             message = (
                 f"The disk that holds {path} is full. Free some space and run the same command "
                 "again: it goes on where it stopped."

@@ -12,6 +12,7 @@ import typer
 from aloft import __version__
 from aloft.cli import compare, federate, models, questions, run, serve, stages
 from aloft.errors import AloftError
+from aloft.files import FULL_DISK
 from aloft.network_guard import forbid_telemetry
 from aloft.terminal.console import (
     discard_output,
@@ -21,7 +22,7 @@ from aloft.terminal.console import (
     screen,
 )
 
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a full or a broken disk
+_UNWRITABLE = (*FULL_DISK, errno.EIO)  # a full or a broken disk
 _INTERRUPTED = 130  # what typer returns after Ctrl-C
 
 app = typer.Typer(

@@ -122,7 +122,7 @@ def _settings_after(run: str | Path, preset: str | None, own: Mapping[str, Any])
             "Leave out one of the two."
         )
     missing = f"{run} is no run folder. Name a finished run to continue from."
-    with suppress(OSError):  # what may not be looked at is told when it is read
+    with suppress(OSError):  # a folder that is not accessible is reported below
         if not (Path(run) / "config.json").exists():
             raise ConfigError(missing)
     return _read_run_settings(Path(run), missing) | {"earlier": str(Path(run).resolve())}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aloft.corpus.readers.csv import any_field_length
+from aloft.corpus.readers.csv import DELIMITERS, any_field_length
 from aloft.errors import DataError
 from aloft.text.surrogates import replace_surrogates
 
@@ -28,7 +28,6 @@ ANSWER = ("answer", "answers", "accepted_answer", "response", "bot_response", "r
 _QUESTION_LAST = ("utterance", "search_query", "search_term", "input", "inputs", "prompt")
 _ANSWER_LAST = ("completion", "generation", "output", "outputs")
 
-_DELIMITERS = ",;\t|"
 _SEP = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # the first line of a file from Excel
 _NEXT_LINE = re.compile(r"\n([^\S\n]*)(?=[^\s\]}])")
 _NEXT_OBJECT = re.compile(r"\}\s*,\s*(?=\{)")
@@ -311,7 +310,7 @@ def _delimiter(header: str, wanted: Columns) -> str:
         names = [_name(cell) for cell in _split(header, delimiter)]
         return sum(name in known for name in names), len(names)
 
-    return max(_DELIMITERS, key=found)
+    return max(DELIMITERS, key=found)
 
 
 def _split(line: str, delimiter: str) -> list[str]:

@@ -54,7 +54,7 @@ def mark_pages(run: Path) -> None:
     if known is None or not (run / FILE).exists():
         return
     report = read_report(run)
-    note = describe_changes(run, report)
+    note = _describe(run, report, known)
     if note != known.note:
         write_pages(report, run, note)
         replace(known, note=note).write(run)
@@ -62,7 +62,11 @@ def mark_pages(run: Path) -> None:
 
 def describe_changes(run: Path, report: Report) -> str:
     """What has changed since a run's report was written, and what to do; "": nothing."""
-    changed = dict.fromkeys(_changed_groups(run))
+    return _describe(run, report, ReportManifest.read(run))
+
+
+def _describe(run: Path, report: Report, known: ReportManifest | None) -> str:
+    changed = dict.fromkeys(_changed_groups(run, known))
     missing = f"{run} holds no settings."
     now = _flat(read_json_object(run / "config.json", missing=missing, repair="Restore it."))
     then = _flat(report.config)
@@ -76,9 +80,9 @@ def describe_changes(run: Path, report: Report) -> str:
     )
 
 
-def _changed_groups(run: Path) -> Iterator[str]:
+def _changed_groups(run: Path, known: ReportManifest | None) -> Iterator[str]:
     """The groups of the stages that are no longer what the report was made of."""
-    store, known = RunStore(run), ReportManifest.read(run)
+    store = RunStore(run)
     for name, key in known.made_of.items() if known else ():
         found = store.manifest(name) or {}
         if found.get("key") != key:

@@ -422,7 +422,7 @@ def read_embedded(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    repair = "Delete it with the vectors beside it, which are worked out anew."
+    repair = "Delete it and the vectors beside it; they are computed again."
     missing = f"{path} is missing. {repair}"
     found: dict[str, Any] = read_json(path, _Embedded, missing=missing, repair=repair)
     return found

@@ -1,4 +1,4 @@
-"""Lays a copy of a run folder out beside it, by links where the disk can, to try something in."""
+"""Makes a temporary copy of a run folder for a dry run, with hard links where possible."""
 
 import shutil
 from collections.abc import Iterator

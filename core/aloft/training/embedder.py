@@ -101,8 +101,8 @@ def fit_embedder(  # noqa: PLR0913 - what every training takes
     if not config.keeps_index:
         tuning.cut_texts(loaded, config.max_seq_length)
     watched = _Watched(rows)
-    untuned = from_first(lambda: watched.score(loaded))  # all processes scale alike
-    scale = losses.natural_scale(untuned, watched.right)
+    untuned = from_first(lambda: watched.embed(loaded))
+    scale = losses.natural_scale(from_first(lambda: watched.score(loaded, untuned)), watched.right)
     encoder = tuning.prepare(loaded, config)
     shared.disable_card_examples(encoder)
     held = start.load(encoder) if start else []
@@ -131,7 +131,8 @@ def fit_embedder(  # noqa: PLR0913 - what every training takes
         train_dataset=datasets,
         loss=losses.loss_for(encoder, rows, source, config, scale=scale, at_once=at_once),
     )
-    watch = _watch(encoder, watched, config, steps)
+    kept = untuned if config.keeps_index else None
+    watch = CollapseGuard(encoder, lambda: watched.score(encoder, kept), watched.right, steps)
     logged = shared.run_trainer(
         trainer, checkpoints, "training the embedder", progress, watch, *held
     )
@@ -192,14 +193,6 @@ class _Watched:
             self.passages, normalize_embeddings=True, show_progress_bar=False
         )
         return found
-
-
-def _watch(
-    encoder: SentenceTransformer, watched: _Watched, config: EmbedderTrainingConfig, steps: int
-) -> CollapseGuard:
-    """Watch how an encoder scores a few rows."""
-    kept = watched.embed(encoder) if config.keeps_index else None
-    return CollapseGuard(encoder, lambda: watched.score(encoder, kept), watched.right, steps)
 
 
 def _sampler(config: EmbedderTrainingConfig) -> BatchSamplers:

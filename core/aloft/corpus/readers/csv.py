@@ -20,7 +20,7 @@ from aloft.records import Document
 _Row = tuple[int, list[str] | csv.Error]  # the line that it begins on, and its cells
 _MOST_TITLE_ROWS = 3
 _ROWS_LOOKED_AT = 20  # whether they are a table below a title
-_DELIMITERS = ",;\t|"  # of several that are as frequent, the first
+DELIMITERS = ",;\t|"  # of several that are as frequent, the first
 _QUOTED = re.compile('"[^"]*"')
 _FEWEST_SWALLOWED = 3  # a quoted address may look like a row or two
 _UNCLOSED = 'a quote (") is opened and never closed'
@@ -125,8 +125,8 @@ def _dialect(lines: Sequence[str]) -> tuple[int, str]:
         return first + 1, stated[4]
     bare = (_QUOTED.sub("", line) for line in lines[first:] if line.strip())
     top = islice(bare, _MOST_TITLE_ROWS + 1)
-    line = next((line for line in top if any(one in line for one in _DELIMITERS)), "")
-    return first, max(_DELIMITERS, key=line.count)
+    line = next((line for line in top if any(one in line for one in DELIMITERS)), "")
+    return first, max(DELIMITERS, key=line.count)
 
 
 def _parse(

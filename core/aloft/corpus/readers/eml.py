@@ -137,7 +137,7 @@ def _divided(part: Message) -> Message:
 
 
 def _in_paragraphs(part: Message, text: str) -> str:
-    """Without the line breaks of a mail program, where they are told from others (RFC 3676)."""
+    """The text with soft line breaks removed, where the part is marked format=flowed (RFC 3676)."""
     if str(part.get_param("format")).lower() != "flowed":
         return text
     is_space_added = str(part.get_param("delsp")).lower() == "yes"

@@ -22,7 +22,7 @@ _DROPPED_TAGS = frozenset(
     (
         *("head", "script", "style", "nav", "noscript", "template", "iframe", "object"),
         *("title", "desc", "metadata", "defs"),  # of an inline SVG: names of icons
-        *("annotation", "annotation-xml"),  # the source of a formula, which stands beside it
+        *("annotation", "annotation-xml"),  # a formula's source, given besides the formula itself
     )
 )
 _PARAGRAPH_TAGS = (
