@@ -139,6 +139,16 @@ class ScriptedModels(Models):
         return f"{name}+{adapter}" if adapter else name
 
 
+class Wordy(Models):
+    """A scripted teacher and bags of words under any name."""
+
+    def __init__(self) -> None:
+        super().__init__(ScriptedTeacher(long_words))
+
+    def embedder(self, name: str) -> Embedder:
+        return HashingEmbedder()
+
+
 class WordTokenizer:
     """Counts words."""
 

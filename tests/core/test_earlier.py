@@ -3,6 +3,7 @@
 import json
 from ast import literal_eval
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,24 @@ def test_what_was_split_and_asked_is_known(tmp_path: Path) -> None:
     assert earlier.split == {"d0": False, "d1": False, "d2": False, "d3": True}
     assert earlier.passages == {passage.id for passage in PASSAGES}
     assert earlier.pairs == {pair.id for pair in PAIRS[:3]}
+
+
+def test_sections_of_the_earlier_run_stay_where_they_were(tmp_path: Path) -> None:
+    one = finished_run(tmp_path / "one")
+    book = [Passage(document_id="book", text=f"text {i}", start=10 * i) for i in range(4)]
+    write(one / "passages.jsonl", book)
+    asked = [
+        replace(pair, passage_id=passage.id) for pair, passage in zip(PAIRS, book, strict=True)
+    ]
+    write(one / "sets" / "train.jsonl", asked[:3])
+    held_out = RecordFile(one / "sets" / "held_out.jsonl", LabelledQuestion)[0]
+    write(one / "sets" / "held_out.jsonl", [replace(held_out, passage_ids=(book[3].id,))])
+    (one / "sets" / "sections.json").write_text('{"book": [0, 20, 30]}')
+    with RunStore(tmp_path / "two") as store:
+        take_over(load_config(after=one), store)
+    earlier = read_previous_run(tmp_path / "two")
+    assert earlier.sections == {"book": [0, 20, 30]}
+    assert earlier.split == {"book § 1": False, "book § 2": False, "book § 3": True}
 
 
 def test_what_models_returned_counts_and_what_it_took_does_not(tmp_path: Path) -> None:

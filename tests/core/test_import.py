@@ -8,29 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import TOPICS, long_words, write_topics
+from scripted import TOPICS, Wordy, write_topics
 
 from aloft.backends.loading import Models
 from aloft.config import RunConfig, check_config
+from aloft.corpus.sections import Sections
 from aloft.network_guard import NetworkGuard
-from aloft.protocols import Embedder
 from aloft.records import LinkedQuestion, Negatives, Rejection, from_json
 from aloft.run.context import Shared
 from aloft.run.job import OpenRun, read_funnel
 from aloft.run.store import RunStore
-from aloft.testing import HashingEmbedder, ScriptedTeacher
+from aloft.testing import ScriptedTeacher
 
 QUESTION = "What does the text on {} say first of all?"
-
-
-class Wordy(Models):
-    """A scripted teacher and bags of words under any name."""
-
-    def __init__(self) -> None:
-        super().__init__(ScriptedTeacher(long_words))
-
-    def embedder(self, name: str) -> Embedder:
-        return HashingEmbedder()
 
 
 @pytest.fixture
@@ -118,10 +108,13 @@ def first_words(folder: Folder) -> list[dict[str, Any]]:
 
 
 def held_out(folder: Folder) -> set[str]:
+    """The documents whose first section is held out."""
+    sections = Sections(json.loads((folder.path / "sets" / "sections.json").read_bytes()))
     with folder.opened() as run:
-        places = {passage.id: passage.document_id for passage in run.records("passages")}
+        places = {passage.id: sections.of(passage) for passage in run.records("passages")}
     rows = folder.rows("sets/held_out.jsonl")
-    return {places[i] for row in rows for i in row["passage_ids"]}
+    apart = {name for row in rows for i in row["passage_ids"] for name in places[i]}
+    return {f"{name}.txt" for name in TOPICS if {f"{name}.txt", f"{name}.txt § 1"} & apart}
 
 
 def test_past_questions_change_the_sets_and_leave_the_pairs(folder: Folder) -> None:

@@ -676,6 +676,13 @@ def test_few_documents_are_pointed_out(documents: int | None, said: str | None) 
         assert "documents only" not in summarize(report)
 
 
+def test_sections_that_count_as_documents_are_pointed_out() -> None:
+    counts = QuestionCounts(questions=60, documents=9, is_crossed=True, are_sections=True)
+    said = summarize(measured_otherwise(full_report(), questions={"human": counts}))
+    assert "They are about 9 sections, which count as documents, as the corpus has few: " in said
+    assert "documents only" not in said
+
+
 def test_whether_choices_are_kept_apart_from_what_is_reported_is_said_of_the_deciding_set() -> None:
     apart = "Each question was measured with what was chosen on questions about other documents"
     together = "Choices were made on the questions that are reported"

@@ -55,7 +55,8 @@ def test_people_find_what_was_measured_beside_the_facts() -> None:
     values = json.loads(dump(full_report()))
     assert values["format"] == 3
     assert values["deciding"] == "human"
-    assert values["questions"]["human"] == {"questions": 60, "documents": 12, "is_crossed": True}
+    counts = {"questions": 60, "documents": 12, "is_crossed": True, "are_sections": False}
+    assert values["questions"]["human"] == counts
     assert values["comparisons"][0]["part"] == "what ships"
     assert values["verdicts"][0]["comparison"]["metric"] == "ndcg@10"
     assert values["shipped"] == values["variants"][0]

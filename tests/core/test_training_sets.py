@@ -461,7 +461,8 @@ def test_what_is_evaluated_takes_logged_questions_out(
     question: LinkedQuestion, reason: str | None
 ) -> None:
     groups = [["d00", "d04"], ["d01"], ["d02", "d03"]]
-    (outcome,) = select_linked([question], [PAIRS[4]], ["Who signs?"], PASSAGES, groups)
+    held_out = label_held_out([PAIRS[4]], {PAIRS[4].id: mined(PAIRS[4].id)})
+    (outcome,) = select_linked([question], held_out, ["Who signs?"], PASSAGES, groups)
     if reason is None:
         assert outcome is question
     else:

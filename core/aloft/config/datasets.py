@@ -15,7 +15,8 @@ class TrainingSetsConfig(Settings):
     """What the parts are trained and evaluated on.
 
     Attributes:
-        held_out_share: Share of documents whose questions are kept for evaluation.
+        held_out_share: Share of documents whose questions are kept for evaluation. In a corpus of
+            fewer than 20 documents, sections of long ones stand for documents.
         format: What the generator is trained to reply. "aloftrag": the numbers of the passages that
             hold the answer, then the answer; "raft": verbatim quotes before that; "ralt": the
             answer alone.

@@ -1,11 +1,13 @@
 """Training rows of each part, made from pairs and hard negatives one at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from random import Random
 
 from aloft.config import Part, TrainingSetsConfig
+from aloft.corpus.sections import WHOLE, Sections
 from aloft.corpus.windows import choose_window
 from aloft.prompts.abstention import abstain_in
 from aloft.prompts.citation import Format
@@ -47,7 +49,7 @@ class Corpus:
         return choose_window(pair.question, pair.answer, self.windows.get(passage_id, whole))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingRows:
     """The rows of each part.
 
@@ -58,6 +60,7 @@ class TrainingRows:
         held_out: The held-out questions; a further positive in one of their documents is not
             trained on.
         negatives: What was mined, by the id of each pair.
+        sections: Of documents that are divided.
     """
 
     pairs: Sequence[QAPair]
@@ -66,6 +69,7 @@ class TrainingRows:
     negatives: Mapping[str, Negatives]
     config: TrainingSetsConfig
     seed: int
+    sections: Sections = WHOLE
 
     def of(self, part: Part) -> Iterator[EmbedderRow | RerankerRow | GeneratorRow]:
         """The rows of one part."""
@@ -96,11 +100,10 @@ class TrainingRows:
         """
         passages = self.corpus.passages
         asked = {i for pair in self.pairs for i in pair.passage_ids}
-        apart = {passages[i].document_id for one in self.held_out for i in one.passage_ids}
         rng = rng_for(self.seed, "cloze rows")
         ids = [i for i in passages if i not in asked]
         rng.shuffle(ids)
-        drawn = (i for i in ids if passages[i].document_id not in apart)
+        drawn = self._trainable(ids)
         rows = filter(None, (_cloze_row(i, self.corpus, rng) for i in drawn))
         yield from islice(rows, self.config.cloze_rows)
 
@@ -138,12 +141,21 @@ class TrainingRows:
 
     def _golds(self) -> Iterator[tuple[QAPair, tuple[str, ...]]]:
         """Each pair with its gold passages: its own, and positives outside held-out documents."""
-        passages = self.corpus.passages
-        apart = {passages[i].document_id for asked in self.held_out for i in asked.passage_ids}
         for pair in self.pairs:
-            further = self.negatives[pair.id].positive_ids
-            allowed = (i for i in further if passages[i].document_id not in apart)
-            yield pair, (*pair.passage_ids, *allowed)
+            further = self._trainable(self.negatives[pair.id].positive_ids)
+            yield pair, (*pair.passage_ids, *further)
+
+    def _trainable(self, ids: Iterable[str]) -> Iterator[str]:
+        """Passages outside what held-out questions are about."""
+        return (i for i in ids if self._apart.isdisjoint(self._sections_of(i)))
+
+    @cached_property
+    def _apart(self) -> frozenset[str]:
+        asked = (i for question in self.held_out for i in question.passage_ids)
+        return frozenset(name for i in asked for name in self._sections_of(i))
+
+    def _sections_of(self, passage_id: str) -> tuple[str, ...]:
+        return self.sections.of(self.corpus.passages[passage_id])
 
 
 def _cloze_row(passage_id: str, corpus: Corpus, rng: Random) -> EmbedderRow | None:

@@ -222,6 +222,7 @@ def _count(evaluator: Evaluator) -> dict[str, QuestionCounts]:
             questions=len(split.documents),
             documents=len(set(split.documents)),
             is_crossed=split.is_crossed,
+            are_sections=split.are_sections,
         )
         for name, split in evaluator.splits.items()
     }

@@ -72,11 +72,13 @@ class QuestionCounts:
         documents: Documents that they are about; None: not known.
         is_crossed: Whether what is measured with a question was chosen on questions about other
             documents.
+        are_sections: Whether sections of long documents count as documents.
     """
 
     questions: int
     documents: int | None
     is_crossed: bool
+    are_sections: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

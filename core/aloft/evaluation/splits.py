@@ -8,8 +8,9 @@ judges its own choice. What ships is then chosen on all.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from aloft.corpus.sections import WHOLE, Sections
 from aloft.evaluation.bootstrap import MIN_CLUSTERS
 from aloft.randomness import rng_for
 from aloft.records import LabelledQuestion, Passage
@@ -35,13 +36,15 @@ class QuestionSplit:
     """The folds of one question set.
 
     Attributes:
-        documents: Per question the document that it is about.
+        documents: Per question the document that it is about, or its section.
         folds: Every question is reported in one. Where all are about one document, a single fold
             both chooses and reports.
+        are_sections: Whether long documents are divided, as there are few.
     """
 
     documents: tuple[str, ...]
     folds: tuple[Fold, ...]
+    are_sections: bool = False
 
     @property
     def is_crossed(self) -> bool:
@@ -56,6 +59,7 @@ class QuestionSplit:
 def split_questions(
     questions: Mapping[str, Sequence[LabelledQuestion]],
     passages: Sequence[Passage],
+    sections: Sections = WHOLE,
     *,
     seed: int,
 ) -> dict[str, QuestionSplit]:
@@ -67,15 +71,21 @@ def split_questions(
     Args:
         questions: By the name of the set; each question has at least one gold passage.
         passages: The corpus.
+        sections: Of documents that are divided: they stand for documents.
         seed: The run's seed: the same questions are split the same way.
     """
     wanted = {question.passage_ids[0] for asked in questions.values() for question in asked}
-    document_of = {i: one.document_id for one in passages if (i := one.id) in wanted}
-    return {
-        name: split_by_document(
-            [document_of[question.passage_ids[0]] for question in asked], seed=seed, name=name
-        )
+    document_of = {i: sections.of(one)[0] for one in passages if (i := one.id) in wanted}
+    about = {
+        name: [document_of[question.passage_ids[0]] for question in asked]
         for name, asked in questions.items()
+    }
+    return {
+        name: replace(
+            split_by_document(documents, seed=seed, name=name),
+            are_sections=bool(sections.starts),
+        )
+        for name, documents in about.items()
     }
 
 

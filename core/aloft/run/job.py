@@ -12,6 +12,7 @@ from aloft import __version__
 from aloft.backends.checking import check_models
 from aloft.backends.loading import Models
 from aloft.config import PARTS, SERVER, SHARES_PART, Part, RunConfig, read_run_config
+from aloft.corpus.sections import cut_sections
 from aloft.errors import AloftError, DataError
 from aloft.evaluation import report as reports
 from aloft.evaluation.evaluator import Evaluator
@@ -208,14 +209,20 @@ class OpenRun:
         """Find a fault in what the user gave before hours of work, not after.
 
         Raises:
-            AloftError: a model is missing, the machine cannot do what is asked, or the questions
-                do not fit the documents.
+            AloftError: a model is missing, the machine cannot do what is asked, all text is one
+                short document, or the questions do not fit the documents.
         """
         check_models(self.config, has_teacher=self.shared.models.given is not None)
         if "generator" in self.config.parts and self.config.generator_training.method == "qlora":
             from aloft.backends.device import check_four_bits
 
             check_four_bits()
+        documents, passages = self.records("documents"), self.records("passages")
+        if len(documents) == 1 and not cut_sections(passages).starts:
+            raise DataError(
+                f'All text is one document, "{documents[0].id}", of {len(passages)} passages: too '
+                "few to train on some and evaluate on others. Give more documents."
+            )
         self.check_questions()
 
     def check_questions(self) -> None:

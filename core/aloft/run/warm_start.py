@@ -6,8 +6,8 @@ may be deleted.
 
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.packaged import resolve_model
 from aloft.config import RunConfig
+from aloft.corpus.sections import Sections
 from aloft.errors import DataError
 from aloft.files import link, read_json, write_folder
 from aloft.jsonl import RecordFile
@@ -30,6 +31,7 @@ from aloft.serving.bundle import CARRIED, read_bundle
 
 _STATE = "state.json"
 STATE = f"{CARRIED}/{_STATE}"  # below the run folder
+SECTIONS = "sets/sections.json"  # below the run folder
 _VECTORS, _TEXTS = "passages.npy", "passages.json"
 
 
@@ -40,18 +42,20 @@ class PreviousRun:
     Attributes:
         passages: Ids of its passages.
         pairs: Ids of the pairs that it trained on.
-        trained: Ids of the documents that it, or a run before it, trained on.
-        held_out: Ids of the documents that it held out.
+        trained: Documents, or sections of them, that it, or a run before it, trained on.
+        held_out: Those that it held out.
+        sections: Where the sections of its documents begin.
     """
 
     passages: frozenset[str] = frozenset()
     pairs: frozenset[str] = frozenset()
     trained: frozenset[str] = frozenset()
     held_out: frozenset[str] = frozenset()
+    sections: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def split(self) -> dict[str, bool]:
-        """By document whether it was held out."""
+        """By document or section whether it was held out."""
         return dict.fromkeys(self.held_out, True) | dict.fromkeys(self.trained, False)
 
     def replayed(self, train: Sequence[QAPair], ratio: float, seed: int) -> list[QAPair]:
@@ -118,7 +122,8 @@ def read_previous_run(run: Path) -> PreviousRun:
         return PreviousRun()
     repair = "Restore it from a copy, or start again from the earlier run in an empty folder."
     values = read_json(path, PreviousRun, missing="", repair=repair)
-    return PreviousRun(**{name: frozenset(ids) for name, ids in values.items()})
+    sections = values.pop("sections", {})
+    return PreviousRun(**{name: frozenset(of) for name, of in values.items()}, sections=sections)
 
 
 def known_vectors(
@@ -137,19 +142,32 @@ def known_vectors(
     return vectors, np.array([rows.get(content_id(text), -1) for text in texts])
 
 
+def _read_sections(run: Path) -> dict[str, list[int]]:
+    """Those of a finished run; none of one by a version that did not divide documents."""
+    path = run / SECTIONS
+    if not path.exists():
+        return {}
+    repair = "Restore it from a copy, or do the run anew."
+    found: dict[str, list[int]] = read_json(path, dict[str, list[int]], missing="", repair=repair)
+    return found
+
+
 def _carry(source: Path, target: Path) -> None:
     """Write what a finished run ships and knows to a folder."""
-    place = {one.id: one.document_id for one in RecordFile(source / "passages.jsonl", Passage)}
+    sections = Sections(_read_sections(source))
+    passages = RecordFile(source / "passages.jsonl", Passage)
+    places = {one.id: sections.of(one) for one in passages}
     asked = list(RecordFile(source / "sets" / "train.jsonl", QAPair))
     held_out = RecordFile(source / "sets" / "held_out.jsonl", LabelledQuestion)
     before = read_previous_run(source)
     state = PreviousRun(
-        passages=frozenset(place),
+        passages=frozenset(places),
         pairs=before.pairs | {pair.id for pair in asked},
-        trained=before.trained | {place[i] for pair in asked for i in pair.passage_ids},
-        held_out=frozenset(place[i] for question in held_out for i in question.passage_ids),
+        trained=before.trained | {n for pair in asked for i in pair.passage_ids for n in places[i]},
+        held_out=frozenset(n for one in held_out for i in one.passage_ids for n in places[i]),
+        sections=sections.starts,
     )
-    values = {name: sorted(ids) for name, ids in asdict(state).items()}
+    values = {n: sorted(of) if isinstance(of, frozenset) else of for n, of in asdict(state).items()}
     (target / _STATE).write_text(json.dumps(values), encoding="utf-8")
     shutil.copytree(source / "models", target / "models", copy_function=link)
     embedder = Path(resolve_model(read_bundle(source / "models").embedder))

@@ -89,9 +89,14 @@ def _decided(report: Report) -> str:
 
 
 def _few(report: Report) -> str:
-    """A warning where the intervals rest on few documents."""
+    """A warning where the intervals rest on few documents, or on sections of them."""
     counts = report.measured.questions.get(report.measured.deciding)
     documents = counts.documents if counts else None
+    if counts and counts.are_sections:
+        return (
+            f"They are about {documents} sections, which count as documents, as the corpus has "
+            "few: what is gained on other documents may differ."
+        )
     if documents is None or documents >= FEW_DOCUMENTS:
         return ""
     if documents == 1:

@@ -10,6 +10,7 @@ from aloft.backends.checking import has_tokens, reads_pairs
 from aloft.backends.loading import trained_on
 from aloft.config import PARTS, Part, RunConfig
 from aloft.config.strategies import phases_of
+from aloft.corpus.sections import Sections
 from aloft.corpus.windows import Windows
 from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.measure import measure_parts
@@ -26,6 +27,9 @@ from aloft.run.context import Context, Inputs
 from aloft.run.federated_parts import EXPECTED_GAINS, with_expected
 from aloft.run.stage import Fact, Model, Resources, Setup, To, Value, stage
 
+ASKED = ("passages", "held_out", "sections", "questions")
+"""What an evaluator reads beside the parts."""
+
 
 def trained_parts(setup: Setup) -> tuple[Part, ...]:
     """The parts that a run trains, in the order of its phases."""
@@ -34,7 +38,7 @@ def trained_parts(setup: Setup) -> tuple[Part, ...]:
 
 
 def _inputs(setup: Setup) -> tuple[str, ...]:
-    return with_expected(setup, ("passages", "held_out", "questions", *trained_parts(setup)))
+    return with_expected(setup, (*ASKED, *trained_parts(setup)))
 
 
 def reads_after_body(config: RunConfig) -> bool:
@@ -108,7 +112,9 @@ def build_evaluator(
     return Evaluator(
         passages=part["passages"],
         questions=questions,
-        splits=split_questions(questions, part["passages"], seed=settings["seed"]),
+        splits=split_questions(
+            questions, part["passages"], Sections(part["sections"]), seed=settings["seed"]
+        ),
         unanswerable=[one.question for one in human if not one.passage_ids],
         config=settings["evaluation"],
         sets=settings["training_sets"],

@@ -26,7 +26,7 @@ from aloft.run.stage import (
     Value,
     stage,
 )
-from aloft.run.stages.evaluate import Sources, build_evaluator, measuring
+from aloft.run.stages.evaluate import ASKED, Sources, build_evaluator, measuring
 from aloft.training.shared_weights import read_weights
 
 GLOBAL, BLEND = "global", "blend"
@@ -63,13 +63,7 @@ def _declare(part: Part) -> Declaration:
         when=is_federated(part),
         inputs=partial(
             with_expected,
-            inputs=(
-                f"local_{part}_artifact",
-                f"local_{part}",
-                "passages",
-                "held_out",
-                "questions",
-            ),
+            inputs=(f"local_{part}_artifact", f"local_{part}", *ASKED),
         ),
         files=(weights_file(part),),
         output={

@@ -12,7 +12,7 @@ from aloft.evaluation.learning import SHARES, LearningPoint, draw_rows, points_t
 from aloft.run.context import Context, Inputs
 from aloft.run.federated_parts import with_expected
 from aloft.run.stage import Fact, Model, Resources, Setup, To, Value, stage
-from aloft.run.stages.evaluate import Sources, base_models, build_evaluator
+from aloft.run.stages.evaluate import ASKED, Sources, base_models, build_evaluator
 
 
 def _is_wanted(setup: Setup) -> bool:
@@ -31,7 +31,7 @@ def _models(setup: Setup) -> dict[str, Model]:
     when=_is_wanted,
     inputs=partial(
         with_expected,
-        inputs=("passages", "held_out", "questions", "train_pairs", "embedder_rows", "embedder"),
+        inputs=(*ASKED, "train_pairs", "embedder_rows", "embedder"),
     ),
     output={"learning_points": Value("work/stages/learning_curve.json", list[LearningPoint])},
     settings=lambda config: {

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from aloft.config import Part
 from aloft.config.strategies import phases_of, trained_before
+from aloft.corpus.sections import Sections
 from aloft.datasets.rows import TrainingRows
 from aloft.records import Negatives, QAPair
 from aloft.retrieval import negatives as mining
@@ -31,7 +32,7 @@ def uses_remined(setup: Setup, part: Part) -> bool:
     version=1,
     doing="mining negatives anew",
     when=lambda setup: any(uses_remined(setup, part) for part in _PARTS),
-    inputs=("train_pairs", "held_out", "passages", "embedder"),
+    inputs=("train_pairs", "held_out", "sections", "passages", "embedder"),
     output={
         "remined": Records(Negatives, "remined/negatives.jsonl"),
         **{f"remined_{part}_rows": Records(ROWS[part], f"remined/{part}.jsonl") for part in _PARTS},
@@ -65,6 +66,7 @@ def remined(context: Context, part: Inputs) -> Iterator[Negatives | To | Fact]:
         negatives={one.pair_id: one for one in mined},
         config=settings["training_sets"],
         seed=settings["seed"],
+        sections=Sections(part["sections"]),
     )
     counts = dict.fromkeys(_PARTS, 0)
     for name in _PARTS:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from aloft.config import PARTS, Part
 from aloft.corpus.grouping import group_documents
+from aloft.corpus.sections import Sections, cut_sections
 from aloft.corpus.windows import cut_windows
 from aloft.datasets.rows import Corpus, TrainingRows
 from aloft.datasets.split import label_held_out, select_linked, split_pairs
@@ -20,8 +21,8 @@ from aloft.records import (
     RerankerRow,
 )
 from aloft.run.context import Context, Inputs
-from aloft.run.stage import Fact, Model, Records, Setup, To, stage
-from aloft.run.warm_start import STATE, read_previous_run
+from aloft.run.stage import Fact, Model, Records, Setup, To, Value, stage
+from aloft.run.warm_start import SECTIONS, STATE, read_previous_run
 
 ROWS: dict[Part, type] = {
     "embedder": EmbedderRow,
@@ -37,7 +38,7 @@ def _inputs(setup: Setup) -> tuple[str, ...]:
 
 @stage(
     name="sets",
-    version=1,
+    version=2,
     doing="laying out rows",
     inputs=_inputs,
     files=(STATE,),
@@ -45,6 +46,7 @@ def _inputs(setup: Setup) -> tuple[str, ...]:
         "train_pairs": Records(QAPair, "sets/train.jsonl"),
         "held_out": Records(LabelledQuestion, "sets/held_out.jsonl"),
         **{f"{part}_rows": Records(cls, f"sets/{part}.jsonl") for part, cls in ROWS.items()},
+        "sections": Value(SECTIONS, dict[str, list[int]]),
     },
     settings=lambda config: {
         "training_sets": config.training_sets,
@@ -58,15 +60,27 @@ def sets(context: Context, part: Inputs) -> Iterator[QAPair | To | Rejection | F
     config, seed = context.settings["training_sets"], context.settings["seed"]
     passages, mined = part["passages"].by_id, part["negatives"].by_id
     pairs: list[QAPair] = list(part["filtered"])
-    groups = group_documents(part["documents"], _alike(pairs, passages, mined))
     previous = read_previous_run(context.run)
+    sections = cut_sections(part["passages"], previous.sections, previous.split)
+    alike = _alike(pairs, passages, mined, sections)
+    groups = group_documents(part["documents"], alike)
+    sections = sections.among({group[0] for group in groups if len(group) == 1})
+    groups = list(sections.divide(groups))
     train, held_out, neither = split_pairs(
-        pairs, passages, groups, config, seed=seed, settled=previous.split
+        pairs,
+        passages,
+        groups,
+        config,
+        seed=seed,
+        settled=previous.split,
+        sections=sections,
+        mined=mined,
     )
     train = previous.replayed(train, config.replay_ratio, seed)
-    logged, dropped = _logged(part, held_out, passages, groups)
-    repeated = [question.pair for question in logged] * config.log_repeat
     questions = label_held_out(held_out, mined)
+    logged, dropped = _logged(part, questions, passages, groups, sections)
+    repeated = [question.pair for question in logged] * config.log_repeat
+    yield To("sections", dict(sections.starts))
     yield from (*train, *repeated)
     yield from (To("held_out", question) for question in questions)
     rows = TrainingRows(
@@ -76,6 +90,7 @@ def sets(context: Context, part: Inputs) -> Iterator[QAPair | To | Rejection | F
         negatives=mined,
         config=config,
         seed=seed,
+        sections=sections,
     )
     counts = {"held_out": len(questions)}
     for name in PARTS:
@@ -89,28 +104,38 @@ def sets(context: Context, part: Inputs) -> Iterator[QAPair | To | Rejection | F
 
 
 def _alike(
-    pairs: Sequence[QAPair], passages: Mapping[str, Passage], mined: Mapping[str, Negatives]
+    pairs: Sequence[QAPair],
+    passages: Mapping[str, Passage],
+    mined: Mapping[str, Negatives],
+    sections: Sections,
 ) -> list[tuple[str, str]]:
-    """Documents that answer one question: they stay on one side."""
-    return [
+    """Whole documents that answer one question: they stay on one side.
+
+    Sections do not: those of one document are alike, and few would be left. There the split leaves
+    out what would be trained on.
+    """
+    found = (
         (passages[pair.passage_id].document_id, passages[other].document_id)
         for pair in pairs
         for other in mined[pair.id].positive_ids
-    ]
+    )
+    return [both for both in found if sections.starts.keys().isdisjoint(both)]
 
 
 def _logged(
     part: Inputs,
-    held_out: Sequence[QAPair],
+    held_out: Sequence[LabelledQuestion],
     passages: Mapping[str, Passage],
     groups: Sequence[Sequence[str]],
+    sections: Sections,
 ) -> tuple[list[LinkedQuestion], list[Rejection]]:
     """Questions of the log that give nothing away of what is evaluated."""
     if "links" not in part:
         return [], []
     human = [question.question for question in part["questions"]]
-    evaluated = [*human, *(pair.question for pair in held_out)]
-    outcomes = select_linked(list(part["links"]), held_out, evaluated, passages, groups)
+    evaluated = [*human, *(one.question for one in held_out)]
+    linked = list(part["links"])
+    outcomes = select_linked(linked, held_out, evaluated, passages, groups, sections)
     kept = [one for one in outcomes if isinstance(one, LinkedQuestion)]
     return kept, [one for one in outcomes if isinstance(one, Rejection)]
 

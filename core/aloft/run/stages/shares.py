@@ -18,7 +18,7 @@ from aloft.run.federated_parts import (
     weights_file,
 )
 from aloft.run.stage import Fact, Model, Resources, Setup, To, Value, stage
-from aloft.run.stages.evaluate import Sources, build_evaluator, measuring
+from aloft.run.stages.evaluate import ASKED, Sources, build_evaluator, measuring
 from aloft.training.shared_weights import read_weights
 
 _EMBEDDER = weights_file("embedder")
@@ -48,7 +48,7 @@ def _models(setup: Setup) -> dict[str, Model]:
     group=SHARES_PART,
     doing="measuring shares",
     when=is_federated("embedder"),
-    inputs=("passages", "held_out", "questions"),
+    inputs=ASKED,
     files=(_EMBEDDER,),
     output={"share_gains": Value("federation/share-gains.json")},
     settings=_settings,
