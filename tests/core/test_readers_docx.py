@@ -48,6 +48,18 @@ def control(inside: str) -> str:
     return f"<w:sdt><w:sdtPr/><w:sdtContent>{inside}</w:sdtContent></w:sdt>"
 
 
+def sign(text: str) -> str:
+    return f"<m:r><m:t>{text}</m:t></m:r>"
+
+
+def formula(inside: str) -> str:
+    return f"<m:oMath>{inside}</m:oMath>"
+
+
+def field(inside: str) -> str:
+    return f'<w:r><w:fldChar w:fldCharType="begin"><w:ffData>{inside}</w:ffData></w:fldChar></w:r>'
+
+
 def read_body(folder: Path, xml: str) -> str:
     file = new_docx()
     add(file, xml)
@@ -190,6 +202,52 @@ BOX = f"<w:txbxContent>{paragraph(run('in a box'))}</w:txbxContent>"
             ),
             "x^2",
             id="power in a formula",
+        ),
+        pytest.param(
+            paragraph(
+                run("2 ")
+                + formula(f"<m:f><m:num>{sign('1')}</m:num><m:den>{sign('2')}</m:den></m:f>")
+                + run(" ")
+                + formula(
+                    f"<m:sSup><m:e><m:d><m:e>{sign('a+b')}</m:e></m:d></m:e>"
+                    f"<m:sup>{sign('n')}</m:sup></m:sSup>{sign('=')}"
+                    f"<m:rad><m:radPr/><m:deg/><m:e>{sign('x+1')}</m:e></m:rad>{sign('=')}"
+                    '<m:d><m:dPr><m:begChr m:val="["/><m:endChr m:val="]"/></m:dPr>'
+                    f"<m:e>{sign('0')}</m:e><m:e>{sign('1')}</m:e></m:d>"
+                )
+                + formula(
+                    '<m:nary><m:naryPr><m:chr m:val="∑"/></m:naryPr>'
+                    f"<m:sub>{sign('i=1')}</m:sub><m:sup>{sign('n')}</m:sup>"
+                    f"<m:e>{sign('i')}</m:e></m:nary>"
+                )
+            ),
+            "2 1/2 (a+b)^n=√(x+1)=[0|1]∑_(i=1)^n i",
+            id="fractions, roots and sums",
+        ),
+        pytest.param(
+            paragraph(
+                run("End of a page.")
+                + '<w:r><w:br w:type="page"/></w:r>'
+                + run("Left")
+                + '<w:r><w:ptab w:relativeTo="margin" w:alignment="center"/></w:r>'
+                + run("right")
+            ),
+            "End of a page.\nLeft\tright",
+            id="breaks of pages and stops of tabs",
+        ),
+        pytest.param(
+            paragraph(
+                field("<w:checkBox><w:checked/></w:checkBox>")
+                + run(" yes ")
+                + field('<w:checkBox><w:default w:val="0"/></w:checkBox>')
+                + run(" no, by ")
+                + field(
+                    '<w:ddList><w:result w:val="1"/><w:listEntry w:val="post"/>'
+                    '<w:listEntry w:val="rail"/></w:ddList>'
+                )
+            ),
+            "☒ yes ☐ no, by rail",
+            id="form fields",
         ),
         pytest.param(
             paragraph("<m:oMath><m:r><m:t>E=mc</m:t></m:r></m:oMath>"), "E=mc", id="formula"

@@ -152,6 +152,35 @@ def test_a_formula_is_given_once(tmp_path: Path) -> None:
     assert documents["a.html"].text == "It is x+1."
 
 
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        ("<mfrac><mn>1</mn><mn>2</mn></mfrac>", "1/2"),
+        ("<mn>2</mn> <mfrac><mn>1</mn><mn>2</mn></mfrac><mi>d</mi>", "2 1/2 d"),
+        ("<mfrac><mrow><mi>a</mi><mo>+</mo><mi>b</mi></mrow><mi>c</mi></mfrac>", "(a+b)/c"),
+        ("<msqrt><mn>2</mn></msqrt><mroot><mi>x</mi><mn>3</mn></mroot>", "√2x^(1/3)"),
+        ("<mi>O</mi><msup><mn>2</mn><mi>n</mi></msup><msup><mi>f</mi><mo>′</mo></msup>", "O2^nf′"),
+        ("<mo>)</mo><msup><mi>e</mi><mrow><mo>−</mo><mi>x</mi></mrow></msup>", ")e^−x"),
+        ("<msub><mi>a</mi><mn>1</mn></msub><mo>=</mo><mn>5</mn>", "a1=5"),
+        (
+            "<munderover><mo>∑</mo><mrow><mi>i</mi><mo>=</mo><mn>1</mn></mrow><mi>n</mi>"
+            "</munderover><mspace width='1em'></mspace><mi>i</mi>",
+            "∑_(i=1)^n i",
+        ),
+        (
+            "<mtable>\n<mtr><mtd><mn>1</mn></mtd><mtd><mn>0</mn></mtd></mtr>"
+            "<mtr><mtd><mn>0</mn></mtd><mtd><mn>1</mn></mtd></mtr></mtable>",
+            "1 0; 0 1",
+        ),
+        ("<mtext>if&nbsp;</mtext><mn>2</mn><mo>&InvisibleTimes;</mo><mi>x</mi>", "if 2x"),
+        ("<mfenced><mi>x</mi><mi>y</mi></mfenced>", "(x, y)"),
+    ],
+)
+def test_a_formula_is_a_line_of_text(tmp_path: Path, formula: str, text: str) -> None:
+    documents, _ = read(tmp_path, a__html=f"<ol><li><math>{formula}</math> here</ol>")
+    assert documents["a.html"].text == f"1. {text} here"
+
+
 def test_items_of_ordered_lists_have_their_numbers(tmp_path: Path) -> None:
     page = (
         "<ol start=4><li>four<li value=7><p>seven<p>more<li><svg><title>x</title></svg><b>eight"

@@ -374,15 +374,39 @@ def test_a_cell_that_spans_rows_is_in_each_of_them(tmp_path: Path) -> None:
         (0.5, "# ?/?", "0.5"),
         (12_345, '#,##0,"k"', "12345"),
         (3, "@", "3"),
+        (1234, "00000", "01234"),
+        (-7.5, '"P-"000.00', "P--007.5"),
+        (5, "0E+00", "5"),
+        (datetime.timedelta(hours=26, minutes=30), "[h]:mm", "26:30"),
+        (-0.5, "[h]:mm", "-12:00"),
+        (datetime.timedelta(seconds=3725), "[h]:mm:ss", "1:02:05"),
     ],
 )
-def test_a_number_has_its_unit(tmp_path: Path, value: float, number_format: str, text: str) -> None:
+def test_a_number_is_written_as_its_format_shows(
+    tmp_path: Path, value: float | datetime.timedelta, number_format: str, text: str
+) -> None:
     book = Workbook()
     book.active.append(("name", "amount"))
     book.active.append(("x", value))
     book.active["B2"].number_format = number_format
     documents, _ = read(tmp_path, a__xlsx=save(book))
     assert documents["a.xlsx#Sheet!2"].text == f"name: x\namount: {text}"
+
+
+def test_a_workbook_of_strict_open_xml_says_how_to_save_it(tmp_path: Path) -> None:
+    strict = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(save(Workbook()))) as book,
+        zipfile.ZipFile(strict, "w") as copy,
+    ):
+        for name in book.namelist():
+            raw = book.read(name)
+            for language in (b"spreadsheetml", b"officeDocument"):
+                usual = b"schemas.openxmlformats.org/" + language + b"/2006"
+                raw = raw.replace(usual, b"purl.oclc.org/ooxml/" + language)
+            copy.writestr(name, raw)
+    _, rejections = read(tmp_path, a__xlsx=strict.getvalue(), b__txt="Some text.")
+    assert "Strict Open XML" in rejections["a.xlsx"].detail
 
 
 def test_charts_are_read_with_their_figures(tmp_path: Path) -> None:
@@ -486,9 +510,18 @@ def test_powers_on_slides_and_in_books_have_a_sign(tmp_path: Path) -> None:
         run.text = text
         run.font._element.set("baseline", f"{baseline}000")
     run.hyperlink.address = "https://example.org"
+    formula = slide.shapes.add_textbox(0, 0, Inches(1), Inches(1)).text_frame.paragraphs[0]
+    formula._p.append(
+        parse_xml(
+            f"<a14:m {nsdecls('a')} xmlns:a14='http://schemas.microsoft.com/office/drawing/2010/main'"
+            " xmlns:m='http://schemas.openxmlformats.org/officeDocument/2006/math'><m:oMath><m:f>"
+            "<m:num><m:r><m:t>1</m:t></m:r></m:num><m:den><m:r><m:t>2</m:t></m:r></m:den></m:f>"
+            "</m:oMath></a14:m>"
+        )
+    )
     book = book_of({"a.xhtml": "<p>5 m<sup>2</sup></p>"})
     documents, _ = read(tmp_path, a__pptx=save(show), b__epub=book)
-    assert [one.text for one in documents.values()] == ["10^6CO2note1", "5 m^2"]
+    assert [one.text for one in documents.values()] == ["10^6CO2note1\n\n1/2", "5 m^2"]
 
 
 FLOWED = b"The ferry \nsails daily.\n From Oban \nto Bute. \n\n> Is it \n> late?\n>> No \n> Or \n"

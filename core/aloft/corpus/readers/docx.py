@@ -14,6 +14,7 @@ from lxml import etree
 
 from aloft.corpus.readers.archive import Archive, attribute, local_name
 from aloft.corpus.readers.charts import chart_text
+from aloft.corpus.readers.formulas import formula_text
 from aloft.corpus.readers.html import read_page
 from aloft.corpus.readers.numbering import Numbering
 from aloft.corpus.readers.numerals import integer
@@ -27,7 +28,7 @@ _DROPPED = frozenset(
         "rt",  # how the characters below it are pronounced
     )
 )
-_CHARACTERS = {"tab": "\t", "cr": "\n", "noBreakHyphen": "-"}
+_CHARACTERS = {"tab": "\t", "ptab": "\t", "cr": "\n", "br": "\n", "noBreakHyphen": "-"}
 _SYMBOLS = dict(  # of the font Symbol: Greek letters stand where their Latin ones do
     zip(
         b"abgdezhqiklmnxoprstufcywABGDEZHQIKLMNXOPRSTUFCYW",
@@ -150,7 +151,7 @@ class _Reader:
         anchored: list[str] = []
         style = _style(paragraph)
         number = "" if _is_joined(paragraph) else self._numbering.before(paragraph, style)
-        text = join_scripts(self._pieces(paragraph, anchored))
+        text = join_scripts(self._pieces(paragraph, anchored)).strip("\n")
         if not self.title and style == "Title":
             self.title = text
         yield f"{number}{text}" if text.strip() else number.strip()
@@ -159,14 +160,16 @@ class _Reader:
     def _pieces(self, element: etree._Element, anchored: list[str]) -> Iterator[str]:
         for child in _shown(element):
             name = local_name(child)
-            if name == "t":  # of a run or a formula
+            if name == "t":
                 yield child.text or ""
+            elif name == "oMath":
+                yield formula_text(child)
             elif name == "sym":
                 yield _symbol(child)
             elif name in _CHARACTERS:
                 yield _CHARACTERS[name]
-            elif name == "br":
-                yield "\n" if attribute(child, "type") in ("", "textWrapping") else ""
+            elif name in ("checkBox", "ddList"):
+                yield _chosen(child)
             elif name == "txbxContent":
                 anchored.extend(self._blocks(child))
             elif name in _NOTES:
@@ -261,13 +264,22 @@ def _property(element: etree._Element, name: str) -> etree._Element | None:
 
 
 def _script(element: etree._Element) -> type[str] | None:
-    """What a run, or a part of a formula, is raised or lowered to; None: neither."""
+    """What a run is raised or lowered to; None: neither."""
     if any(local_name(one) in _NOTES for one in element):
         return None
-    if local_name(element) == "sup" and local_name(element.getparent()) == "sSup":
-        return Raised
     align = _property(element, "vertAlign") if local_name(element) == "r" else None
     return None if align is None else _SCRIPTS.get(attribute(align, "val"))
+
+
+def _chosen(field: etree._Element) -> str:
+    """What a form field of Word 97 shows: whether it is ticked, or the entry that is chosen."""
+    stated = {local_name(one): one for one in field}
+    state = stated.get("checked", stated.get("result", stated.get("default")))
+    if local_name(field) == "checkBox":
+        return "☒" if _is_on(state) else "☐"
+    entries = [attribute(one, "val") for one in field if local_name(one) == "listEntry"]
+    place = 0 if state is None else integer(attribute(state, "val"), 0)
+    return entries[place] if 0 <= place < len(entries) else ""
 
 
 def _symbol(element: etree._Element) -> str:

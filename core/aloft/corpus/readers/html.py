@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from bs4 import BeautifulSoup
 from bs4.dammit import EncodingDetector
 from bs4.element import NavigableString, Tag
+from lxml import etree
 
 from aloft.corpus.readers.decoding import decode
+from aloft.corpus.readers.formulas import formula_text
 from aloft.corpus.readers.numerals import integer, numeral
 from aloft.corpus.readers.source import Found, Source, clean
 from aloft.corpus.readers.superscripts import Lowered, Raised, is_number, join_scripts
@@ -22,7 +24,6 @@ _DROPPED_TAGS = frozenset(
     (
         *("head", "script", "style", "nav", "noscript", "template", "iframe", "object"),
         *("title", "desc", "metadata", "defs"),  # of an inline SVG: names of icons
-        *("annotation", "annotation-xml"),  # a formula's source, given besides the formula itself
     )
 )
 _PARAGRAPH_TAGS = (
@@ -178,6 +179,9 @@ def _pieces(soup: Tag) -> Iterator[str]:
         if isinstance(node, Tag):
             if _is_dropped(node):
                 continue
+            if node.name == "math":
+                to_do.append((_formula(node), True))
+                continue
             script = None if number else _script(node)
             if script and is_number(raised := node.get_text(strip=True)):
                 yield script(raised)
@@ -196,10 +200,14 @@ def _pieces(soup: Tag) -> Iterator[str]:
             yield text
 
 
+def _formula(math: Tag) -> str:
+    parsed = etree.fromstring(str(math), etree.XMLParser(recover=True, resolve_entities=False))
+    return "" if parsed is None else formula_text(parsed)
+
+
 def _script(tag: Tag) -> type[str] | None:
     """What a tag raises or lowers its text to, unless all of it is a link; None: it does not."""
-    is_exponent = tag.parent is not None and tag.parent.name == "msup" and not tag.next_sibling
-    script = _SCRIPTS.get("sup" if is_exponent else tag.name)
+    script = _SCRIPTS.get(tag.name)
     if script is None or tag.find("a"):
         return None
     link = tag.find_parent("a")

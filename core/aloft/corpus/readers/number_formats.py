@@ -25,6 +25,8 @@ def in_format(value: float, number_format: str) -> str:
     digits = _DIGITS.findall(form)
     if len(digits) != 1 or digits[0].endswith(","):  # no number, a fraction, or in thousands
         return f"{value:.15g}"
-    amount = f"{value * 100 if '%' in form else value:.15g}"
+    whole, dot, rest = f"{value * 100 if '%' in form else value:.15g}".partition(".")
+    zeros = re.split("[.E]", digits[0])[0].count("0")  # so many digits at least, as of a post code
+    amount = whole.zfill(zeros + whole.startswith("-")) + dot + rest
     texts = iter(shown)
     return re.sub("\0", lambda _: next(texts), form.replace(digits[0], amount)).strip()

@@ -6,11 +6,13 @@ from lxml import etree
 
 from aloft.corpus.readers.archive import Archive, attribute, local_name, relation_id
 from aloft.corpus.readers.charts import chart_text
+from aloft.corpus.readers.formulas import formula_text
 from aloft.corpus.readers.numerals import integer, numeral
 from aloft.corpus.readers.source import Found, Source, UnreadableError
 from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts
 
 _FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")  # placeholders that each slide repeats
+_OF_FORMULA = "/math}t"  # a text of a formula, which is read as a whole
 _BULLETS = ("buNone", "buAutoNum", "buChar", "buBlip")
 _FORMS = {
     "alphaLc": "lowerLetter",
@@ -117,7 +119,9 @@ def _number(paragraph: etree._Element, counts: _Counts) -> str:
 
 def _pieces(paragraph: etree._Element) -> Iterator[str]:
     for one in paragraph.iter():
-        if local_name(one) == "t":
+        if local_name(one) == "oMath":
+            yield formula_text(one)
+        elif local_name(one) == "t" and not one.tag.endswith(_OF_FORMULA):
             yield _script(one.getparent())(one.text or "")
         elif local_name(one) == "br":
             yield "\n"

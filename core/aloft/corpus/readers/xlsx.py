@@ -41,6 +41,9 @@ def read(source: Source) -> Iterator[Found]:
     with Archive(source, "XLSX") as archive, warnings.catch_warnings(action="ignore"):
         archive.check_size()
         book = load_workbook(io.BytesIO(source.raw), read_only=True, data_only=True)
+        if not book.worksheets:
+            detail = 'no sheet is found; save it as "Excel Workbook", not as "Strict Open XML"'
+            raise UnreadableError("unreadable XLSX", detail)
         found: list[Found] = []
         for sheet in book.worksheets:
             try:
@@ -143,6 +146,15 @@ def _text(cell: Any) -> str:
                 "milliseconds" if value.microsecond else "seconds" if value.second else "minutes"
             )
             return value.isoformat(" ", finest)
+        case datetime.timedelta():
+            return _duration(round(value.total_seconds()))
     from openpyxl.utils.escape import unescape
 
     return str(unescape(str(value))).strip()  # a control character is written as _x000D_
+
+
+def _duration(seconds: int) -> str:
+    """Hours and minutes, also beyond a day, as time sheets add them up."""
+    minutes, rest = divmod(abs(seconds), 60)
+    shown = f"{minutes // 60}:{minutes % 60:02}" + (f":{rest:02}" if rest else "")
+    return f"-{shown}" if seconds < 0 else shown
