@@ -251,6 +251,13 @@ def test_a_comment_in_the_users_words_is_no_opinion(tmp_path: Path) -> None:
     assert read(tmp_path, text) == ([LogEntry(question="Who?")], [])
 
 
+def test_quoted_cells_may_follow_a_space(tmp_path: Path) -> None:
+    text = '"question", "answer"\n"Who, then?", "Mary, or Ann"\n'
+    (tmp_path / "log.csv").write_text(text)
+    (entry,), dropped = read_log(tmp_path / "log.csv")
+    assert (entry.question, entry.answer, dropped) == ("Who, then?", "Mary, or Ann", [])
+
+
 @pytest.mark.parametrize("separator", [";", ",", "\t"])
 def test_a_first_line_may_name_the_delimiter(tmp_path: Path, separator: str) -> None:
     text = f"\ufeffsep={separator}\r\nquestion{separator}answer\r\nWho?{separator}Mary\r\n"

@@ -169,6 +169,26 @@ def test_a_markdown_title_is_the_first_heading_outside_code(tmp_path: Path) -> N
     assert documents["a.md"] == Document(id="a.md", text=text, title="Tide tables")
 
 
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("# C# and F#\n\ntext", "C# and F#"),
+        ("  # Tides ##  \n\ntext", "Tides"),
+        ("Tide tables\n===\n\n# Part\n", "Tide tables"),
+        ("```\nx\n```\n===\n\n# Part\n", "Part"),
+    ],
+)
+def test_a_markdown_heading_is_written_in_any_way(tmp_path: Path, text: str, title: str) -> None:
+    documents, _ = read(tmp_path, a__md=text)
+    assert documents["a.md"].title == title
+
+
+def test_the_bytes_of_pictures_in_markdown_are_no_text(tmp_path: Path) -> None:
+    picture = f"data:image/png;base64,{'iVBOR/w0+' * 1000}=="
+    documents, _ = read(tmp_path, a__md=f"Look: ![a map]({picture}).\n\n[image1]: <{picture}>\n")
+    assert documents["a.md"].text == "Look: ![a map]().\n\n[image1]: <>\n"
+
+
 def test_broken_files_among_good_ones_are_skipped_and_listed(tmp_path: Path) -> None:
     documents, rejections = read(
         tmp_path,

@@ -96,6 +96,12 @@ def test_what_stands_above_the_header_is_the_title(tmp_path: Path, above: str) -
     assert rejections == {}
 
 
+def test_a_quoted_cell_may_follow_a_space(tmp_path: Path) -> None:
+    documents, rejections = read(tmp_path, a__csv='"town", "fare"\n"Oban", "5, or 6 by night"\n')
+    assert documents["a.csv#1"].text == "town: Oban\nfare: 5, or 6 by night"
+    assert rejections == {}
+
+
 def test_a_header_may_name_no_first_column(tmp_path: Path) -> None:
     documents, _ = read(tmp_path, a__csv=",fare\n0,five\n1,six\n")  # as pandas writes an index
     assert [one.text for one in documents.values()] == ["0\nfare: five", "1\nfare: six"]

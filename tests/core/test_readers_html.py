@@ -226,6 +226,15 @@ def test_a_formula_that_katex_draws_is_given_once(tmp_path: Path) -> None:
     assert documents["a.html"].text == "It is x+1."
 
 
+def test_a_saved_component_is_kept_and_a_template_is_not(tmp_path: Path) -> None:
+    page = (
+        "<template><p>Row</p></template><x-card><template shadowrootmode=open><p>Fares are "
+        "5 euro</p><style>p {}</style></template> by night</x-card>"
+    )
+    documents, _ = read(tmp_path, a__html=page)
+    assert documents["a.html"].text == "Fares are 5 euro\n\nby night"
+
+
 def test_what_a_reader_can_open_is_kept(tmp_path: Path) -> None:
     page = (
         "<p><math><mi>x</mi></math></p><div aria-hidden=true>Panel</div><div hidden>Tab</div>"

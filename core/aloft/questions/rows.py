@@ -314,7 +314,7 @@ def _delimiter(header: str, wanted: Columns) -> str:
 
 
 def _split(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter), [])
+    return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
 
 
 def _unpacked(cell: str) -> object:
@@ -347,7 +347,7 @@ def _cells(
     """
     while start < len(lines):
         rest = (lines[i] for i in range(start, len(lines)))
-        reader = csv.reader(rest, delimiter=delimiter, strict=True, doublequote=True)
+        reader = csv.reader(rest, delimiter=delimiter, skipinitialspace=True, strict=True)
         first = number = start
         fault = ""
         try:
@@ -374,7 +374,8 @@ def _cells(
 def _strictly(line: str, delimiter: str) -> list[str]:
     """The cells of one line; none where it is not CSV."""
     try:
-        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+        reader = csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True)
+        return next(reader, [])
     except csv.Error:
         return []
 

@@ -134,7 +134,7 @@ def _parse(
 ) -> Iterator[tuple[int, int, list[str] | csv.Error]]:
     """Each row from a line on: the lines that it begins on and ends before, and its cells."""
     rest = (lines[number] for number in range(first, len(lines)))
-    reader = csv.reader(rest, delimiter=delimiter, strict=True)
+    reader = csv.reader(rest, delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
         begin = first + reader.line_num
         try:

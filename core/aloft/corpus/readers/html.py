@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bs4 import BeautifulSoup
 from bs4.dammit import EncodingDetector
-from bs4.element import NavigableString, Tag
+from bs4.element import NavigableString, Tag, TemplateString
 from lxml import etree
 
 from aloft.corpus.readers.decoding import decode
@@ -193,7 +193,11 @@ def _pieces(soup: Tag) -> Iterator[str]:
             yield before
         elif isinstance(node, _Number):
             number = f"{number}{node}" if node else ""
-        elif type(node) in (NavigableString, str):  # a comment or doctype is a subclass
+        elif type(node) in (
+            NavigableString,
+            TemplateString,
+            str,
+        ):  # a comment or doctype is a subclass
             text = str(node) if is_pre else re.sub(r"\s+", " ", str(node))
             if number and text.strip():
                 text, number = number + text.lstrip(), ""
@@ -219,7 +223,10 @@ def _is_dropped(tag: Tag) -> bool:
 
     What a page hides otherwise is kept: most of it can be opened, as panels and answers are.
     """
-    if tag.name in _DROPPED_TAGS or tag.get("role") == "navigation" or _is_drawn_twice(tag):
+    is_shadow = tag.name == "template" and tag.has_attr("shadowrootmode")  # a saved component
+    if tag.name in _DROPPED_TAGS and not is_shadow:
+        return True
+    if tag.get("role") == "navigation" or _is_drawn_twice(tag):
         return True
     if tag.name != "aside":
         return False
