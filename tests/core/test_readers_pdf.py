@@ -73,7 +73,9 @@ def raw_of(writer: PdfWriter) -> bytes:
 
 
 def form_with(
-    lines: Iterable[tuple[int, int, str]], fields: Iterable[tuple[str, int, str]]
+    lines: Iterable[tuple[int, int, str]],
+    fields: Iterable[tuple[str, int, str]],
+    annotation: str = "/Widget",
 ) -> bytes:
     """The PDF of `pdf_with_lines` with fields: their kinds, their heights, and what stands in them.
 
@@ -99,7 +101,7 @@ def form_with(
         )
         place = ArrayObject(map(FloatObject, (160, height, 360, height + 16)))
         field = dictionary(
-            Subtype=NameObject("/Widget"),
+            Subtype=NameObject(annotation),
             FT=NameObject(kind),
             T=TextStringObject(f"field {height}"),
             Rect=place,
@@ -107,7 +109,8 @@ def form_with(
         )
         added.append(writer._add_object(field))
     page[NameObject("/Annots")] = added
-    writer._root_object[NameObject("/AcroForm")] = dictionary(Fields=added)
+    if annotation == "/Widget":
+        writer._root_object[NameObject("/AcroForm")] = dictionary(Fields=added)
     return raw_of(writer)
 
 
@@ -118,6 +121,18 @@ def test_what_a_form_was_filled_in_with_stands_behind_its_label(tmp_path: Path) 
     documents, _ = read(tmp_path, form__pdf=form_with(lines, fields), signed__pdf=signed)
     assert documents["form.pdf"].text == "Patient: Maria Huber\nFever: \u2714\nSigned in Graz"
     assert documents["signed.pdf"].text.splitlines()[0] == "Signed in Graz", "as it is drawn"
+
+
+@pytest.mark.parametrize("annotation", ["/FreeText", "/Stamp"])
+def test_what_was_typed_upon_a_page_stands_behind_its_text(tmp_path: Path, annotation: str) -> None:
+    lines = [(20, 700, "Patient:"), (20, 660, "Ward:")]
+    typed = [("/Tx", 696, "Maria Huber"), ("/Tx", 656, "6 B")]
+    document = form_with(lines, typed, annotation)
+    scan = form_with([], typed, annotation)
+    documents, rejections = read(tmp_path, a__pdf=document, scan__pdf=scan)
+    assert documents["a.pdf"].text == "Patient:\nWard:\nMaria Huber 6 B"
+    assert documents["scan.pdf"].text == "Maria Huber 6 B"
+    assert rejections == {}
 
 
 def test_pages_follow_one_another(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """PDF: the text of each page as PDFium reads it, the reader of Chrome.
 
 A word that is broken at the end of a line is whole again, and what a form was filled in with stands
-behind its label. A page that is damaged or holds no text is listed and the others are read.
+behind its label. What was typed or stamped upon a page stands behind the page's own text. A page
+that is damaged or holds no text is listed and the others are read.
 """
 
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from aloft.corpus.readers.columns import Box, in_lines, reading_order
@@ -59,13 +61,18 @@ def _read_pages(raw: bytes) -> list[str | None]:
 
 def _read_page(pdf: Any, number: int) -> str | None:
     import pypdfium2 as pdfium
+    import pypdfium2.raw as library
 
     try:
         page = pdf[number]
         try:
             is_form = _has_fields(page)
-            if is_form:  # what stands in them is drawn after all else of the page
-                page.flatten()
+            if is_form or _is_typed_upon(page):  # which is drawn after all else of the page
+                if (
+                    library.FPDFPage_Flatten(page, library.FLAT_NORMALDISPLAY)
+                    == library.FLATTEN_FAIL
+                ):
+                    return None
                 page.close()
                 page = pdf[number]
             text = (_text_of_form if is_form else _text_of)(page.get_textpage())
@@ -90,12 +97,27 @@ def _has_fields(page: Any) -> bool:
         library.FPDF_FORMFIELD_LISTBOX,
         library.FPDF_FORMFIELD_TEXTFIELD,
     }
+    kinds = _annotations(page, partial(library.FPDFAnnot_GetFormFieldType, page.formenv))
+    return not filled.isdisjoint(kinds)
+
+
+def _is_typed_upon(page: Any) -> bool:
+    """Whether text was put upon a page, as who fills in a form without fields does."""
+    import pypdfium2.raw as library
+
+    kinds = _annotations(page, library.FPDFAnnot_GetSubtype)
+    return not kinds.isdisjoint((library.FPDF_ANNOT_FREETEXT, library.FPDF_ANNOT_STAMP))
+
+
+def _annotations(page: Any, kind_of: Callable[[Any], int]) -> set[int]:
+    import pypdfium2.raw as library
+
     kinds = set()
     for number in range(library.FPDFPage_GetAnnotCount(page)):
         annotation = library.FPDFPage_GetAnnot(page, number)
-        kinds.add(library.FPDFAnnot_GetFormFieldType(page.formenv, annotation))
+        kinds.add(kind_of(annotation))
         library.FPDFPage_CloseAnnot(annotation)
-    return not filled.isdisjoint(kinds)
+    return kinds
 
 
 def _text_of(page: Any) -> str:
