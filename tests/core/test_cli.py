@@ -195,6 +195,14 @@ def test_a_path_that_cannot_be_looked_at(
         ("run", "", "--out", "RUN"),
         ("compare", "DOCS", "--out", ""),
         ("evaluate", ""),
+        ("run", "DOCS", "--out", "RUN", "--questions", ""),
+        ("run", "DOCS", "--out", "RUN", "--config", ""),
+        ("run", "DOCS", "--out", "RUN", "--style", ""),
+        ("run", "DOCS", "--out", "RUN", "--from", ""),
+        ("import-questions", "DOCS", "--out", ""),
+        ("import-questions", "", "--out", "RUN"),
+        ("federate", "run", ""),
+        ("federate", "site", "RUN", "--join", ""),
     ],
 )
 def test_an_empty_path_is_not_the_working_folder(

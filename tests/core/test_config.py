@@ -237,6 +237,8 @@ def test_an_unknown_preset_is_reported_with_the_known_ones() -> None:
         (b"[negatives\ncount = 3", "is not valid TOML: .*line 1"),
         (b"seed = 1\nseed = 2\n", "is not valid TOML: .*line 2"),
         (b"teacher = '\xff'", "is not valid TOML: .*utf-8"),
+        (rb'teacher = "C:\Users\me\model"', "is not valid TOML: .*Write paths with / or in single"),
+        (rb'teacher = "D:\models\small"', "is not valid TOML: .*Write paths with / or in single"),
         (b"x = " + b"[" * 5000 + b"]" * 5000, "is not valid TOML: it nests too deeply"),
         (b"seed = " + b"1" * 5000, "is not valid TOML: .*digits"),
         (None, "cannot be read .*Check --config"),

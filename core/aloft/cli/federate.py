@@ -19,7 +19,9 @@ from aloft.terminal.progress import shown_progress
 Federation = Annotated[
     Path,
     typer.Argument(
-        metavar="FEDERATION", help="Folder of the federation: certificates, keys, what is trained."
+        metavar="FEDERATION",
+        help="Folder of the federation: certificates, keys, what is trained.",
+        parser=options.named_path,
     ),
 ]
 
@@ -50,7 +52,11 @@ def site(
     run: options.RunFolderPath,
     join: Annotated[
         Path,
-        typer.Option(metavar="FOLDER", help="What the coordinator made for this site."),
+        typer.Option(
+            metavar="FOLDER",
+            help="What the coordinator made for this site.",
+            parser=options.named_path,
+        ),
     ],
 ) -> None:
     """Take part in a federation with a run folder, then judge what it trained, and ship.

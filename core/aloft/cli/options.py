@@ -43,7 +43,10 @@ Preset = Annotated[
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="TOML file of settings; they replace the preset's."
+        "--config",
+        metavar="FILE",
+        help="TOML file of settings; they replace the preset's.",
+        parser=named_path,
     ),
 ]
 Questions = Annotated[
@@ -52,6 +55,7 @@ Questions = Annotated[
         metavar="FILE",
         help="Your own labelled questions (JSON Lines or CSV): question, answers, and document_id "
         "or passage.",
+        parser=named_path,
     ),
 ]
 Only = Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from aloft.cli import options
 from aloft.cli.holding import hold_run
 from aloft.cli.views import show_funnel, show_skipped
 from aloft.terminal.console import screen
@@ -18,10 +19,17 @@ def import_questions(
         typer.Argument(
             metavar="LOG",
             help="CSV, JSON Lines or a JSON array: question, answer, clicked, thumbs, rating.",
+            parser=options.named_path,
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="RUN", help="Run folder that already has passages.")
+        Path,
+        typer.Option(
+            "--out",
+            metavar="RUN",
+            help="Run folder that already has passages.",
+            parser=options.named_path,
+        ),
     ],
 ) -> None:
     """Import past questions with clicks, thumbs or accepted answers, to train on."""

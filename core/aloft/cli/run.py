@@ -17,6 +17,7 @@ Style = Annotated[
     typer.Option(
         metavar="FILE",
         help="Up to 12 real questions, one a line, whose form and tone are imitated.",
+        parser=options.named_path,
     ),
 ]
 From = Annotated[
@@ -26,6 +27,7 @@ From = Annotated[
         metavar="RUN",
         help="A finished run to continue from, with its settings: its parts are trained further, "
         "and only new passages are asked about.",
+        parser=options.named_path,
     ),
 ]
 DryRun = Annotated[

@@ -257,7 +257,9 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is not valid TOML: it nests too deeply.") from error
     except ValueError as error:  # a fault of TOML or of UTF-8, or a number of too many digits
         reason = str(error).split("\n")[0]
-        raise ConfigError(f"{file} is not valid TOML: {reason}.") from error
+        is_path = "hex value" in reason or "\\" in reason  # of Windows, whose \ begin an escape
+        hint = " Write paths with / or in single quotes." if is_path else ""
+        raise ConfigError(f"{file} is not valid TOML: {reason}.{hint}") from error
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
