@@ -251,6 +251,20 @@ def test_a_comment_in_the_users_words_is_no_opinion(tmp_path: Path) -> None:
     assert read(tmp_path, text) == ([LogEntry(question="Who?")], [])
 
 
+@pytest.mark.parametrize(("up", "down"), [("1", "-1"), ("1.0", "0.0")])
+def test_ratings_that_are_no_stars_are_thumbs(tmp_path: Path, up: str, down: str) -> None:
+    (tmp_path / "log.csv").write_text(f"question,answer,rating\nWho?,Mary,{up}\nWhen?,Now,{down}\n")
+    (entry,), (dropped,) = read_log(tmp_path / "log.csv")
+    assert (entry.question, entry.answer) == ("Who?", "Mary")
+    assert (dropped.reason, dropped.detail) == ("thumbs down", "When?")
+
+
+def test_a_log_of_nothing_but_rejected_answers_says_so(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("question,answer,rating\nWho?,Mary,2\n")
+    with pytest.raises(DataError, match=r"line 2: thumbs down \(Who\?\)"):
+        read_log(tmp_path / "log.csv")
+
+
 def test_quoted_cells_may_follow_a_space(tmp_path: Path) -> None:
     text = '"question", "answer"\n"Who, then?", "Mary, or Ann"\n'
     (tmp_path / "log.csv").write_text(text)

@@ -56,6 +56,9 @@ def gold(folder: Path, rejections: list[Rejection] | None = None, **fields: Any)
         ({"document_id": "port.md", "answers": "nine", "also_ok": ["ferry.txt"]}, ["P3", "F1"]),
         ({"doc_ids": ["ferry.txt", "port.md"], "answers": "11"}, ["F1", "P1"]),
         ({"document_id": ["ferry.txt", "port.md"], "answers": "11"}, ["F1", "P1"]),
+        ({"document_id": ".\\port.md", "answers": "nine"}, ["P3"]),  # as Windows lists files
+        ({"document_id": "./old/../port.md", "answers": "nine"}, ["P3"]),
+        ({"document_id": "port.md", "passage": "nan", "also_ok": "None"}, ["P1", "P2", "P3"]),
     ],
 )
 def test_a_question_finds_its_passages(
@@ -299,6 +302,16 @@ def test_a_bad_element_of_an_array_is_named_by_its_line(tmp_path: Path) -> None:
     path.write_text('[\n {"question": "Who?", "document_id": "port.md"},\n {"question": oops}\n]')
     with pytest.raises(DataError, match="line 3: not JSON"):
         read_questions(path, DOCUMENTS, PASSAGES)
+
+
+@pytest.mark.parametrize("nothing", ["nan", "NULL", "None", "\\N"])
+def test_an_empty_answer_is_none_however_a_table_writes_it(tmp_path: Path, nothing: str) -> None:
+    path = tmp_path / "questions.csv"
+    path.write_text(f"id,question,answers,document_id\n{nothing},Q?,{nothing},port.md\n")
+    (question,) = read_questions(path, DOCUMENTS, PASSAGES)
+    assert isinstance(question, LabelledQuestion)
+    assert question.answers == ()
+    assert question.id not in ("", nothing)
 
 
 def test_numbers_and_flags_are_read_as_tables_write_them(tmp_path: Path) -> None:

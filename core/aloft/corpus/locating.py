@@ -1,5 +1,6 @@
 """Locates quotes in documents, and the passages that stand there."""
 
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -65,11 +66,13 @@ class PassageLocator:
     def resolve(self, name: str) -> str | None:
         """Return the id of the document of that name, however its letters are composed.
 
-        None where no document has the name, or several have it and none of them exactly.
+        A path may be written as on Windows, or begin in the folder itself: `./`. None where no
+        document has the name, or several have it and none of them exactly.
         """
         if name in self.texts:
             return name
-        found = self._by_name.get(unify_forms(name), ())
+        path = posixpath.normpath(name.replace("\\", "/"))
+        found = self._by_name.get(unify_forms(name)) or self._by_name.get(unify_forms(path), ())
         return found[0] if len(found) == 1 else None
 
     def spans(self, document_id: str) -> Sequence[Span]:

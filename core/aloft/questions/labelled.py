@@ -24,7 +24,7 @@ from pathlib import Path
 
 from aloft.corpus.locating import PassageLocator
 from aloft.errors import DataError
-from aloft.questions.rows import ANSWER, Fault, Row, clean, columns, read_rows
+from aloft.questions.rows import ANSWER, NOTHING, Fault, Row, clean, columns, read_rows
 from aloft.records import Document, LabelledQuestion, Passage, Rejection, content_id
 from aloft.text.normalising import find_normalized, unify_forms
 
@@ -185,7 +185,7 @@ def _string(values: Mapping[str, object], *names: str) -> str:
             value = str(number)
         if not isinstance(value, str | None):
             raise _FaultError(f'"{name}" must be a string. Put it in quotes.')
-        if value and value.strip():
+        if value and _is_given(value):
             return clean(value)
     return ""
 
@@ -198,7 +198,11 @@ def _strings(values: Mapping[str, object], name: str) -> tuple[str, ...]:
     strings = [text for element in elements if (text := _text(element)) is not None]
     if len(strings) < len(elements):
         raise _FaultError(f'"{name}" must be a string or a list of strings. Put it in quotes.')
-    return tuple(clean(string) for string in strings if string.strip())
+    return tuple(clean(string) for string in strings if _is_given(string))
+
+
+def _is_given(text: str) -> bool:
+    return text.strip() not in ("", *NOTHING)
 
 
 def _text(value: object) -> str | None:

@@ -8,17 +8,18 @@
 - `thumbs` (`feedback`, `helpful`, `vote`, ...): up or down, yes or no, true or false, an emoji, 1
   or -1 (0 and nothing: no opinion);
 - `rating` (`stars`): 1 to 5, of which 4 and 5 are up, 1 and 2 down;
-- `score`: as `thumbs` if no value of the file is above 1 (0: down), or else as `rating`.
+- `score`: as `thumbs` if no value of the file is above 1 (0: down), or else as `rating`; so is a
+  `rating` where one is below 1 and none above.
 
 Where there is an opinion, an answer counts only if it is up; a line that is down is dropped.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from aloft.errors import DataError
-from aloft.questions.rows import Fault, Row, clean, columns, read_rows
+from aloft.questions.rows import NOTHING, Fault, Row, clean, columns, read_rows
 from aloft.records import LogEntry, Rejection
 from aloft.text.normalising import fold_question
 from aloft.text.tokens import split_words
@@ -59,7 +60,8 @@ _WORDS: dict[str, bool | None] = {
 _LOOKS = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")  # variants of an emoji, skin tones
 _NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)(?:\s*/\s*5|\s*stars?)?")
 _STAR = re.compile("[★⭐🌟]+")
-_NOTHING = ("nan", "NaN", "null", "NULL", "None", "\\N")  # how tools write that there is no answer
+_SCALES = ("rating", "score")
+_BAD_LINE = "bad line"
 
 
 class _DroppedError(Exception):
@@ -74,7 +76,7 @@ class _BadLineError(_DroppedError):
     """What is wrong with a line and what to do."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__("bad line", detail)
+        super().__init__(_BAD_LINE, detail)
 
 
 def read_log(path: Path) -> tuple[list[LogEntry], list[Rejection]]:
@@ -86,14 +88,14 @@ def read_log(path: Path) -> tuple[list[LogEntry], list[Rejection]]:
         DataError: the file is missing, has no column `question`, or no line that can be used.
     """
     rows = list(read_rows(path, _COLUMNS))
-    scores_are_stars = _are_stars([row for _, row in rows if not isinstance(row, Fault)])
+    stars = _star_columns([row for _, row in rows if not isinstance(row, Fault)])
     entries: dict[str, LogEntry] = {}
     dropped: list[Rejection] = []
     for place, row in rows:
         try:
             if isinstance(row, Fault):
                 raise _BadLineError(row.what)
-            entry = _entry(row, scores_are_stars=scores_are_stars)
+            entry = _entry(row, stars)
             key = fold_question(entry.question)
             if key in entries:
                 entries[key] = _merge(entries[key], entry)
@@ -104,21 +106,29 @@ def read_log(path: Path) -> tuple[list[LogEntry], list[Rejection]]:
                 Rejection(subject_id=place, stage="log", reason=fault.reason, detail=fault.detail)
             )
     if not entries:
-        first = f" {dropped[0].subject_id}: {dropped[0].detail}" if dropped else " Is it empty?"
-        raise DataError(f"{path} holds no question that can be used.{first}")
+        raise DataError(f"{path} holds no question that can be used. {_why_nothing(dropped)}")
     return list(entries.values()), dropped
 
 
-def _entry(values: Row, *, scores_are_stars: bool) -> LogEntry:
+def _why_nothing(dropped: Sequence[Rejection]) -> str:
+    if not dropped:
+        return "Is it empty?"
+    first = dropped[0]
+    is_fault = first.reason == _BAD_LINE
+    why = first.detail if is_fault else f"{first.reason} ({first.detail})"
+    return f"{first.subject_id}: {why}"
+
+
+def _entry(values: Row, stars: Collection[str]) -> LogEntry:
     question = "".join(_texts(values, "question")[:1])
-    if not split_words(question) or question in _NOTHING:
+    if not split_words(question) or question in NOTHING:
         raise _BadLineError('"question" is missing. Add it.')
-    opinions = _opinions(values, scores_are_stars=scores_are_stars)
+    opinions = _opinions(values, stars)
     if False in opinions:
         raise _DroppedError("thumbs down", question)
-    answers = [text for text in _texts(values, "answer") if text not in _NOTHING]
+    answers = [text for text in _texts(values, "answer") if text not in NOTHING]
     is_accepted = not opinions or True in opinions
-    clicks = [click for name in _CLICKS for click in _texts(values, name) if click not in _NOTHING]
+    clicks = [click for name in _CLICKS for click in _texts(values, name) if click not in NOTHING]
     return LogEntry(
         question=question,
         answer=answers[0] if answers and is_accepted else "",
@@ -129,15 +139,14 @@ def _entry(values: Row, *, scores_are_stars: bool) -> LogEntry:
 # ---- opinions
 
 
-def _opinions(values: Row, *, scores_are_stars: bool) -> list[bool | None]:
+def _opinions(values: Row, stars: Collection[str]) -> list[bool | None]:
     """What each column of the row that holds an opinion says; None: nothing."""
     found: list[bool | None] = []
     for value in _elements(values, "thumbs"):
         found.append(_thumbs("thumbs", value))
-    for value in _elements(values, "rating"):
-        found.append(_stars("rating", value))
-    for value in _elements(values, "score"):
-        found.append(_stars("score", value) if scores_are_stars else _unit(value))
+    for name in _SCALES:
+        read_scale = _stars if name in stars else _unit
+        found += [read_scale(name, value) for value in _elements(values, name)]
     for value in _elements(values, "feedback"):
         number = _number(value)
         if number is None:
@@ -193,13 +202,13 @@ def _stars(name: str, value: object) -> bool | None:
     raise _bad_opinion(name, value, "1, 2, 3, 4, 5")
 
 
-def _unit(value: object) -> bool | None:
+def _unit(name: str, value: object) -> bool | None:
     number = _number(value)
     if number is not None and -1 <= number <= 1:
         return True if number == 1 else False if number <= 0 else None
     if number is None and _fold(value) in _WORDS:
         return _word(value)
-    raise _bad_opinion("score", value, "0, 1")
+    raise _bad_opinion(name, value, "0, 1")
 
 
 def _bad_opinion(name: str, value: object, known: str) -> _BadLineError:
@@ -207,10 +216,15 @@ def _bad_opinion(name: str, value: object, known: str) -> _BadLineError:
     return _BadLineError(f'"{name}" is "{shown}", but may be: {known}. Correct it.')
 
 
-def _are_stars(rows: Sequence[Row]) -> bool:
-    """Whether the scores of a file count stars: one of them is above 1."""
-    scores = [_number(value) for row in rows for value in _elements(row, "score")]
-    return any(score is not None and score > 1 for score in scores)
+def _star_columns(rows: Sequence[Row]) -> list[str]:
+    """Which scales of a file count stars: those with a value above 1, and ratings of 1 alone."""
+    found: list[str] = []
+    for name in _SCALES:
+        numbers = [_number(value) for row in rows for value in _elements(row, name)]
+        known = [number for number in numbers if number is not None]
+        if max(known, default=0) > 1 or (name == "rating" and min(known, default=1) >= 1):
+            found.append(name)
+    return found
 
 
 # ---- texts

@@ -44,6 +44,7 @@ _CARRIERS = (
     "page_content",
 )  # named by what holds it
 _PLACES = ("id", "document_id", "path", "url", "uri")  # of a document that was clicked
+NOTHING = ("nan", "NaN", "null", "NULL", "None", "\\N")  # how tools write that a cell is empty
 _SHOWN = 40  # characters of a column's name
 _ENOUGH_ROWS = 0.8  # of the lines inside a cell, from which it has swallowed rows
 
