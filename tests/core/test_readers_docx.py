@@ -48,6 +48,10 @@ def control(inside: str) -> str:
     return f"<w:sdt><w:sdtPr/><w:sdtContent>{inside}</w:sdtContent></w:sdt>"
 
 
+def set_in(font: str, text: str) -> str:
+    return f'<w:r><w:rPr><w:rFonts w:ascii="{font}"/></w:rPr><w:t>{text}</w:t></w:r>'
+
+
 def sign(text: str) -> str:
     return f"<m:r><m:t>{text}</m:t></m:r>"
 
@@ -202,6 +206,16 @@ BOX = f"<w:txbxContent>{paragraph(run('in a box'))}</w:txbxContent>"
             ),
             "x^2",
             id="power in a formula",
+        ),
+        pytest.param(
+            paragraph(
+                set_in("Wingdings", "\uf0a7 ")
+                + run("5 ")
+                + set_in("Symbol", "\uf06d")
+                + run("g \uf06d")
+            ),
+            "• 5 μg \uf06d",
+            id="text in symbol fonts",
         ),
         pytest.param(
             paragraph(

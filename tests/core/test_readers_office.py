@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from openpyxl import Workbook
+from openpyxl.chart import BarChart
 from pptx import Presentation
 from pptx.chart.data import CategoryChartData, XyChartData
 from pptx.enum.chart import XL_CHART_TYPE
@@ -391,6 +392,28 @@ def test_a_number_is_written_as_its_format_shows(
     book.active["B2"].number_format = number_format
     documents, _ = read(tmp_path, a__xlsx=save(book))
     assert documents["a.xlsx#Sheet!2"].text == f"name: x\namount: {text}"
+
+
+def test_text_boxes_of_a_sheet_are_read(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(("town", "fare"))
+    book.active.append(("Oban", 5))
+    book.active.add_chart(BarChart(), "D1")
+    box = (
+        b"<xdr:sp xmlns:xdr='http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing' "
+        b"xmlns:a='http://schemas.openxmlformats.org/drawingml/2006/main'><xdr:txBody><a:p><a:r>"
+        b"<a:t>Children go free.</a:t></a:r></a:p></xdr:txBody></xdr:sp>"
+    )
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(save(book))) as before, zipfile.ZipFile(changed, "w") as copy:
+        for name in before.namelist():
+            raw = before.read(name)
+            end = raw.rfind(b"</") if name == "xl/drawings/drawing1.xml" else len(raw)
+            copy.writestr(name, raw[:end] + box * (end < len(raw)) + raw[end:])
+    documents, rejections = read(tmp_path, a__xlsx=changed.getvalue())
+    assert documents["a.xlsx#Sheet!text boxes"].text == "Children go free."
+    assert documents["a.xlsx#Sheet!2"].text == "town: Oban\nfare: 5"
+    assert rejections == {}
 
 
 def test_a_workbook_of_strict_open_xml_says_how_to_save_it(tmp_path: Path) -> None:

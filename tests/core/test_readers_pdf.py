@@ -206,6 +206,7 @@ def test_a_malformed_page_costs_itself_alone(tmp_path: Path) -> None:
         ("at the end\ufffe", "at the end"),
         ("as it is", "as it is"),
         ("o\ufb03ce, \ufb01nd, \ufb02ow", "office, find, flow"),
+        ("\uf0b7 one\n\uf0a7 two", "• one\n• two"),
     ],
 )
 def test_words_that_lines_broke_are_whole_again(text: str, mended: str) -> None:

@@ -6,6 +6,7 @@ file, and once each the headers and footers. Dropped are deletions, comments, hi
 codes. Numbers of headings and lists stand before their paragraphs, and powers have a sign.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ _DINGBATS = {  # of Wingdings
     **dict.fromkeys((0xE0, 0xE8, 0xF0), "→"),
     **dict.fromkeys((0xDF, 0xE7, 0xEF), "←"),
 }
+_PRIVATE = re.compile("[\uf000-\uf0ff]")  # characters of symbol fonts, by their places in them
 _PAGES = (".htm", ".html", ".xhtml")
 _SCRIPTS: Mapping[str, type[str]] = {"superscript": Raised, "subscript": Lowered}
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
@@ -161,7 +163,7 @@ class _Reader:
         for child in _shown(element):
             name = local_name(child)
             if name == "t":
-                yield child.text or ""
+                yield _in_font(child.text or "", _property(element, "rFonts"))
             elif name == "oMath":
                 yield formula_text(child)
             elif name == "sym":
@@ -288,9 +290,21 @@ def _symbol(element: etree._Element) -> str:
         code = int(attribute(element, "char"), 16)
     except ValueError:
         return ""
-    if not 0xF000 <= code <= 0xF0FF:
-        return chr(code) if 0 <= code <= sys.maxunicode else ""
-    table = _SYMBOLS if attribute(element, "font").startswith("Symbol") else _DINGBATS
+    if 0xF000 <= code <= 0xF0FF:
+        return _of_symbol_font(code, attribute(element, "font"))
+    return chr(code) if 0 <= code <= sys.maxunicode else ""
+
+
+def _in_font(text: str, fonts: etree._Element | None) -> str:
+    """A text whose characters of a symbol font are what they show."""
+    font = "" if fonts is None else attribute(fonts, "ascii")
+    if not font.startswith(("Symbol", "Wingdings")):
+        return text
+    return _PRIVATE.sub(lambda found: _of_symbol_font(ord(found[0]), font), text)
+
+
+def _of_symbol_font(code: int, font: str) -> str:
+    table = _SYMBOLS if font.startswith("Symbol") else _DINGBATS
     return table.get(code - 0xF000, "\N{REPLACEMENT CHARACTER}")
 
 

@@ -17,7 +17,8 @@ from aloft.corpus.readers.columns import Box, in_lines, reading_order
 from aloft.corpus.readers.source import Found, Source, UnreadableError, parser_message
 
 _LOCK = threading.Lock()  # PDFium is not thread-safe
-_LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
+_WRITTEN = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
+_WRITTEN |= dict.fromkeys((0xF0A7, 0xF0B7, 0xF0D8), "•")  # of the fonts Symbol and Wingdings
 _BROKEN_WORD = "\ufffe"  # PDFium's mark for the hyphen at the end of a line
 
 
@@ -140,11 +141,11 @@ def _boxes(page: Any) -> list[Box]:
 
 
 def mend_words(text: str) -> str:
-    """Join words that were broken at line ends, and write ligatures as letters.
+    """Join words that were broken at line ends, and write ligatures as letters, bullets as bullets.
 
     A hyphen is kept where the word has it elsewhere in the text too.
     """
-    text = text.translate(_LIGATURES)
+    text = text.translate(_WRITTEN)
     if _BROKEN_WORD not in text:
         return text
 

@@ -44,12 +44,12 @@ def read(source: Source) -> Iterator[Found]:
                 if page.get("show") in ("0", "false"):
                     raise UnreadableError("hidden slide", "unhide it in PowerPoint to have it read")
                 title = title or _title(page)
-                blocks.extend(_blocks(page))
+                blocks.extend(shape_texts(page))
                 for kind, name in archive.relations(slide).values():
                     if name not in archive:
                         continue
                     if kind in ("notesSlide", "diagramData"):
-                        blocks.extend(_blocks(archive.parse(name)))
+                        blocks.extend(shape_texts(archive.parse(name)))
                     elif kind == "chart":
                         blocks.append(chart_text(archive.parse(name)))
             except Exception as error:  # the parser's; the other slides are read
@@ -65,17 +65,17 @@ def read(source: Source) -> Iterator[Found]:
 def _title(slide: etree._Element) -> str:
     shapes = (shape for shape in slide.iter() if local_name(shape) == "sp")
     titles = (shape for shape in shapes if _placeholder(shape) in ("title", "ctrTitle"))
-    return next((" ".join(_blocks(shape)) for shape in titles), "")
+    return next((" ".join(shape_texts(shape)) for shape in titles), "")
 
 
-def _blocks(element: etree._Element) -> Iterator[str]:
+def shape_texts(element: etree._Element) -> Iterator[str]:
     """The text of each shape and table."""
     for child in element:
         name = local_name(child)
         if name == "sp" and _placeholder(child) in _FURNITURE:
             continue
         if name == "AlternateContent":
-            yield from _blocks(child[0])
+            yield from shape_texts(child[0])
         elif name in ("txBody", "t"):  # the text of a shape, or of a point of a diagram
             text = "\n".join(_paragraphs(child))
             if text:
@@ -83,7 +83,7 @@ def _blocks(element: etree._Element) -> Iterator[str]:
         elif name == "tbl":
             yield "\n".join(_rows(child))
         else:
-            yield from _blocks(child)
+            yield from shape_texts(child)
 
 
 def _paragraphs(body: etree._Element) -> Iterator[str]:
@@ -144,7 +144,7 @@ def _rows(table: etree._Element) -> Iterator[str]:
             continue
         texts = []
         for column, cell in enumerate(one for one in row if local_name(one) == "tc"):
-            text = " ".join(" ".join(_blocks(cell)).split())
+            text = " ".join(" ".join(shape_texts(cell)).split())
             above[column] = above.get(column, "") if attribute(cell, "vMerge") else text
             if not attribute(cell, "hMerge"):
                 texts.append(above[column])

@@ -1,6 +1,6 @@
 """Excel workbooks: one document a row of each visible sheet, as of a CSV file.
 
-What stands above the header is the sheet's title.
+What stands above the header is the sheet's title; its text boxes are one document more.
 Formulas give the value that was saved with them; those without one are listed. A cell that spans
 rows is in each of them. A number has the unit that its format shows, or is in per cent, and keeps
 all of its digits.
@@ -17,7 +17,8 @@ from typing import Any
 from aloft.corpus.readers.archive import Archive
 from aloft.corpus.readers.csv import document_of_row, header_place
 from aloft.corpus.readers.number_formats import in_format
-from aloft.corpus.readers.source import Found, Source, UnreadableError
+from aloft.corpus.readers.pptx import shape_texts
+from aloft.corpus.readers.source import Found, Source, UnreadableError, make_document
 
 _MOST_CELLS = 5_000_000  # of a sheet, empty ones too; a cell far out makes its row that wide
 
@@ -48,6 +49,7 @@ def read(source: Source) -> Iterator[Found]:
         for sheet in book.worksheets:
             try:
                 found += _read_sheet(source, book, sheet)
+                found += _read_boxes(source, archive, sheet)
             except Exception as error:  # the parser's; the other sheets are read
                 fault = archive.broken(error)
                 place = f"{source.name}#{sheet.title}"
@@ -96,6 +98,17 @@ def _read_sheet(source: Source, book: Any, sheet: Any) -> Iterator[Found]:
         cells = ", ".join(unsaved[:_MOST_NAMED]) + (", ..." if unsaved[_MOST_NAMED:] else "")
         detail = f"{len(unsaved)} of them ({cells}); open the file in Excel and save it"
         yield source.reject("formula without a value", detail, place=place)
+
+
+def _read_boxes(source: Source, archive: Archive, sheet: Any) -> Iterator[Found]:
+    drawings = (
+        archive.parse(name)
+        for kind, name in archive.relations(sheet._worksheet_path).values()
+        if kind == "drawing" and name in archive and sheet.sheet_state == "visible"
+    )
+    if text := "\n\n".join(text for drawing in drawings for text in shape_texts(drawing)):
+        place = f"{source.name}#{sheet.title}!text boxes"
+        yield place, make_document(place, text, sheet.title)
 
 
 def _filled_rows(sheet: Any, spans: Sequence[_Span]) -> Iterator[_Row]:
