@@ -219,6 +219,17 @@ def test_an_empty_path_is_not_the_working_folder(
     assert sorted(one.name for one in tmp_path.iterdir()) == ["docs"]
 
 
+def test_the_users_home_is_found_where_the_shell_leaves_it(
+    tmp_path: Path, corpus: Path, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(corpus)
+    arguments = ["~/docs", "--out=~/~run", "--config=~/aloft.toml"]
+    assert main(["passages", *arguments]) == 0
+    assert (tmp_path / "~run" / "passages.jsonl").is_file()
+    assert [one.name for one in corpus.iterdir()] == ["tides.txt"]
+
+
 def test_an_unknown_part(tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(corpus), "--out", str(tmp_path / "run"), "--only", "retriever"]) == 2
     assert "embedder, reranker, generator" in one_line(capsys)

@@ -1,5 +1,6 @@
 """Options that several commands share, and how they become settings."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +14,14 @@ from aloft.errors import ConfigError
 def named_path(given: str) -> Path:
     """The path that was given; an empty one, as of a variable that is not set, is none.
 
+    `~` is the user's home, which a shell leaves as it is in `--out=~/run`.
+
     Raises:
         typer.BadParameter: it is empty, for which the working folder would be taken.
     """
     if not given.strip():
         raise typer.BadParameter("it is empty. Write a path, or . for the folder you are in.")
-    return Path(given)
+    return Path(os.path.expanduser(given))  # noqa: PTH111 - Path's raises for an unknown user
 
 
 Docs = Annotated[
