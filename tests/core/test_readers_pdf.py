@@ -8,6 +8,7 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import (
     ArrayObject,
+    BooleanObject,
     DictionaryObject,
     FloatObject,
     NameObject,
@@ -133,6 +134,18 @@ def test_what_was_typed_upon_a_page_stands_behind_its_text(tmp_path: Path, annot
     assert documents["a.pdf"].text == "Patient:\nWard:\nMaria Huber 6 B"
     assert documents["scan.pdf"].text == "Maria Huber 6 B"
     assert rejections == {}
+
+
+def test_a_form_that_adobe_alone_shows_is_listed(tmp_path: Path) -> None:
+    writer = pages_with("Please wait... If this message is not replaced, get another viewer.")
+    form = DictionaryObject({NameObject("/Fields"): ArrayObject()})
+    form[NameObject("/XFA")] = writer._add_object(StreamObject())
+    writer._root_object[NameObject("/AcroForm")] = form
+    static = raw_of(writer)
+    writer._root_object[NameObject("/NeedsRendering")] = BooleanObject(True)
+    documents, rejections = read(tmp_path, a__pdf=raw_of(writer), b__pdf=static)
+    assert rejections["a.pdf"].reason == "XFA form"
+    assert list(documents) == ["b.pdf"]
 
 
 def test_pages_follow_one_another(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def read(source: Source) -> Iterator[Found]:
 def _read_pages(raw: bytes) -> list[str | None]:
     """The text of each page; None: the page is damaged."""
     import pypdfium2 as pdfium
+    import pypdfium2.raw as library
 
     with _LOCK:
         try:
@@ -53,6 +54,9 @@ def _read_pages(raw: bytes) -> list[str | None]:
             detail = f"{parser_message(error)}; export it again"
             raise UnreadableError("unreadable PDF", detail) from error
         try:
+            if pdf.get_formtype() == library.FORMTYPE_XFA_FULL:  # its page says "Please wait..."
+                detail = "only Adobe's programs show what it holds; print it there to a PDF"
+                raise UnreadableError("XFA form", detail)
             with suppress(pdfium.PdfiumError):  # a damaged form costs its fields, not the pages
                 pdf.init_forms()
             return [_read_page(pdf, number) for number in range(len(pdf))]
