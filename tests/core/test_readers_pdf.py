@@ -197,6 +197,17 @@ def test_pages_without_text_are_named(tmp_path: Path) -> None:
     assert rejection.detail.startswith("9 of 10 pages; ")
 
 
+def test_a_page_in_a_font_that_does_not_say_its_letters_is_named(tmp_path: Path) -> None:
+    garbled = r"7KH\001IHUU\\\001VDLOV\001DW\001QLQH"  # each letter by its place in the font
+    legible = "The ferry sails at nine."
+    raw = raw_of(pages_with(legible, garbled))
+    documents, rejections = read(tmp_path, a__pdf=raw, b__pdf=pdf_with(garbled))
+    assert {name: one.text for name, one in documents.items()} == {"a.pdf": legible}
+    assert rejections["a.pdf#page 2"].reason == "page without text"
+    assert "font" in rejections["a.pdf#page 2"].detail
+    assert rejections["b.pdf"].reason == "no text in the PDF"
+
+
 def test_a_malformed_page_costs_itself_alone(tmp_path: Path) -> None:
     writer = pages_with("page one", "page two", "page three", "page four")
     writer.pages[2][NameObject("/Contents")] = TextStringObject("no stream")

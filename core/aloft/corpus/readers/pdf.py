@@ -19,6 +19,8 @@ from aloft.corpus.readers.source import Found, Source, UnreadableError, parser_m
 _LOCK = threading.Lock()  # PDFium is not thread-safe
 _WRITTEN = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
 _WRITTEN |= dict.fromkeys((0xF0A7, 0xF0B7, 0xF0D8), "•")  # of the fonts Symbol and Wingdings
+_NO_LETTER = re.compile("[\x00-\x08\x0e-\x1f\ue000-\uf8ff]")
+_MOST_GLYPHS = 0.1  # share of a page; in a font that has no map to letters spaces alone are more
 _BROKEN_WORD = "\ufffe"  # PDFium's mark for the hyphen at the end of a line
 
 
@@ -26,7 +28,8 @@ def read(source: Source) -> Iterator[Found]:
     """One document, and a line about pages without text."""
     pages = _read_pages(source.raw)
     if not any(pages):
-        raise UnreadableError("no text in the PDF", "its pages are images; run OCR on it")
+        why = "its pages are images, or their fonts do not say their letters; run OCR on it"
+        raise UnreadableError("no text in the PDF", why)
     yield source.document("\n\n".join(page for page in pages if page))
     damaged = [number for number, page in enumerate(pages, start=1) if page is None]
     empty = [number for number, page in enumerate(pages, start=1) if page == ""]
@@ -35,7 +38,8 @@ def read(source: Source) -> Iterator[Found]:
         yield source.reject("unreadable page", "export the PDF again", place=place)
     if empty:
         place = f"{source.name}#{_ranges(empty)}"
-        detail = f"{len(empty)} of {len(pages)} pages; if they are images, run OCR on them"
+        why = "if they are images, or their font does not say its letters, run OCR on them"
+        detail = f"{len(empty)} of {len(pages)} pages; {why}"
         yield source.reject("page without text", detail, place=place)
 
 
@@ -86,7 +90,8 @@ def _read_page(pdf: Any, number: int) -> str | None:
     except pdfium.PdfiumError:
         return None
     lines = (line.rstrip() for line in text.replace("\r\n", "\n").split("\n"))
-    return mend_words("\n".join(lines)).strip()
+    text = mend_words("\n".join(lines)).strip()
+    return "" if len(_NO_LETTER.findall(text)) > _MOST_GLYPHS * len(text) else text
 
 
 def _has_fields(page: Any) -> bool:
