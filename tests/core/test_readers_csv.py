@@ -96,6 +96,28 @@ def test_what_stands_above_the_header_is_the_title(tmp_path: Path, above: str) -
     assert rejections == {}
 
 
+@pytest.mark.parametrize("more", ["", ",,"])
+def test_facts_above_the_header_are_part_of_the_title(tmp_path: Path, more: str) -> None:
+    above = f"Report,Fares{more}\nDate,1 May 2024{more}\n{more}\n"
+    table = "Port,Fare,Boats,Since\nOban,5,2,1881\nBute,6,1,1900\n"
+    documents, rejections = read(tmp_path, a__csv=above + table)
+    assert documents["a.csv#1"].text == "Port: Oban\nFare: 5\nBoats: 2\nSince: 1881"
+    assert documents["a.csv#2"].title == "Report Fares Date 1 May 2024"
+    assert rejections == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("Port,,,Fare\nOban,a,b,5\nBute,c,d,6\n", "Port: Oban\na\nb\nFare: 5"),
+        ("Port,2023,2024,2025\nOban,a,b,c\n", "Port: Oban\n2023: a\n2024: b\n2025: c"),
+    ],
+)
+def test_a_header_with_few_names_is_one(tmp_path: Path, table: str, text: str) -> None:
+    documents, _ = read(tmp_path, a__csv=table)
+    assert documents["a.csv#1"].text == text
+
+
 def test_a_quoted_cell_may_follow_a_space(tmp_path: Path) -> None:
     documents, rejections = read(tmp_path, a__csv='"town", "fare"\n"Oban", "5, or 6 by night"\n')
     assert documents["a.csv#1"].text == "town: Oban\nfare: 5, or 6 by night"

@@ -394,6 +394,21 @@ def test_a_number_is_written_as_its_format_shows(
     assert documents["a.xlsx#Sheet!2"].text == f"name: x\namount: {text}"
 
 
+def test_facts_above_a_table_are_not_its_header(tmp_path: Path) -> None:
+    book = Workbook()
+    for row in (
+        *(("Fares",), ("Date", datetime.date(2024, 5, 1)), ("By", "Ann"), ()),
+        *(("Port", "Fare", "Boats", "Since"), ("Oban", 5, 2, 1881), ("Bute", 6, 1, 1900)),
+    ):
+        book.active.append(row)
+    documents, _ = read(tmp_path, a__xlsx=save(book))
+    assert [one.text for one in documents.values()] == [
+        "Port: Oban\nFare: 5\nBoats: 2\nSince: 1881",
+        "Port: Bute\nFare: 6\nBoats: 1\nSince: 1900",
+    ]
+    assert documents["a.xlsx#Sheet!6"].title == "Fares Date 2024-05-01 By Ann"
+
+
 def test_text_boxes_of_a_sheet_are_read(tmp_path: Path) -> None:
     book = Workbook()
     book.active.append(("town", "fare"))

@@ -1,7 +1,7 @@
 """CSV: one document a row, "column: cell" a line, or its text where a column is called that.
 
-The header is the first row that holds more than its first cell; what stands above it, in up to
-three rows, is the table's title.
+The header is the first row that holds more than its first cell, or a longer one of names where that
+reaches over half of the columns at most; what stands above it, in up to five rows, is the title.
 """
 
 import csv
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from statistics import median
 
 from aloft.corpus.readers.decoding import decode
 from aloft.corpus.readers.json_lines import document_of_fields
@@ -18,9 +19,10 @@ from aloft.corpus.readers.source import Found, Source, UnreadableError, clean, m
 from aloft.records import Document
 
 _Row = tuple[int, list[str] | csv.Error]  # the line that it begins on, and its cells
-_MOST_TITLE_ROWS = 3
+_MOST_TITLE_ROWS = 5
 _ROWS_LOOKED_AT = 20  # whether they are a table below a title
 DELIMITERS = ",;\t|"  # of several that are as frequent, the first
+_LETTER = re.compile(r"[^\W\d_]")
 _QUOTED = re.compile('"[^"]*"')
 _FEWEST_SWALLOWED = 3  # a quoted address may look like a row or two
 _UNCLOSED = 'a quote (") is opened and never closed'
@@ -54,11 +56,23 @@ def read(source: Source) -> Iterator[Found]:
 
 
 def header_place(rows: Sequence[Sequence[str]]) -> int:
-    """Which row names the columns: the first but for titles, which stand in the first one alone."""
-    top = rows[: _MOST_TITLE_ROWS + 1]
+    """Which row names the columns; above it stand titles and, in few cells, facts."""
+    top = rows[:_ROWS_LOOKED_AT]
     filled = [[place for place, cell in enumerate(row) if cell.strip()] for row in top]
     first = min((row[0] for row in filled if row), default=0)
-    return next((place for place, row in enumerate(filled) if row and row != [first]), 0)
+    wide = [i for i, row in enumerate(filled[: _MOST_TITLE_ROWS + 1]) if row and row != [first]]
+    if not wide:
+        return 0
+    ends = [row[-1] + 1 if row else 0 for row in filled]
+    half = median(ends[wide[0] + 1 :] or [0]) / 2
+    named = (
+        i
+        for i in wide
+        if ends[i] > half
+        and len(filled[i]) > len(filled[wide[0]])
+        and all(_LETTER.search(top[i][place]) for place in filled[i])
+    )
+    return wide[0] if ends[wide[0]] > half else next(named, wide[0])
 
 
 def document_of_row(place: str, columns: Sequence[str], row: Sequence[str]) -> Document:
