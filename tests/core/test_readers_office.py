@@ -409,6 +409,24 @@ def test_facts_above_a_table_are_not_its_header(tmp_path: Path) -> None:
     assert documents["a.xlsx#Sheet!6"].title == "Fares Date 2024-05-01 By Ann"
 
 
+def test_tables_one_below_the_other_keep_their_own_columns(tmp_path: Path) -> None:
+    book = Workbook()
+    for row in (
+        *(("Port", "Fare"), ("Oban", 5), ("Bute", "n/a"), (), ("Mull", 6), ("Coll", 7), ()),
+        *(("Boats",), ("Name", "Berths", "Since"), ("Isis", 40, 1990), ("Juno", 30, None), ()),
+        *(("Note", "by Ann"), ("and", "more")),
+    ):
+        book.active.append(row)
+    documents, _ = read(tmp_path, a__xlsx=save(book))
+    assert [one.text for one in documents.values()] == [
+        *("Port: Oban\nFare: 5", "Port: Bute\nFare: n/a"),
+        *("Port: Mull\nFare: 6", "Port: Coll\nFare: 7"),
+        *("Name: Isis\nBerths: 40\nSince: 1990", "Name: Juno\nBerths: 30"),
+        *("Name: Note\nBerths: by Ann", "Name: and\nBerths: more"),
+    ]
+    assert documents["a.xlsx#Sheet!10"].title == "Boats"
+
+
 def test_text_boxes_of_a_sheet_are_read(tmp_path: Path) -> None:
     book = Workbook()
     book.active.append(("town", "fare"))

@@ -22,7 +22,7 @@ _Row = tuple[int, list[str] | csv.Error]  # the line that it begins on, and its 
 _MOST_TITLE_ROWS = 5
 _ROWS_LOOKED_AT = 20  # whether they are a table below a title
 DELIMITERS = ",;\t|"  # of several that are as frequent, the first
-_LETTER = re.compile(r"[^\W\d_]")
+LETTER = re.compile(r"[^\W\d_]")
 _QUOTED = re.compile('"[^"]*"')
 _FEWEST_SWALLOWED = 3  # a quoted address may look like a row or two
 _UNCLOSED = 'a quote (") is opened and never closed'
@@ -70,7 +70,7 @@ def header_place(rows: Sequence[Sequence[str]]) -> int:
         for i in wide
         if ends[i] > half
         and len(filled[i]) > len(filled[wide[0]])
-        and all(_LETTER.search(top[i][place]) for place in filled[i])
+        and all(LETTER.search(top[i][place]) for place in filled[i])
     )
     return wide[0] if ends[wide[0]] > half else next(named, wide[0])
 

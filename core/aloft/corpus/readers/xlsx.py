@@ -1,6 +1,7 @@
 """Excel workbooks: one document a row of each visible sheet, as of a CSV file.
 
-What stands above the header is the sheet's title; its text boxes are one document more.
+A table ends at an empty row that a header of names follows, with figures below it. What stands
+above a header is the table's title; the text boxes of a sheet are one document more.
 Formulas give the value that was saved with them; those without one are listed. A cell that spans
 rows is in each of them. A number has the unit that its format shows, or is in per cent, and keeps
 all of its digits.
@@ -12,10 +13,11 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from aloft.corpus.readers.archive import Archive
-from aloft.corpus.readers.csv import document_of_row, header_place
+from aloft.corpus.readers.csv import LETTER, document_of_row, header_place
 from aloft.corpus.readers.number_formats import in_format
 from aloft.corpus.readers.pptx import shape_texts
 from aloft.corpus.readers.source import Found, Source, UnreadableError, make_document
@@ -85,15 +87,15 @@ def _read_sheet(source: Source, book: Any, sheet: Any) -> Iterator[Found]:
     sheet.reset_dimensions()  # what other programs state there is often wrong
     with book._archive.open(sheet._worksheet_path) as file:
         xml = file.read()
-    title, columns, rows = _split_header(list(_filled_rows(sheet, _spans(xml))))
-    for number, row in rows:
-        row_place = f"{place}!{number}"
-        named = columns + [""] * (len(row) - len(columns))
-        try:
-            document = document_of_row(row_place, named, row + [""] * (len(named) - len(row)))
-            yield row_place, replace(document, title=document.title or title)
-        except UnreadableError as error:
-            yield source.reject(error.reason, error.detail, place=row_place)
+    for title, columns, rows in _tables(list(_filled_rows(sheet, _spans(xml)))):
+        for number, row in rows:
+            row_place = f"{place}!{number}"
+            named = columns + [""] * (len(row) - len(columns))
+            try:
+                document = document_of_row(row_place, named, row + [""] * (len(named) - len(row)))
+                yield row_place, replace(document, title=document.title or title)
+            except UnreadableError as error:
+                yield source.reject(error.reason, error.detail, place=row_place)
     if unsaved := list(_unsaved(xml)):
         cells = ", ".join(unsaved[:_MOST_NAMED]) + (", ..." if unsaved[_MOST_NAMED:] else "")
         detail = f"{len(unsaved)} of them ({cells}); open the file in Excel and save it"
@@ -135,8 +137,35 @@ def _filled_rows(sheet: Any, spans: Sequence[_Span]) -> Iterator[_Row]:
             yield number, values
 
 
+def _tables(rows: list[_Row]) -> Iterator[tuple[str, list[str], list[_Row]]]:
+    """The title of each table of a sheet, its columns, and the rows below."""
+    header = header_place([row for _, row in rows])
+    gaps = [i for i in range(1, len(rows)) if rows[i][0] > rows[i - 1][0] + 1]
+    blocks = pairwise([*gaps, len(rows)])
+    begins = [first for first, end in blocks if first > header and _is_table(rows[first:end])]
+    for first, end in pairwise([0, *begins, len(rows)]):
+        yield _split_header(rows[first:end])
+
+
+def _is_table(rows: list[_Row]) -> bool:
+    """Whether rows below an empty one are a table of their own.
+
+    They are where names stand above rows that fill no more cells, and figures alone below a name.
+    """
+    texts = [row for _, row in rows]
+    place = header_place(texts)
+    names, below = texts[place], texts[place + 1 :]
+    filled = [len([cell for cell in row if cell]) for row in texts[place:]]
+    if filled[0] < 2 or max(filled) > filled[0]:
+        return False
+    if not all(LETTER.search(name) for name in names if name):
+        return False
+    columns = ([row[i] for row in below if len(row) > i and row[i]] for i in range(len(names)))
+    return any(cells and not any(map(LETTER.search, cells)) for cells in columns)
+
+
 def _split_header(rows: list[_Row]) -> tuple[str, list[str], list[_Row]]:
-    """A sheet's title, its columns, and the rows below."""
+    """A table's title, its columns, and the rows below."""
     header = header_place([row for _, row in rows])
     title = " ".join(cell for _, row in rows[:header] for cell in row if cell)
     return title, rows[header][1] if rows else [], rows[header + 1 :]
