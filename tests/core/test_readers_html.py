@@ -205,6 +205,7 @@ def test_items_of_ordered_lists_have_their_numbers(tmp_path: Path) -> None:
         ("10<sup><b>−</b>6</sup>/L", "10^−6/L"),
         ("<table><tr><th>Area<td>5 m<sup>2</sup></table>", "Area | 5 m^2"),
         ("<math><msup><mi>x</mi><mn>2</mn></msup></math>", "x^2"),
+        ("10<sup>0.5</sup> x<sup>1/2</sup> so<sup>1,2</sup>", "10^0.5 x^1/2 so1,2"),
         ("1<sup>st</sup> x<sup>n</sup>", "1st xn"),
         ("CO<sub>2</sub> in (5)<sup>2</sup>", "CO2 in (5)2"),
         ("it is so<sup><a href='#n1'>1</a></sup><a href='#n2'><sup>2</sup></a>", "it is so12"),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from itertools import groupby, pairwise
 
-_NUMBER = re.compile("[-+\N{MINUS SIGN}\N{EN DASH}]?[0-9]+")
+_NUMBER = re.compile("[-+\N{MINUS SIGN}\N{EN DASH}]?[0-9]+(?:[./][0-9]+)?")
 _SLASHES = ("/", "\N{FRACTION SLASH}")
 
 
