@@ -283,6 +283,13 @@ BOX = f"<w:txbxContent>{paragraph(run('in a box'))}</w:txbxContent>"
             "rate | in control\n30 cents | by car | nested",
             id="tables",
         ),
+        pytest.param(
+            "<w:tbl><w:tr><w:tc><w:tcPr><w:vMerge/></w:tcPr>"
+            + paragraph(run("of its own"))
+            + "</w:tc></w:tr></w:tbl>",
+            "of its own",
+            id="cell that goes on with none",
+        ),
     ],
 )
 def test_word_shows(tmp_path: Path, xml: str, text: str) -> None:

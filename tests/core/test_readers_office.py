@@ -128,10 +128,14 @@ def test_a_cell_far_out_costs_no_time(tmp_path: Path) -> None:
     assert [one.text for one in documents.values()] == ["far", "b: low"]
 
 
-def book_of(chapters: dict[str, str], extra: dict[str, str] | None = None) -> bytes:
+def book_of(
+    chapters: dict[str, str],
+    extra: dict[str, str] | None = None,
+    kind: str = "application/xhtml+xml",
+) -> bytes:
     """An EPUB; the chapters are read in the order given."""
     items = "".join(
-        f'<item id="c{number}" href="{name}" media-type="application/xhtml+xml"/>'
+        f'<item id="c{number}" href="{name}" media-type="{kind}"/>'
         for number, name in sorted(enumerate(chapters), reverse=True)
     )
     spine = "".join(f'<itemref idref="c{number}"/>' for number in range(len(chapters)))
@@ -153,6 +157,12 @@ def book_of(chapters: dict[str, str], extra: dict[str, str] | None = None) -> by
         for name, text in parts.items():
             archive.writestr(name, text)
     return stream.getvalue()
+
+
+def test_an_old_book_is_read(tmp_path: Path) -> None:
+    book = book_of({"a.html": "<p>First.</p>"}, kind="text/x-oeb1-document")
+    documents, _ = read(tmp_path, a__epub=book)
+    assert documents["a.epub"].text == "First."
 
 
 def test_a_book_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:

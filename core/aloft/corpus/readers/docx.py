@@ -220,7 +220,7 @@ class _Reader:
                 merge = _property(cell, "vMerge")
                 text = " ".join(" ".join(self._blocks(cell)).split())
                 if merge is not None and attribute(merge, "val") != "restart":
-                    text = above.get(column, "")
+                    text = above.get(column, text)
                 above[column] = text
                 texts.append(text)
                 span = _property(cell, "gridSpan")

@@ -9,7 +9,7 @@ from aloft.corpus.readers.archive import Archive, local_name
 from aloft.corpus.readers.html import read_page
 from aloft.corpus.readers.source import Found, Source, UnreadableError
 
-_PAGES = ("application/xhtml+xml", "text/html")
+_PAGES = ("application/xhtml+xml", "text/html", "text/x-oeb1-document")  # the last: before 2007
 
 
 def read(source: Source) -> Iterator[Found]:
