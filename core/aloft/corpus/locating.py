@@ -72,7 +72,8 @@ class PassageLocator:
         if name in self.texts:
             return name
         path = posixpath.normpath(name.replace("\\", "/"))
-        found = self._by_name.get(unify_forms(name)) or self._by_name.get(unify_forms(path), ())
+        spellings = (unify_forms(name), unify_forms(path))
+        found = next((self._by_name[one] for one in spellings if one in self._by_name), [])
         return found[0] if len(found) == 1 else None
 
     def spans(self, document_id: str) -> Sequence[Span]:

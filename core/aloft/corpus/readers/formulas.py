@@ -50,7 +50,7 @@ def formula_text(element: etree._Element) -> str:
             inner = _property(element, "sepChr", "|").join(parts)
             return _property(element, "begChr", "(") + inner + _property(element, "endChr", ")")
         case "mfenced", _:
-            return element.get("open", "(") + ", ".join(parts) + element.get("close", ")")
+            return f"{element.get('open', '(')}{', '.join(parts)}{element.get('close', ')')}"
         case (("mtable" | "m" | "eqArr"), _):
             return "; ".join(parts)
         case (("mtr" | "mr"), _):
