@@ -236,6 +236,16 @@ def test_a_saved_component_is_kept_and_a_template_is_not(tmp_path: Path) -> None
     assert documents["a.html"].text == "Fares are 5 euro\n\nby night"
 
 
+def test_a_formula_that_mathjax_draws_is_given_once(tmp_path: Path) -> None:
+    page = (
+        '<p>It is <span class=MathJax><nobr aria-hidden="true"><span>x</span><span>+1</span></nobr>'
+        "<span class=MJX_Assistive_MathML><math><mi>x</mi><mo>+</mo><mn>1</mn></math></span></span>"
+        '<script type="math/tex">x+1</script>.</p>'
+    )
+    documents, _ = read(tmp_path, a__html=page)
+    assert documents["a.html"].text == "It is x+1."
+
+
 def test_what_a_reader_can_open_is_kept(tmp_path: Path) -> None:
     page = (
         "<p><math><mi>x</mi></math></p><div aria-hidden=true>Panel</div><div hidden>Tab</div>"

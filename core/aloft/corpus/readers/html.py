@@ -52,6 +52,7 @@ _FORMS = {  # of the numbers of lists, by the attribute `type` or in CSS
 }
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:([^;]*)", re.IGNORECASE)
 _SCRIPTS: Mapping[str, type[str]] = {"sup": Raised, "sub": Lowered}
+_DRAWINGS = ("span", "nobr", "mjx-math")  # of formulas
 _MOST_SPANNED = 1000  # columns or rows, as in browsers
 
 _Cell = tuple[Tag, str]
@@ -235,8 +236,11 @@ def _is_dropped(tag: Tag) -> bool:
 
 
 def _is_drawn_twice(tag: Tag) -> bool:
-    """Whether it is the drawing of a formula that stands before it for programs, as by KaTeX."""
-    if tag.name != "span" or tag.get("aria-hidden") != "true":
+    """Whether it is the drawing of a formula that stands beside it for programs.
+
+    KaTeX writes it before the drawing, MathJax behind.
+    """
+    if tag.name not in _DRAWINGS or tag.get("aria-hidden") != "true":
         return False
-    before = tag.find_previous_sibling()
-    return before is not None and before.find("math", recursive=False) is not None
+    beside = (tag.find_previous_sibling(), tag.find_next_sibling())
+    return any(one is not None and one.find("math", recursive=False) for one in beside)
