@@ -100,6 +100,10 @@ def test_a_quote_is_located_in_whatever_form_it_was_copied(
         ("Kündigung", "Ku\u0308n\xaddigung", ["Ku\u0308n\xaddigung"]),
         ("u", "ku\u0308n", []),  # nor inside of a letter
         ("12 %", "１２ ％", ["１２ ％"]),
+        ("It's", "it’s so. It’s", ["It’s"]),  # as Word writes what a keyboard has no key for
+        ('the "old" town', "the “old” town", ["the “old” town"]),
+        ("2019-2020", "2019–2020", ["2019–2020"]),
+        ("a well\u2011known", "a well-known", ["a well-known"]),
         ("\xad", "so\xadft", []),
         ("", "text", []),
     ],

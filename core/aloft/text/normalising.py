@@ -1,6 +1,7 @@
-"""The one way in which texts are made comparable: NFKC, letter case, and invisible characters.
+"""The one way in which texts are made comparable: NFKC, case, quotes, and what is invisible.
 
-Every second PDF holds ligatures, and files from a Mac hold decomposed letters. BM25, overlaps,
+Every second PDF holds ligatures, files from a Mac hold decomposed letters, and Word sets curly
+quotation marks and dashes where keyboards and language models write straight ones. BM25, overlaps,
 quotes, clicks, document names and answers are therefore compared as `normalize` writes them. What
 is found in a normalised text is still given by its place in the original: `find_normalized`.
 """
@@ -35,6 +36,11 @@ _COMPOSED = "\u1160-\u11ff\u3131-\u318e\ud7b0-\ud7ff\uff9e-\uffdc"
 _CLUSTER = re.compile(rf"\w[{MARKS}{_COMPOSED}{_INVISIBLE}]*|[\s\S][{MARKS}{_INVISIBLE}]*")
 _PLAIN = re.compile(rf"[\x00-\x7f]{{8,}}(?![{MARKS}{_COMPOSED}{_INVISIBLE}])")  # nothing combines
 _ALIGNED = 8  # long texts that are looked at again and again: the documents of labelled questions
+_STRAIGHT = {  # apostrophes and quotation marks, hyphens and dashes, as keyboards write them
+    **dict.fromkeys(map(ord, "\u02bc\u05f3\u2018\u2019\u201a\u201b"), "'"),
+    **dict.fromkeys(map(ord, "\u05f4\u201c\u201d\u201e\u201f"), '"'),
+    **dict.fromkeys((*range(0x2010, 0x2016), 0x2212), "-"),
+}
 _TURKISH = re.compile("i\u0307+|ı\u0307*")  # what case folding makes of İ, and what it leaves of ı
 
 
@@ -43,8 +49,9 @@ def normalize(text: str) -> str:
 
     Compatibility forms are replaced (NFKC: ligatures, full-width digits, Arabic presentation forms,
     composed and decomposed letters), case is folded (ß to ss, final sigma to sigma), dotted and
-    dotless i are one letter, and invisible characters are removed. White space and punctuation
-    stay. The result is stable: normalising it again changes nothing.
+    dotless i are one letter, quotation marks and dashes are straight, and invisible characters are
+    removed. White space and other punctuation stay. The result is stable: normalising it again
+    changes nothing.
     """
     if text.isascii():
         return text.lower()
@@ -53,8 +60,8 @@ def normalize(text: str) -> str:
 
 
 def unify_forms(text: str) -> str:
-    """Return a text in NFKC without invisible characters; letter case stays."""
-    return unicodedata.normalize("NFKC", _REMOVED.sub("", text))
+    """Return a text in NFKC, quotation marks and dashes straight, without invisible characters."""
+    return unicodedata.normalize("NFKC", _REMOVED.sub("", text)).translate(_STRAIGHT)
 
 
 def fold(text: str) -> str:
