@@ -181,6 +181,15 @@ def test_a_formula_is_a_line_of_text(tmp_path: Path, formula: str, text: str) ->
     assert documents["a.html"].text == f"1. {text} here"
 
 
+def test_a_formula_may_have_a_prefix(tmp_path: Path) -> None:
+    page = (
+        "<p>It is <m:math xmlns:m='http://www.w3.org/1998/Math/MathML'><m:mfrac><m:mn>1</m:mn>"
+        "<m:mn>2</m:mn></m:mfrac></m:math>.</p>"
+    )
+    documents, _ = read(tmp_path, a__xhtml=page)
+    assert documents["a.xhtml"].text == "It is 1/2."
+
+
 def test_items_of_ordered_lists_have_their_numbers(tmp_path: Path) -> None:
     page = (
         "<ol start=4><li>four<li value=7><p>seven<p>more<li><svg><title>x</title></svg><b>eight"

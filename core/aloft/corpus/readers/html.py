@@ -180,7 +180,7 @@ def _pieces(soup: Tag) -> Iterator[str]:
         if isinstance(node, Tag):
             if _is_dropped(node):
                 continue
-            if node.name == "math":
+            if node.name.rpartition(":")[2] == "math":  # books and journals have a prefix
                 to_do.append((_formula(node), True))
                 continue
             script = None if number else _script(node)
@@ -206,7 +206,8 @@ def _pieces(soup: Tag) -> Iterator[str]:
 
 
 def _formula(math: Tag) -> str:
-    parsed = etree.fromstring(str(math), etree.XMLParser(recover=True, resolve_entities=False))
+    plain = re.sub(r"(</?)[\w-]+:", r"\1", str(math))
+    parsed = etree.fromstring(plain, etree.XMLParser(recover=True, resolve_entities=False))
     return "" if parsed is None else formula_text(parsed)
 
 
