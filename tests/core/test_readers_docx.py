@@ -208,6 +208,13 @@ BOX = f"<w:txbxContent>{paragraph(run('in a box'))}</w:txbxContent>"
             id="power in a formula",
         ),
         pytest.param(
+            paragraph('<w:pPr><w:framePr w:dropCap="drop" w:lines="3"/></w:pPr>' + run("O"))
+            + paragraph(run("nce upon a time.") + f"<w:r><w:pict>{BOX}</w:pict></w:r>")
+            + paragraph(run("The end.")),
+            "Once upon a time.\n\nin a box\n\nThe end.",
+            id="initial over several lines",
+        ),
+        pytest.param(
             paragraph(
                 set_in("Wingdings", "\uf0a7 ")
                 + run("5 ")

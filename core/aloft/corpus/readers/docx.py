@@ -80,6 +80,7 @@ class _Reader:
         self._body = archive.parse(main)
         self._relations = archive.relations(main)
         self.title = ""
+        self._initial = ""  # a letter set over several lines, which begins the next paragraph
         self.others: list[Found | Source] = []
         self._notes = {kind: self._read_notes(kind) for kind in _NOTES.values()}
         self._numbering = Numbering(self._parts("numbering"), self._parts("styles"))
@@ -153,10 +154,15 @@ class _Reader:
         anchored: list[str] = []
         style = _style(paragraph)
         number = "" if _is_joined(paragraph) else self._numbering.before(paragraph, style)
-        text = join_scripts(self._pieces(paragraph, anchored)).strip("\n")
+        initial, self._initial = self._initial, ""  # not of what is anchored here
+        text = initial + join_scripts(self._pieces(paragraph, anchored)).strip("\n")
+        frame = _property(paragraph, "framePr")
+        is_initial = frame is not None and attribute(frame, "dropCap") in ("drop", "margin")
+        self._initial = text if is_initial else ""
         if not self.title and style == "Title":
             self.title = text
-        yield f"{number}{text}" if text.strip() else number.strip()
+        if not is_initial:
+            yield f"{number}{text}" if text.strip() else number.strip()
         yield from anchored
 
     def _pieces(self, element: etree._Element, anchored: list[str]) -> Iterator[str]:
