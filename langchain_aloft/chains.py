@@ -41,6 +41,7 @@ from aloft.api import (
     read_passages,
     replace_surrogates,
 )
+from aloft.config import read_path
 from langchain_aloft.chat_models import ChatAloft
 from langchain_aloft.convert import TextOf, to_passages
 from langchain_aloft.local import at_once, overflow_as_langchain_knows_it
@@ -87,8 +88,9 @@ def create_citation_chain(
     """
     shared = models or SharedModels()
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
-    contract = read_bundle(Path(run_folder), generator)
-    answerer = _Answerer(contract, shared, text_of, _RunPassages(Path(run_folder).absolute()))
+    folder = read_path("run_folder", run_folder)
+    contract = read_bundle(folder, generator)
+    answerer = _Answerer(contract, shared, text_of, _RunPassages(folder))
     retrieved: Runnable[Any, Any] = RunnableParallel(question=RunnablePassthrough(), context=found)
     chain: Runnable[Any, Any] = RunnableLambda(_question_of) | retrieved | _Answers(answerer)
     return chain.with_types(input_type=str | Question, output_type=CitedAnswer)  # type: ignore[arg-type]

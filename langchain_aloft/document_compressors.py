@@ -20,7 +20,7 @@ from aloft.api import (
     read_text,
     reranker_of,
 )
-from aloft.config import ModelName
+from aloft.config import ModelName, read_path
 from langchain_aloft.convert import TextOf, copy_of, model_text, read_documents
 
 
@@ -56,8 +56,9 @@ class AloftReranker(BaseDocumentCompressor, BaseCrossEncoder):
         Raises:
             DataError: the folder holds no finished run, or the run ships no reranker.
         """
-        model = reranker_of(Path(run_folder))
-        bundle = read_bundle(Path(run_folder))
+        folder = read_path("run_folder", run_folder)
+        model = reranker_of(folder)
+        bundle = read_bundle(folder)
         known = {"top_n": bundle.contexts, "relevance": bundle.reranker_relevance}
         return cls(**{"model": model, **known, **fields})
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import Embedder, SharedModels, read_bundle, read_question, read_texts
-from aloft.config import ModelName
+from aloft.config import ModelName, read_path
 
 
 class AloftEmbeddings(BaseModel, Embeddings):
@@ -36,7 +36,7 @@ class AloftEmbeddings(BaseModel, Embeddings):
         Raises:
             DataError: the folder holds no finished run.
         """
-        return cls(read_bundle(Path(run_folder)).embedder, models=models)
+        return cls(read_bundle(read_path("run_folder", run_folder)).embedder, models=models)
 
     @property
     def fingerprint(self) -> str:

@@ -29,7 +29,7 @@ from aloft.api import (
 from aloft.api import (
     PromptTooLongError as TooLongError,
 )
-from aloft.config import FolderName, ModelName
+from aloft.config import FolderName, ModelName, read_path
 
 
 class PromptTooLongError(TooLongError, ContextOverflowError):
@@ -118,7 +118,7 @@ class LocalModel(BaseModel):
         Raises:
             DataError: the folder holds no finished run.
         """
-        return cls(**generator_fields(Path(run_folder), fields))
+        return cls(**generator_fields(read_path("run_folder", run_folder), fields))
 
     @property
     def lc_secrets(self) -> dict[str, str]:

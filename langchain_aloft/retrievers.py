@@ -27,6 +27,7 @@ from aloft.api import (
     read_bundle,
     read_question,
 )
+from aloft.config import read_path
 from langchain_aloft.convert import TextOf, copy_of, from_hosted, to_passages
 from langchain_aloft.filters import read_filter
 
@@ -107,11 +108,12 @@ class AloftRetriever(BaseRetriever):
         Raises:
             DataError: the folder holds no finished run.
         """
-        bundle = read_bundle(Path(run_folder))
+        folder = read_path("run_folder", run_folder)
+        bundle = read_bundle(folder)
         if documents is not None:
             return cls(documents=documents, contract=bundle, **fields)
         models = fields.setdefault("models", SharedModels())
-        own, passages = open_hosted_retriever(Path(run_folder), models)
+        own, passages = open_hosted_retriever(folder, models)
         made = cls(documents=from_hosted(passages), contract=bundle, **fields)
         searched = tuple(range(len(own.passages)))
         made.opened = replace(made._current(), retriever=own, searched=searched)

@@ -9,7 +9,7 @@ from llama_index.core.bridge.pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import Embedder, SharedModels, read_bundle, read_question, read_texts
-from aloft.config import ModelName
+from aloft.config import ModelName, read_path
 from llama_index_aloft.identity import IdentifiedEmbedding
 
 
@@ -38,7 +38,7 @@ class AloftEmbedding(IdentifiedEmbedding):
         Raises:
             DataError: the folder holds no finished run.
         """
-        return cls(read_bundle(Path(run_folder)).embedder, **fields)
+        return cls(read_bundle(read_path("run_folder", run_folder)).embedder, **fields)
 
     @classmethod
     def class_name(cls) -> str:

@@ -43,7 +43,7 @@ from aloft.api import (
     read_text,
     stream_reply,
 )
-from aloft.config import FolderName, ModelName
+from aloft.config import FolderName, ModelName, read_path
 from llama_index_aloft.identity import Identified
 from llama_index_aloft.messages import as_chat, as_completion, calls_of, to_messages
 from llama_index_aloft.structured import StructuredPredictions
@@ -119,7 +119,7 @@ class AloftLLM(Identified, StructuredPredictions):
         Raises:
             DataError: the folder holds no finished run.
         """
-        return cls(**generator_fields(Path(run_folder), fields))
+        return cls(**generator_fields(read_path("run_folder", run_folder), fields))
 
     @classmethod
     def class_name(cls) -> str:

@@ -49,6 +49,7 @@ from aloft.api import (
     read_list,
     read_question,
 )
+from aloft.config import read_path
 from llama_index_aloft.convert import cut_before, has_text, to_passage
 from llama_index_aloft.llm import AloftLLM
 from llama_index_aloft.messages import as_chat
@@ -130,7 +131,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
             "callback_manager": fields.get("callback_manager"),
         }
         found = retriever or AloftRetriever.from_run(run_folder, nodes, **shared)
-        return cls(found, read_bundle(Path(run_folder), generator), **fields)
+        return cls(found, read_bundle(read_path("run_folder", run_folder), generator), **fields)
 
     def _for_prompt(self, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
         return [one for one in nodes if has_text(one.node)][: self.contract.contexts]

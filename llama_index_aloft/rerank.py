@@ -12,7 +12,7 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import DataError, Relevance, SharedModels, best_first, read_bundle, reranker_of
-from aloft.config import ModelName
+from aloft.config import ModelName, read_path
 from llama_index_aloft.convert import to_passage
 from llama_index_aloft.identity import Identified
 from llama_index_aloft.queries import query_text, to_query
@@ -52,8 +52,9 @@ class AloftRerank(Identified, BaseNodePostprocessor):
         Raises:
             DataError: the folder holds no finished run, or the run ships no reranker.
         """
-        model = reranker_of(Path(run_folder))
-        bundle = read_bundle(Path(run_folder))
+        folder = read_path("run_folder", run_folder)
+        model = reranker_of(folder)
+        bundle = read_bundle(folder)
         known = {"top_n": bundle.contexts, "relevance": bundle.reranker_relevance}
         return cls(model, **{**known, **fields})
 

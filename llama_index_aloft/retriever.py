@@ -21,6 +21,7 @@ from aloft.api import (
     open_retriever,
     read_bundle,
 )
+from aloft.config import read_path
 from llama_index_aloft.convert import copy_of, has_text, hosted_nodes, read_nodes, to_passage
 from llama_index_aloft.embedding import AloftEmbedding
 from llama_index_aloft.filters import filterable, read_filters
@@ -104,11 +105,12 @@ class AloftRetriever(BaseRetriever):
         Raises:
             DataError: the folder holds no finished run.
         """
-        bundle = read_bundle(Path(run_folder))
+        folder = read_path("run_folder", run_folder)
+        bundle = read_bundle(folder)
         if nodes is not None:
             return cls(nodes, bundle, **fields)
         models = fields.setdefault("models", SharedModels())
-        own, passages = open_hosted_retriever(Path(run_folder), models)
+        own, passages = open_hosted_retriever(folder, models)
         made = cls(hosted_nodes(passages), bundle, **fields)
         made._opened = replace(made._opened, retriever=own, searched=tuple(made.nodes))
         return made

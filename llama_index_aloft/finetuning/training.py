@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -26,6 +25,7 @@ from aloft.api import (
     shown_progress,
     write_text,
 )
+from aloft.config import read_path
 
 SEED = 0
 _RESAMPLES = 10_000
@@ -149,13 +149,10 @@ class Output:
         """That of an engine, wherever the process's working directory moves afterwards.
 
         Raises:
-            ConfigError: the path is none.
+            ConfigError: the path is none, or an empty one.
         """
-        if not isinstance(path, str | PathLike):
-            raise ConfigError(
-                f"model_output_path is of type {type(path).__name__}, but must name a folder."
-            )
-        return cls(folder=Path(path).absolute(), engine=type(engine).__name__, overwrite=overwrite)
+        folder = read_path("model_output_path", path)
+        return cls(folder=folder, engine=type(engine).__name__, overwrite=overwrite)
 
     def claim(self, texts: Iterable[str]) -> None:
         """Check that training replaces nothing but this engine's own work on these texts.

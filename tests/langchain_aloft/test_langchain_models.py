@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.cross_encoders import BaseCrossEncoder
@@ -38,6 +39,7 @@ from langchain_aloft import (
     AloftRetriever,
     ChatAloft,
     LangChainTeacher,
+    create_citation_chain,
 )
 
 TEXTS = ["The blue whale sings.", "A red fox runs.", "The red fox sleeps all day."]
@@ -315,6 +317,27 @@ def test_what_serves_the_generator_elsewhere_has_its_adapter_there(tmp_path: Pat
     for kind in (AloftLLM, ChatAloft):
         model = kind.from_run(run, model=served)
         assert (model.model, model.adapter, model.max_tokens) == (served, None, 32)
+
+
+def test_a_run_in_the_users_home_is_found_and_what_names_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_run(tmp_path / "run", embedder="embedder", reranker="reranker")
+    corpus = [Document(page_content="Owls hoot.")]
+    makers: list[Callable[[Any], object]] = [
+        AloftEmbeddings.from_run,
+        AloftReranker.from_run,
+        ChatAloft.from_run,
+        AloftLLM.from_run,
+        lambda folder: AloftRetriever.from_run(folder, corpus),
+        lambda folder: create_citation_chain(folder, AloftRetriever.from_run(folder, corpus)),
+    ]
+    for make in makers:
+        assert make("~/run")
+        for given, fault in (("", "run_folder is empty"), (None, "run_folder is of type NoneType")):
+            with pytest.raises(ConfigError, match=fault):
+                make(given)
 
 
 def test_from_run_refuses_a_missing_reranker(tmp_path: Path) -> None:

@@ -175,13 +175,20 @@ def test_a_run_on_another_corpus_is_replaced_only_where_that_is_wanted(tmp_path:
         ({"llm": "gpt"}, "llm is of type str, but must be a LLM"),
         ({"config": {"parts": ("embedder",)}}, "config is of type dict, but must be a RunConfig"),
         ({"questions": ["Why?"]}, "questions is of type list, but must be the path"),
+        ({"questions": ""}, "questions is empty"),
+        ({"out": ""}, "out is empty"),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_refused(
     tmp_path: Path, fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        AloftFinetuneEngine([Document(text="Text.")], tmp_path / "run", **fields)
+        AloftFinetuneEngine([Document(text="Text.")], **{"out": tmp_path / "run", **fields})
+
+
+def test_a_run_folder_may_lie_in_the_users_home() -> None:
+    engine = AloftFinetuneEngine([Document(text="Text.")], "~/run")
+    assert engine.out == Path.home() / "run"
 
 
 class Listening(BaseEventHandler):

@@ -86,6 +86,20 @@ def test_a_dataset_is_the_retired_packages_json_in_utf8(tmp_path: Path) -> None:
     assert json.loads(written) == old
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_dataset_is_read_in_the_encodings_of_json_with_halves_of_characters(
+    tmp_path: Path, encoding: str
+) -> None:
+    """As the retired package wrote them, and as editors of Windows save them."""
+    torn = {"queries": {"a": "Who \ud83d?"}, "corpus": {"n": "É"}, "relevant_docs": {"a": ["n"]}}
+    file = tmp_path / "set.json"
+    file.write_text(json.dumps(torn), encoding=encoding)
+    read = EmbeddingQAFinetuneDataset.from_json(str(file))
+    assert read.queries == {"a": "Who \ud83d?"}
+    read.save_json(str(file))
+    assert EmbeddingQAFinetuneDataset.from_json(str(file)) == read
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [("", "is no dataset"), ("[]", "is no dataset"), ('{"queries": {}}', "corpus: Field required")],
@@ -265,12 +279,14 @@ def test_a_validation_set_in_the_same_file_holds_no_training(tmp_path: Path) -> 
         ({"save_every": 0}, "save_every is 0"),
         ({"qa_generate_prompt_tmpl": 'As JSON {"q": ...}'}, "It may hold {context_str}, {num"),
         ({"qa_generate_prompt_tmpl": 7}, "must be a str"),
+        ({"pairs": {"form": "examples"}}, "pairs is of type dict"),
+        ({"path": ""}, "output_path is empty"),
         ({"qa_generate_prompt_tmpl": "Write questions."}, "does not hold {context_str}"),
     ],
 )
 def test_what_can_not_be_asked_for(tmp_path: Path, fields: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)) as caught:
-        generate(tmp_path / "set.json", lambda _: pytest.fail("asked"), **fields)
+        generate(**{"path": tmp_path / "set.json", "say": lambda _: pytest.fail("asked"), **fields})
     assert "\n" not in str(caught.value)
 
 
@@ -389,6 +405,13 @@ def test_what_would_be_swallowed_is_refused(tmp_path: Path) -> None:
 
 
 # ---- output folders
+
+
+def test_an_output_folder_is_named_and_may_lie_in_the_users_home(tmp_path: Path) -> None:
+    for given, fault in (("", "model_output_path is empty"), (None, "is of type NoneType")):
+        with pytest.raises(ConfigError, match=fault):
+            Output.of(object(), given, overwrite=False)  # type: ignore[arg-type]
+    assert Output.of(object(), "~/tuned", overwrite=False).folder == Path.home() / "tuned"
 
 
 def output(folder: Path, engine: str = "Engine", *, overwrite: bool = False) -> Output:

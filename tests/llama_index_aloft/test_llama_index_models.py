@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llama_index.core import VectorStoreIndex
@@ -379,6 +380,26 @@ def test_from_run_loads_what_the_run_ships(tmp_path: Path) -> None:
         str(models / "generator"),
         7,
     )
+
+
+def test_a_run_in_the_users_home_is_found_and_what_names_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_run(tmp_path / "run", embedder="embedder", reranker="reranker")
+    nodes = [TextNode(text="Owls hoot.")]
+    makers: list[Callable[[Any], object]] = [
+        AloftEmbedding.from_run,
+        AloftRerank.from_run,
+        AloftLLM.from_run,
+        lambda folder: AloftRetriever.from_run(folder, nodes),
+        lambda folder: AloftCitationQueryEngine.from_run(folder, nodes),
+    ]
+    for make in makers:
+        assert make("~/run")
+        for given, fault in (("", "run_folder is empty"), (None, "run_folder is of type NoneType")):
+            with pytest.raises(ConfigError, match=fault):
+                make(given)
 
 
 def test_what_serves_the_generator_elsewhere_has_its_adapter_there(tmp_path: Path) -> None:

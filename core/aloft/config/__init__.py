@@ -14,6 +14,7 @@ from aloft.config.model_names import (
     absolute_name,
     in_place,
     plain_name,
+    read_path,
     server_names,
 )
 from aloft.config.retrieval import Guard, LinksConfig, NegativesConfig, Retriever
@@ -76,6 +77,7 @@ __all__ = [
     "in_place",
     "load_config",
     "plain_name",
+    "read_path",
     "read_run_config",
     "server_names",
 ]

@@ -51,6 +51,21 @@ def absolute_folder(folder: str | os.PathLike[str]) -> str:
     return str(Path(folder).expanduser().absolute())
 
 
+def read_path(name: str, given: Any) -> Path:
+    """The absolute path that an argument names; `~` is the user's home.
+
+    Raises:
+        ConfigError: it is no path, or an empty one, as of a variable that is not set.
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise ConfigError(
+            f"{name} is of type {type(given).__name__}, but must be the path of a file or folder."
+        )
+    if not os.fspath(given):
+        raise ConfigError(f"{name} is empty. Write a path, or . for the working folder.")
+    return Path(absolute_folder(given))
+
+
 def server_names(name: str) -> tuple[str, ...]:
     """The names of the servers behind a model's name; none where the model is on this machine."""
     if not name.startswith(SERVER):

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 
-from aloft.config import RunConfig
-from aloft.errors import ConfigError, DataError
+from aloft.config import RunConfig, read_path
+from aloft.errors import DataError
 from aloft.evaluation.gate import Verdict
 from aloft.evaluation.report import Report, read_report
 from aloft.protocols import LanguageModel, Progress, no_progress
@@ -95,7 +94,7 @@ class HostedRun:
         overwrite: Whether a run on other documents in that folder may be replaced.
 
     Raises:
-        ConfigError: `out` or `questions` is no path.
+        ConfigError: `out` or `questions` is no path, or an empty one.
     """
 
     def __init__(  # noqa: PLR0913 - what both hosts let choose
@@ -109,17 +108,11 @@ class HostedRun:
         show_progress: bool,
         overwrite: bool,
     ) -> None:
-        for name, path in {"out": out, "questions": questions or ""}.items():
-            if not isinstance(path, str | PathLike):
-                kind = type(path).__name__
-                raise ConfigError(
-                    f"{name} is of type {kind}, but must be the path of a file or folder."
-                )
         self.documents = documents
-        self.out = Path(out).absolute()
+        self.out = read_path("out", out)
         self.config = config.with_absolute_paths()
         self._teacher = teacher
-        self._questions = Path(questions).absolute() if questions else None
+        self._questions = None if questions is None else read_path("questions", questions)
         self._show_progress = show_progress
         self._overwrite = overwrite
 

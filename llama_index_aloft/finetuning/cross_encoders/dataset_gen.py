@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from llama_index.core import VectorStoreIndex
@@ -28,6 +27,7 @@ from aloft.api import (
     shown_progress,
     write_text,
 )
+from aloft.config import read_path
 from llama_index_aloft.convert import has_text, read_nodes
 from llama_index_aloft.finetuning.embeddings.common import (
     SAVED_AFTER,
@@ -256,7 +256,7 @@ class _LabelFile:
     """
 
     def __init__(self, path: str | None) -> None:
-        self._path = None if path is None else Path(path)
+        self._path = None if path is None else read_path("output_path", path)
         self._labels: dict[tuple[str, str], int | None] = {}
         if self._path is not None and self._path.exists():
             for number, line in enumerate(self._path.read_text(encoding="utf-8").splitlines(), 1):

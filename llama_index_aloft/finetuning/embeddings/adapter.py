@@ -17,6 +17,7 @@ from aloft.api import (
     shown_progress,
     write_folder,
 )
+from aloft.config import read_path
 from llama_index_aloft.finetuning.adapter import MAP, AdapterEmbedding, read_map
 from llama_index_aloft.finetuning.embeddings.common import (
     EmbeddingQAFinetuneDataset,
@@ -125,7 +126,7 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
         if model_cls is not None:
             raise ConfigError("Only a linear map can be trained further. Leave out model_cls.")
         engine = cls(dataset, embed_model, **kwargs)
-        engine._start = read_map(Path(model_path))
+        engine._start = read_map(read_path("model_path", model_path))
         return engine
 
     def finetune(self, **train_kwargs: Any) -> None:

@@ -1,5 +1,6 @@
 """Generates questions about nodes with an LLM, as datasets in the retired package's JSON."""
 
+import json
 import logging
 import re
 import time
@@ -25,11 +26,12 @@ from aloft.api import (
     check_kind,
     content_id,
     generate_pairs,
+    read_json_object,
     replace_surrogates,
     shown_progress,
     write_text,
 )
-from aloft.config import PairsConfig
+from aloft.config import PairsConfig, read_path
 from llama_index_aloft.convert import has_text, read_nodes, to_passage
 from llama_index_aloft.teacher import teacher_of
 
@@ -66,29 +68,34 @@ class EmbeddingQAFinetuneDataset(BaseModel):
         return [(query, self.relevant_docs[key]) for key, query in self.queries.items()]
 
     def save_json(self, path: str) -> None:
-        """Write the dataset as JSON in UTF-8, in one step."""
-        write_text(Path(path), self.model_dump_json(indent=4) + "\n")
+        """Write the dataset as JSON in UTF-8, in one step.
+
+        A lone surrogate is written as its escape.
+
+        Raises:
+            ConfigError: the path is none, or an empty one.
+        """
+        text = json.dumps(self.model_dump(), ensure_ascii=False, indent=4)
+        write_text(read_path("path", path), text + "\n")
 
     @classmethod
     def from_json(cls, path: str) -> Self:
         """Read a file that `save_json` wrote, here or in the retired package.
 
         Raises:
+            ConfigError: the path is none, or an empty one.
             DataError: the file is missing or is no dataset.
         """
+        file = read_path("path", path)
+        form = 'A dataset is an object with "queries", "corpus" and "relevant_docs".'
+        missing = f"{file} does not exist. Check the path of the dataset."
+        values = read_json_object(file, missing=missing, repair=f"It is no dataset. {form}")
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
-        except FileNotFoundError as error:
-            raise DataError(f"{path} does not exist. Check the path of the dataset.") from error
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+            return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "the file"
-            raise DataError(
-                f"{path} is no dataset: {place}: {first['msg']}. It must hold an object with "
-                '"queries", "corpus" and "relevant_docs".'
-            ) from error
+            place = ".".join(map(str, first["loc"]))
+            raise DataError(f"{file} is no dataset: {place}: {first['msg']}. {form}") from error
 
 
 def check_dataset(name: str, dataset: Any) -> EmbeddingQAFinetuneDataset:
@@ -178,6 +185,8 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
     check_number("num_questions_per_chunk", num_questions_per_chunk, _MAX_QUESTIONS)
     check_number("retry_limit", retry_limit)
     check_number("save_every", save_every)
+    if pairs is not None:
+        check_kind("pairs", pairs, PairsConfig, 'Such as PairsConfig(form="examples").')
     if on_failure not in ("continue", "fail"):
         raise ConfigError(f'on_failure is "{on_failure}". It may be "continue" or "fail".')
     how = (pairs or PairsConfig()).model_copy(update={"per_passage": num_questions_per_chunk})
@@ -206,9 +215,9 @@ class QuestionFile:
 
     def __init__(self, path: str | None, texts: Mapping[str, str]) -> None:
         none = EmbeddingQAFinetuneDataset(queries={}, corpus={}, relevant_docs={})
-        is_known = path is not None and Path(path).exists()
-        known = EmbeddingQAFinetuneDataset.from_json(str(path)) if is_known else none
-        self._path = path
+        self._path = None if path is None else str(read_path("output_path", path))
+        is_known = self._path is not None and Path(self._path).exists()
+        known = EmbeddingQAFinetuneDataset.from_json(str(self._path)) if is_known else none
         self._ids: dict[str, list[str]] = {}
         for text_id, text in texts.items():
             self._ids.setdefault(text, []).append(text_id)
