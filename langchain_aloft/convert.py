@@ -72,7 +72,11 @@ def from_passages(
             this one's does.
         group_by: As given to `to_documents`.
         text_of: As given to `to_documents`.
+
+    Raises:
+        DataError: anything other than passages and documents is given.
     """
+    passages = read_list(passages, Passage, "Those of a run are read_passages(run).values().")
     sources = read_documents(sources)
     merged = {found.document.id: found for found in _merge(sources, group_by, text_of)}
     documents = []

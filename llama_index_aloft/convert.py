@@ -8,6 +8,7 @@ from llama_index.core.schema import (
     IndexNode,
     MetadataMode,
     NodeRelationship,
+    NodeWithScore,
     RelatedNodeInfo,
     TextNode,
 )
@@ -54,7 +55,7 @@ def to_documents(nodes: Iterable[BaseNode]) -> list[Document]:
     return [merged.document for merged in _merge(read_nodes(nodes))]
 
 
-def to_nodes(passages: Sequence[Passage], sources: Iterable[BaseNode] = ()) -> list[TextNode]:
+def to_nodes(passages: Iterable[Passage], sources: Iterable[BaseNode] = ()) -> list[TextNode]:
     """Convert passages to nodes that have the passages' ids.
 
     Args:
@@ -62,7 +63,11 @@ def to_nodes(passages: Sequence[Passage], sources: Iterable[BaseNode] = ()) -> l
         sources: The nodes that were given to `to_documents`. A result gets the metadata of the node
             that holds most of its text, its templates and exclusions, and offsets that count as
             this node's do.
+
+    Raises:
+        DataError: anything other than passages and nodes is given.
     """
+    passages = read_list(passages, Passage, "Those of a run are read_passages(run).values().")
     sources = read_nodes(sources)
     merged = {found.document.id: found for found in _merge(sources)}
     hosted = []
@@ -135,6 +140,15 @@ def read_nodes(given: Iterable[BaseNode]) -> list[BaseNode]:
         DataError: anything other than nodes is given.
     """
     return read_list(given, BaseNode, "Load files by SimpleDirectoryReader(...).load_data().")
+
+
+def read_found(given: Iterable[NodeWithScore]) -> list[NodeWithScore]:
+    """Return what a retriever found as a list.
+
+    Raises:
+        DataError: anything other than nodes with scores is given.
+    """
+    return read_list(given, NodeWithScore, "Put each node into NodeWithScore(node=node).")
 
 
 def _to_node(hosted: HostedPassage) -> TextNode:

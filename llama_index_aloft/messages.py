@@ -41,6 +41,7 @@ def to_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     Raises:
         DataError: there is no message, or one holds anything other than text and calls.
     """
+    messages = list(messages)
     if not messages:
         raise DataError("The conversation has no messages. Pass at least one user message.")
     wrong = [one for one in messages if not isinstance(one, ChatMessage)]

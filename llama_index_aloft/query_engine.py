@@ -1,6 +1,6 @@
 """A query engine that answers with citations, under the prompt that a run trained for."""
 
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ from aloft.api import (
     read_question,
 )
 from aloft.config import read_path
-from llama_index_aloft.convert import cut_before, has_text, to_passage
+from llama_index_aloft.convert import cut_before, has_text, read_found, to_passage
 from llama_index_aloft.llm import AloftLLM
 from llama_index_aloft.messages import as_chat
 from llama_index_aloft.queries import check_query, to_query
@@ -83,7 +83,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         retriever: BaseRetriever,
         contract: Bundle,
         *,
-        node_postprocessors: Sequence[BaseNodePostprocessor] = (),
+        node_postprocessors: Sequence[BaseNodePostprocessor] | None = None,
         streaming: bool = False,
         models: SharedModels | None = None,
         callback_manager: CallbackManager | None = None,
@@ -94,7 +94,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         self.retriever = retriever
         self.contract = contract
         self.node_postprocessors: list[BaseNodePostprocessor] = read_list(
-            node_postprocessors, BaseNodePostprocessor, "Put it into a list."
+            node_postprocessors or (), BaseNodePostprocessor, "Put it into a list."
         )
         for postprocessor in self.node_postprocessors:
             postprocessor.callback_manager = self.callback_manager
@@ -133,8 +133,8 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         found = retriever or AloftRetriever.from_run(run_folder, nodes, **shared)
         return cls(found, read_bundle(read_path("run_folder", run_folder), generator), **fields)
 
-    def _for_prompt(self, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
-        return [one for one in nodes if has_text(one.node)][: self.contract.contexts]
+    def _for_prompt(self, nodes: Iterable[NodeWithScore]) -> list[NodeWithScore]:
+        return [one for one in read_found(nodes) if has_text(one.node)][: self.contract.contexts]
 
     def _get_prompt_modules(self) -> dict[str, Any]:
         return {}

@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from aloft.api import DataError, Relevance, SharedModels, best_first, read_bundle, reranker_of
 from aloft.config import ModelName, read_path
-from llama_index_aloft.convert import to_passage
+from llama_index_aloft.convert import read_found, to_passage
 from llama_index_aloft.identity import Identified
 from llama_index_aloft.queries import query_text, to_query
 
@@ -71,6 +71,7 @@ class AloftRerank(Identified, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if query_bundle is None:
             raise DataError("There is no query to rerank for. Pass query_str or query_bundle.")
+        nodes = read_found(nodes)
         if not nodes:
             return []
         query_bundle = to_query(query_bundle)

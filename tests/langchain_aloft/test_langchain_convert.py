@@ -177,6 +177,12 @@ def test_lone_surrogates_become_the_replacement_character() -> None:
     assert to_messages([HumanMessage(torn)])[0].content == "Let \ufffd be"
 
 
+@pytest.mark.parametrize("given", ["docs", [Document("a")], None])
+def test_what_is_no_list_of_passages_is_refused_in_one_line(given: Any) -> None:
+    with pytest.raises(DataError, match="A list of Passage objects is expected"):
+        from_passages(given)
+
+
 def test_a_conversation_without_messages_is_refused() -> None:
     with pytest.raises(DataError, match="no messages"):
         to_messages([])

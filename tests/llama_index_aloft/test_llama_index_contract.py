@@ -52,7 +52,7 @@ from llama_index.core.tools import QueryEngineTool, RetrieverTool
 from llama_index.core.types import BaseOutputParser
 from scripted import CONTRACT, ScriptedModels, WordByWord, last_words, shared
 
-from aloft.api import SharedModels
+from aloft.api import DataError, SharedModels
 from llama_index_aloft import (
     AloftCitationQueryEngine,
     AloftEmbedding,
@@ -479,6 +479,23 @@ def test_nothing_and_nodes_without_scores_can_be_ranked(make: Postprocessors) ->
         ranker.postprocess_nodes(scored())
 
 
+def test_nodes_may_come_one_by_one() -> None:
+    one = our_rerank(top_n=2).postprocess_nodes(scored(), query_str=QUESTION)
+    each = (found for found in scored())
+    assert our_rerank(top_n=2).postprocess_nodes(each, query_str=QUESTION) == one  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [nodes(), TEXTS, "text", None])
+def test_what_is_no_list_of_nodes_with_scores_is_refused_in_one_line(given: Any) -> None:
+    for read in (our_rerank(top_n=2).postprocess_nodes, lambda found, _: synthesize(found)):
+        with pytest.raises(DataError, match="A list of NodeWithScore objects is expected"):
+            read(given, QueryBundle(QUESTION))
+
+
+def synthesize(found: Any) -> Any:
+    return our_engine().synthesize(QueryBundle(QUESTION), found)
+
+
 @postprocessors
 def test_a_postprocessor_may_follow(make: Postprocessors) -> None:
     ranked = make(top_n=4).postprocess_nodes(scored(), query_str=QUESTION)
@@ -615,6 +632,11 @@ def test_hosts_build_on_the_engine(make: Engines, monkeypatch: pytest.MonkeyPatc
     assert str(TransformQueryEngine(engine, IdentityQueryTransform()).query(QUESTION)) == whole
     assert isinstance(engine.get_prompts(), dict)
     engine.update_prompts({})
+
+
+@engines
+def test_there_may_be_no_postprocessors(make: Engines) -> None:
+    assert make(node_postprocessors=None).query(QUESTION).source_nodes
 
 
 @engines

@@ -179,6 +179,12 @@ def test_what_is_no_list_of_nodes_is_refused_in_one_line(given: Any) -> None:
         to_documents(given)
 
 
+@pytest.mark.parametrize("given", ["docs", [TextNode(text="a")], None])
+def test_what_is_no_list_of_passages_is_refused_in_one_line(given: Any) -> None:
+    with pytest.raises(DataError, match="A list of Passage objects is expected"):
+        to_nodes(given)
+
+
 def test_lone_surrogates_become_the_replacement_character() -> None:
     torn = "Let \ud835 be"
     given = Document(id_="a", text=torn, metadata={"title": torn})

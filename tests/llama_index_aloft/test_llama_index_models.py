@@ -206,6 +206,11 @@ def test_unknown_settings_are_refused(make: Callable[[], object]) -> None:
         make()
 
 
+def test_an_adapter_without_a_name_is_not_the_working_folder() -> None:
+    with pytest.raises(ValidationError, match="The folder is empty"):
+        AloftLLM("any", adapter="")
+
+
 def test_unknown_options_of_a_call_are_refused() -> None:
     llm = AloftLLM("any", models=shared())
     with pytest.raises(ConfigError, match=r"A call has no n, top_k\. It may be given max_tokens"):

@@ -96,7 +96,8 @@ def _read_name(given: Any) -> Any:
 
 
 def _read_folder(given: Any) -> Any:
-    return absolute_folder(given) if isinstance(given, str | os.PathLike) else given
+    is_path = isinstance(given, str | os.PathLike)
+    return str(read_path("The folder", given)) if is_path else given
 
 
 ModelName = Annotated[str, BeforeValidator(_read_name)]
