@@ -94,12 +94,15 @@ def read_map(folder: Path) -> Floats:
     """The map that the engine wrote; (dimensions, dimensions).
 
     Raises:
-        DataError: the folder holds no map.
+        DataError: the folder holds no map, or a damaged one.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} does not exist yet. Call finetune() first.")
     file = folder / MAP
     if not file.exists():
         raise DataError(f"{folder} holds no {MAP}. Pass the folder that the engine wrote.")
-    matrix: Floats = np.load(file, allow_pickle=False)
+    try:
+        matrix: Floats = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{file} is damaged ({error}). Train the map again.") from error
     return matrix

@@ -141,6 +141,38 @@ def test_a_file_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     assert file.read_text() == '{"query": "q"}\n'
 
 
+@pytest.mark.parametrize("content", [b"\x89PNG\xff", None])
+def test_what_cannot_be_read_as_labels_is_told_in_one_line(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "labels"
+    file.mkdir() if content is None else file.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read|line 1 holds no"):
+        label(right, output_path=str(file))
+
+
+@pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029"])
+def test_labels_of_texts_with_separators_of_lines_are_read_again(
+    tmp_path: Path, separator: str
+) -> None:
+    file = tmp_path / "labels.jsonl"
+    how: dict[str, Any] = {
+        "documents": [Document(text=f"The pump{separator}is oiled.")],
+        "questions_list": ["What is oiled?"],
+        "output_path": str(file),
+    }
+    asked: list[str] = []
+
+    def say(prompt: str) -> str:
+        asked.append(prompt)
+        return "Yes"
+
+    for _ in range(2):
+        (sample,) = label(say, **how)
+        assert separator in sample.context
+    assert len(asked) == 1
+
+
 @pytest.mark.model
 def test_a_local_model_labels_by_its_probabilities(embedded_models: RunConfig) -> None:
     llm = AloftLLM(model=embedded_models.teacher)

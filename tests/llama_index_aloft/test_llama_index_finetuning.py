@@ -16,6 +16,7 @@ from test_llama_index_finetune import EchoLLM
 
 from aloft.errors import ConfigError, DataError, ModelError, RunFolderError
 from llama_index_aloft.finetuning import (
+    AdapterEmbedding,
     BaseCrossEncoderFinetuningEngine,
     BaseEmbeddingFinetuneEngine,
     CrossEncoderFinetuneEngine,
@@ -459,6 +460,12 @@ def test_checkpoints_of_another_training_are_never_resumed(tmp_path: Path) -> No
     other = output(tmp_path / "out").checkpoints("model", "texts")
     assert other != one
     assert not one.exists()
+
+
+def test_a_damaged_map_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "query_map.npy").write_bytes(b"half")
+    with pytest.raises(DataError, match=r"query_map\.npy is damaged"):
+        AdapterEmbedding(TurnedEmbedding(), str(tmp_path))
 
 
 def test_before_training_there_is_no_model(tmp_path: Path) -> None:

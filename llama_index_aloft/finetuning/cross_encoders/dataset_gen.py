@@ -259,11 +259,15 @@ class _LabelFile:
         self._path = None if path is None else read_path("output_path", path)
         self._labels: dict[tuple[str, str], int | None] = {}
         if self._path is not None and self._path.exists():
-            for number, line in enumerate(self._path.read_text(encoding="utf-8").splitlines(), 1):
+            try:  # as bytes: a text may hold a line separator of Unicode's, which ends no line here
+                lines = self._path.read_bytes().splitlines()
+            except OSError as error:
+                raise DataError(f"{self._path} cannot be read ({error.strerror}).") from error
+            for number, line in enumerate(lines, 1):
                 self._read(line, number)
         self._save()
 
-    def _read(self, line: str, number: int) -> None:
+    def _read(self, line: bytes, number: int) -> None:
         try:
             row: Any = json.loads(line)
             self._labels[row["query"], row["context"]] = row["score"]
