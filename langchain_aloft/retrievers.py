@@ -22,6 +22,8 @@ from aloft.api import (
     DataError,
     Retriever,
     SharedModels,
+    is_number,
+    is_whole,
     open_hosted_retriever,
     open_retriever,
     read_bundle,
@@ -158,9 +160,9 @@ class AloftRetriever(BaseRetriever):
         if unknown:
             raise ConfigError(f"A search has no {unknown}. It may be given {', '.join(known)}.")
         k, least = asked["k"], asked["score_threshold"]
-        if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
+        if k is not None and (not is_whole(k) or k < 1):
             raise ConfigError(f"k is {k!r}, but must be a whole number of at least 1.")
-        if least is not None and (not isinstance(least, int | float) or not 0 <= least <= 1):
+        if least is not None and (not is_number(least) or not 0 <= least <= 1):
             raise ConfigError(f"score_threshold is {least!r}, but must be a number from 0 to 1.")
         if asked["filter"] is not None:
             read_filter(asked["filter"])

@@ -17,6 +17,7 @@ from aloft.api import (
     Retriever,
     SharedModels,
     check_kind,
+    is_whole,
     open_hosted_retriever,
     open_retriever,
     read_bundle,
@@ -175,9 +176,7 @@ class AloftRetriever(BaseRetriever):
 
     def _check(self) -> None:
         count = self.similarity_top_k
-        if count is not None and (
-            not isinstance(count, int) or isinstance(count, bool) or count < 1
-        ):
+        if count is not None and (not is_whole(count) or count < 1):
             raise ConfigError(
                 f"similarity_top_k is {count!r}, but must be at least 1. Leave it out for as many "
                 "nodes as the run's prompts hold."

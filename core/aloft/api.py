@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from aloft.backends.call_options import (
         CallOptions as CallOptions,
         check_read as check_read,
+        is_number as is_number,
+        is_whole as is_whole,
         read_call_options as read_call_options,
     )
     from aloft.backends.host_models import (
@@ -175,7 +177,13 @@ if TYPE_CHECKING:
 _NAMES = {
     "aloft._extras": ["require"],
     "aloft.backends.device": ["best_device"],
-    "aloft.backends.call_options": ["CallOptions", "check_read", "read_call_options"],
+    "aloft.backends.call_options": [
+        "CallOptions",
+        "check_read",
+        "is_number",
+        "is_whole",
+        "read_call_options",
+    ],
     "aloft.backends.host_models": [
         "fingerprint_of_host",
         "in_threads",

@@ -20,6 +20,7 @@ from aloft.api import (
     Values,
     compare,
     content_id,
+    is_whole,
     local_only,
     read_json_object,
     shown_progress,
@@ -71,9 +72,9 @@ def check_batch(batch_size: Any) -> int:
     Raises:
         ConfigError: it is no positive number.
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if not is_whole(batch_size) or batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size!r}, but must be a number from 1.")
-    return max(2, batch_size)
+    return max(2, int(batch_size))
 
 
 def check_device(device: Any) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -34,6 +35,15 @@ def test_a_temperature_samples_with_the_seed_or_with_another_each_time() -> None
     sampled = {"seed": 3, "temperature": 0.5, "top_p": 0.9}
     assert read(temperature=0.5, seed=3, top_p=0.9).prompt == sampled
     assert len({read(temperature=1).prompt["seed"] for _ in range(9)}) > 1
+
+
+def test_numbers_may_be_numpys_and_are_pythons_afterwards() -> None:
+    sweep = {"temperature": np.float32(0.5), "top_p": np.float32(0.5), "seed": np.int64(3)}
+    asked = read(max_tokens=np.int64(3), **sweep)
+    assert asked.prompt == {"temperature": 0.5, "top_p": 0.5, "seed": 3}
+    assert asked.limits["max_new_tokens"] == 3
+    numbers = (*asked.prompt.values(), asked.limits["max_new_tokens"])
+    assert {type(number) for number in numbers} == {int, float}
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,11 @@ def test_scores_stay_out_of_the_metadata_unless_they_are_asked_for() -> None:
     assert "how" not in ROWS[1]
 
 
+def test_numbers_of_a_search_may_be_numpys() -> None:
+    ours = retriever(k=9)
+    assert len(ours.invoke("fox", k=np.int64(2), score_threshold=np.float32(0))) == 2
+
+
 def test_what_scores_less_than_the_threshold_is_left_out() -> None:
     ours = retriever(k=9, score_key="score")
     scores = [one.metadata["score"] for one in ours.invoke("A fox of number 1.")]

@@ -337,6 +337,19 @@ def test_faults_are_told_before_a_model_is_loaded() -> None:
         CrossEncoderFinetuneEngine([], "any")
 
 
+def test_numbers_may_be_numpys() -> None:
+    two, rate = np.int64(2), np.float32(0.1)
+    fields: dict[str, Any] = {"batch_size": two, "epochs": two}
+    for score in (np.float32(1), np.int64(0), True):
+        sample = CrossEncoderFinetuningDatasetSample("q", "c", score)  # type: ignore[arg-type]
+        (row,) = CrossEncoderFinetuneEngine([sample], "any", **fields)._rows
+        assert row.label == float(score) and type(row.label) is float
+    SentenceTransformersFinetuneEngine(dataset(), "any", **fields)
+    base = TurnedEmbedding()
+    engine = EmbeddingAdapterFinetuneEngine(dataset(), base, learning_rate=rate, **fields)  # type: ignore[arg-type]
+    assert {type(value) for value in engine._how.values()} == {int, float}
+
+
 SAMPLES = [
     CrossEncoderFinetuningDatasetSample(f"Where is the {animal}?", f"In the {place}.", 1)
     for animal, place in zip(ANIMALS, PLACES, strict=True)

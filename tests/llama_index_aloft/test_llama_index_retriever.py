@@ -183,6 +183,11 @@ def test_a_number_of_nodes_is_whole_and_at_least_one(count: Any) -> None:
         AloftRetriever(NODES, CONTRACT, similarity_top_k=count)
 
 
+def test_a_number_of_nodes_may_be_numpys() -> None:
+    ours = AloftRetriever(NODES, CONTRACT, similarity_top_k=np.int64(2), models=shared())  # type: ignore[arg-type]
+    assert len(ours.retrieve("red fox")) == 2
+
+
 TEXTS = ("red fox", "blue whale", "grey wolf")
 THREE = [TextNode(id_=text.split()[1], text=text) for text in TEXTS]
 HYBRID = retrieving(CONTRACT, retriever="hybrid")

@@ -5,6 +5,7 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from aloft.errors import ConfigError, PromptTooLongError
@@ -102,7 +103,7 @@ def _length(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> int:
 
 
 def _checked_length(name: str, length: Any) -> int:
-    if not _is_whole(length) or length < 1:
+    if not is_whole(length) or length < 1:
         raise ConfigError(f"{name} is {length!r}, but must be a whole number of at least 1.")
     return int(length)
 
@@ -111,16 +112,16 @@ def _sampling(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Sampled with the seed, or with another one for each call; greedy at temperature 0."""
     temperature, top_p = asked.get("temperature") or 0.0, asked.get("top_p")
     seed = asked.get("seed")
-    if not _is_number(temperature) or temperature < 0:
+    if not is_number(temperature) or temperature < 0:
         raise ConfigError(f"temperature is {temperature!r}, but must be a number of at least 0.")
-    if top_p is not None and (not _is_number(top_p) or not 0 < top_p <= 1):
+    if top_p is not None and (not is_number(top_p) or not 0 < top_p <= 1):
         raise ConfigError(f"top_p is {top_p!r}, but must lie above 0 and be at most 1.")
-    if seed is not None and (not _is_whole(seed) or seed < 0):
+    if seed is not None and (not is_whole(seed) or seed < 0):
         raise ConfigError(f"seed is {seed!r}, but must be a whole number of at least 0.")
     if not temperature:
         return {}
     return {
-        "seed": secrets.randbits(31) if seed is None else seed,
+        "seed": secrets.randbits(31) if seed is None else int(seed),
         "temperature": float(temperature),
         "top_p": 1.0 if top_p is None else float(top_p),
     }
@@ -218,10 +219,11 @@ def _read_choice(given: Any, names: Sequence[str]) -> str:
     )
 
 
-def _is_number(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether a host gave a finite number, which may be NumPy's; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def is_whole(value: Any) -> bool:
+    """Whether a host gave a whole number, which may be NumPy's; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,6 +1,7 @@
 """Trains a cross-encoder on questions with texts that answer them or do not."""
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -83,7 +84,7 @@ class CrossEncoderFinetuneEngine(BaseCrossEncoderFinetuningEngine):
             RerankerTrainingConfig,
             loss=check_loss(loss, "binary"),
             num_train_epochs=epochs,
-            per_device_train_batch_size=batch_size,
+            per_device_train_batch_size=int(batch_size),
             tuned_share=1.0,
         )
         self._model_id = absolute_name(model_id)
@@ -182,4 +183,4 @@ def _rows_of(
 
 
 def _is_label(score: Any) -> bool:
-    return isinstance(score, int | float) and 0 <= score <= 1
+    return isinstance(score, Real) and 0 <= float(score) <= 1  # NumPy's numbers too

@@ -13,6 +13,7 @@ from aloft.api import (
     Floats,
     Progress,
     check_kind,
+    is_number,
     local_only,
     shown_progress,
     write_folder,
@@ -87,7 +88,7 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
         advice = "A model by its name is loaded by AloftEmbedding(name)."
         check_kind("embed_model", embed_model, BaseEmbedding, advice)
         for name, value in {"epochs": epochs, "learning_rate": learning_rate}.items():
-            if not isinstance(value, int | float) or not value > 0:
+            if not is_number(value) or not value > 0:
                 raise ConfigError(f"{name} is {value!r}, but must be a positive number.")
         self._rows = rows_of(check_dataset("dataset", dataset), all_docs=False)
         self._base = embed_model
@@ -96,9 +97,9 @@ class EmbeddingAdapterFinetuneEngine(BaseEmbeddingFinetuneEngine):
         self._show_progress = verbose
         self._start: Floats | None = None
         self._how: dict[str, Any] = {
-            "epochs": epochs,
+            "epochs": float(epochs),
             "batch_size": check_batch(batch_size),
-            "learning_rate": learning_rate,
+            "learning_rate": float(learning_rate),
         }
 
     @classmethod

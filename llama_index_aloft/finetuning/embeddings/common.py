@@ -26,6 +26,7 @@ from aloft.api import (
     check_kind,
     content_id,
     generate_pairs,
+    is_whole,
     read_json_object,
     replace_surrogates,
     shown_progress,
@@ -189,7 +190,7 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
         check_kind("pairs", pairs, PairsConfig, 'Such as PairsConfig(form="examples").')
     if on_failure not in ("continue", "fail"):
         raise ConfigError(f'on_failure is "{on_failure}". It may be "continue" or "fail".')
-    how = (pairs or PairsConfig()).model_copy(update={"per_passage": num_questions_per_chunk})
+    how = (pairs or PairsConfig()).model_copy(update={"per_passage": int(num_questions_per_chunk)})
     write = _writer(llm_or_default(llm), qa_generate_prompt_tmpl, how)
     asked = [node for node in read_nodes(nodes) if has_text(node)]
     texts = {replace_surrogates(node.node_id): text_of(node) for node in asked}
@@ -307,7 +308,7 @@ def check_number(name: str, value: Any, most: int | None = None) -> None:
     Raises:
         ConfigError: it is not, or is above `most`.
     """
-    if not isinstance(value, int) or value < 1 or (most is not None and value > most):
+    if not is_whole(value) or value < 1 or (most is not None and value > most):
         limits = "a number from 1" if most is None else f"1 to {most}"
         raise ConfigError(f"{name} is {value!r}, but must be {limits}.")
 
