@@ -1,8 +1,10 @@
 """Prompts of many callers are answered together, and each gets its own reply or fault."""
 
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 
 import pytest
@@ -51,6 +53,18 @@ def test_what_is_submitted_is_one_batch_without_a_thread_each() -> None:
         [f"{i} 5", "again 5"] for i in range(40)
     ]
     assert len(echo.batches) < 40
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_process_that_was_forked_after_a_call_answers_too() -> None:
+    batcher = Batcher(Echo())
+    batcher.submit([prompt("here")], 5, ()).result(9)
+    child = os.fork()
+    if not child:
+        with suppress(BaseException):
+            os._exit(batcher.submit([prompt("there")], 5, ()).result(2)[0].text != "there 5")
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_calls_with_other_limits_are_other_batches() -> None:

@@ -4,15 +4,19 @@ Hosts call once per prompt, from many threads or tasks, but a model replies to a
 more time than to one prompt. A batch that nobody waits for any more is given up.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
+from typing import Any, TypeVar
 
 from aloft.protocols import Prompt, Reply
 
+T = TypeVar("T")
 Answer = Callable[[Sequence[Prompt], int, Sequence[str]], list[Reply]]
 given_up: ContextVar[Callable[[], bool] | None] = ContextVar("given_up", default=None)
 """Tells, while a model replies, that nobody waits for it any more; None: that is not known."""
@@ -38,6 +42,23 @@ class _Request:
     replies: _Pending = field(default_factory=_Pending)
 
 
+class Threads:
+    """A pool of threads of this process: one that was forked has none of those it was forked from.
+
+    Servers of applications load a model and try it, and then fork their workers.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        self._start = partial(ThreadPoolExecutor, count, thread_name_prefix=name)
+        self._pool, self._process = self._start(), os.getpid()
+
+    def submit(self, work: Callable[..., T], *given: Any) -> Future[T]:
+        """Do work in one of the threads."""
+        if self._process != os.getpid():
+            self._pool, self._process = self._start(), os.getpid()
+        return self._pool.submit(work, *given)
+
+
 class Batcher:
     """Collects prompts for one model, and asks it for all of them at once.
 
@@ -50,7 +71,7 @@ class Batcher:
         self._waiting: list[_Request] = []
         self._lock = Lock()
         self._turn = Lock()  # held by the thread that asks the model
-        self._runner = ThreadPoolExecutor(1, thread_name_prefix="aloft")
+        self._runner = Threads(1, "aloft")
 
     def complete(self, prompts: Sequence[Prompt], limit: int, stop: Sequence[str]) -> list[Reply]:
         """Reply to prompts; the calling thread asks the model for all that wait."""

@@ -7,7 +7,7 @@ answered together. A server, which handles concurrent requests, needs no lock.
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from threading import RLock
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-from aloft.backends.batching import Answer, Batcher
+from aloft.backends.batching import Answer, Batcher, Threads
 from aloft.backends.host_state import library_turn
 from aloft.backends.loading import (
     Models,
@@ -37,7 +37,7 @@ from aloft.protocols import (
     stream_reply,
 )
 
-_to_servers = ThreadPoolExecutor(16, thread_name_prefix="aloft-server")  # waits, mostly
+_to_servers = Threads(16, "aloft-server")  # they wait, mostly
 _Role = Literal["embedder", "reranker", "language model"]
 _Key = tuple[_Role, str, Path | None]  # name and adapter
 
