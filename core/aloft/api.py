@@ -155,6 +155,7 @@ if TYPE_CHECKING:
     from aloft.training import (
         start_cross_encoder as start_cross_encoder,
         train_embedder as train_embedder,
+        train_query_map as train_query_map,
         train_reranker as train_reranker,
     )
     from aloft.training.federated import (
@@ -166,7 +167,6 @@ if TYPE_CHECKING:
         noise_multiplier as noise_multiplier,
         spent_epsilon as spent_epsilon,
     )
-    from aloft.training.query_map import train_query_map as train_query_map
     from aloft.training.shared_weights import (
         SharedWeights as SharedWeights,
         State as State,
@@ -289,10 +289,14 @@ _NAMES = {
     "aloft.synthesis.rating": ["rate_passages"],
     "aloft.terminal.progress": ["shown_progress"],
     "aloft.text.surrogates": ["replace_surrogates"],
-    "aloft.training": ["start_cross_encoder", "train_embedder", "train_reranker"],
+    "aloft.training": [
+        "start_cross_encoder",
+        "train_embedder",
+        "train_query_map",
+        "train_reranker",
+    ],
     "aloft.training.federated": ["initial_weights", "local_update"],
     "aloft.training.privacy_budget": ["PrivacyBudget", "noise_multiplier", "spent_epsilon"],
-    "aloft.training.query_map": ["train_query_map"],
     "aloft.training.shared_weights": [
         "SharedWeights",
         "State",

@@ -23,6 +23,7 @@ from aloft.api import (
     is_whole,
     local_only,
     read_json_object,
+    require,
     shown_progress,
     write_text,
 )
@@ -85,6 +86,7 @@ def check_device(device: Any) -> None:
     """
     if device is None:
         return
+    require("torch", extra="train")
     from aloft.api import best_device
 
     best = best_device()

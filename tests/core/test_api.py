@@ -48,3 +48,38 @@ def test_importing_it_brings_nothing_that_is_slow() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+WITHOUT_LIBRARIES = """
+import sys
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name in ("torch", "transformers", "sentence_transformers", "trl"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from aloft import api
+
+models = api.Models()
+models.language_model("openai:http://127.0.0.1:9/v1#any")
+for load in (models.embedder, models.reranker, models.language_model, models.tokenizer):
+    try:
+        load(sys.argv[1])
+    except api.MissingExtraError as error:
+        print(error)
+try:
+    api.train_query_map
+except api.MissingExtraError as error:
+    print(error)
+"""
+
+
+def test_what_runs_models_here_says_which_extra_it_needs_and_a_server_needs_none(
+    encoder: Path,
+) -> None:
+    command = [sys.executable, "-c", WITHOUT_LIBRARIES, str(encoder)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    told = result.stdout.splitlines()
+    assert len(told) == 5, result.stderr
+    assert all(line.endswith('Run: pip install "aloft-rag[train]"') for line in told)

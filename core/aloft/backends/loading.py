@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from aloft._extras import require
 from aloft.backends.checking import is_cross_encoder, is_language_model
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import library_turn
@@ -94,6 +95,7 @@ class Models:
 
             return ServerTokenizer(name, self.server)
         with library_turn:
+            _require("transformers")
             from aloft.backends.encoding import LocalTokenizer
 
             return LocalTokenizer(Path(resolve_model(plain_name(name))))
@@ -156,6 +158,7 @@ def load_embedder(name: str, progress: Progress = no_progress) -> Embedder:
         ModelError: the model is not on this machine, or cannot be loaded.
     """
     with library_turn:
+        _require("torch", "sentence_transformers")
         from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 
         return SentenceTransformersEmbedder(name, progress)
@@ -169,6 +172,7 @@ def load_reranker(name: str) -> Reranker:
     """
     with library_turn:
         folder = Path(resolve_model(name))
+        _require("torch", "sentence_transformers")
         if is_language_model(folder):
             from aloft.backends.likelihood import LikelihoodReranker
             from aloft.backends.transformers import TransformersLanguageModel
@@ -205,9 +209,20 @@ def load_language_model(
             from aloft.backends.vllm import VllmLanguageModel
 
             return VllmLanguageModel(plain_name(name), adapter)
+        _require("torch", "transformers")
         from aloft.backends.transformers import TransformersLanguageModel
 
         return TransformersLanguageModel(name, adapter)
+
+
+def _require(*libraries: str) -> None:
+    """The libraries of models in this process; what asks a server alone does without them.
+
+    Raises:
+        MissingExtraError: the extra `train` is not installed.
+    """
+    for library in libraries:
+        require(library, extra="train")
 
 
 def tokenizer_of(name: str) -> Any:

@@ -7,6 +7,7 @@ from aloft._extras import require
 if TYPE_CHECKING:
     from aloft.training.embedder import train_embedder
     from aloft.training.generator import plan_generator, train_generator
+    from aloft.training.query_map import train_query_map
     from aloft.training.rag import train_rag
     from aloft.training.reranker import start_cross_encoder, take_body, train_reranker
 
@@ -16,6 +17,7 @@ __all__ = [
     "take_body",
     "train_embedder",
     "train_generator",
+    "train_query_map",
     "train_rag",
     "train_reranker",
 ]
@@ -26,6 +28,7 @@ _HOMES = {
     "take_body": "reranker",
     "train_embedder": "embedder",
     "train_generator": "generator",
+    "train_query_map": "query_map",
     "train_rag": "rag",
     "train_reranker": "reranker",
 }
