@@ -7,7 +7,16 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 
-from aloft.api import Message, Prompt, Reply, fingerprint_of_host, plain_text, read_reply, turns
+from aloft.api import (
+    Message,
+    Prompt,
+    Reply,
+    after_thoughts,
+    fingerprint_of_host,
+    plain_text,
+    read_reply,
+    turns,
+)
 
 _MESSAGES: dict[str, type[BaseMessage]] = {
     "system": SystemMessage,
@@ -65,7 +74,7 @@ class LangChainTeacher:
             **options,
         )
         return [
-            read_reply(str(message.text), prompt, stop, message.response_metadata)
+            read_reply(after_thoughts(str(message.text)), prompt, stop, message.response_metadata)
             for prompt, message in zip(prompts, replies, strict=True)
         ]
 

@@ -10,6 +10,7 @@ from aloft.api import (
     LanguageModel,
     Prompt,
     Reply,
+    after_thoughts,
     fingerprint_of_host,
     plain_text,
     read_reply,
@@ -51,13 +52,15 @@ class LlamaIndexTeacher:
     def _ask(self, prompt: Prompt, stop: Sequence[str]) -> Reply:
         if prompt.is_plain:
             completion = self._llm.complete(plain_text(prompt), formatted=True, **self._options)
-            return read_reply(completion.text, prompt, stop, _facts(completion), continues=True)
+            text = after_thoughts(completion.text)
+            return read_reply(text, prompt, stop, _facts(completion), continues=True)
         messages = [
             ChatMessage(role=MessageRole(turn.role), content=turn.content) for turn in turns(prompt)
         ]
         response = self._llm.chat(messages, **self._options)
         facts = {**_facts(response), **response.message.additional_kwargs}
-        return read_reply(response.message.content or "", prompt, stop, facts)
+        text = after_thoughts(response.message.content or "")
+        return read_reply(text, prompt, stop, facts)
 
 
 def teacher_of(llm: LLM) -> LanguageModel:

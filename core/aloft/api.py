@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         read_call_options as read_call_options,
     )
     from aloft.backends.host_models import (
+        after_thoughts as after_thoughts,
         fingerprint_of_host as fingerprint_of_host,
         in_threads as in_threads,
         plain_text as plain_text,
@@ -185,6 +186,7 @@ _NAMES = {
         "read_call_options",
     ],
     "aloft.backends.host_models": [
+        "after_thoughts",
         "fingerprint_of_host",
         "in_threads",
         "plain_text",

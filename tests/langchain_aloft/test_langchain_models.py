@@ -411,6 +411,13 @@ def test_a_plain_prompt_is_one_message_and_stop_strings_reach_the_model() -> Non
     assert reply.text == "You said: One. "
 
 
+def test_what_a_teacher_thought_is_no_part_of_its_reply() -> None:
+    said = AIMessage("<think>\nWhy not?\n</think>\n\nWhy?")
+    teacher = LangChainTeacher(GenericFakeChatModel(messages=iter([said])))
+    asked = Prompt(messages=(Message(role="user", content="Ask."),))
+    assert teacher.complete([asked], max_new_tokens=9)[0].text == "Why?"
+
+
 def test_a_reply_of_the_host_holds_no_lone_surrogate() -> None:
     teacher = LangChainTeacher(GenericFakeChatModel(messages=iter([AIMessage("Why \ud83d?")])))
     prompt = Prompt(messages=(Message(role="user", content="Ask."),))

@@ -81,7 +81,13 @@ def test_the_nearest_chunks_of_each_question_are_labelled() -> None:
 
 @pytest.mark.parametrize(
     ("reply", "score"),
-    [("Yes", 1), (" yes.\n\nQuery: ...", 1), ("**No**", 0), ("NO, because yes", 0)],
+    [
+        ("Yes", 1),
+        (" yes.\n\nQuery: ...", 1),
+        ("**No**", 0),
+        ("NO, because yes", 0),
+        ("<think>\nNo?\n</think>\n\nYes", 1),
+    ],
 )
 def test_the_first_word_of_a_reply_counts(reply: str, score: int) -> None:
     assert {sample.score for sample in label(lambda _: reply)} == {score}

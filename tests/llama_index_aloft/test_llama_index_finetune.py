@@ -102,6 +102,22 @@ def test_a_reply_of_the_host_holds_no_lone_surrogate() -> None:
     assert [reply.text for reply in replies] == ["Why \ufffd?"] * 2
 
 
+def test_what_a_teacher_thought_is_no_part_of_its_reply() -> None:
+    class Thinking(EchoLLM):
+        def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+            text = "<think>\nWhy not?\n</think>\n\nWhy?"
+            return ChatResponse(message=ChatMessage(role="assistant", content=text))
+
+        def complete(
+            self, prompt: str, formatted: bool = False, **kwargs: Any
+        ) -> CompletionResponse:
+            return CompletionResponse(text="Why not?\n</think>\nWhy?")
+
+    prompts = [Prompt(messages=MESSAGES), Prompt(messages=MESSAGES, is_plain=True)]
+    replies = LlamaIndexTeacher(Thinking()).complete(prompts, max_new_tokens=9)
+    assert [reply.text for reply in replies] == ["Why?"] * 2
+
+
 def test_another_model_has_another_fingerprint() -> None:
     prints = [LlamaIndexTeacher(EchoLLM(name=name)).fingerprint for name in ("a", "b", "a")]
 

@@ -126,6 +126,25 @@ def test_an_own_request_gives_a_question_a_line_and_no_preamble(tmp_path: Path) 
     assert list(made.relevant_docs.values()) == [["n1"], ["n1"], ["n2"], ["n2"]]
 
 
+@pytest.mark.parametrize(
+    ("reply", "questions"),
+    [
+        ("1. **Where is it?**\n2. *How deep is it?*", ["Where is it?", "How deep is it?"]),
+        ("**Q1:** Where is it?\n**Q2: How deep?**", ["Where is it?", "How deep?"]),
+        ("Question 1: Where is it?\n- **Question:** Why?", ["Where is it?", "Why?"]),
+        ("Q4 was how good?\nQuestions are which?", ["Q4 was how good?", "Questions are which?"]),
+        ("<think>Shall I ask:\nwho?\n</think>\n\nWhere is it?", ["Where is it?"]),
+        ("Who?\nHm.\n</think>\nWhere is it?", ["Where is it?"]),
+        ("<think>\nShall I ask who?", []),
+    ],
+)
+def test_a_question_has_no_label_no_emphasis_and_no_thought(
+    tmp_path: Path, reply: str, questions: list[str]
+) -> None:
+    made = generate(tmp_path / "set.json", lambda _: reply, NODES[:1])
+    assert list(made.queries.values()) == questions
+
+
 def test_alofts_own_request_asks_by_kinds(tmp_path: Path) -> None:
     made = generate_qa_embedding_pairs(
         [TextNode(id_="a", text="The ferry leaves at nine from the north quay of the harbour.")],

@@ -30,6 +30,7 @@ _CONTROL = re.compile(
     r"<(?=[|｜]|/?s>|(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn)>|<SYS>|</SYS>)"
     r"|\[(?=/?[A-Z][A-Z_]{3,}\])"
 )
+_THOUGHTS = re.compile(r"\A.*?</think>\s*|\A\s*<think>.*", re.DOTALL)
 _JOINER = "\u2060"  # word joiner: invisible, but it breaks up a token
 T = TypeVar("T")
 
@@ -85,6 +86,15 @@ def merge_system_turn(messages: Sequence[Message]) -> list[Message]:
 def plain_text(prompt: Prompt) -> str:
     """A prompt's contents concatenated, control tokens escaped, followed by the prefix."""
     return "".join(turn.content for turn in turns(prompt)) + prompt.prefix
+
+
+def after_thoughts(text: str) -> str:
+    """What a model says after its thoughts, which some servers leave in the reply.
+
+    Templates may open the thoughts in the prompt, so that the reply holds their end alone. Where
+    they were cut, nothing is said.
+    """
+    return _THOUGHTS.sub("", text, count=1)
 
 
 def read_reply(

@@ -21,6 +21,7 @@ from aloft.api import (
     Message,
     Prompt,
     ScoringModel,
+    after_thoughts,
     content_id,
     read_list,
     replace_surrogates,
@@ -239,7 +240,7 @@ def _judge(llm: LLM) -> Callable[[str], int | None]:
         return choose
 
     def read(request: str) -> int | None:
-        found = _FIRST_WORD.match(llm.complete(request).text)
+        found = _FIRST_WORD.match(after_thoughts(llm.complete(request).text))
         return None if found is None else int(found[1].lower() == "yes")
 
     return read

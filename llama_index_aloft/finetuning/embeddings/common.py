@@ -23,6 +23,7 @@ from aloft.api import (
     ModelError,
     Progress,
     QAPair,
+    after_thoughts,
     check_kind,
     content_id,
     generate_pairs,
@@ -48,7 +49,11 @@ without the text, ask about another part of it, and stand on a line of its own. 
 """
 SAVED_AFTER = 30.0  # seconds: what a kill can cost
 _MAX_QUESTIONS = 8  # per node
-_NUMBERING = re.compile(r"^\s*(?:\d+[.):]?|[-*•])\s+")
+# what models write in front of a question: a number, a bullet, "Q1:", "**Question 2:**"
+_LABELS = re.compile(
+    r"^(?:\**(?:(?:\d+[.):]?|[-*•])\s+|(?:q|question)\s*\d*\s*[.):][\s*]*))+", re.IGNORECASE
+)
+_EMPHASIS = " \t*"  # of Markdown, around a question
 _BETWEEN = re.compile(r"\n|(?<=[?？؟])\s*;")
 _QUESTION_MARKS = ("?", "？", "؟", ";")  # the last is the Greek one
 NodeT = TypeVar("NodeT")
@@ -356,8 +361,9 @@ def llm_or_default(llm: LLM | None) -> LLM:
 
 def read_questions(reply: str, count: int) -> list[str]:
     """The first questions of a reply that holds one a line, or separated by semicolons."""
-    lines = (_NUMBERING.sub("", line).strip() for line in _BETWEEN.split(replace_surrogates(reply)))
-    return [line for line in lines if line.endswith(_QUESTION_MARKS)][:count]
+    lines = _BETWEEN.split(replace_surrogates(after_thoughts(reply)))
+    bare = (_LABELS.sub("", line.strip(), count=1).strip(_EMPHASIS) for line in lines)
+    return [line for line in bare if line.endswith(_QUESTION_MARKS)][:count]
 
 
 def text_of(node: BaseNode) -> str:
