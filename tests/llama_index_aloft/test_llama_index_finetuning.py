@@ -186,6 +186,18 @@ def test_what_failed_is_asked_again_and_nothing_else(tmp_path: Path) -> None:
         generate(tmp_path / "other.json", fail_once, on_failure="fail")
 
 
+def test_a_text_whose_reply_held_no_question_is_asked_about_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "set.json"
+    assert generate(file, lambda _: '{"questions": []}').queries == {}
+    assert "2 of 2 texts have no question" in caplog.text
+    caplog.clear()
+    assert len(generate(file, lambda _: "Where is it?").queries) == 2
+    assert len(generate(file, lambda _: pytest.fail("asked")).queries) == 2
+    assert not caplog.messages
+
+
 def test_a_text_is_known_whatever_id_its_node_has(tmp_path: Path) -> None:
     file, asked = tmp_path / "set.json", list[str]()
 

@@ -164,8 +164,8 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
     A text is known by its characters, not by the ids of its nodes, which splitters draw at random:
     its entry in the file gets the ids of these nodes, and no text is asked about twice. The file
     may also hold questions about other texts. They are kept, but not returned, so that a validation
-    set never contains the training's. A node whose call failed is tried again the next time. Nodes
-    without text are skipped.
+    set never contains the training's. A node whose call failed, or whose reply held no question, is
+    asked about again the next time. Nodes without text are skipped.
 
     Args:
         nodes: The nodes to ask about.
@@ -200,11 +200,19 @@ def generate_qa_embedding_pairs(  # noqa: PLR0913 - the retired function's signa
     asked = [node for node in read_nodes(nodes) if has_text(node)]
     texts = {replace_surrogates(node.node_id): text_of(node) for node in asked}
     file = QuestionFile(output_path, texts)
+    without = 0
     with file.saved(save_every), shown_progress(verbose) as progress:
         for text, node in file.left({text_of(node): node for node in asked}, progress):
             questions = _try(partial(write, node), node, retry_limit, fails=on_failure == "fail")
             if questions is not None:
                 file.add(text, questions)
+                without += not questions
+    if without:
+        logger.warning(
+            "%d of %d texts have no question: no reply about them held one. They are asked about "
+            "again the next time.",
+            *(without, len(set(texts.values()))),
+        )
     return file.about(texts)
 
 
@@ -242,8 +250,9 @@ class QuestionFile:
             self._save()
 
     def left(self, texts: Mapping[str, NodeT], progress: Progress) -> Iterator[tuple[str, NodeT]]:
-        """The texts that were not asked about yet, with what a mapping has for them."""
-        known = set(self._dataset.corpus.values())
+        """The texts without a question, with what a mapping has for them."""
+        answered = {key for keys in self._dataset.relevant_docs.values() for key in keys}
+        known = {text for key, text in self._dataset.corpus.items() if key in answered}
         left = [(text, node) for text, node in texts.items() if text not in known]
         for count, pair in enumerate(left):
             progress("writing questions", count, len(left))
