@@ -26,7 +26,7 @@ _ROLES: dict[str, Role] = {
     "ai": "assistant",
     "assistant": "assistant",
 }
-_TEXTS = frozenset({"text", "text-plain"})
+_TEXTS = frozenset({"text", "text-plain", "input_text", "output_text"})
 # calls stand in a message beside its text; those that a server made and answered itself are over
 _CALLS = frozenset(
     {
@@ -120,10 +120,15 @@ def _role_of(message: BaseMessage) -> Role:
 def _text_of(message: BaseMessage) -> str:
     """The texts of a message's blocks; what was thought, and calls, are no text.
 
-    Results of tools may be JSON.
+    Results of tools may be JSON. Blocks are lines, but for those of a reply: services divide these
+    within a sentence, where they cite.
     """
     blocks = [message.content] if isinstance(message.content, str) else message.content
-    return replace_surrogates("".join(_text_in(block) for block in blocks))
+    return replace_surrogates(_joined(blocks, "" if isinstance(message, AIMessage) else "\n"))
+
+
+def _joined(blocks: Sequence[str | dict[Any, Any]], between: str) -> str:
+    return between.join(text for text in map(_text_in, blocks) if text)
 
 
 def _text_in(block: str | dict[Any, Any]) -> str:
@@ -136,7 +141,7 @@ def _text_in(block: str | dict[Any, Any]) -> str:
         return ""
     if kind == "tool_result":
         inner = block.get("content") or ""
-        return inner if isinstance(inner, str) else "".join(map(_text_in, inner))
+        return inner if isinstance(inner, str) else _joined(inner, "\n")
     if kind in ("json", None):
         return json.dumps(block.get("json", block), ensure_ascii=False, default=str)
     if kind == "non_standard" and isinstance(block.get("value"), dict):

@@ -236,6 +236,23 @@ def test_messages_keep_their_roles_and_text() -> None:
     )
 
 
+def test_texts_of_a_message_are_lines_and_those_of_a_reply_go_on() -> None:
+    texts = [{"type": "text", "text": "Pumps stop"}, {"type": "input_text", "text": "at night."}]
+    cited = [{"type": "output_text", "text": "They stop "}, {"type": "text", "text": "at ten."}]
+    given = [
+        SystemMessage(["Be brief.", "Cite."]),
+        HumanMessage(texts),  # type: ignore[arg-type]
+        AIMessage(cited),  # type: ignore[arg-type]
+        ToolMessage([{"type": "tool_result", "content": texts}, *texts], tool_call_id="1"),
+    ]
+    assert [turn.content for turn in to_messages(given)] == [
+        "Be brief.\nCite.",
+        "Pumps stop\nat night.",
+        "They stop at ten.",
+        "Pumps stop\nat night.\nPumps stop\nat night.",
+    ]
+
+
 def test_a_picture_and_an_unknown_role_are_refused() -> None:
     picture = HumanMessage([{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}])
 
