@@ -1,11 +1,15 @@
 """JSON schemas of what LangChain applications give in place of one."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from inspect import isroutine
 from typing import Any
 
 from langchain_core.tools import BaseTool
 from langchain_core.tools.base import create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from typing_extensions import is_typeddict
 
 from aloft.api import ConfigError
 
@@ -23,8 +27,9 @@ def json_schema_of(given: Schema | type) -> Schema:
     the title alone, which allows anything.
 
     Raises:
-        ConfigError: a dictionary is neither a JSON schema nor a tool.
+        ConfigError: it is none of these; a dictionary is neither a JSON schema nor a tool.
     """
+    _check("A schema", given)
     if isinstance(given, dict) and _OF_TOOLS.isdisjoint(given):
         return _schema_in(given)
     recursive = _recursive_schema(given)
@@ -35,8 +40,9 @@ def openai_tool_of(given: Tool, *, strict: bool | None = None) -> Schema:
     """A tool in OpenAI's form.
 
     Raises:
-        ConfigError: its arguments are to be something else than an object.
+        ConfigError: it has no schema, or its arguments are to be something else than an object.
     """
+    _check("A tool", given)
     made = convert_to_openai_tool(given, strict=strict)
     is_schema = isinstance(given, dict) and "title" in given and "properties" not in given
     whole = given if is_schema else _recursive_schema(given)
@@ -50,6 +56,18 @@ def openai_tool_of(given: Tool, *, strict: bool | None = None) -> Schema:
             f'of type {kind}. For such output use with_structured_output(method="json_schema").'
         )
     return made
+
+
+def _check(what: str, given: Any) -> None:
+    """Refuse what has no schema: LangChain makes one up, or fails in various ways."""
+    is_class = isinstance(given, type) and (
+        is_basemodel_subclass(given) or is_typeddict(given) or is_dataclass(given)
+    )
+    if not (is_class or isroutine(given) or isinstance(given, dict | BaseTool)):
+        raise ConfigError(
+            f"{what} is {str(given)[:100]}, but may be a pydantic model, TypedDict, dataclass, "
+            "function, tool or JSON schema. For a list or a choice, pass a model with such a field."
+        )
 
 
 def _schema_in(given: Schema) -> Schema:

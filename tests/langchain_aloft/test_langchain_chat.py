@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, TypedDict
 from uuid import uuid4
 
@@ -431,6 +432,11 @@ def test_what_is_no_schema_and_no_tool_is_refused_in_one_line() -> None:
     for wrong in ({"name": "string", "age": "integer"}, {}, {"name": "a", "schema": "b"}):
         with pytest.raises(ConfigError, match="is no JSON schema: it has none of type, properties"):
             chat.with_structured_output(wrong)
+    for other in (list[City], City | Town, str, dict, Enum("Size", "S L"), City(name="a"), "City"):
+        with pytest.raises(ConfigError, match=r"A schema is .* but may be a pydantic model"):
+            chat.with_structured_output(other)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=r"A tool is .* but may be a pydantic model"):
+            chat.bind_tools([other])  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="those of Names are of type array"):
         chat.with_structured_output(NAMES, method="function_calling")
     counts = {"title": "Counts", "type": "object", "additionalProperties": {"type": "integer"}}
