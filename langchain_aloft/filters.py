@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from inspect import iscoroutinefunction
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ def read_filter(given: Any) -> Callable[[Document], bool]:
     Raises:
         ConfigError: the filter has another form.
     """
+    if iscoroutinefunction(given):  # what it returns is true, whatever it would come to
+        raise _refusal(given, " It is async, but is called as a plain function.")
     if callable(given):
         return lambda document: bool(given(document))
     condition = _read(given)

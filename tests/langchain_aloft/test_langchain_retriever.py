@@ -84,6 +84,10 @@ def test_filters_admit_by_metadata(wanted: Any, expected: str) -> None:
     assert sorted(one.id or "" for one in found) == list(expected)
 
 
+async def is_mine(document: Document) -> bool:
+    return False
+
+
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -100,6 +104,7 @@ def test_filters_admit_by_metadata(wanted: Any, expected: str) -> None:
         {"$nor": [{"page": 1}]},
         {"$not": 3},
         {1: 2},
+        is_mine,
     ],
 )
 def test_other_filters_are_refused_in_one_line(wanted: Any) -> None:
