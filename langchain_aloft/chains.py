@@ -219,7 +219,7 @@ class _RunPassages:
         if self._known is None:
             self._known = read_passages(self.run)
         passage = self._known.get(document.id or "")
-        if passage is None or not passage.reading_frame:
+        if passage is None:
             return None
         # a retriever may have changed the text, and a vector store hold a later one
         is_own = passage.text == replace_surrogates(document.page_content)

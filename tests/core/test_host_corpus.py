@@ -1,8 +1,11 @@
 """A run's own passages come back with what their host knew of them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from shutil import rmtree
 
+import pytest
 from scripted import ScriptedModels, split_rejections, write_records, write_run
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -17,6 +20,7 @@ from aloft.corpus.host_chunks import (
 )
 from aloft.corpus.passages import DocumentSplitter
 from aloft.records import Passage
+from aloft.retrieval.retriever import Retriever
 from aloft.serving.host_corpus import open_hosted_retriever, read_passages, write_chunks
 
 LEAVE = "Leave is asked for three weeks ahead."
@@ -104,6 +108,30 @@ def test_a_run_on_files_has_no_metadata_and_a_bundle_alone_no_passages(tmp_path:
     assert (hosted.passage, hosted.metadata, hosted.form) == (passage, {}, {})
     assert len(retriever.passages) == 1
     assert dict(read_passages(write_run(tmp_path / "bundle"))) == {}
+
+
+@pytest.mark.parametrize("retriever", ["dense", "hybrid"])
+def test_a_retriever_stays_as_it_was_opened(tmp_path: Path, retriever: str) -> None:
+    """Its run may be done anew, moved or deleted below a service."""
+
+    def write(folder: Path, texts: Sequence[str]) -> Path:
+        cut = [Passage(document_id="a", text=text, start=0) for text in texts]
+        write_records(folder / "passages.jsonl", cut)
+        return folder
+
+    texts = ["A newt swims.", "A fox runs.", "A whale sings."]
+    run = write(write_run(tmp_path / "run", retriever=retriever), texts)
+    new, used = (open_hosted_retriever(run, ScriptedModels())[0] for _ in range(2))
+
+    def found(by: Retriever) -> list[str]:
+        return [by.retrieve([text], 1)[0][0].passage.text for text in texts]
+
+    assert found(used) == texts
+    write(run, ["In March the boiler is serviced by three engineers.", *reversed(texts)])
+    assert found(used) == found(new) == texts
+    assert open_hosted_retriever(run, ScriptedModels())[0].retrieve(["boiler"], 1)
+    rmtree(run)
+    assert found(used) == found(new) == texts
 
 
 def test_offsets_count_as_those_of_the_chunk_do(tmp_path: Path) -> None:

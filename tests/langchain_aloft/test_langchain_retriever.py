@@ -314,6 +314,13 @@ def test_the_chain_reads_what_the_retriever_returns_where_it_was_changed(tmp_pat
     assert "[redacted]" in prompt
     assert "The minutes." not in prompt
 
+    served = create_citation_chain(run, own, models=models)
+    for _ in "ab":
+        served.invoke("Kim")
+        asked = source.teacher_model.asked[-1].messages[-1].content
+        assert "By Maria Lopez: The minutes." in asked
+        write_records(run / "passages.jsonl", [replace(passage, text="Anew.")])  # meanwhile
+
 
 def test_a_runs_own_passages_are_filtered_by_what_json_lacks(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")

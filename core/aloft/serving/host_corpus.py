@@ -50,26 +50,28 @@ def open_hosted_retriever(
     """The retriever that a finished run ships, and the passages that it finds, in its order.
 
     A text that a run dropped as a copy of another one is found too if its metadata are others, as
-    those of another tenant are.
+    those of another tenant are. The passages are held in memory, as a host's documents are, so that
+    the run may be done anew, moved or deleted while they are served.
 
     Raises:
         DataError: the folder holds no bundle, or a bundle without its run's passages.
     """
-    own = open_run_retriever(run, models)
+    run = run.absolute()  # its vectors are read later, wherever the process is then
     chunks = _read_chunks(run)
-    hosted = [_hosted(passage, chunks) for passage in own.passages]
-    copies = _copies(run, hosted, chunks) if chunks else []
-    if copies:
-        hosted += copies
-        passages = [one.passage for one in hosted]
-        own = open_retriever(read_bundle(run), passages, models, IndexStore(run / "work"))
-    return own, hosted
+    hosted = [_hosted(passage, chunks) for passage in open_run_retriever(run).passages]
+    hosted += _copies(run, hosted, chunks) if chunks else []
+    passages = [one.passage for one in hosted]
+    return open_retriever(read_bundle(run), passages, models, IndexStore(run / "work")), hosted
 
 
 def read_passages(run: Path) -> Mapping[str, Passage]:
-    """The passages of a run by id; none where the folder is a bundle alone."""
+    """The passages of a run by id, held in memory; none where the folder is a bundle alone.
+
+    Those that models read as they stand are left out.
+    """
     path = run / "passages.jsonl"
-    return RecordFile(path, Passage).by_id if path.exists() else {}
+    records = RecordFile(path, Passage) if path.exists() else ()
+    return {one.id: one for one in records if one.reading_frame}
 
 
 def _read_chunks(run: Path) -> dict[str, list[Chunk]]:
