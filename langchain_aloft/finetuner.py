@@ -17,7 +17,7 @@ from langchain_aloft.convert import TextOf, in_source_order, to_documents
 from langchain_aloft.document_compressors import AloftReranker
 from langchain_aloft.embeddings import AloftEmbeddings
 from langchain_aloft.retrievers import AloftRetriever
-from langchain_aloft.teacher import LangChainTeacher
+from langchain_aloft.teacher import teacher_of
 
 _LIMIT = 100_000  # documents taken from a store
 
@@ -66,7 +66,7 @@ class AloftFinetuner(HostedRun):
             check_kind("llm", llm, BaseChatModel, advice)
         if group_by is not None:
             check_kind("group_by", group_by, str, "It names a key of the documents' metadata.")
-        teacher = LangChainTeacher(llm) if llm else None
+        teacher = teacher_of(llm) if llm else None
         super().__init__(
             to_documents(documents, group_by=group_by, text_of=text_of),
             out,

@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables import RunnableConfig
 
 from aloft.api import (
+    LanguageModel,
     Message,
     Prompt,
     Reply,
@@ -17,6 +18,7 @@ from aloft.api import (
     read_reply,
     turns,
 )
+from langchain_aloft.chat_models import ChatAloft
 
 _MESSAGES: dict[str, type[BaseMessage]] = {
     "system": SystemMessage,
@@ -77,6 +79,14 @@ class LangChainTeacher:
             read_reply(after_thoughts(str(message.text)), prompt, stop, message.response_metadata)
             for prompt, message in zip(prompts, replies, strict=True)
         ]
+
+
+def teacher_of(llm: BaseChatModel) -> LanguageModel:
+    """The teacher for a chat model; one of Aloft's own is used directly.
+
+    Then prompts are batches, and probabilities are read, which LangChain's chat models do not give.
+    """
+    return llm.loaded if isinstance(llm, ChatAloft) else LangChainTeacher(llm)
 
 
 def _conversation(prompt: Prompt) -> list[BaseMessage]:

@@ -29,7 +29,7 @@ from scripted import (
 import langchain_aloft
 from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, DataError
-from aloft.protocols import LanguageModel, Prompt
+from aloft.protocols import LanguageModel, Prompt, ScoringModel
 from aloft.records import Message, Passage
 from aloft.serving.bundle import Bundle
 from langchain_aloft import (
@@ -41,6 +41,7 @@ from langchain_aloft import (
     LangChainTeacher,
     create_citation_chain,
 )
+from langchain_aloft.teacher import teacher_of
 
 TEXTS = ["The blue whale sings.", "A red fox runs.", "The red fox sleeps all day."]
 
@@ -396,6 +397,17 @@ def test_a_chat_model_teaches() -> None:
 
     assert (whole.text, whole.is_finished) == ("Why?", True)
     assert not cut.is_finished
+
+
+def test_a_model_of_our_own_teaches_by_itself() -> None:
+    source = ScriptedModels(lambda prompt: prompt.messages[-1].content)
+    teacher = teacher_of(ChatAloft(model="any", models=SharedModels(source)))
+    prompts = [Prompt(messages=(Message(role="user", content=text),)) for text in "ab"]
+    assert [reply.text for reply in teacher.complete(prompts, max_new_tokens=9)] == ["a", "b"]
+    assert isinstance(teacher, ScoringModel)
+    assert teacher.choice_probabilities(prompts, ["yes", "no"]).tolist() == [[0.5, 0.5]] * 2
+    other = GenericFakeChatModel(messages=iter([AIMessage("Yes.")]))
+    assert isinstance(teacher_of(other), LangChainTeacher)
 
 
 def test_a_plain_prompt_is_one_message_and_stop_strings_reach_the_model() -> None:
