@@ -168,7 +168,9 @@ class _Answerer:
         context = [one for one in found if one.page_content.strip()]
         context = context[: self.contract.contexts]
         passages = [
-            replace(self.own.get(document) or passage, document_id=passage.document_id)
+            replace(own, document_id=passage.document_id, start=0)
+            if (own := self.own.get(document))
+            else passage
             for document, passage in zip(context, to_passages(context, self.text_of), strict=True)
         ]
         return _Answering(self.contract, self.models, given["question"], context, passages)
@@ -343,5 +345,6 @@ class _Generator(ChatAloft):
 
 
 def _located(quote: Any, answer: Answer) -> QuoteInContext:
-    start, end = place_of(quote, answer.contexts)
+    before = answer.contexts[quote.ordinal - 1].passage.start
+    start, end = (before + place for place in place_of(quote, answer.contexts))
     return QuoteInContext(context=quote.ordinal - 1, text=quote.text, start=start, end=end)

@@ -99,11 +99,26 @@ def from_hosted(passages: Iterable[HostedPassage]) -> list[LangChainDocument]:
 def to_passages(
     documents: Sequence[LangChainDocument], text_of: TextOf | None = None
 ) -> list[Passage]:
-    """Convert each document to one passage, named after its position in the list."""
-    return [
-        Passage(document_id=str(place), text=model_text(document, text_of), start=0)
-        for place, document in enumerate(documents)
-    ]
+    """Convert each document to one passage, named after its position in the list.
+
+    Its text is the page content, from `start` on; what the function puts around it is its frame.
+    """
+    passages = []
+    for place, document in enumerate(documents):
+        read = model_text(document, text_of)
+        whole = replace_surrogates(document.page_content)
+        text = whole if whole in read else whole.strip()  # as such functions often do
+        before, found, after = read.rpartition(text) if text else ("", "", "")
+        frame: Frame = (before, after) if found else (read,)
+        passage = Passage(
+            document_id=str(place),
+            text=text,
+            start=whole.index(text),
+            embedding_frame=frame,
+            reading_frame=frame,
+        )
+        passages.append(passage)
+    return passages
 
 
 def model_text(document: LangChainDocument, text_of: TextOf | None = None) -> str:

@@ -186,7 +186,7 @@ class AloftRetriever(BaseRetriever):
             for passage, document in zip(
                 to_passages(self.documents, self.text_of), self.documents, strict=True
             )
-            if passage.text.strip() and document.page_content.strip()
+            if passage.embedded.strip() and document.page_content.strip()
         ]
         return _Opened(
             tuple(self.documents),

@@ -21,6 +21,7 @@ from scripted import (
     SlowWords,
     WordByWord,
     count_beats,
+    shared,
     write_records,
     write_run,
 )
@@ -105,6 +106,30 @@ def test_quotes_are_placed_in_their_documents(tmp_path: Path) -> None:
     text = told["context"][quote["context"]].page_content
     assert text[quote["start"] : quote["end"]] == quote["text"] == "The red fox sleeps"
     assert told["unverified_quotes"] == 1
+
+
+@pytest.mark.parametrize(
+    "text_of",
+    [
+        None,
+        lambda document: f"Foxes\n\n{document.page_content}\n(end)",
+        lambda document: f"Foxes: {document.page_content.strip()}",
+    ],
+)
+def test_quotes_are_placed_in_the_page_content_whatever_stands_around_it(
+    tmp_path: Path, text_of: Any
+) -> None:
+    run = write_run(tmp_path / "run", **RAFT)
+    fox = Document("\n\n  The red fox sleeps all day.\n")
+    models = shared(lambda _: QUOTING)
+    made = create_citation_chain(
+        run,
+        AloftRetriever(documents=[fox], contract=read_bundle(run), models=models, text_of=text_of),
+        text_of=text_of,
+        models=models,
+    )
+    (quote,) = made.invoke("red fox day")["quotes"]
+    assert fox.page_content[quote["start"] : quote["end"]] == "The red fox sleeps"
 
 
 def test_invoke_stream_and_their_async_forms_give_the_same(tmp_path: Path) -> None:

@@ -272,6 +272,11 @@ def test_models_read_the_page_content_or_what_a_function_makes_of_a_document() -
     assert (plain.embedded, plain.content) == (TEXT, TEXT)
     (written,) = to_passages([given], by_author)
     assert written.embedded == written.content == f"By Ada: {TEXT} (end)"
+    assert (written.text, written.start) == (TEXT, 0)
+    (padded,) = to_passages([Document(f"\n {TEXT}\n")], lambda one: one.page_content.strip())
+    assert (padded.content, padded.text, padded.start) == (TEXT, TEXT, 2)
+    (other,) = to_passages([given], lambda one: one.metadata["title"])
+    assert (other.embedded, other.content, other.text) == ("A title", "A title", TEXT)
     (document,) = to_documents([given], text_of=by_author)
     assert document.text == TEXT
     assert document.chunks[0].reading_frame == ("By Ada: ", " (end)")
