@@ -197,8 +197,8 @@ def _parts_of(documents: Sequence[LangChainDocument]) -> list[list[LangChainDocu
             parts.setdefault(tuple(str(row.get(key)) for key in chosen), []).append(document)
         if all(share_one_text(_to_chunk(one, None) for one in part) for part in parts.values()):
             is_numbered = all(value.isdecimal() for name in parts for value in name)
-            names = sorted(parts, key=lambda name: [*map(int, name)]) if is_numbered else parts
-            return [parts[name] for name in names]
+            order = (lambda name: [*map(int, name)]) if is_numbered else None
+            return [parts[name] for name in sorted(parts, key=order)]
     return None
 
 

@@ -117,6 +117,7 @@ def test_chunks_of_a_store_are_sorted_by_section() -> None:
     ordered = in_source_order(shuffled(chunks), "source")
 
     assert ordered is not None
+    assert ordered == in_source_order(chunks[::-1], "source")  # as another search returns them
     (merged,) = to_documents(ordered)
     assert sorted(merged.text.split("\n\n")) == sorted(PAGES)
 

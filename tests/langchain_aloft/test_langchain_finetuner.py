@@ -39,6 +39,15 @@ def test_a_stores_pieces_become_their_documents_again(tmp_path: Path) -> None:
     assert whole == [f"{name} holds " + " ".join(str(n * n) for n in range(60)) for name in "ab"]
 
 
+def test_documents_in_another_order_are_the_same_corpus(tmp_path: Path) -> None:
+    """As loaders with several threads and the searches of stores return them."""
+    given = [Document(f"Room {n} is locked.", metadata={"source": f"{n}.md"}) for n in range(12)]
+    given += [Document(f"Room {n} is open.") for n in range(12)]
+    again = random.Random(5).sample(given, len(given))
+    first, second = (AloftFinetuner(one, tmp_path / "run") for one in (given, again))
+    assert first.documents == second.documents
+
+
 def test_pieces_without_a_place_stand_for_themselves(tmp_path: Path) -> None:
     bare = [Document(one.page_content, metadata={"source": "a"}) for one in pieces()]
     finetuner = AloftFinetuner.from_vectorstore(store_of(bare), tmp_path / "run")

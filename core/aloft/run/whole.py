@@ -108,7 +108,8 @@ class HostedRun:
         show_progress: bool,
         overwrite: bool,
     ) -> None:
-        self.documents = documents
+        # as files are read: what a loader or a store lists in another order is the same corpus
+        self.documents = sorted(documents, key=lambda document: document.id)
         self.out = read_path("out", out)
         self.config = config.with_absolute_paths()
         self._teacher = teacher
