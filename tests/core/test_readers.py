@@ -81,6 +81,19 @@ def test_links_are_followed_only_within_the_folder(tmp_path: Path) -> None:
     ]
 
 
+def test_one_kind_may_have_several_suffixes(tmp_path: Path) -> None:
+    documents, rejections = read(
+        tmp_path,
+        a__markdown="# Rates\n\nA car: 30 cents.",
+        b__tsv="kind\tcents\ncar\t30\n",
+        c__ndjson='{"id": "car", "text": "30 cents"}\n',
+    )
+    assert rejections == {}
+    assert documents["a.markdown"].title == "Rates"
+    assert documents["b.tsv#1"].text == "kind: car\ncents: 30"
+    assert documents["car"].text == "30 cents"
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     os.mkfifo(tmp_path / "config.json")  # the name of a run's settings

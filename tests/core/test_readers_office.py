@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from docx import Document as Docx
 from openpyxl import Workbook
 from openpyxl.chart import BarChart
 from pptx import Presentation
@@ -204,6 +205,26 @@ def test_what_unpacks_to_more_than_the_limit_is_listed(tmp_path: Path, kind: str
     assert len(raw) < 1_000_000
     _, rejections = read_all(tmp_path, DocumentsConfig(max_megabytes=1))
     assert [one.reason for one in rejections] == ["too large"]
+
+
+def test_office_files_with_macros_are_read_as_those_without(tmp_path: Path) -> None:
+    show, text, sheet = io.BytesIO(), io.BytesIO(), Workbook()
+    slides = Presentation()
+    slides.slides.add_slide(slides.slide_layouts[5]).shapes.title.text = "Travel claims"
+    slides.save(show)
+    letter = Docx()
+    letter.add_paragraph("Claims are due in May.")
+    letter.save(text)
+    sheet.active.append(["kind", "cents"])
+    sheet.active.append(["car", 30])
+    files = {"a__pptm": show.getvalue(), "a__docm": text.getvalue(), "a__xlsm": save(sheet)}
+    documents, rejections = read(tmp_path, **files)
+    assert {name: one.text for name, one in documents.items()} == {
+        "a.pptm": "Travel claims",
+        "a.docm": "Claims are due in May.",
+        "a.xlsm#Sheet!2": "kind: car\ncents: 30",
+    }
+    assert rejections == {}
 
 
 def message(text: str, charset: str = "utf-8") -> EmailMessage:
