@@ -40,7 +40,7 @@ def train(tmp_path: Path, **training: Any) -> tuple[Path, Bundle]:
         run.give(write_topics(tmp_path / "docs"))
         run.train()
         measured = run.evaluator.measure_answers("synthetic", "tuned")["all"]
-        assert measured.n == 3
+        assert measured.n == 2  # a quarter of eight
     stack = SystemVariant(
         parts=("generator",),
         system=System("dense", "base", "none"),
