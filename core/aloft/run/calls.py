@@ -20,6 +20,7 @@ from aloft.run.usage import Meter, Usage
 _REPLIES = 32  # prompts between two writes to the cache: what a kill can cost
 _READ = 128  # enough that prompts about one passage meet in a batch
 _SCORED = 512
+_ANNOUNCED = 8  # results; on a slow machine more take so long that a person wants to know of what
 
 
 class NotCachedError(Exception):
@@ -74,7 +75,7 @@ class Caller:
         if missing and self.offline:
             raise NotCachedError
         size = self.at_once or size
-        if self.label and len(missing) > size:
+        if self.label and len(missing) > min(size, _ANNOUNCED):
             self.progress(self.label, 0, len(missing))
         batches = [missing[start : start + size] for start in range(0, len(missing), size)]
         done = 0
@@ -147,7 +148,7 @@ class CachedLanguageModel:
             return self._call("choice_probabilities", [prompts[row] for row in rows], choices)
 
         keys = [cache_key(_values(prompt), list(choices)) for prompt in prompts]
-        found = self._caller.results("choices", keys, call, _read_scores, _READ)
+        found = self._caller.results("choices", keys, call, _read_scores, _REPLIES)
         return np.array(found, np.float32).reshape(len(prompts), len(choices))
 
     def score_replies(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Floats:

@@ -145,6 +145,17 @@ def test_batches_are_kept_one_by_one(desk: Desk) -> None:
     assert reported == [("writing", done, 10) for done in (0, 4, 8, 10)]
 
 
+@pytest.mark.parametrize(("count", "reported"), [(8, [(8, 8)]), (9, [(0, 9), (9, 9)])])
+def test_a_single_batch_that_may_take_minutes_is_announced(
+    desk: Desk, count: int, reported: list[tuple[int, int]]
+) -> None:
+    heard: list[tuple[int, int]] = []
+    model, _ = desk.ask(label="answering", progress=lambda _, *what: heard.append(what))
+    prompts = [replace(PROMPT, prefix=str(i)) for i in range(count)]
+    model.choice_probabilities(prompts, ("1", "2"))
+    assert heard == reported
+
+
 def test_probabilities_come_back_as_they_were(desk: Desk) -> None:
     values = np.array([[0.1, 0.9], [1 / 3, 2 / 3]], np.float32)
     desk.model.choice_probabilities = lambda prompts, choices: values  # type: ignore[method-assign]
