@@ -111,6 +111,11 @@ class ChatAloft(LocalModel, BaseChatModel):
             ConfigError: a tool or the choice is not what may be given.
             ModelError: the model's chat template takes no tools.
         """
+        if not isinstance(tools, Iterable) or isinstance(tools, dict | BaseTool):
+            raise ConfigError(
+                f"tools is of type {type(tools).__name__}, but must be a list of tools. "
+                "Put one tool into a list, too."
+            )
         formatted = [openai_tool_of(tool, strict=strict) for tool in tools]
         given = {**kwargs, "tools": formatted, "tool_choice": tool_choice}
         known = {name: one for name, one in given.items() if not name.startswith("ls_")}

@@ -326,6 +326,9 @@ def test_a_model_without_tools_says_so_when_they_are_bound() -> None:
     assert filled.invoke("Go.") == City(name="Lima")
     with pytest.raises(ConfigError, match="tool_choice is 'fly'"):
         ChatAloft(model="any", models=shared()).bind_tools([find], tool_choice="fly")
+    for single in (None, find, find.args_schema, {"name": "find"}):
+        with pytest.raises(ConfigError, match="must be a list of tools"):
+            ChatAloft(model="any", models=shared()).bind_tools(single)
     with pytest.raises(ConfigError, match="An LLM calls no tools"):
         AloftLLM(model="any", models=shared()).invoke("Go.", tools=[find])
     served = ChatAloft(model="openai:http://localhost:1/v1#m")
