@@ -14,6 +14,7 @@ import pytest
 
 from aloft.backends.loading import Models
 from aloft.backends.shared import SharedModels
+from aloft.config import RunConfig, check_config
 from aloft.jsonl import encode_record
 from aloft.protocols import (
     Embedder,
@@ -147,6 +148,22 @@ class Wordy(Models):
 
     def embedder(self, name: str) -> Embedder:
         return HashingEmbedder()
+
+
+def wordy_config(encoder: Path, **sets: Any) -> RunConfig:
+    """A run of `Wordy` models; what is given is of the training sets."""
+    return check_config(
+        {
+            "teacher": str(encoder),
+            "embedder": str(encoder),
+            "parts": ("embedder",),
+            "passages": {"max_tokens": 60},
+            "ratings": {"method": "none"},
+            "pairs": {"form": "examples"},
+            "negatives": {"count": 4, "depth": 20},
+            "training_sets": {"contexts": 3, **sets},
+        }
+    )
 
 
 class WordTokenizer:

@@ -80,6 +80,6 @@ def test_what_runs_models_here_says_which_extra_it_needs_and_a_server_needs_none
 ) -> None:
     command = [sys.executable, "-c", WITHOUT_LIBRARIES, str(encoder)]
     result = subprocess.run(command, capture_output=True, text=True)
-    told = result.stdout.splitlines()
-    assert len(told) == 5, result.stderr
-    assert all(line.endswith('Run: pip install "aloft-rag[train]"') for line in told)
+    messages = result.stdout.splitlines()
+    assert len(messages) == 5, result.stderr
+    assert all(line.endswith('Run: pip install "aloft-rag[train]"') for line in messages)

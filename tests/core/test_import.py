@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import TOPICS, Wordy, write_topics
+from scripted import TOPICS, Wordy, wordy_config, write_topics
 
 from aloft.backends.loading import Models
 from aloft.config import RunConfig, check_config
@@ -25,19 +25,8 @@ QUESTION = "What does the text on {} say first of all?"
 
 @pytest.fixture
 def config(encoder: Path) -> RunConfig:
-    return check_config(
-        {
-            "teacher": str(encoder),
-            "embedder": str(encoder),
-            "parts": ("embedder",),
-            "passages": {"max_tokens": 60},
-            "ratings": {"method": "none"},
-            "pairs": {"form": "examples"},
-            "negatives": {"count": 4, "depth": 20},
-            # a passage that a question is linked to has no cloze row
-            "training_sets": {"contexts": 3, "held_out_share": 0.3, "cloze_rows": 0},
-        }
-    )
+    # a passage that a question is linked to has no cloze row
+    return wordy_config(encoder, held_out_share=0.3, cloze_rows=0)
 
 
 @pytest.fixture

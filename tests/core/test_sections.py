@@ -8,9 +8,9 @@ from pydoc_data.topics import topics
 from random import Random
 
 import pytest
-from scripted import Wordy, mined
+from scripted import Wordy, mined, wordy_config
 
-from aloft.config import RunConfig, TrainingSetsConfig, check_config
+from aloft.config import RunConfig, TrainingSetsConfig
 from aloft.corpus.sections import Sections, cut_sections
 from aloft.datasets.rows import Corpus, TrainingRows
 from aloft.datasets.split import label_held_out, select_linked, split_pairs
@@ -209,18 +209,7 @@ def test_questions_about_one_document_are_drawn_by_section() -> None:
 
 @pytest.fixture
 def config(encoder: Path) -> RunConfig:
-    return check_config(
-        {
-            "teacher": str(encoder),
-            "embedder": str(encoder),
-            "parts": ("embedder",),
-            "passages": {"max_tokens": 60},
-            "pairs": {"form": "examples"},
-            "ratings": {"method": "none"},
-            "negatives": {"count": 4, "depth": 20},
-            "training_sets": {"contexts": 3},
-        }
-    )
+    return wordy_config(encoder)
 
 
 BOOK = "\n\n".join(topics[name] for name in ("assignment", "booleans", "calls", "class", "while"))

@@ -20,7 +20,7 @@ from aloft.run.usage import Meter, Usage
 _REPLIES = 32  # prompts between two writes to the cache: what a kill can cost
 _READ = 128  # enough that prompts about one passage meet in a batch
 _SCORED = 512
-_ANNOUNCED = 8  # results; on a slow machine more take so long that a person wants to know of what
+_ANNOUNCED = 8  # results; more may take minutes on a slow machine, so that their start is reported
 
 
 class NotCachedError(Exception):

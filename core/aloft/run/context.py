@@ -422,7 +422,7 @@ def read_embedded(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    repair = "Delete it and the vectors beside it; they are computed again."
+    repair = "Delete it and the .npy file of the same name; both are then computed again."
     missing = f"{path} is missing. {repair}"
     found: dict[str, Any] = read_json(path, _Embedded, missing=missing, repair=repair)
     return found

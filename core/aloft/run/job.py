@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,8 @@ class OpenRun:
             from aloft.backends.device import check_four_bits
 
             check_four_bits()
-        documents, passages = self.records("documents"), self.records("passages")
+        passages = self.records("passages")
+        documents = list(islice(self.records("documents"), 2))  # the file may hold millions
         if len(documents) == 1 and not cut_sections(passages).starts:
             raise DataError(
                 f'All text is one document, "{documents[0].id}", of {len(passages)} passages: too '

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from string import Formatter
 from typing import Any, Literal, Self, TypeVar
 
@@ -229,8 +228,8 @@ class QuestionFile:
 
     def __init__(self, path: str | None, texts: Mapping[str, str]) -> None:
         none = EmbeddingQAFinetuneDataset(queries={}, corpus={}, relevant_docs={})
-        self._path = None if path is None else str(read_path("output_path", path))
-        is_known = self._path is not None and Path(self._path).exists()
+        self._path = None if path is None else read_path("output_path", path)
+        is_known = self._path is not None and self._path.exists()
         known = EmbeddingQAFinetuneDataset.from_json(str(self._path)) if is_known else none
         self._ids: dict[str, list[str]] = {}
         for text_id, text in texts.items():
@@ -287,7 +286,7 @@ class QuestionFile:
     def _save(self) -> None:
         self._saved_at = time.monotonic()
         if self._path is not None:
-            self._dataset.save_json(self._path)
+            self._dataset.save_json(str(self._path))
 
 
 def _renamed(

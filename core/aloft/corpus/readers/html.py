@@ -53,6 +53,7 @@ _FORMS = {  # of the numbers of lists, by the attribute `type` or in CSS
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:([^;]*)", re.IGNORECASE)
 _SCRIPTS: Mapping[str, type[str]] = {"sup": Raised, "sub": Lowered}
 _DRAWINGS = ("span", "nobr", "mjx-math")  # of formulas
+_TEXTS = (NavigableString, TemplateString, str)  # comments and doctypes are other subclasses
 _MOST_SPANNED = 1000  # columns or rows, as in browsers
 
 _Cell = tuple[Tag, str]
@@ -194,11 +195,7 @@ def _pieces(soup: Tag) -> Iterator[str]:
             yield before
         elif isinstance(node, _Number):
             number = f"{number}{node}" if node else ""
-        elif type(node) in (
-            NavigableString,
-            TemplateString,
-            str,
-        ):  # a comment or doctype is a subclass
+        elif type(node) in _TEXTS:
             text = str(node) if is_pre else re.sub(r"\s+", " ", str(node))
             if number and text.strip():
                 text, number = number + text.lstrip(), ""
@@ -237,9 +234,9 @@ def _is_dropped(tag: Tag) -> bool:
 
 
 def _is_drawn_twice(tag: Tag) -> bool:
-    """Whether it is the drawing of a formula that stands beside it for programs.
+    """Whether it only draws a formula that the page also holds as MathML.
 
-    KaTeX writes it before the drawing, MathJax behind.
+    KaTeX writes the MathML before the drawing, MathJax after it.
     """
     if tag.name not in _DRAWINGS or tag.get("aria-hidden") != "true":
         return False
