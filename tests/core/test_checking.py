@@ -16,6 +16,7 @@ from aloft.backends.checking import (
     check_models,
     check_reranker,
     has_tokens,
+    outgrows,
 )
 from aloft.config import check_config
 from aloft.errors import ModelError
@@ -296,8 +297,20 @@ def test_a_generator_much_larger_than_its_teacher_is_warned_of(
     check_models(check_config(values), has_teacher=False)
     (record,) = caplog.records
     said = record.getMessage()
-    assert re.search(r"times as many parameters as the teacher .* no smaller", said)
+    assert re.search(r"many more parameters than the teacher .* no smaller", said)
     assert str(large) in said
+
+
+@pytest.mark.model
+def test_nothing_is_said_of_the_size_of_packed_weights(made: Path, tmp_path: Path) -> None:
+    from aloft.testing import tiny_language_model
+
+    small, large = made / "language-model", tiny_language_model(tmp_path / "large", head_dim=64)
+    assert outgrows(str(large), str(small))
+    file = shutil.copytree(small, tmp_path / "packed") / "config.json"
+    packed = {"quantization_config": {"quant_method": "awq", "bits": 4}}  # 8 weights a number
+    file.write_text(json.dumps(json.loads(file.read_bytes()) | packed))
+    assert not outgrows(str(large), str(file.parent))
 
 
 @pytest.mark.model

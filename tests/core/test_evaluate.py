@@ -1188,6 +1188,17 @@ def test_shuffled_answers_are_compared_beside_the_verdict() -> None:
     assert "" not in [begun(prompt) for _, prompt in world.prompts[4:]]
 
 
+def test_a_generator_much_larger_than_its_teacher_is_refused_but_by_people() -> None:
+    evaluator = World().evaluator(*FOUR, *(question(i, origin="human") for i in (4, 5)))
+    for least, is_kept in ((3, False), (2, True)):
+        limits = evaluator.config.model_copy(update={"min_human_questions": least})
+        outgrown = replace(evaluator, config=limits, outgrows_teacher=True)
+        (verdict, generator) = measure_parts(outgrown, ("embedder", "generator")).verdicts
+        assert verdict.is_kept  # other parts learn from questions, not from answers
+        assert generator.is_kept == is_kept
+        assert ("much smaller" in generator.reason) != is_kept
+
+
 def test_a_generator_that_gains_nothing_is_refused() -> None:
     world = World()
     world.replies["base"] = cite_right

@@ -180,6 +180,18 @@ def test_either_set_may_decide_and_one_alone_is_enough() -> None:
     assert judge_part("reranker", {"synthetic": CLEAR}, "synthetic").is_kept
 
 
+def test_answers_of_a_much_smaller_teacher_do_not_keep_a_generator() -> None:
+    def judge(deciding: str, synthetic: Comparison = CLEAR) -> Verdict:
+        sets = {"human": CLEAR, "synthetic": synthetic}
+        return judge_part("generator", sets, deciding, outgrows_teacher=True)
+
+    refused = judge("synthetic")
+    assert not refused.is_kept
+    assert refused.reason.startswith("the synthetic questions have the answers of a teacher that")
+    assert judge("synthetic", HARM).reason.startswith("no gain on the synthetic questions")
+    assert judge("human").is_kept
+
+
 def test_figures_are_told_in_percent_with_signs() -> None:
     some = Comparison(
         metric="hit@1",

@@ -5,7 +5,7 @@ questions decide, a gain need not be beyond doubt. Synthetic questions share wor
 passage, so BM25 alone finds most of what they ask for, and a stack's gain over it is small and
 noisy. There a part must gain beyond doubt; an embedder must by itself, and the stack must not be
 significantly worse with it. A generator replaces another one: its gain must be beyond doubt on any
-questions.
+questions, and on synthetic ones, whose answers the teacher wrote, only where that is no weak one.
 """
 
 from collections.abc import Mapping
@@ -47,6 +47,8 @@ def judge_part(
     comparisons: Mapping[str, Comparison],
     deciding: str,
     alone: Comparison | None = None,
+    *,
+    outgrows_teacher: bool = False,
 ) -> Verdict:
     """Judge one part by its metric on each question set.
 
@@ -59,6 +61,8 @@ def judge_part(
         alone: The part's metric by itself on the deciding set. Where synthetic questions decide its
             interval must exclude a loss, and the stack need not gain but must not be significantly
             worse; without it, and of a part that is not blended, the stack's interval must.
+        outgrows_teacher: Whether the part is a generator much larger than its teacher, which wrote
+            the answers of the synthetic questions: they cannot tell a gain.
 
     Returns:
         The verdict. A part that changes nothing is refused: it would cost time and gain nothing.
@@ -82,6 +86,8 @@ def judge_part(
     is_open = comparison.high is not None and not comparison.is_loss and comparison.gain != 0
     if comparison.gain <= 0 and not (itself and is_open):
         fault = f"no gain on {questions}"
+    elif deciding == "synthetic" and outgrows_teacher:
+        fault = "the synthetic questions have the answers of a teacher that is much smaller"
     elif sure is not None and sure.low is None:
         fault = f"no interval: all {deciding} questions are about one document"
     elif sure is not None and sure.includes_loss:

@@ -122,6 +122,7 @@ class RetrievalEvaluator:
         body: Scores of (embedder, pairs of query and passage) by its body, kept, where late
             interaction orders what a configured reranker reads; None: it does not.
         expected: What shares gain elsewhere, by their names in `PRIORS`.
+        outgrows_teacher: Whether the generator is much larger than the teacher.
     """
 
     passages: Sequence[Passage]
@@ -139,6 +140,7 @@ class RetrievalEvaluator:
     indexes: IndexStore = field(default_factory=IndexStore)
     body: Callable[[str, Sequence[tuple[str, str]]], Floats] | None = None
     expected: Mapping[str, blending.Expected] = field(default_factory=dict)
+    outgrows_teacher: bool = False
     _rankings: dict[tuple[str, System], Ranking] = field(default_factory=dict)
     _rankers: dict[str, _RankedOnce] = field(default_factory=dict)
     _dense_shares: dict[tuple[str, Fold | None], CoverageShare] = field(default_factory=dict)
@@ -419,7 +421,8 @@ class RetrievalEvaluator:
         }
         sides = [values[self.deciding] for values in alone]
         itself = self.compare(sides[0].only(metric), sides[1]) if sides else []
-        return judge_part(part, comparisons, self.deciding, *itself)
+        outgrows = part == "generator" and self.outgrows_teacher
+        return judge_part(part, comparisons, self.deciding, *itself, outgrows_teacher=outgrows)
 
     def measure_variants(self, kept: Sequence[Part]) -> list[SystemVariant]:
         """Retrieval by every on/off combination of the kept parts on the deciding questions.

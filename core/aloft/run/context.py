@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from aloft.backends.checking import outgrows
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.loading import Models
 from aloft.corpus.windows import Windows, cut_windows
@@ -150,6 +151,11 @@ class Context:
     def adapter(self, role: str) -> Path | None:
         """The adapter of a declared model."""
         return self._declared(role).adapter
+
+    def outgrows(self, role: str) -> bool:
+        """Whether a declared language model is much larger than the declared teacher."""
+        generator, teacher = self._declared(role).name, self._declared("teacher").name
+        return self._shared.models.given is None and outgrows(generator, teacher)
 
     def teacher(self, role: str = "teacher", *, label: str = "") -> CachedLanguageModel:
         """The teacher; what it is asked at once is asked at once, or as it says, and kept."""

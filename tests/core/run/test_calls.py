@@ -348,3 +348,28 @@ def test_what_is_spread_comes_in_order_and_is_not_all_held(tmp_path: Path) -> No
     assert len(taken) == 64
     assert ["".join(result) for result in results] == [f"w{number}" for number in range(1, 200)]
     shared.cache.close()
+
+
+@pytest.mark.model
+def test_an_evaluation_knows_whether_the_generator_is_much_larger_than_its_teacher(
+    tmp_path: Path,
+) -> None:
+    from aloft.testing import tiny_language_model
+
+    small = str(tiny_language_model(tmp_path / "small"))
+    large = str(tiny_language_model(tmp_path / "large", head_dim=64))
+    store = RunStore(tmp_path / "run")
+
+    def outgrows(teacher: str, generator: str, given: ScriptedTeacher | None = None) -> bool:
+        values = {"teacher": teacher, "generator": generator, "embedder": "embedded:all-minilm"}
+        stage = Graph(Setup(load_config(overrides=values))).stages["evaluate"]
+        shared = Shared(store, Models(given))
+        found = Context(stage, shared).outgrows("generator")
+        shared.cache.close()
+        return found
+
+    assert outgrows(small, large)
+    assert not outgrows(large, small)
+    assert not outgrows(small, small)
+    assert not outgrows("openai:http://localhost:1/v1#any", large)
+    assert not outgrows(small, large, Counting())  # the model of an application may be any

@@ -41,6 +41,13 @@ def _inputs(setup: Setup) -> tuple[str, ...]:
     return with_expected(setup, (*ASKED, *trained_parts(setup)))
 
 
+def _models(setup: Setup) -> dict[str, Model]:
+    """The parts, and the teacher that a generator is compared with."""
+    trains = "generator" in trained_parts(setup)
+    teacher = {"teacher": Model(setup.config.teacher, "teacher")} if trains else {}
+    return base_models(setup) | teacher
+
+
 def reads_after_body(config: RunConfig) -> bool:
     """Whether a configured reranker reads what the embedder's body has ordered.
 
@@ -81,12 +88,12 @@ def measuring(config: RunConfig) -> dict[str, Any]:
 
 @stage(
     name="evaluate",
-    version=10,
+    version=11,
     doing="measuring",
     inputs=_inputs,
     output={"measured": Value("work/stages/measured.json", Measurements)},
     settings=lambda config: {**measuring(config), "parts": config.parts},
-    models=base_models,
+    models=_models,
     resources=Resources(gpu=True),
 )
 def evaluate(context: Context, part: Inputs) -> Iterator[To | Fact]:
@@ -132,6 +139,7 @@ def build_evaluator(
         indexes=context.indexes,
         body=sources.body if context.has("body") else None,
         expected=expected_from_json(part[EXPECTED_GAINS]) if EXPECTED_GAINS in part else {},
+        outgrows_teacher=context.has("teacher") and context.outgrows("generator"),
     )
 
 
