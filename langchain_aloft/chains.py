@@ -35,6 +35,7 @@ from aloft.api import (
     SharedModels,
     answer_prompt,
     answer_streaming,
+    check_kind,
     place_of,
     read_bundle,
     read_list,
@@ -43,7 +44,7 @@ from aloft.api import (
 )
 from aloft.config import read_path
 from langchain_aloft.chat_models import ChatAloft
-from langchain_aloft.convert import TextOf, to_passages
+from langchain_aloft.convert import TextOf, check_text_of, to_passages
 from langchain_aloft.local import at_once, overflow_as_langchain_knows_it
 from langchain_aloft.retrievers import AloftRetriever
 
@@ -84,8 +85,12 @@ def create_citation_chain(
         models: Loads the models; pass one object to several components to share weights.
 
     Raises:
+        ConfigError: an argument has the wrong class.
         DataError: the folder holds no finished run.
     """
+    check_text_of(text_of)
+    if models is not None:
+        check_kind("models", models, SharedModels, "It loads models, whose names the run knows.")
     shared = models or SharedModels()
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
     folder = read_path("run_folder", run_folder)

@@ -11,6 +11,7 @@ from aloft.api import (
     Prompt,
     Reply,
     after_thoughts,
+    check_kind,
     fingerprint_of_host,
     plain_text,
     read_reply,
@@ -27,9 +28,15 @@ class LlamaIndexTeacher:
     Args:
         llm: Decides temperature and length by its own settings.
         options: Passed to each call, such as {"max_tokens": 512} for a model that accepts it.
+
+    Raises:
+        ConfigError: an argument has the wrong class.
     """
 
     def __init__(self, llm: LLM, options: Mapping[str, Any] | None = None) -> None:
+        check_kind("llm", llm, LLM, "One of ours is AloftLLM(model=name).")
+        if options is not None:
+            check_kind("options", options, Mapping, 'Such as {"max_tokens": 512}.')
         self._llm = llm
         self._options = dict(options or {})
 

@@ -288,11 +288,14 @@ def test_what_a_retriever_must_return_is_told_in_one_line(tmp_path: Path, found:
 def test_what_is_no_function_of_a_document_is_told_in_one_line(tmp_path: Path) -> None:
     run, retrieved = write_run(tmp_path / "run"), RunnableLambda(lambda _: DOCUMENTS)
     name: Any = "page_content"
-    models = SharedModels(ScriptedModels())
-    made = create_citation_chain(run, retrieved, text_of=name, models=models)  # type: ignore[arg-type]
-    for use in (lambda: made.invoke("Why?"), lambda: to_documents(DOCUMENTS, text_of=name)):
+    for use in (
+        lambda: create_citation_chain(run, retrieved, text_of=name),  # type: ignore[arg-type]
+        lambda: to_documents(DOCUMENTS, text_of=name),
+    ):
         with pytest.raises(ConfigError, match="text_of is of type str, but must be a function"):
             use()
+    with pytest.raises(ConfigError, match="models is of type str, but must be a SharedModels"):
+        create_citation_chain(run, retrieved, models=name)  # type: ignore[arg-type]
 
 
 def test_half_of_an_emoji_and_documents_without_text_reach_no_model(tmp_path: Path) -> None:

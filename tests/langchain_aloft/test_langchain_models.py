@@ -437,6 +437,19 @@ def test_a_reply_of_the_host_holds_no_lone_surrogate() -> None:
     assert teacher.complete([prompt], max_new_tokens=9)[0].text == "Why \ufffd?"
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model": "llama3"}, r"model is of type str.*ChatAloft\(model=name\)"),
+        ({"options": ["max_tokens"]}, "options is of type list, but must be a Mapping"),
+        ({"concurrency": 0}, "concurrency is 0, but must be a number from 1"),
+    ],
+)
+def test_what_cannot_teach_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LangChainTeacher(**{"model": ChatAloft(model="any", models=shared()), **given})
+
+
 def test_another_model_has_another_fingerprint() -> None:
     prints = [
         LangChainTeacher(ChatAloft(model=name, models=shared())).fingerprint for name in "aba"

@@ -118,6 +118,18 @@ def test_what_a_teacher_thought_is_no_part_of_its_reply() -> None:
     assert [reply.text for reply in replies] == ["Why?"] * 2
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"llm": "llama3"}, r"llm is of type str.*AloftLLM\(model=name\)"),
+        ({"options": ["max_tokens"]}, "options is of type list, but must be a Mapping"),
+    ],
+)
+def test_what_cannot_teach_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LlamaIndexTeacher(**{"llm": EchoLLM(), **given})
+
+
 def test_another_model_has_another_fingerprint() -> None:
     prints = [LlamaIndexTeacher(EchoLLM(name=name)).fingerprint for name in ("a", "b", "a")]
 

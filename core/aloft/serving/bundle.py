@@ -12,8 +12,16 @@ from typing import Any
 
 from aloft.backends.loading import Models, is_adapter
 from aloft.backends.shared import SharedModels
-from aloft.config import PARTS, FormatName, Part, RunConfig, in_place, plain_name
-from aloft.errors import DataError
+from aloft.config import (
+    PARTS,
+    FormatName,
+    Part,
+    RunConfig,
+    absolute_name,
+    in_place,
+    plain_name,
+)
+from aloft.errors import ConfigError, DataError
 from aloft.evaluation.gate import BLENDED
 from aloft.evaluation.systems import SystemVariant
 from aloft.files import is_there, link, write_folder
@@ -195,9 +203,17 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
             loaded there.
 
     Raises:
+        ConfigError: `generator` is no name, or an empty one.
         DataError: the folder holds no bundle, a damaged one, or one of a newer format.
         ModelError: a base model is not the one that the bundle was made with.
     """
+    if generator is not None:
+        generator = absolute_name(generator)
+        if not generator.strip():
+            raise ConfigError(
+                "The name of the generator is empty. Name what serves it, such as openai:URL#NAME, "
+                "or leave it out."
+            )
     bundle = folder.absolute()
     if not is_there(bundle / FILE) and is_there(bundle / FOLDER / FILE):
         bundle = bundle / FOLDER
