@@ -22,7 +22,7 @@ from langchain_core.runnables import (
     RunnableParallel,
     RunnablePassthrough,
 )
-from pydantic import PrivateAttr
+from pydantic import BaseModel, PrivateAttr
 from typing_extensions import TypedDict  # as pydantic needs it before Python 3.12
 
 from aloft.api import (
@@ -97,11 +97,11 @@ def create_citation_chain(
     contract = read_bundle(folder, generator)
     answerer = _Answerer(contract, shared, text_of, _RunPassages(folder))
     retrieved: Runnable[Any, Any] = RunnableParallel(question=RunnablePassthrough(), context=found)
-    chain: Runnable[Any, Any] = RunnableLambda(_question_of) | retrieved | _Answers(answerer)
-    return chain.with_types(input_type=str | Question, output_type=CitedAnswer)  # type: ignore[arg-type]
+    asked: Runnable[Any, Any] = RunnableLambda(_question_of).with_types(input_type=Question)
+    return (asked | retrieved | _Answers(answerer)).with_types(output_type=CitedAnswer)
 
 
-class Question(TypedDict):
+class Question(BaseModel):  # a model, so that LangChain makes a tool of the chain for agents
     """A question, where it is not given as a text alone."""
 
     question: str
@@ -236,7 +236,8 @@ class _RunPassages:
         return _RunPassages, (self.run,)
 
 
-def _question_of(given: str | Question) -> str:
+def _question_of(given: Any) -> str:
+    given = given.question if isinstance(given, Question) else given
     question = given.get("question") if isinstance(given, dict) else given
     if not isinstance(question, str) or not question.strip():
         raise DataError('There is no question. Pass a text, or {"question": a text}.')
