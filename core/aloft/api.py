@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         is_number as is_number,
         is_whole as is_whole,
         read_call_options as read_call_options,
+        schema_of as schema_of,
     )
     from aloft.backends.host_models import (
         after_thoughts as after_thoughts,
@@ -184,6 +185,7 @@ _NAMES = {
         "is_number",
         "is_whole",
         "read_call_options",
+        "schema_of",
     ],
     "aloft.backends.host_models": [
         "after_thoughts",

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from enum import Enum
 from typing import Any, TypedDict
 from uuid import uuid4
@@ -437,6 +438,23 @@ def test_what_holds_itself_is_held_to_its_schema() -> None:
     for plain in (find, City, Town):
         assert openai_tool_of(plain) == convert_to_openai_tool(plain)
     assert json_schema_of(Town) == convert_to_json_schema(Town)
+
+
+def test_a_decimal_is_written_as_a_number() -> None:
+    class Price(BaseModel):
+        amount: Decimal
+
+    @tool
+    def pay(amount: Decimal) -> str:
+        """Pays."""
+        return str(amount)
+
+    for schema in (
+        json_schema_of(Price),
+        openai_tool_of(Price)["function"]["parameters"],
+        openai_tool_of(pay)["function"]["parameters"],
+    ):
+        assert schema["properties"]["amount"]["type"] == "number"
 
 
 NAMES = {"title": "Names", "type": "array", "items": {"enum": ["Lima", "Oslo"]}}

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
 from aloft.errors import ConfigError, PromptTooLongError
 from aloft.protocols import Reply, Tool
 from aloft.text.surrogates import replace_surrogates
@@ -59,6 +62,20 @@ def read_call_options(options: Mapping[str, Any], defaults: Mapping[str, Any]) -
         raise ConfigError("A call has a regex and tools. Give one of them.")
     limits = {"max_new_tokens": _length(given, defaults), "stop": _stop(asked.get("stop"))}
     return CallOptions(prompt=prompt, limits=limits)
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of what a pydantic model reads.
+
+    A decimal is a number in it. Pydantic's own allows a text, which may be any: "12 euros".
+    """
+    return model.model_json_schema(schema_generator=_Schemas)
+
+
+class _Schemas(GenerateJsonSchema):
+    def decimal_schema(self, schema: Any) -> dict[str, Any]:
+        made = super().decimal_schema(schema)
+        return dict(next(iter(made.get("anyOf", ())), made))
 
 
 def check_read(reply: Reply, model: str, window: int) -> Reply:
@@ -162,9 +179,8 @@ def _schema_in(response_format: Any) -> list[Mapping[str, Any]]:
 
 def _read_schema(given: Any) -> Mapping[str, Any]:
     """A JSON schema from one, from its text, or from a pydantic model."""
-    make = getattr(given, "model_json_schema", None)
-    if callable(make):
-        given = make()
+    if isinstance(given, type) and issubclass(given, BaseModel):
+        given = schema_of(given)
     if isinstance(given, str):
         try:
             given = json.loads(given)
