@@ -166,14 +166,14 @@ class AloftRetriever(BaseRetriever):
             and all(old is new for old, new in zip(opened.nodes, self.nodes, strict=True))
         )
         if not is_same:
-            self._opened = opened = self._open()
+            self._opened = opened = self._open(opened.retriever)
         return opened
 
-    def _open(self) -> _Opened:
+    def _open(self, earlier: Retriever | None = None) -> _Opened:
         given = read_nodes(self.nodes)
         nodes = [node for node in given if has_text(node)]
         passages = [to_passage(node) for node in nodes]
-        retriever = open_retriever(self.contract, passages, self.models)
+        retriever = open_retriever(self.contract, passages, self.models, earlier=earlier)
         return _Opened(tuple(given), self.contract, self.models, retriever, tuple(nodes))
 
     def _check(self) -> None:

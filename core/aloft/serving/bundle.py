@@ -296,6 +296,7 @@ def open_retriever(
     passages: Sequence[Passage],
     models: Models | None = None,
     indexes: IndexStore | None = None,
+    earlier: Retriever | None = None,
 ) -> Retriever:
     """The retriever that ships, over passages; models are loaded when the first question comes.
 
@@ -304,11 +305,12 @@ def open_retriever(
         passages: The corpus; it is embedded once, when the first question comes.
         models: Where models are loaded from; pass one to share them.
         indexes: Where what the passages are searched by is kept; None: in memory.
+        earlier: A retriever that this one replaces; passages of both are not embedded again.
     """
     loads = models if isinstance(models, SharedModels) else SharedModels(models)
     embedder = loads.embedder(bundle.embedder)
     reranker = loads.reranker(bundle.reranker) if bundle.reranker else None
-    dense = DenseRanker(passages, embedder, bundle.window_tokens, indexes)
+    dense = DenseRanker(passages, embedder, bundle.window_tokens, indexes, earlier)
     late = loads.reranker(bundle.embedder) if bundle.retrieval.late_depth else None
     lexical = Bm25Ranker(passages, indexes)
     return Retriever(bundle.retrieval, passages, dense, reranker, lexical, late)
