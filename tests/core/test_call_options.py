@@ -63,6 +63,18 @@ def test_a_schema_comes_in_the_forms_that_hosts_have(given: dict[str, Any]) -> N
     assert read(**given).prompt == {"json_schema": City.model_json_schema()}
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (r"\d{4}-\d{2}", "[0-9]{4}-[0-9]{2}"),
+        (r"[\d.]+[^\d]\d", "[0-9.]+[^0-9][0-9]"),
+        (r"\\d\[\d\D", r"\\d\[[0-9]\D"),
+    ],
+)
+def test_a_digit_of_a_pattern_is_0_to_9(given: str, asked: str) -> None:
+    assert read(regex=given).prompt == {"pattern": asked}
+
+
 def test_a_decimal_is_written_as_a_number() -> None:
     class Price(BaseModel):
         amount: Decimal = Field(ge=0)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -155,7 +156,23 @@ def _form(asked: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"regex is {pattern!r}, but must be a text.")
     if schemas:
         return {"json_schema": schemas[0]}
-    return {"pattern": replace_surrogates(pattern)} if pattern else {}
+    return {"pattern": _plain_digits(replace_surrogates(pattern))} if pattern else {}
+
+
+def _plain_digits(pattern: str) -> str:
+    r"""A pattern whose `\d` is 0 to 9, as in JSON schemas: engines take any script's digits."""
+    in_class = False
+
+    def write(found: re.Match[str]) -> str:
+        nonlocal in_class
+        part = found[0]
+        if part in ("[", "]"):
+            in_class = part == "["
+        if part != r"\d":
+            return part
+        return "0-9" if in_class else "[0-9]"
+
+    return re.sub(r"\\.|[\[\]]", write, pattern, flags=re.DOTALL)
 
 
 def _schema_in(response_format: Any) -> list[Mapping[str, Any]]:
