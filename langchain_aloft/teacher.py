@@ -20,6 +20,7 @@ from aloft.api import (
     plain_text,
     read_reply,
     turns,
+    warn_of_unused,
 )
 from langchain_aloft.chat_models import ChatAloft
 
@@ -97,7 +98,10 @@ def teacher_of(llm: BaseChatModel) -> LanguageModel:
 
     Then prompts are batches, and probabilities are read, which LangChain's chat models do not give.
     """
-    return llm.loaded if isinstance(llm, ChatAloft) else LangChainTeacher(llm)
+    if isinstance(llm, ChatAloft):
+        warn_of_unused(llm)
+        return llm.loaded
+    return LangChainTeacher(llm)
 
 
 def _conversation(prompt: Prompt) -> list[BaseMessage]:

@@ -16,6 +16,7 @@ from aloft.api import (
     plain_text,
     read_reply,
     turns,
+    warn_of_unused,
 )
 from llama_index_aloft.llm import AloftLLM
 
@@ -72,7 +73,10 @@ class LlamaIndexTeacher:
 
 def teacher_of(llm: LLM) -> LanguageModel:
     """The teacher for an LLM; one of Aloft's own local models is used directly."""
-    return llm.loaded if isinstance(llm, AloftLLM) else LlamaIndexTeacher(llm)
+    if isinstance(llm, AloftLLM):
+        warn_of_unused(llm)
+        return llm.loaded
+    return LlamaIndexTeacher(llm)
 
 
 def _facts(response: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         plain_text as plain_text,
         read_reply as read_reply,
         turns as turns,
+        warn_of_unused as warn_of_unused,
     )
     from aloft.backends.loading import Models as Models
     from aloft.backends.packaged import resolve_model as resolve_model
@@ -194,6 +195,7 @@ _NAMES = {
         "plain_text",
         "read_reply",
         "turns",
+        "warn_of_unused",
     ],
     "aloft.backends.loading": ["Models"],
     "aloft.backends.packaged": ["resolve_model"],

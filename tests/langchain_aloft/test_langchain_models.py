@@ -410,6 +410,15 @@ def test_a_model_of_our_own_teaches_by_itself() -> None:
     assert isinstance(teacher_of(other), LangChainTeacher)
 
 
+def test_settings_without_effect_on_a_teacher_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    teacher_of(ChatAloft(model="any", models=shared(), max_tokens=9))
+    assert not caplog.messages
+    teacher_of(ChatAloft(model="any", models=shared(), temperature=0.7, stop=["#"]))
+    assert caplog.messages == [
+        "Settings of ChatAloft without effect where it teaches: temperature, stop. Leave them out."
+    ]
+
+
 def test_a_plain_prompt_is_one_message_and_stop_strings_reach_the_model() -> None:
     source = ScriptedModels()
     teacher = LangChainTeacher(ChatAloft(model="any", models=SharedModels(source)))

@@ -21,7 +21,7 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.llms import CustomLLM
 from llama_index.core.schema import Document, MetadataMode
 from llama_index.core.vector_stores import FilterOperator, MetadataFilter, MetadataFilters
-from scripted import write_run
+from scripted import shared, write_run
 
 from aloft.config import PARTS, RunConfig, load_config
 from aloft.errors import ConfigError, DataError, ModelError, RunFolderError
@@ -39,6 +39,7 @@ from llama_index_aloft import (
     LlamaIndexTeacher,
 )
 from llama_index_aloft.finetuning import EmbeddingQAFinetuneDataset
+from llama_index_aloft.teacher import teacher_of
 
 
 class EchoLLM(CustomLLM):
@@ -131,6 +132,13 @@ def test_what_a_teacher_thought_is_no_part_of_its_reply() -> None:
 def test_what_cannot_teach_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         LlamaIndexTeacher(**{"llm": EchoLLM(), **given})
+
+
+def test_settings_without_effect_on_a_teacher_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    teacher_of(AloftLLM("any", models=shared()))
+    assert not caplog.messages
+    teacher_of(AloftLLM("any", models=shared(), temperature=0.7))
+    assert "AloftLLM without effect where it teaches: temperature." in caplog.text
 
 
 def test_another_model_has_another_fingerprint() -> None:
