@@ -202,6 +202,15 @@ def test_a_decimal_is_written_as_a_number() -> None:
     assert llm.structured_predict(Price, PromptTemplate("A price.")).amount == Decimal("12.5")
     assert model.asked[0].json_schema["properties"]["amount"]["type"] == "number"  # type: ignore[index]
 
+    def pay(amount: Decimal) -> None:
+        """Pays."""
+
+    llm.chat_with_tools([FIND, FunctionTool.from_defaults(fn=pay)], "Pay.")
+    finding, paying = model.asked[-1].tools
+    assert paying.parameters["properties"]["amount"]["type"] == "number"
+    known = FIND.metadata.to_openai_tool()["function"]["parameters"]
+    assert finding.parameters == known
+
 
 @pytest.mark.parametrize("given", [list[City], City(name="Lima"), {"type": "object"}, None])
 def test_what_is_no_model_cannot_be_predicted(given: Any) -> None:
