@@ -1,6 +1,7 @@
 """LangChain's parsers of structured output, for replies that may have been cut."""
 
 import json
+import re
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,9 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableMap
+
+_FENCE = re.compile(r"\A[^\[{\"]*```(?:json)?\s*|\A\s+")  # before the JSON of a server's reply
+_DECODER = json.JSONDecoder(strict=False)
 
 
 class WholeJson(JsonOutputParser):
@@ -57,7 +61,7 @@ def _finish_reason(generation: Generation) -> str | None:
 
 def _check_whole(text: str) -> None:
     try:
-        json.loads(text)
+        _DECODER.raw_decode(_FENCE.sub("", text, count=1))  # what follows may be cut
     except ValueError as error:
         raise OutputParserException(
             f"The reply was cut before its JSON was whole: {text[-80:]!r}. Raise max_tokens.",

@@ -285,6 +285,9 @@ def test_structured_output_is_whole_or_says_why_not(
     ):
         with pytest.raises(OutputParserException, match=message):
             ask()
+    fenced = '```json\n{"names": ["Lima"]}\n```\nThese are'  # of a server that holds no reply
+    ended = ChatAloft(model="any", models=served(Cut(lambda _: fenced)))
+    assert ended.with_structured_output(CITIES).invoke("Cities.") == {"names": ["Lima"]}
     raw = chat.with_structured_output(schema, include_raw=True)
     for given in (raw.invoke("Cities."), *raw.stream("Cities."), *asyncio.run(stream(raw))):
         assert (given["raw"].text, given["parsed"]) == (reply, None)
