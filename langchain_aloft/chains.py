@@ -22,7 +22,7 @@ from langchain_core.runnables import (
     RunnableParallel,
     RunnablePassthrough,
 )
-from pydantic import PrivateAttr
+from pydantic import BaseModel, PrivateAttr
 from typing_extensions import TypedDict  # as pydantic needs it before Python 3.12
 
 from aloft.api import (
@@ -35,6 +35,7 @@ from aloft.api import (
     SharedModels,
     answer_prompt,
     answer_streaming,
+    check_kind,
     place_of,
     read_bundle,
     read_list,
@@ -43,7 +44,7 @@ from aloft.api import (
 )
 from aloft.config import read_path
 from langchain_aloft.chat_models import ChatAloft
-from langchain_aloft.convert import TextOf, to_passages
+from langchain_aloft.convert import TextOf, check_text_of, to_passages
 from langchain_aloft.local import at_once, overflow_as_langchain_knows_it
 from langchain_aloft.retrievers import AloftRetriever
 
@@ -84,19 +85,23 @@ def create_citation_chain(
         models: Loads the models; pass one object to several components to share weights.
 
     Raises:
+        ConfigError: an argument has the wrong class.
         DataError: the folder holds no finished run.
     """
+    check_text_of(text_of)
+    if models is not None:
+        check_kind("models", models, SharedModels, "It loads models, whose names the run knows.")
     shared = models or SharedModels()
     found = retriever or AloftRetriever.from_run(run_folder, models=shared)
     folder = read_path("run_folder", run_folder)
     contract = read_bundle(folder, generator)
     answerer = _Answerer(contract, shared, text_of, _RunPassages(folder))
     retrieved: Runnable[Any, Any] = RunnableParallel(question=RunnablePassthrough(), context=found)
-    chain: Runnable[Any, Any] = RunnableLambda(_question_of) | retrieved | _Answers(answerer)
-    return chain.with_types(input_type=str | Question, output_type=CitedAnswer)  # type: ignore[arg-type]
+    asked: Runnable[Any, Any] = RunnableLambda(_question_of).with_types(input_type=Question)
+    return (asked | retrieved | _Answers(answerer)).with_types(output_type=CitedAnswer)
 
 
-class Question(TypedDict):
+class Question(BaseModel):  # a model, so that LangChain makes a tool of the chain for agents
     """A question, where it is not given as a text alone."""
 
     question: str
@@ -231,7 +236,8 @@ class _RunPassages:
         return _RunPassages, (self.run,)
 
 
-def _question_of(given: str | Question) -> str:
+def _question_of(given: Any) -> str:
+    given = given.question if isinstance(given, Question) else given
     question = given.get("question") if isinstance(given, dict) else given
     if not isinstance(question, str) or not question.strip():
         raise DataError('There is no question. Pass a text, or {"question": a text}.')

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from operator import itemgetter
 from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -14,14 +13,9 @@ from langchain_core.language_models import (
     ModelProfile,
 )
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers import JsonOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, LLMResult
-from langchain_core.runnables import (
-    Runnable,
-    RunnableConfig,
-    RunnableMap,
-    RunnablePassthrough,
-)
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 from langchain_core.tools import BaseTool
 from langchain_core.utils.pydantic import is_basemodel_subclass
@@ -31,6 +25,7 @@ from aloft.api import ConfigError, ModelError, Prompt, Reply, stream_reply
 from aloft.config import SERVER
 from langchain_aloft.local import AT_ONCE, LocalModel, at_once, keyed_by_content
 from langchain_aloft.messages import to_chunk, to_message, to_messages
+from langchain_aloft.parsers import WholeJson, WholeObject, with_raw
 from langchain_aloft.schemas import json_schema_of, openai_tool_of
 
 _METHODS = ("json_schema", "function_calling", "json_mode")
@@ -168,10 +163,10 @@ class ChatAloft(LocalModel, BaseChatModel):
         self.options(None, {"json_schema": wanted, **kwargs})
         traced = {"kwargs": {"method": method}, "schema": wanted if schema is None else schema}
         model = self.bind(json_schema=wanted, ls_structured_output_format=traced, **kwargs)
-        parser = JsonOutputParser()
+        parser: JsonOutputParser = WholeJson()
         if isinstance(schema, type) and is_basemodel_subclass(schema):
-            parser = PydanticOutputParser[Any](pydantic_object=schema)
-        return _with_raw(model, parser) if include_raw else model | parser
+            parser = WholeObject(pydantic_object=schema)
+        return with_raw(model, parser) if include_raw else model | parser
 
     def batch(
         self,
@@ -262,14 +257,3 @@ class ChatAloft(LocalModel, BaseChatModel):
     def _result(self, reply: Reply) -> ChatResult:
         message = to_message(self.read(reply), self.facts_of(reply))
         return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-def _with_raw(
-    model: Runnable[LanguageModelInput, Any], parser: Runnable[Any, Any]
-) -> Runnable[LanguageModelInput, Any]:
-    """A model and a parser of its replies, whose errors are part of the output."""
-    parsed: Runnable[Any, Any] = RunnablePassthrough.assign(
-        parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
-    )
-    failed: Runnable[Any, Any] = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")

@@ -121,17 +121,26 @@ def to_passages(
     return passages
 
 
+def check_text_of(given: Any) -> None:
+    """Check that what models read of a document is told by a function, or not told.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if given is not None and not callable(given):
+        raise ConfigError(
+            f"text_of is of type {type(given).__name__}, but must be a function from a document "
+            "to what models read of it."
+        )
+
+
 def model_text(document: LangChainDocument, text_of: TextOf | None = None) -> str:
     """What models read of a document.
 
     Raises:
         ConfigError: it is no function, or returns something else than a text.
     """
-    if text_of is not None and not callable(text_of):
-        raise ConfigError(
-            f"text_of is of type {type(text_of).__name__}, but must be a function from a document "
-            "to what models read of it."
-        )
+    check_text_of(text_of)
     text = text_of(document) if text_of else document.page_content
     if not isinstance(text, str):
         raise ConfigError(

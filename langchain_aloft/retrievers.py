@@ -174,13 +174,13 @@ class AloftRetriever(BaseRetriever):
         asked = (self.contract, self.models, self.text_of, given)
         known = opened and (opened.contract, opened.models, opened.text_of, opened.documents)
         if opened is None or known != asked:
-            opened = self._open()
+            opened = self._open(opened.retriever if opened else None)
         elif not all(map(operator.is_, opened.documents, given)):  # equal: of a deep copy
             opened = replace(opened, documents=given)
         self.opened = opened
         return opened
 
-    def _open(self) -> _Opened:
+    def _open(self, earlier: Retriever | None) -> _Opened:
         passages = [
             passage
             for passage, document in zip(
@@ -193,6 +193,6 @@ class AloftRetriever(BaseRetriever):
             self.contract,
             self.models,
             self.text_of,
-            open_retriever(self.contract, passages, self.models),
+            open_retriever(self.contract, passages, self.models, earlier=earlier),
             tuple(int(passage.document_id) for passage in passages),
         )

@@ -9,9 +9,10 @@ from langchain_core.tools import BaseTool
 from langchain_core.tools.base import create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
-from aloft.api import ConfigError
+from aloft.api import ConfigError, schema_of
 
 Schema = dict[str, Any]
 Tool = Schema | type | Callable[..., Any] | BaseTool
@@ -32,8 +33,8 @@ def json_schema_of(given: Schema | type) -> Schema:
     _check("A schema", given)
     if isinstance(given, dict) and _OF_TOOLS.isdisjoint(given):
         return _schema_in(given)
-    recursive = _recursive_schema(given)
-    return convert_to_json_schema(given) if recursive is None else recursive
+    whole = _whole_schema(given)
+    return convert_to_json_schema(given) if whole is None else whole
 
 
 def openai_tool_of(given: Tool, *, strict: bool | None = None) -> Schema:
@@ -45,7 +46,7 @@ def openai_tool_of(given: Tool, *, strict: bool | None = None) -> Schema:
     _check("A tool", given)
     made = convert_to_openai_tool(given, strict=strict)
     is_schema = isinstance(given, dict) and "title" in given and "properties" not in given
-    whole = given if is_schema else _recursive_schema(given)
+    whole = given if is_schema else _whole_schema(given)
     if whole is not None:
         made["function"]["parameters"] = whole
     parameters = made.get("function", {}).get("parameters") or {}
@@ -82,22 +83,24 @@ def _schema_in(given: Schema) -> Schema:
     return found
 
 
-def _recursive_schema(given: Any) -> Schema | None:
-    """The schema of what holds itself, such as a tree; None of anything else.
+def _whole_schema(given: Any) -> Schema | None:
+    """The schema of what LangChain's own would allow too much for; None of anything else.
 
-    LangChain writes each reference out. Where that would never end, it leaves `{}`, which allows
-    anything.
+    That is what holds itself, such as a tree: LangChain writes each reference out, and where that
+    would never end it leaves `{}`. And what has decimals; see `schema_of`.
     """
     if isinstance(given, BaseTool):
         given = given.tool_call_schema
     elif callable(given) and not isinstance(given, type):
         given = create_schema_from_function(getattr(given, "__name__", "tool"), given)
-    make = getattr(given, "model_json_schema", None)
-    schema = make() if callable(make) else given
+    is_model = isinstance(given, type) and issubclass(given, BaseModel)
+    schema = schema_of(given) if is_model else given
     if not isinstance(schema, dict):
         return None
     parts = schema.get("$defs", {})
-    return schema if any(_reaches(name, name, parts) for name in parts) else None
+    is_whole = any(_reaches(name, name, parts) for name in parts)
+    is_whole |= is_model and schema != given.model_json_schema()
+    return schema if is_whole else None
 
 
 def _reaches(name: str, wanted: str, parts: Mapping[str, Any]) -> bool:

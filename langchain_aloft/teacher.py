@@ -8,15 +8,19 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables import RunnableConfig
 
 from aloft.api import (
+    ConfigError,
     LanguageModel,
     Message,
     Prompt,
     Reply,
     after_thoughts,
+    check_kind,
     fingerprint_of_host,
+    is_whole,
     plain_text,
     read_reply,
     turns,
+    warn_of_unused,
 )
 from langchain_aloft.chat_models import ChatAloft
 
@@ -37,6 +41,9 @@ class LangChainTeacher:
         model: Decides temperature and length by its own settings.
         options: Passed to each call, such as {"max_tokens": 512} for a model that accepts it.
         concurrency: Prompts sent at a time; raise it for a model behind a local server.
+
+    Raises:
+        ConfigError: an argument has the wrong class, or `concurrency` is less than 1.
     """
 
     def __init__(
@@ -46,6 +53,11 @@ class LangChainTeacher:
         *,
         concurrency: int = 1,
     ) -> None:
+        check_kind("model", model, BaseChatModel, "One of ours is ChatAloft(model=name).")
+        if options is not None:
+            check_kind("options", options, Mapping, 'Such as {"max_tokens": 512}.')
+        if not is_whole(concurrency) or concurrency < 1:
+            raise ConfigError(f"concurrency is {concurrency!r}, but must be a number from 1.")
         self._model = model
         self._options = dict(options or {})
         self._concurrency = concurrency
@@ -86,7 +98,10 @@ def teacher_of(llm: BaseChatModel) -> LanguageModel:
 
     Then prompts are batches, and probabilities are read, which LangChain's chat models do not give.
     """
-    return llm.loaded if isinstance(llm, ChatAloft) else LangChainTeacher(llm)
+    if isinstance(llm, ChatAloft):
+        warn_of_unused(llm)
+        return llm.loaded
+    return LangChainTeacher(llm)
 
 
 def _conversation(prompt: Prompt) -> list[BaseMessage]:

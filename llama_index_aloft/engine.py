@@ -1,9 +1,11 @@
 """A complete Aloft run behind the interface of LlamaIndex's fine-tune engines."""
 
+import json
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, overload
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -15,16 +17,22 @@ from llama_index_instrumentation import get_dispatcher
 
 from aloft.api import (
     ConfigError,
+    DataError,
     HostedRun,
     ModelError,
     Progress,
     check_kind,
     resolve_model,
     shown_progress,
+    write_text,
 )
 from aloft.config import RunConfig, check_config, load_config
 from llama_index_aloft.convert import to_documents
 from llama_index_aloft.embedding import AloftEmbedding
+from llama_index_aloft.finetuning.embeddings.common import (
+    EmbeddingQAFinetuneDataset,
+    check_dataset,
+)
 from llama_index_aloft.llm import AloftLLM
 from llama_index_aloft.rerank import AloftRerank
 from llama_index_aloft.teacher import teacher_of
@@ -78,7 +86,8 @@ class AloftFinetuneEngine(HostedRun):
         embed_model: The embedding model to train, such as `Settings.embed_model`, or its name. Its
             weights must be on this machine. None: the configuration's.
         reranker: The reranker to train, likewise.
-        questions: File of your own labelled questions; if given, they decide what ships.
+        questions: Your own labelled questions, a file or an `EmbeddingQAFinetuneDataset`, whose
+            texts are looked up in the corpus; if given, they decide what ships.
         show_progress: Whether `finetune` shows its progress: bars in a terminal, lines elsewhere.
         overwrite: Whether a run on another corpus in `out` may be replaced. Otherwise `finetune`
             refuses documents among which are fewer than half of that run's.
@@ -99,7 +108,7 @@ class AloftFinetuneEngine(HostedRun):
         llm: LLM | None = None,
         embed_model: BaseEmbedding | str | None = None,
         reranker: BaseNodePostprocessor | str | None = None,
-        questions: str | Path | None = None,
+        questions: str | Path | EmbeddingQAFinetuneDataset | None = None,
         show_progress: bool = True,
         overwrite: bool = False,
     ) -> None:
@@ -111,12 +120,14 @@ class AloftFinetuneEngine(HostedRun):
         models = {part: _name_of(part, one) for part, one in named.items() if one is not None}
         whole = check_config((config or load_config(preset)).model_dump() | models)
         teacher = teacher_of(llm) if llm else None
+        is_dataset = hasattr(questions, "queries")
+        self._dataset = check_dataset("questions", questions) if is_dataset else None
         super().__init__(
             to_documents(nodes_or_documents),
             out,
             whole,
             teacher,
-            questions,
+            None if is_dataset else questions,  # type: ignore[arg-type] # paths, or refused
             show_progress=show_progress,
             overwrite=overwrite,
         )
@@ -130,7 +141,10 @@ class AloftFinetuneEngine(HostedRun):
         Raises:
             AloftError: a fault that the user can correct, in one line.
         """
-        with shown_progress(self._show_progress and progress is None) as shown:
+        with (
+            self._dataset_as_file(),
+            shown_progress(self._show_progress and progress is None) as shown,
+        ):
             reported = progress or shown
 
             def tell(stage: str, done: int, total: int) -> None:
@@ -138,6 +152,20 @@ class AloftFinetuneEngine(HostedRun):
                 reported(stage, done, total)
 
             super().finetune(tell)
+
+    @contextmanager
+    def _dataset_as_file(self) -> Iterator[None]:
+        """Give the run a dataset's questions as the file that it reads them from."""
+        if self._dataset is None:
+            yield
+            return
+        with TemporaryDirectory() as folder:
+            self._questions = Path(folder) / "questions.jsonl"
+            write_text(self._questions, _questions_of(self._dataset))
+            try:
+                yield
+            except DataError as error:  # of a file that nobody gave
+                raise DataError(str(error).replace(str(self._questions), "questions")) from error
 
     @overload
     def get_finetuned_model(
@@ -166,6 +194,16 @@ class AloftFinetuneEngine(HostedRun):
         if name not in _CLASSES:
             raise ConfigError(f'There is no part "{part}". It may be: {", ".join(_CLASSES)}.')
         return _CLASSES[name].from_run(self.shipped, **fields)
+
+
+def _questions_of(dataset: EmbeddingQAFinetuneDataset) -> str:
+    """A dataset as labelled questions in JSON Lines, a line for each text that answers one."""
+    rows = (
+        {"id": key, "question": question, "passage": dataset.corpus[text_id]}
+        for key, question in dataset.queries.items()
+        for text_id in dataset.relevant_docs[key]
+    )
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def _name_of(part: str, model: Any) -> str:

@@ -45,7 +45,13 @@ from aloft.api import (
 )
 from aloft.config import FolderName, ModelName, read_path
 from llama_index_aloft.identity import Identified
-from llama_index_aloft.messages import as_chat, as_completion, calls_of, to_messages
+from llama_index_aloft.messages import (
+    as_chat,
+    as_completion,
+    calls_of,
+    to_messages,
+    to_openai_tool,
+)
 from llama_index_aloft.structured import StructuredPredictions
 
 _HEADERS = "extra_headers"  # of a service, which LlamaIndex' DocumentContextExtractor gives any LLM
@@ -148,8 +154,7 @@ class AloftLLM(Identified, StructuredPredictions):
         Raises:
             ModelError: the model is not on this machine, or its server does not count tokens.
         """
-        formatted = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
-        options = self._options({"tools": formatted})
+        options = self._options({"tools": [to_openai_tool(tool) for tool in tools]})
         prompt = Prompt(messages=to_messages(messages), **options.prompt)
         return self._tokenizer.count(prompt)
 
@@ -242,7 +247,7 @@ class AloftLLM(Identified, StructuredPredictions):
         choice = kwargs.pop("tool_choice", None) or ("required" if tool_required else None)
         return {
             "messages": [*messages, *([user_msg] if user_msg else [])],
-            "tools": [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools],
+            "tools": [to_openai_tool(tool) for tool in tools],
             "tool_choice": choice,
             "parallel_tool_calls": allow_parallel_tool_calls,
             **kwargs,

@@ -18,8 +18,18 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools import BaseTool
 
-from aloft.api import DataError, Message, Reply, Role, ToolCall, ToolTurn, replace_surrogates
+from aloft.api import (
+    DataError,
+    Message,
+    Reply,
+    Role,
+    ToolCall,
+    ToolTurn,
+    replace_surrogates,
+    schema_of,
+)
 
 _ROLES: dict[MessageRole, Role] = {
     MessageRole.SYSTEM: "system",
@@ -65,6 +75,16 @@ def calls_of(message: ChatMessage) -> list[ToolSelection]:
             for block in blocks
         ]
     return [_selection(call) for call in message.additional_kwargs.get("tool_calls") or ()]
+
+
+def to_openai_tool(tool: BaseTool) -> dict[str, Any]:
+    """A tool in OpenAI's form, with decimals as `schema_of` has them."""
+    made: dict[str, Any] = tool.metadata.to_openai_tool(skip_length_check=True)
+    model, function = tool.metadata.fn_schema, made["function"]
+    if model is not None and (whole := schema_of(model)) != model.model_json_schema():
+        known = function["parameters"]
+        function["parameters"] = {name: whole.get(name, one) for name, one in known.items()}
+    return made
 
 
 def as_completion(reply: Reply, delta: str | None = None) -> CompletionResponse:

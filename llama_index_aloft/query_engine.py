@@ -54,7 +54,7 @@ from llama_index_aloft.convert import cut_before, has_text, read_found, to_passa
 from llama_index_aloft.llm import AloftLLM
 from llama_index_aloft.messages import as_chat
 from llama_index_aloft.queries import check_query, to_query
-from llama_index_aloft.retriever import AloftRetriever
+from llama_index_aloft.retriever import AloftRetriever, check_parts
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -89,7 +89,7 @@ class AloftCitationQueryEngine(BaseQueryEngine):
         callback_manager: CallbackManager | None = None,
     ) -> None:
         check_kind("retriever", retriever, BaseRetriever, "Of an index: index.as_retriever().")
-        check_kind("contract", contract, Bundle, "Open a run's folder by from_run(folder).")
+        check_parts(contract, models, callback_manager)
         super().__init__(callback_manager or Settings.callback_manager)
         self.retriever = retriever
         self.contract = contract

@@ -30,6 +30,9 @@ class AloftRater(Identified, TransformComponent):
         keep_at_least: Nodes with a lower rating are dropped; None: all are kept.
         key: Metadata key of the rating; the value is None if the reply could not be read.
         models: Loads the local model.
+
+    Raises:
+        ConfigError: neither a model nor an LLM is set, or both are.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -41,6 +44,10 @@ class AloftRater(Identified, TransformComponent):
     models: SkipJsonSchema[SharedModels] = Field(
         default_factory=SharedModels, exclude=True, repr=False
     )
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self._teacher()  # here, where pydantic does not wrap what it raises
 
     @classmethod
     def class_name(cls) -> str:
@@ -66,11 +73,7 @@ class AloftRater(Identified, TransformComponent):
         return self.models.fingerprint(self.model or "")
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[BaseNode]:
-        """Rate nodes; those without text are kept, without a rating.
-
-        Raises:
-            ConfigError: neither a model nor an LLM is set, or both are.
-        """
+        """Rate nodes; those without text are kept, without a rating."""
         teacher, method = self._teacher()
         nodes = read_nodes(nodes)
         asked = [to_passage(node) for node in nodes if has_text(node)]

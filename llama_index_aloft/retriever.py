@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from llama_index.core import Settings
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import MetadataFilters
 
@@ -65,7 +66,8 @@ class AloftRetriever(BaseRetriever):
             that of `Settings` is used.
 
     Raises:
-        ConfigError: `similarity_top_k` is less than 1, or a filter cannot be applied.
+        ConfigError: `similarity_top_k` is less than 1, a filter cannot be applied, or an argument
+            has the wrong class.
         DataError: anything other than nodes is given.
     """
 
@@ -79,9 +81,9 @@ class AloftRetriever(BaseRetriever):
         models: SharedModels | None = None,
         **fields: Any,
     ) -> None:
-        check_kind("contract", contract, Bundle, "Open a run's folder by from_run(folder).")
-        manager = fields.pop("callback_manager", None) or Settings.callback_manager
-        super().__init__(callback_manager=manager, **fields)
+        manager = fields.pop("callback_manager", None)
+        check_parts(contract, models, manager)
+        super().__init__(callback_manager=manager or Settings.callback_manager, **fields)
         self.nodes = read_nodes(nodes)
         self.contract = contract
         self.similarity_top_k = similarity_top_k
@@ -164,14 +166,14 @@ class AloftRetriever(BaseRetriever):
             and all(old is new for old, new in zip(opened.nodes, self.nodes, strict=True))
         )
         if not is_same:
-            self._opened = opened = self._open()
+            self._opened = opened = self._open(opened.retriever)
         return opened
 
-    def _open(self) -> _Opened:
+    def _open(self, earlier: Retriever | None = None) -> _Opened:
         given = read_nodes(self.nodes)
         nodes = [node for node in given if has_text(node)]
         passages = [to_passage(node) for node in nodes]
-        retriever = open_retriever(self.contract, passages, self.models)
+        retriever = open_retriever(self.contract, passages, self.models, earlier=earlier)
         return _Opened(tuple(given), self.contract, self.models, retriever, tuple(nodes))
 
     def _check(self) -> None:
@@ -183,3 +185,17 @@ class AloftRetriever(BaseRetriever):
             )
         if self.filters is not None:
             read_filters(self.filters)
+
+
+def check_parts(contract: Any, models: Any, callback_manager: Any) -> None:
+    """Check what retriever and query engine are made of; models and callbacks may be None.
+
+    Raises:
+        ConfigError: one of them has the wrong class.
+    """
+    check_kind("contract", contract, Bundle, "Open a run's folder by from_run(folder).")
+    if models is not None:
+        check_kind("models", models, SharedModels, "It loads models, whose names the run knows.")
+    if callback_manager is not None:
+        advice = "Put handlers into one: CallbackManager([handler])."
+        check_kind("callback_manager", callback_manager, CallbackManager, advice)

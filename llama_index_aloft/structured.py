@@ -14,7 +14,7 @@ from llama_index.core.program.utils import process_streaming_objects
 from llama_index.core.types import PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
 
-from aloft.api import DataError
+from aloft.api import ConfigError, DataError, schema_of
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -45,6 +45,7 @@ class StructuredPredictions(FunctionCallingLLM):
             **prompt_args: Values for the template.
 
         Raises:
+            ConfigError: `output_cls` is no pydantic model.
             DataError: the reply was cut, or a validator of the model refuses it.
         """
         if not self._holds_to_schema:
@@ -122,8 +123,13 @@ class StructuredPredictions(FunctionCallingLLM):
 
 
 def _options(output_cls: type[BaseModel], given: dict[str, Any] | None) -> dict[str, Any]:
+    if not (isinstance(output_cls, type) and issubclass(output_cls, BaseModel)):
+        raise ConfigError(
+            f"output_cls is {str(output_cls)[:100]}, but must be a pydantic model. For a list or a "
+            "choice, pass a model with such a field."
+        )
     options = {name: one for name, one in (given or {}).items() if name != "tool_required"}
-    return {**options, "json_schema": output_cls.model_json_schema()}
+    return {**options, "json_schema": schema_of(output_cls)}
 
 
 def _parse(output_cls: type[BaseModel], response: ChatResponse) -> BaseModel:

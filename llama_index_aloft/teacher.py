@@ -11,10 +11,12 @@ from aloft.api import (
     Prompt,
     Reply,
     after_thoughts,
+    check_kind,
     fingerprint_of_host,
     plain_text,
     read_reply,
     turns,
+    warn_of_unused,
 )
 from llama_index_aloft.llm import AloftLLM
 
@@ -27,9 +29,15 @@ class LlamaIndexTeacher:
     Args:
         llm: Decides temperature and length by its own settings.
         options: Passed to each call, such as {"max_tokens": 512} for a model that accepts it.
+
+    Raises:
+        ConfigError: an argument has the wrong class.
     """
 
     def __init__(self, llm: LLM, options: Mapping[str, Any] | None = None) -> None:
+        check_kind("llm", llm, LLM, "One of ours is AloftLLM(model=name).")
+        if options is not None:
+            check_kind("options", options, Mapping, 'Such as {"max_tokens": 512}.')
         self._llm = llm
         self._options = dict(options or {})
 
@@ -65,7 +73,10 @@ class LlamaIndexTeacher:
 
 def teacher_of(llm: LLM) -> LanguageModel:
     """The teacher for an LLM; one of Aloft's own local models is used directly."""
-    return llm.loaded if isinstance(llm, AloftLLM) else LlamaIndexTeacher(llm)
+    if isinstance(llm, AloftLLM):
+        warn_of_unused(llm)
+        return llm.loaded
+    return LlamaIndexTeacher(llm)
 
 
 def _facts(response: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import subprocess
 import sys
 import threading
 import warnings
@@ -158,3 +159,37 @@ def test_other_threads_of_the_application_reach_the_network_meanwhile(
 
     assert refused == []
     assert len(refused_here) == 1  # the run itself stays on this machine
+
+
+FORKING = """
+import os, sys, threading
+from aloft.api import SharedModels
+from langchain_aloft import AloftEmbeddings, ChatAloft
+
+models = SharedModels()
+embeddings = AloftEmbeddings(sys.argv[1], models=models)
+chat = ChatAloft(model=sys.argv[2], max_tokens=3, models=models)
+texts = ["Foxes run far. " * 20] * 64
+
+def work():
+    embeddings.embed_documents(texts)
+    chat.invoke("Hi.")
+
+work()
+child = os.fork()
+if not child:
+    work()
+    os._exit(0)
+threading.Timer(60, os.kill, (child, 9)).start()
+os._exit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_process_that_was_forked_after_a_model_was_used_uses_it_too(tmp_path: Path) -> None:
+    from aloft.testing import tiny_encoder, tiny_language_model
+
+    names = [str(tiny_encoder(tmp_path / "a")), str(tiny_language_model(tmp_path / "b"))]
+    threads = {"OMP_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, *names]
+    assert subprocess.run(command, env=os.environ | threads, timeout=240).returncode == 0

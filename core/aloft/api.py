@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         is_number as is_number,
         is_whole as is_whole,
         read_call_options as read_call_options,
+        schema_of as schema_of,
     )
     from aloft.backends.host_models import (
         after_thoughts as after_thoughts,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         plain_text as plain_text,
         read_reply as read_reply,
         turns as turns,
+        warn_of_unused as warn_of_unused,
     )
     from aloft.backends.loading import Models as Models
     from aloft.backends.packaged import resolve_model as resolve_model
@@ -184,6 +186,7 @@ _NAMES = {
         "is_number",
         "is_whole",
         "read_call_options",
+        "schema_of",
     ],
     "aloft.backends.host_models": [
         "after_thoughts",
@@ -192,6 +195,7 @@ _NAMES = {
         "plain_text",
         "read_reply",
         "turns",
+        "warn_of_unused",
     ],
     "aloft.backends.loading": ["Models"],
     "aloft.backends.packaged": ["resolve_model"],

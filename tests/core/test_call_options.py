@@ -1,10 +1,11 @@
 """What a host's call may ask for, in the forms that hosts have."""
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from aloft.backends.call_options import check_read, read_call_options
 from aloft.errors import ConfigError, DataError
@@ -60,6 +61,28 @@ def test_numbers_may_be_numpys_and_are_pythons_afterwards() -> None:
 )  # fmt: skip
 def test_a_schema_comes_in_the_forms_that_hosts_have(given: dict[str, Any]) -> None:
     assert read(**given).prompt == {"json_schema": City.model_json_schema()}
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (r"\d{4}-\d{2}", "[0-9]{4}-[0-9]{2}"),
+        (r"[\d.]+[^\d]\d", "[0-9.]+[^0-9][0-9]"),
+        (r"\\d\[\d\D", r"\\d\[[0-9]\D"),
+    ],
+)
+def test_a_digit_of_a_pattern_is_0_to_9(given: str, asked: str) -> None:
+    assert read(regex=given).prompt == {"pattern": asked}
+
+
+def test_a_decimal_is_written_as_a_number() -> None:
+    class Price(BaseModel):
+        amount: Decimal = Field(ge=0)
+        discount: Decimal | None = None
+
+    (amount, discount) = read(json_schema=Price).prompt["json_schema"]["properties"].values()
+    assert (amount["type"], amount["minimum"]) == ("number", 0)
+    assert discount["anyOf"] == [{"type": "number"}, {"type": "null"}]
 
 
 def test_other_forms_of_a_reply() -> None:

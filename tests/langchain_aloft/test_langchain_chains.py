@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from langchain_core.globals import set_llm_cache
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
 from scripted import (
     CONTRACT,
     ScriptedModels,
@@ -271,6 +273,21 @@ def test_a_run_answers_from_its_own_passages(tmp_path: Path) -> None:
     assert source.teacher_model.asked[-1].messages[-1].content.count("Newts") == 1
 
 
+@pytest.mark.parametrize("change", ["with_retry", "with_config", "copy"])
+def test_the_chain_is_a_tool_of_agents(tmp_path: Path, change: str) -> None:
+    made = chain(tmp_path, "3\n\n### Answer\nAll day.")
+    made = copy(made) if change == "copy" else getattr(made, change)()
+
+    asking = made.pick("answer").as_tool(name="ask", description="Facts about animals.")
+
+    assert asking.args == {"question": {"title": "Question", "type": "string"}}
+    call = {"name": "ask", "args": {"question": "When does the fox sleep?"}, "id": "1"}
+    assert asking.invoke({**call, "type": "tool_call"}).content == "All day."
+    assert asyncio.run(asking.ainvoke(call["args"])) == "All day."
+    assert tool("ask", made, description="Facts.").invoke(call["args"])["answer"] == "All day."
+    assert made.invoke(made.get_input_schema()(**call["args"]))["answer"] == "All day."
+
+
 @pytest.mark.parametrize("given", ["", " ", {}, {"question": 3}, None])
 def test_no_question_is_told_in_one_line(tmp_path: Path, given: Any) -> None:
     with pytest.raises(DataError, match="There is no question"):
@@ -288,11 +305,14 @@ def test_what_a_retriever_must_return_is_told_in_one_line(tmp_path: Path, found:
 def test_what_is_no_function_of_a_document_is_told_in_one_line(tmp_path: Path) -> None:
     run, retrieved = write_run(tmp_path / "run"), RunnableLambda(lambda _: DOCUMENTS)
     name: Any = "page_content"
-    models = SharedModels(ScriptedModels())
-    made = create_citation_chain(run, retrieved, text_of=name, models=models)  # type: ignore[arg-type]
-    for use in (lambda: made.invoke("Why?"), lambda: to_documents(DOCUMENTS, text_of=name)):
+    for use in (
+        lambda: create_citation_chain(run, retrieved, text_of=name),  # type: ignore[arg-type]
+        lambda: to_documents(DOCUMENTS, text_of=name),
+    ):
         with pytest.raises(ConfigError, match="text_of is of type str, but must be a function"):
             use()
+    with pytest.raises(ConfigError, match="models is of type str, but must be a SharedModels"):
+        create_citation_chain(run, retrieved, models=name)  # type: ignore[arg-type]
 
 
 def test_half_of_an_emoji_and_documents_without_text_reach_no_model(tmp_path: Path) -> None:

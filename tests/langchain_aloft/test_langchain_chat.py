@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
 from enum import Enum
 from typing import Any, TypedDict
 from uuid import uuid4
@@ -12,7 +15,7 @@ import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.documents import Document
-from langchain_core.exceptions import ContextOverflowError
+from langchain_core.exceptions import ContextOverflowError, OutputParserException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -25,7 +28,7 @@ from langchain_core.tools import tool
 from langchain_core.tracers.context import collect_runs
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from pydantic import BaseModel, RootModel, create_model
-from scripted import ScriptedModels, SlowWords, count_beats, shared
+from scripted import ScriptedModels, SlowWords, WordByWord, count_beats, shared
 
 from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, DataError, ModelError
@@ -44,6 +47,10 @@ def find(query: str) -> str:
 
 class City(BaseModel):
     name: str
+
+
+class Cities(BaseModel):
+    names: list[str]
 
 
 class Town(TypedDict):
@@ -243,6 +250,50 @@ def test_structured_output_asks_for_the_schema_and_reads_the_reply(
     assert raw["parsing_error"] is not None
 
 
+class Cut(WordByWord):
+    """Has no room for the end of its reply."""
+
+    def complete(self, prompts: Sequence[Prompt], **limits: Any) -> list[Reply]:
+        return [replace(one, is_finished=False) for one in super().complete(prompts, **limits)]
+
+
+CITIES = {"title": "Cities", "type": "object", "properties": {"names": {"type": "array"}}}
+
+
+@pytest.mark.parametrize(
+    ("model", "schema", "reply", "message"),
+    [
+        (Cut, Cities, '{"names": ["Lima", "Mon', r"cut before its JSON was whole.*max_tokens"),
+        (Cut, CITIES, '{"names": ["Lima", "Mon', r"cut before its JSON was whole.*max_tokens"),
+        (WordByWord, Cities, '{"names": ["Lima", 3]}', "Failed to parse Cities"),
+    ],
+)
+def test_structured_output_is_whole_or_says_why_not(
+    model: type[WordByWord], schema: Any, reply: str, message: str
+) -> None:
+    chat = ChatAloft(model="any", models=served(model(lambda _: reply)))
+    filled = chat.with_structured_output(schema)
+
+    async def stream(what: Any) -> list[Any]:
+        return [piece async for piece in what.astream("Cities.")]
+
+    for ask in (
+        lambda: filled.invoke("Cities."),
+        lambda: asyncio.run(filled.ainvoke("Cities.")),
+        lambda: list(filled.stream("Cities.")),
+        lambda: asyncio.run(stream(filled)),
+    ):
+        with pytest.raises(OutputParserException, match=message):
+            ask()
+    fenced = '```json\n{"names": ["Lima"]}\n```\nThese are'  # of a server that holds no reply
+    ended = ChatAloft(model="any", models=served(Cut(lambda _: fenced)))
+    assert ended.with_structured_output(CITIES).invoke("Cities.") == {"names": ["Lima"]}
+    raw = chat.with_structured_output(schema, include_raw=True)
+    for given in (raw.invoke("Cities."), *raw.stream("Cities."), *asyncio.run(stream(raw))):
+        assert (given["raw"].text, given["parsed"]) == (reply, None)
+        assert re.search(message, str(given["parsing_error"]))
+
+
 def test_structured_output_by_a_tool_or_in_any_form() -> None:
     by_tool = ChatAloft(model="any", models=served(Calling(lambda _: "")))
 
@@ -390,6 +441,23 @@ def test_what_holds_itself_is_held_to_its_schema() -> None:
     for plain in (find, City, Town):
         assert openai_tool_of(plain) == convert_to_openai_tool(plain)
     assert json_schema_of(Town) == convert_to_json_schema(Town)
+
+
+def test_a_decimal_is_written_as_a_number() -> None:
+    class Price(BaseModel):
+        amount: Decimal
+
+    @tool
+    def pay(amount: Decimal) -> str:
+        """Pays."""
+        return str(amount)
+
+    for schema in (
+        json_schema_of(Price),
+        openai_tool_of(Price)["function"]["parameters"],
+        openai_tool_of(pay)["function"]["parameters"],
+    ):
+        assert schema["properties"]["amount"]["type"] == "number"
 
 
 NAMES = {"title": "Names", "type": "array", "items": {"enum": ["Lima", "Oslo"]}}

@@ -410,6 +410,15 @@ def test_a_model_of_our_own_teaches_by_itself() -> None:
     assert isinstance(teacher_of(other), LangChainTeacher)
 
 
+def test_settings_without_effect_on_a_teacher_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    teacher_of(ChatAloft(model="any", models=shared(), max_tokens=9))
+    assert not caplog.messages
+    teacher_of(ChatAloft(model="any", models=shared(), temperature=0.7, stop=["#"]))
+    assert caplog.messages == [
+        "Settings of ChatAloft without effect where it teaches: temperature, stop. Leave them out."
+    ]
+
+
 def test_a_plain_prompt_is_one_message_and_stop_strings_reach_the_model() -> None:
     source = ScriptedModels()
     teacher = LangChainTeacher(ChatAloft(model="any", models=SharedModels(source)))
@@ -435,6 +444,19 @@ def test_a_reply_of_the_host_holds_no_lone_surrogate() -> None:
     prompt = Prompt(messages=(Message(role="user", content="Ask."),))
 
     assert teacher.complete([prompt], max_new_tokens=9)[0].text == "Why \ufffd?"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model": "llama3"}, r"model is of type str.*ChatAloft\(model=name\)"),
+        ({"options": ["max_tokens"]}, "options is of type list, but must be a Mapping"),
+        ({"concurrency": 0}, "concurrency is 0, but must be a number from 1"),
+    ],
+)
+def test_what_cannot_teach_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LangChainTeacher(**{"model": ChatAloft(model="any", models=shared()), **given})
 
 
 def test_another_model_has_another_fingerprint() -> None:

@@ -199,9 +199,31 @@ def test_retrievers_of_the_same_documents_share_vectors() -> None:
         )
         assert [one.metadata for one in filtered.invoke("fox")] == [row]
     assert source.embedded == embedded
-    other = AloftRetriever(documents=shared_by_these[:2], contract=CONTRACT, models=models)
-    assert len(other.invoke("fox")) == 2
+
+
+def test_of_a_corpus_that_changes_the_new_documents_alone_are_embedded() -> None:
+    source = ScriptedModels()
+    models = SharedModels(source)
+    fields: dict[str, Any] = {"contract": CONTRACT, "models": models, "k": 9}
+    first = AloftRetriever(documents=[Document(f"Growing owl {i}.") for i in range(3)], **fields)
+    first.invoke("owl")
+    embedded = source.embedded
+
+    first.documents.insert(1, Document("A new owl hoots."))
+    assert first.invoke("A new owl hoots.")[0].page_content == "A new owl hoots."
+    assert source.embedded == embedded + 1
+    wider = first.model_copy(update={"documents": [*first.documents, Document("An owl again.")]})
+    assert len(wider.invoke("owl")) == 5
+    fewer = AloftRetriever(documents=wider.documents[:2], **fields)
+    assert [one.page_content for one in fewer.invoke("new owl")] == [
+        "A new owl hoots.",
+        "Growing owl 0.",
+    ]
     assert source.embedded == embedded + 2
+    fresh = AloftRetriever(documents=[Document("An owl again.")], **fields)
+    del first, wider, fewer
+    fresh.invoke("owl")
+    assert source.embedded == embedded + 3, "what no retriever holds any more is embedded"
 
 
 def by_author(document: Document) -> str:

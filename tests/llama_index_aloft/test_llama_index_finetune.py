@@ -21,12 +21,14 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.llms import CustomLLM
 from llama_index.core.schema import Document, MetadataMode
 from llama_index.core.vector_stores import FilterOperator, MetadataFilter, MetadataFilters
-from scripted import write_run
+from scripted import shared, write_run
 
 from aloft.config import PARTS, RunConfig, load_config
 from aloft.errors import ConfigError, DataError, ModelError, RunFolderError
 from aloft.protocols import LanguageModel, Prompt
-from aloft.records import Message
+from aloft.questions.labelled import read_questions
+from aloft.records import LabelledQuestion, Message, Passage, Rejection
+from aloft.run.whole import HostedRun
 from llama_index_aloft import (
     AloftEmbedding,
     AloftFinetuneEngine,
@@ -36,6 +38,8 @@ from llama_index_aloft import (
     AloftRetriever,
     LlamaIndexTeacher,
 )
+from llama_index_aloft.finetuning import EmbeddingQAFinetuneDataset
+from llama_index_aloft.teacher import teacher_of
 
 
 class EchoLLM(CustomLLM):
@@ -116,6 +120,25 @@ def test_what_a_teacher_thought_is_no_part_of_its_reply() -> None:
     prompts = [Prompt(messages=MESSAGES), Prompt(messages=MESSAGES, is_plain=True)]
     replies = LlamaIndexTeacher(Thinking()).complete(prompts, max_new_tokens=9)
     assert [reply.text for reply in replies] == ["Why?"] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"llm": "llama3"}, r"llm is of type str.*AloftLLM\(model=name\)"),
+        ({"options": ["max_tokens"]}, "options is of type list, but must be a Mapping"),
+    ],
+)
+def test_what_cannot_teach_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LlamaIndexTeacher(**{"llm": EchoLLM(), **given})
+
+
+def test_settings_without_effect_on_a_teacher_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    teacher_of(AloftLLM("any", models=shared()))
+    assert not caplog.messages
+    teacher_of(AloftLLM("any", models=shared(), temperature=0.7))
+    assert "AloftLLM without effect where it teaches: temperature." in caplog.text
 
 
 def test_another_model_has_another_fingerprint() -> None:
@@ -200,6 +223,37 @@ def test_arguments_of_the_wrong_kind_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         AloftFinetuneEngine([Document(text="Text.")], **{"out": tmp_path / "run", **fields})
+
+
+def test_questions_may_be_a_dataset_of_the_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {"a": "Foxes run.", "b": "Owls\u2028hoot at night.", "c": "Whales sing."}
+    documents = [Document(id_=name, text=text) for name, text in texts.items()]
+    found: list[LabelledQuestion | Rejection] = []
+
+    def read(run: HostedRun, *_: Any) -> None:
+        given = [Passage(document_id=one.id, text=one.text, start=0) for one in run.documents]
+        assert run._questions is not None
+        found.extend(read_questions(run._questions, run.documents, given))
+
+    monkeypatch.setattr(HostedRun, "finetune", read)
+    dataset = EmbeddingQAFinetuneDataset(
+        queries={"1": "Who runs?", "2": "Who is heard \ud83d?"},
+        corpus=texts,
+        relevant_docs={"1": ["a"], "2": ["b", "c"]},
+    )
+    AloftFinetuneEngine(documents, tmp_path / "run", questions=dataset).finetune()
+    runs, heard = (one for one in found if isinstance(one, LabelledQuestion))
+    assert (runs.question, len(runs.passage_ids)) == ("Who runs?", 1)
+    assert (heard.question, len(heard.passage_ids)) == ("Who is heard \ufffd?", 2)
+
+    other = AloftFinetuneEngine([Document(text="Text.")], tmp_path / "run", questions=dataset)
+    with pytest.raises(DataError, match=r"^questions line 1: "):
+        other.finetune()
+    dataset.relevant_docs["1"] = ["z"]
+    with pytest.raises(DataError, match='questions: question "1" has no text "z"'):
+        AloftFinetuneEngine(documents, tmp_path / "run", questions=dataset)
 
 
 def test_a_run_folder_may_lie_in_the_users_home() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -191,6 +192,32 @@ def test_structured_predictions_are_held_to_the_schema_in_every_way_of_asking() 
         assert asked.json_schema == City.model_json_schema()
         assert not asked.tools
     assert {"LLMStructuredPredictStartEvent", "LLMStructuredPredictEndEvent"} <= {*seen.names}
+
+
+def test_a_decimal_is_written_as_a_number() -> None:
+    class Price(BaseModel):
+        amount: Decimal
+
+    llm, model = served(lambda _: said('{"amount": 12.5}'))
+    assert llm.structured_predict(Price, PromptTemplate("A price.")).amount == Decimal("12.5")
+    assert model.asked[0].json_schema["properties"]["amount"]["type"] == "number"  # type: ignore[index]
+
+    def pay(amount: Decimal) -> None:
+        """Pays."""
+
+    llm.chat_with_tools([FIND, FunctionTool.from_defaults(fn=pay)], "Pay.")
+    finding, paying = model.asked[-1].tools
+    assert paying.parameters["properties"]["amount"]["type"] == "number"
+    known = FIND.metadata.to_openai_tool()["function"]["parameters"]
+    assert finding.parameters == known
+
+
+@pytest.mark.parametrize("given", [list[City], City(name="Lima"), {"type": "object"}, None])
+def test_what_is_no_model_cannot_be_predicted(given: Any) -> None:
+    llm, prompt = AloftLLM("any", models=shared()), PromptTemplate("A city.")
+    for ask in (llm.structured_predict, llm.stream_structured_predict):
+        with pytest.raises(ConfigError, match="but must be a pydantic model"):
+            list(ask(given, prompt))
 
 
 def test_a_prediction_that_was_cut_or_is_refused_says_so() -> None:

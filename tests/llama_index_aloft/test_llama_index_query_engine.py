@@ -226,6 +226,8 @@ def test_nodes_beside_a_retriever_are_refused(tmp_path: Path) -> None:
         ({"retriever": "index"}, "retriever is of type str, but must be a BaseRetriever. Of an"),
         ({"contract": "runs/a"}, "contract is of type str, but must be a Bundle. Open a run's"),
         ({"node_postprocessors": SimilarityPostprocessor()}, "Put it into a list"),
+        ({"models": "any"}, "models is of type str, but must be a SharedModels"),
+        ({"callback_manager": []}, r"callback_manager is of type list.*CallbackManager\(\[handler"),
     ],
 )
 def test_other_kinds_of_parts_are_refused_when_they_are_given(
@@ -234,8 +236,16 @@ def test_other_kinds_of_parts_are_refused_when_they_are_given(
     retriever = AloftRetriever([], CONTRACT, models=shared())
     with pytest.raises((ConfigError, DataError), match=message):
         AloftCitationQueryEngine(**{"retriever": retriever, "contract": CONTRACT, **given})
-    with pytest.raises(ConfigError, match="contract is of type str"):
-        AloftRetriever([], "runs/a")  # type: ignore[arg-type]
+    if given.keys() & {"contract", "models", "callback_manager"}:
+        with pytest.raises(ConfigError, match=message):
+            AloftRetriever(**{"nodes": [], "contract": CONTRACT, **given})
+
+
+@pytest.mark.parametrize("given", ["", " ", 3])
+def test_a_generator_without_a_name_is_refused(tmp_path: Path, given: Any) -> None:
+    run = write_run(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"name of the generator is empty|named by a text"):
+        AloftCitationQueryEngine.from_run(run, [], generator=given, models=shared())
 
 
 def test_nothing_to_show_is_said(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_an_llm_of_the_host_may_mark_and_what_can_not_be_read_is_kept() -> None:
 @pytest.mark.parametrize("fields", [{}, {"model": "any", "llm": EchoLLM()}])
 def test_one_of_the_two_must_mark(fields: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="either model or llm"):
-        AloftRater(**fields)(NODES)
+        AloftRater(**fields)
 
 
 def test_nodes_without_text_are_kept_and_not_asked_about() -> None:

@@ -284,6 +284,18 @@ def test_retrievers_of_the_same_nodes_share_vectors() -> None:
     assert source.embedded == embedded > 0
 
 
+def test_of_a_corpus_that_changes_the_new_nodes_alone_are_embedded() -> None:
+    source = ScriptedModels()
+    grows = AloftRetriever(
+        [TextNode(text=f"Growing owl {i}.") for i in range(3)], HYBRID, models=SharedModels(source)
+    )
+    grows.retrieve("owl")
+    embedded = source.embedded
+    grows.nodes.insert(0, TextNode(text="A new owl hoots."))
+    assert grows.retrieve("A new owl hoots.")[0].text == "A new owl hoots."
+    assert source.embedded == embedded + 1
+
+
 def test_a_run_keeps_metadata_templates_and_exclusions_of_its_nodes(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     given = [

@@ -2,11 +2,15 @@
 
 import json
 import math
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
 from aloft.errors import ConfigError, PromptTooLongError
 from aloft.protocols import Reply, Tool
@@ -59,6 +63,20 @@ def read_call_options(options: Mapping[str, Any], defaults: Mapping[str, Any]) -
         raise ConfigError("A call has a regex and tools. Give one of them.")
     limits = {"max_new_tokens": _length(given, defaults), "stop": _stop(asked.get("stop"))}
     return CallOptions(prompt=prompt, limits=limits)
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of what a pydantic model reads.
+
+    A decimal is a number in it. Pydantic's own allows a text, which may be any: "12 euros".
+    """
+    return model.model_json_schema(schema_generator=_Schemas)
+
+
+class _Schemas(GenerateJsonSchema):
+    def decimal_schema(self, schema: Any) -> dict[str, Any]:
+        made = super().decimal_schema(schema)
+        return dict(next(iter(made.get("anyOf", ())), made))
 
 
 def check_read(reply: Reply, model: str, window: int) -> Reply:
@@ -138,7 +156,23 @@ def _form(asked: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"regex is {pattern!r}, but must be a text.")
     if schemas:
         return {"json_schema": schemas[0]}
-    return {"pattern": replace_surrogates(pattern)} if pattern else {}
+    return {"pattern": _plain_digits(replace_surrogates(pattern))} if pattern else {}
+
+
+def _plain_digits(pattern: str) -> str:
+    r"""A pattern whose `\d` is 0 to 9, as in JSON schemas: engines take any script's digits."""
+    in_class = False
+
+    def write(found: re.Match[str]) -> str:
+        nonlocal in_class
+        part = found[0]
+        if part in ("[", "]"):
+            in_class = part == "["
+        if part != r"\d":
+            return part
+        return "0-9" if in_class else "[0-9]"
+
+    return re.sub(r"\\.|[\[\]]", write, pattern, flags=re.DOTALL)
 
 
 def _schema_in(response_format: Any) -> list[Mapping[str, Any]]:
@@ -162,9 +196,8 @@ def _schema_in(response_format: Any) -> list[Mapping[str, Any]]:
 
 def _read_schema(given: Any) -> Mapping[str, Any]:
     """A JSON schema from one, from its text, or from a pydantic model."""
-    make = getattr(given, "model_json_schema", None)
-    if callable(make):
-        given = make()
+    if isinstance(given, type) and issubclass(given, BaseModel):
+        given = schema_of(given)
     if isinstance(given, str):
         try:
             given = json.loads(given)

@@ -6,6 +6,7 @@ both are handled in the returned text.
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -32,7 +33,22 @@ _CONTROL = re.compile(
 )
 _THOUGHTS = re.compile(r"\A.*?</think>\s*|\A\s*<think>.*", re.DOTALL)
 _JOINER = "\u2060"  # word joiner: invisible, but it breaks up a token
+_OF_REPLIES = ("temperature", "top_p", "seed", "stop")
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+def warn_of_unused(model: object) -> None:
+    """Say which settings of one of our models have no effect where it teaches.
+
+    What it is asked for then says itself how the reply is drawn and where it ends.
+    """
+    unused = [name for name in _OF_REPLIES if getattr(model, name, None)]
+    if unused:
+        logger.warning(
+            "Settings of %s without effect where it teaches: %s. Leave them out.",
+            *(type(model).__name__, ", ".join(unused)),
+        )
 
 
 def escape_control_tokens(text: str) -> str:

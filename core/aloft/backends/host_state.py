@@ -8,10 +8,12 @@ Threads of the host that use the same state meanwhile see the change.
 import logging
 import os
 import random
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -56,11 +58,29 @@ the first one's.
 """
 
 
+@cache  # once is enough
+def _stay_usable_in_forks() -> None:
+    """Have processes that are forked from now on compute in one thread.
+
+    OpenMP's threads do not come along, and a forked process that asks for them waits for ever.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_compute_alone)
+
+
+def _compute_alone() -> None:
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+    if (faiss := sys.modules.get("faiss")) is not None:
+        faiss.omp_set_num_threads(1)
+
+
 def _silence() -> ExitStack:
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging as library_logging
 
     transformers_logging: Any = library_logging  # untyped
+    _stay_usable_in_forks()
     undo = ExitStack()
     _restore_levels(undo)
     if not are_progress_bars_disabled():

@@ -4,11 +4,11 @@ The evaluator ranks held-out questions with this class, and the bundle answers w
 reported figure is that of what ships.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any, Generic, Literal, Protocol, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aloft.corpus.windows import cut_windows
 from aloft.errors import DataError
 from aloft.protocols import Embedder, Floats, Reranker
-from aloft.records import Passage, cache_key, content_id_of
+from aloft.records import Passage, cache_key, content_id, content_id_of
 from aloft.retrieval.approximate import index_for_search
 from aloft.retrieval.bm25 import BM25Index, open_bm25
 from aloft.retrieval.dense import DenseIndex
@@ -106,7 +106,33 @@ class _LiveIndexes(Generic[IndexT]):
         return found
 
 
+class _LiveVectors:
+    """Vectors of the texts of live indexes: of a corpus that grows the new texts are embedded."""
+
+    def __init__(self) -> None:
+        self._rows: WeakKeyDictionary[DenseIndex, tuple[str, dict[str, int]]] = WeakKeyDictionary()
+
+    def add(self, index: DenseIndex, embedder: Embedder, texts: Iterable[str]) -> None:
+        """Know an index by the texts of its rows."""
+        rows = {content_id(text): row for row, text in enumerate(texts)}
+        self._rows[index] = embedder.fingerprint, rows
+
+    def encode(self, embedder: Embedder, texts: Sequence[str]) -> Floats:
+        """Vectors of texts, of which only those are embedded that no index has."""
+        keys = [content_id(text) for text in texts]
+        known: dict[str, Floats] = {}
+        for index, (fingerprint, rows) in list(self._rows.items()):
+            if fingerprint == embedder.fingerprint:
+                known |= {key: index.vectors[rows[key]] for key in keys if key in rows}
+        new = [text for text, key in zip(texts, keys, strict=True) if key not in known]
+        if not known:
+            return embedder.encode_passages(new)
+        made = iter(embedder.encode_passages(new) if new else ())
+        return np.stack([known[key] if key in known else next(made) for key in keys])
+
+
 _DENSE: _LiveIndexes[DenseIndex] = _LiveIndexes()
+_EMBEDDED = _LiveVectors()  # by the indexes of `_DENSE`
 _LEXICAL: _LiveIndexes[BM25Index] = _LiveIndexes()
 _KEPT = IndexStore()  # vectors of the few unrelated texts, for each embedder
 
@@ -115,7 +141,7 @@ class DenseRanker:
     """Ranks passages by an embedder; they are embedded when the first question comes.
 
     Rankers of the same passages by the same model share vectors that are kept nowhere else, for as
-    long as one of them lives.
+    long as one of them lives; of passages that another one has embedded in part, the others are.
 
     Args:
         passages: The corpus.
@@ -123,6 +149,7 @@ class DenseRanker:
         window_tokens: Longest stretch of a passage that is embedded as one; None: as much as the
             embedder reads.
         vectors: Where the passages' vectors are kept; None: in memory.
+        earlier: What has embedded some of them; it is kept until all are.
     """
 
     def __init__(
@@ -131,11 +158,13 @@ class DenseRanker:
         embedder: Embedder,
         window_tokens: int | None = None,
         vectors: IndexStore | None = None,
+        earlier: object = None,
     ) -> None:
         self._passages = passages
         self._embedder = embedder
         self._window_tokens = window_tokens
         self._vectors = vectors
+        self._earlier = earlier
         self._index: DenseIndex | None = None
         self._unrelated: Floats | None = None
 
@@ -151,9 +180,10 @@ class DenseRanker:
             if self._vectors is None:
                 texts = content_id_of(passage.embedded for passage in self._passages)
                 key = cache_key(self._embedder.fingerprint, self._window_tokens, texts)
-                self._index = _DENSE.get(key, lambda: index_passages(*given, IndexStore()))
+                self._index = _DENSE.get(key, lambda: _index_in_memory(*given))
             else:
                 self._index = index_passages(*given, self._vectors)
+            self._earlier = None
         return self._index
 
     def encode(self, questions: Sequence[str]) -> Floats:
@@ -206,6 +236,18 @@ def index_passages(
 
     known = vectors.get("passages", embedder.fingerprint, windows.texts, encode)
     return index_for_search(known, windows.starts, vectors)
+
+
+def _index_in_memory(
+    passages: Sequence[Passage], embedder: Embedder, window_tokens: int | None
+) -> DenseIndex:
+    """The same for passages whose vectors are kept nowhere."""
+    store = IndexStore()
+    windows = cut_windows(passages, embedder, window_tokens, store.get_table)
+    vectors = _EMBEDDED.encode(embedder, windows.texts)
+    index = index_for_search(vectors, windows.starts, store)
+    _EMBEDDED.add(index, embedder, windows.texts)
+    return index
 
 
 class Bm25Ranker:

@@ -12,8 +12,16 @@ from typing import Any
 
 from aloft.backends.loading import Models, is_adapter
 from aloft.backends.shared import SharedModels
-from aloft.config import PARTS, FormatName, Part, RunConfig, in_place, plain_name
-from aloft.errors import DataError
+from aloft.config import (
+    PARTS,
+    FormatName,
+    Part,
+    RunConfig,
+    absolute_name,
+    in_place,
+    plain_name,
+)
+from aloft.errors import ConfigError, DataError
 from aloft.evaluation.gate import BLENDED
 from aloft.evaluation.systems import SystemVariant
 from aloft.files import is_there, link, write_folder
@@ -195,9 +203,17 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
             loaded there.
 
     Raises:
+        ConfigError: `generator` is no name, or an empty one.
         DataError: the folder holds no bundle, a damaged one, or one of a newer format.
         ModelError: a base model is not the one that the bundle was made with.
     """
+    if generator is not None:
+        generator = absolute_name(generator)
+        if not generator.strip():
+            raise ConfigError(
+                "The name of the generator is empty. Name what serves it, such as openai:URL#NAME, "
+                "or leave it out."
+            )
     bundle = folder.absolute()
     if not is_there(bundle / FILE) and is_there(bundle / FOLDER / FILE):
         bundle = bundle / FOLDER
@@ -280,6 +296,7 @@ def open_retriever(
     passages: Sequence[Passage],
     models: Models | None = None,
     indexes: IndexStore | None = None,
+    earlier: Retriever | None = None,
 ) -> Retriever:
     """The retriever that ships, over passages; models are loaded when the first question comes.
 
@@ -288,11 +305,12 @@ def open_retriever(
         passages: The corpus; it is embedded once, when the first question comes.
         models: Where models are loaded from; pass one to share them.
         indexes: Where what the passages are searched by is kept; None: in memory.
+        earlier: A retriever that this one replaces; passages of both are not embedded again.
     """
     loads = models if isinstance(models, SharedModels) else SharedModels(models)
     embedder = loads.embedder(bundle.embedder)
     reranker = loads.reranker(bundle.reranker) if bundle.reranker else None
-    dense = DenseRanker(passages, embedder, bundle.window_tokens, indexes)
+    dense = DenseRanker(passages, embedder, bundle.window_tokens, indexes, earlier)
     late = loads.reranker(bundle.embedder) if bundle.retrieval.late_depth else None
     lexical = Bm25Ranker(passages, indexes)
     return Retriever(bundle.retrieval, passages, dense, reranker, lexical, late)
