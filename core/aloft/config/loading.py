@@ -196,8 +196,9 @@ def _without_retired(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _validate(values: Mapping[str, Any]) -> RunConfig:
+    """The settings, whose paths count from the folder that the process works in now."""
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate(values).with_absolute_paths()
     except ValidationError as error:
         raise ConfigError(" ".join(_explain(fault) for fault in error.errors())) from error
 
