@@ -53,6 +53,7 @@ from aloft.run.warm_start import (
     take_over,
 )
 from aloft.serving.host_corpus import write_chunks
+from aloft.synthesis.pairs import check_language
 from aloft.training.privacy_budget import PrivacyBudget
 
 
@@ -210,9 +211,10 @@ class OpenRun:
         """Find a fault in what the user gave before hours of work, not after.
 
         Raises:
-            AloftError: a model is missing, the machine cannot do what is asked, all text is one
-                short document, or the questions do not fit the documents.
+            AloftError: a model is missing, the machine cannot do what is asked, the language is
+                unknown, all text is one short document, or the questions do not fit the documents.
         """
+        check_language(self.config.pairs)
         check_models(self.config, has_teacher=self.shared.models.given is not None)
         if "generator" in self.config.parts and self.config.generator_training.method == "qlora":
             from aloft.backends.device import check_four_bits
