@@ -476,3 +476,20 @@ def test_paths_count_from_where_settings_were_read(
     (tmp_path / "config.json").write_text(config.model_dump_json())
     monkeypatch.chdir(file.parent / "adapter")
     assert read_run_config(tmp_path) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("[passages]\nmax_tokens = 100\nseed = 1\n", "passages.seed. It may be seed (above all"),
+        ("max_tokens = 100\n", "max_tokens. It may be passages.max_tokens."),
+        ("[passages]\nmax_new_tokens = 99\n", "pairs.max_new_tokens or evaluation.max_new_tokens."),
+        ("[passages]\nmax_token = 99\n", "It may be one of: max_tokens, window_tokens, "),
+    ],
+)
+def test_a_setting_in_another_section_is_told_where_it_belongs(
+    tmp_path: Path, text: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(file=write(tmp_path, text))
+    assert hint in str(caught.value)
