@@ -439,7 +439,10 @@ def _local_folder(name: str) -> Path | None:
         raise ModelError(
             f'"{name}" is not a model folder. Give an existing folder, a Hugging Face id such as '
             f"owner/name, or one of {', '.join(_PREFIX + each for each in EMBEDDED)}."
+            + (" A teacher behind a server is named openai:URL#MODEL." if "://" in name else "")
         )
+    if name.lower() in EMBEDDED:
+        raise ModelError(f'There is no model "{name}", but {_PREFIX}{name.lower()}. Write that.')
     return None
 
 
