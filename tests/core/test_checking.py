@@ -233,9 +233,8 @@ def test_an_adapter_is_no_whole_model(encoder: Path) -> None:
     change(encoder, "adapter_config.json", r=8)
     with pytest.raises(ModelError, match=r"is an adapter, not a whole model"):
         check_language_model(str(encoder), chats=False)
-    check_adapter(encoder)
     with pytest.raises(ModelError, match=r"holds no adapter_config.json"):
-        check_adapter(encoder / "deeper")
+        check_adapter(encoder / "deeper", "any")
 
 
 def test_a_model_behind_a_server_is_the_servers_affair() -> None:
@@ -425,6 +424,26 @@ def test_weights_by_another_name_are_found_missing_at_the_start(writer: Path) ->
     (writer / "model.safetensors").rename(writer / "model-00001-of-00002.safetensors")
     with pytest.raises(ModelError, match=r"cannot be loaded .*no file named model.safetensors"):
         check_language_model(str(writer), chats=True)
+
+
+@pytest.mark.model
+def test_an_adapter_of_another_model_is_refused_at_the_start(writer: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from aloft.testing import tiny_language_model
+
+    whole: Any = AutoModelForCausalLM.from_pretrained(writer)
+    lora = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")
+    adapter = tmp_path / "adapter"
+    get_peft_model(whole, lora).save_pretrained(str(adapter))
+    check_adapter(adapter, str(writer))
+    other = str(tiny_language_model(tmp_path / "other", head_dim=64))
+    with pytest.raises(ModelError, match=r"adapter .*adapter\" of the generator .* cannot be load"):
+        check_adapter(adapter, other)
+    change(adapter, "adapter_config.json", peft_type=None)
+    with pytest.raises(ModelError, match=r"adapter .* cannot be loaded .*peft_type"):
+        check_adapter(adapter, str(writer))
 
 
 @pytest.mark.model

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import re
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ def check_models(config: RunConfig, *, has_teacher: bool) -> None:
     if "generator" in config.parts:
         check_language_model(config.generator_model, "the generator", chats=True)
         if config.generator_training.init_adapter:
-            check_adapter(Path(config.generator_training.init_adapter))
+            check_adapter(Path(config.generator_training.init_adapter), config.generator_model)
     if not has_teacher:
         chats = config.pairs.form != "examples" or config.pairs.rating
         chats = chats or config.ratings.method != "none"
@@ -214,11 +215,15 @@ def check_language_model(name: str, role: str = "the model", *, chats: bool) -> 
         model.check_loads()
 
 
-def check_adapter(folder: Path) -> None:
+def check_adapter(folder: Path, base: str) -> None:
     """Check a LoRA adapter that training continues from.
 
+    Args:
+        folder: With the adapter.
+        base: Name of a checked language model that it is added to.
+
     Raises:
-        ModelError: it is not there, or not saved as safetensors.
+        ModelError: it is not there, not saved as safetensors, or made for another model.
     """
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
@@ -226,6 +231,9 @@ def check_adapter(folder: Path) -> None:
                 f"generator_training.init_adapter is {folder}, which holds no {name}. Name a "
                 "folder with a LoRA adapter in safetensors."
             )
+    model = _Files(plain_name(base), "the generator")
+    if not model.is_quantized:
+        model.check_takes(folder)
 
 
 @contextmanager
@@ -365,26 +373,42 @@ class _Files:
         if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
             raise self.error(f"is of the type {kind}, which is no causal language model.")
 
-    def check_loads(self) -> None:
-        """Check that its weights are those of a causal language model; none are read.
+    @property
+    def is_quantized(self) -> bool:
+        """Whether its weights are packed, which the library that unpacks them looks at."""
+        return bool(self.facts.get("quantization_config"))
 
-        Quantized ones are left to the library that unpacks them.
-        """
-        if self.facts.get("quantization_config"):
+    def check_loads(self) -> None:
+        """Check that its weights are those of a causal language model; none are read."""
+        if self.is_quantized:
             return
+        with reported_loading(self.title[0].upper() + self.title[1:]):
+            _, found = self._without_weights()
+        refuse_missing(found["missing_keys"], self.title)
+
+    def check_takes(self, adapter: Path) -> None:
+        """Check that an adapter can be added to it; of its own weights none are read."""
+        from peft import PeftModel
+
+        with reported_loading(f'The adapter "{adapter}" of {self.title}'):
+            whole, _ = self._without_weights()
+            with warnings.catch_warnings(action="ignore"):  # that nothing is copied
+                PeftModel.from_pretrained(whole, str(adapter), is_trainable=True)
+
+    def _without_weights(self) -> Any:
+        """The model as it would be loaded, and what was found of its weights."""
         from transformers import AutoModelForCausalLM
 
         from aloft.backends.host_state import quiet_libraries
 
-        with quiet_libraries(), reported_loading(self.title[0].upper() + self.title[1:]):
-            _, found = AutoModelForCausalLM.from_pretrained(
+        with quiet_libraries():
+            return AutoModelForCausalLM.from_pretrained(
                 self.folder,
                 device_map="meta",
                 output_loading_info=True,
                 local_files_only=True,
                 use_safetensors=True,
             )
-        refuse_missing(found["missing_keys"], self.title)
 
     def check_vocabulary(self, last: int) -> None:
         """Check that there are vectors for all tokens up to `last`.
