@@ -277,7 +277,7 @@ def test_a_run_on_other_documents_is_not_replaced(
     for command in ("run", "passages"):
         assert main([command, str(corpus), "--out", str(run)]) == 2
         error = capsys.readouterr().err
-        assert "holds a run on other documents: 0% of its 0 are among these." in error
+        assert "holds what a run ships, but not the run. Choose another" in error
         assert "--overwrite" in error
     assert {path.name for path in run.iterdir()} >= {"models"}
     assert not (run / "documents.jsonl").exists()
