@@ -237,6 +237,16 @@ def test_a_name_that_can_be_no_model_is_refused(
             act(name)
 
 
+def test_a_home_behind_a_link_that_leads_nowhere_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").symlink_to(tmp_path / "not mounted")
+    for home in ("cache", "cache/aloft"):
+        monkeypatch.setenv("ALOFT_HOME", str(tmp_path / home))
+        with pytest.raises(ModelError, match=r"cannot be written .* Set ALOFT_HOME"):
+            fetch_model("embedded:all-minilm-l6-v2")
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [

@@ -39,7 +39,10 @@ _SOURCE = "aloft-source.json"  # written last: its presence proves that the fold
 _RECIPE = 1  # raised when a conversion changes, so that existing folders are converted again
 _CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_FORBIDDEN = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ELOOP),  # a file, a link to nothing
+)
 _HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")  # no pickles, no code
 _HUB_LEFT_OUT = ("onnx/*", "openvino/*", "original/*")
 _HUB_CALL = """
