@@ -175,6 +175,7 @@ class OpenRun:
         check_previous_run(self.config, store)
         content = None if questions is None else unpack(questions)
         accept = accept_all if overwrite else partial(refuse_other_corpus, store)
+        self.shared.given["questions"] = questions
         self.runner.take_in("documents", documents, accept)
         remember_teacher(self.folder, self.shared.models.given)
         self.config = take_over(self.config, store)
