@@ -43,6 +43,9 @@ def friendly_io_errors(path: Path) -> Iterator[None]:
         elif number in (errno.ENOTDIR, errno.ENAMETOOLONG):
             what = "lies in a file" if number == errno.ENOTDIR else "has too long a name"
             message = f"{path} {what}. Choose another --out."
+        elif any(one.is_symlink() and not is_there(one) for one in (path, *path.parents)):
+            # as of a disk that is not mounted
+            message = f"{path} lies behind a link that leads nowhere. Choose another --out."
         else:
             raise
         raise RunFolderError(message) from error

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,9 +234,8 @@ def test_an_adapter_is_no_whole_model(encoder: Path) -> None:
     change(encoder, "adapter_config.json", r=8)
     with pytest.raises(ModelError, match=r"is an adapter, not a whole model"):
         check_language_model(str(encoder), chats=False)
-    check_adapter(encoder)
     with pytest.raises(ModelError, match=r"holds no adapter_config.json"):
-        check_adapter(encoder / "deeper")
+        check_adapter(encoder / "deeper", "any")
 
 
 def test_a_model_behind_a_server_is_the_servers_affair() -> None:
@@ -247,6 +247,48 @@ def test_a_run_without_a_generator_looks_at_no_language_model(encoder: Path) -> 
     check_models(check_config(values), has_teacher=True)
     with pytest.raises(ModelError, match=r"nothing"):
         check_models(check_config(values), has_teacher=False)
+
+
+@pytest.mark.parametrize(
+    ("index", "fault"),
+    [
+        ({"weight_map": {"a": "model.safetensors"}}, "model.safetensors lacks a"),
+        ({"weight_map": {"a": 1}}, "1 is missing"),
+        ({"weight_map": {"a": [2]}}, r"\[2\] is missing"),
+        ({"weight_map": ["a"]}, ""),
+        ([], ""),
+    ],
+)
+def test_the_files_of_an_index_hold_what_it_names(encoder: Path, index: Any, fault: str) -> None:
+    (encoder / "model.safetensors.index.json").write_text(json.dumps(index))
+    if fault:
+        with pytest.raises(ModelError, match=f"is incomplete: {fault}. Fetch it again"):
+            check_encoder(str(encoder))
+    else:
+        check_encoder(str(encoder))
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("config.json", {"architectures": 5}),
+        ("config.json", {"id2label": 7, "num_labels": "x"}),
+        ("modules.json", 5),
+    ],
+)
+def test_configurations_of_another_form_are_no_traceback(
+    encoder: Path, name: str, facts: Any
+) -> None:
+    (encoder / name).write_text(json.dumps(facts))
+    check_encoder(str(encoder))
+    check_reranker(str(encoder))
+
+
+def test_a_tokenizer_fits_its_model(encoder: Path) -> None:
+    check_encoder(str(change(encoder, "config.json", vocab_size=1)))
+    change(encoder, "config.json", vocab_size=0)
+    with pytest.raises(ModelError, match=r"a tokenizer of 1 tokens and weights for 0\. Put back"):
+        check_encoder(str(encoder))
 
 
 # ---- with transformers
@@ -346,6 +388,75 @@ def test_a_template_that_renders_nothing_is_refused_in_one_line(
     (writer / "chat_template.jinja").write_text(template)
     with pytest.raises(ModelError, match=r"chat template of the model .* cannot be rendered"):
         check_language_model(str(writer), chats=True)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("template", ["", "{{ 'Hello.' }}"])
+def test_a_template_that_leaves_out_what_is_said_is_refused(writer: Path, template: str) -> None:
+    (writer / "chat_template.jinja").write_text(template)
+    with pytest.raises(ModelError, match=r"leaves out what the user says"):
+        check_language_model(str(writer), chats=True)
+
+
+@pytest.mark.model
+def test_an_end_token_that_the_model_does_not_have_is_refused(writer: Path) -> None:
+    change(writer, "tokenizer_config.json", eos_token="<unheard of>")
+    with pytest.raises(ModelError, match=r"has a tokenizer of .* Put back the tokenizer"):
+        check_language_model(str(writer), chats=True)
+
+
+def leave_out_weights(folder: Path, of: str) -> str:
+    """Write a model without one of its weights; returns which."""
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if of in name)
+    del weights[name]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return name
+
+
+@pytest.mark.model
+def test_weights_that_are_not_there_are_not_drawn_at_random(made: Path, writer: Path) -> None:
+    from aloft.backends.loading import load_embedder, load_language_model
+
+    left_out = leave_out_weights(writer, "layers.0.mlp")
+    for load in (partial(check_language_model, chats=True), load_language_model):
+        with pytest.raises(ModelError, match=f"no weights for {re.escape(left_out)}, which"):
+            load(str(writer))
+    encoder = shutil.copytree(made / "encoder", writer.parent / "other")
+    leave_out_weights(encoder, "pooler")  # which its vectors are not made with
+    load_embedder(str(encoder))
+    left_out = leave_out_weights(encoder, "layer.0.output")
+    with pytest.raises(ModelError, match=f"no weights for {re.escape(left_out)}, which"):
+        load_embedder(str(encoder))
+
+
+@pytest.mark.model
+def test_weights_by_another_name_are_found_missing_at_the_start(writer: Path) -> None:
+    (writer / "model.safetensors").rename(writer / "model-00001-of-00002.safetensors")
+    with pytest.raises(ModelError, match=r"cannot be loaded .*no file named model.safetensors"):
+        check_language_model(str(writer), chats=True)
+
+
+@pytest.mark.model
+def test_an_adapter_of_another_model_is_refused_at_the_start(writer: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from aloft.testing import tiny_language_model
+
+    whole: Any = AutoModelForCausalLM.from_pretrained(writer)
+    lora = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")
+    adapter = tmp_path / "adapter"
+    get_peft_model(whole, lora).save_pretrained(str(adapter))
+    check_adapter(adapter, str(writer))
+    other = str(tiny_language_model(tmp_path / "other", head_dim=64))
+    with pytest.raises(ModelError, match=r"adapter .*adapter\" of the generator .* cannot be load"):
+        check_adapter(adapter, other)
+    change(adapter, "adapter_config.json", peft_type=None)
+    with pytest.raises(ModelError, match=r"adapter .* cannot be loaded .*peft_type"):
+        check_adapter(adapter, str(writer))
 
 
 @pytest.mark.model

@@ -277,7 +277,7 @@ def test_a_run_on_other_documents_is_not_replaced(
     for command in ("run", "passages"):
         assert main([command, str(corpus), "--out", str(run)]) == 2
         error = capsys.readouterr().err
-        assert "holds a run on other documents: 0% of its 0 are among these." in error
+        assert "holds what a run ships, but not the run. Choose another" in error
         assert "--overwrite" in error
     assert {path.name for path in run.iterdir()} >= {"models"}
     assert not (run / "documents.jsonl").exists()
@@ -580,3 +580,15 @@ def test_a_federation_without_its_extra_is_told_how_to_get_it(
     assert one_line(capsys).endswith(
         'flwr is not installed. Run: pip install "aloft-rag[train,flower]"'
     )
+
+
+def test_labelled_questions_among_the_documents_are_no_document(
+    tmp_path: Path, corpus: Path, settings: Path
+) -> None:
+    questions = corpus / "questions.csv"
+    questions.write_text("question,answers,document_id\nWhen?,every spring,tides.txt\n")
+    (corpus / "link.csv").symlink_to(questions)
+    assert cut(corpus, tmp_path / "run", settings, "--questions", str(questions)) == 0
+    (document,) = (tmp_path / "run" / "documents.jsonl").read_text().splitlines()
+    assert "tides.txt" in document
+    assert "When?" in (tmp_path / "run" / "human.jsonl").read_text()

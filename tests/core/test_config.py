@@ -348,7 +348,7 @@ def test_contradictions_of_several_stages_are_reported_at_once() -> None:
 def test_an_old_name_is_accepted_with_a_line_that_names_the_new_one(
     old: str, new: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    values = {"copied": 0.5, "start": "x", "trains": "lora", "fewest_contexts": 3}
+    values = {"copied": 0.5, "start": "/x", "trains": "lora", "fewest_contexts": 3}
     (section, before), after = old.split("."), new.split(".")[1]
     value = values.get(before, 1)
     preset = {"teacher": "t", "embedder": "e"}
@@ -454,3 +454,42 @@ def test_every_preset_is_a_packaged_file() -> None:
 
     packaged = {file.name for file in files("aloft.config").joinpath("presets").iterdir()}
     assert packaged == {f"{name}.toml" for name in PRESETS}
+
+
+def test_paths_count_from_where_settings_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("encoder", "writer", "adapter"):
+        (tmp_path / name).mkdir()
+    file = write(
+        tmp_path,
+        'embedder = "encoder"\nteacher = "vllm:writer"\ngenerator = "owner/name"\n'
+        'reranker = "~no-such-user/ranks"\n[generator_training]\ninit_adapter = "adapter"\n',
+    )
+    config = load_config("cpu", "run.toml", {"seed": 3})
+    assert config.embedder == str(tmp_path / "encoder")
+    assert config.teacher == f"vllm:{tmp_path / 'writer'}"
+    assert config.generator == "owner/name"
+    assert config.reranker == str(tmp_path / "~no-such-user/ranks")
+    assert config.generator_training.init_adapter == str(tmp_path / "adapter")
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    monkeypatch.chdir(file.parent / "adapter")
+    assert read_run_config(tmp_path) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("[passages]\nmax_tokens = 100\nseed = 1\n", "passages.seed. It may be seed (above all"),
+        ("max_tokens = 100\n", "max_tokens. It may be passages.max_tokens."),
+        ("[passages]\nmax_new_tokens = 99\n", "pairs.max_new_tokens or evaluation.max_new_tokens."),
+        ("[passages]\nmax_token = 99\n", "It may be one of: max_tokens, window_tokens, "),
+    ],
+)
+def test_a_setting_in_another_section_is_told_where_it_belongs(
+    tmp_path: Path, text: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(file=write(tmp_path, text))
+    assert hint in str(caught.value)

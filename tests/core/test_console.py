@@ -56,3 +56,10 @@ def test_colours_of_the_program_itself_stay() -> None:
 def test_names_of_emoji_are_text(capsys: pytest.CaptureFixture[str]) -> None:
     screen.print(escape("docs/:key:.txt 1:100:1"))
     assert capsys.readouterr().out == "docs/:key:.txt 1:100:1\n"
+
+
+def test_a_terminal_without_a_width_is_printed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    file = io.StringIO()
+    SafeConsole(file=file, soft_wrap=True).print(table_of("found"))
+    assert "found" in file.getvalue()

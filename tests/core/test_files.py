@@ -98,9 +98,14 @@ def test_what_is_not_utf8_is_written_as_json_reads_it_back(tmp_path: Path) -> No
 
 def test_a_path_that_cannot_be_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
+    (tmp_path / "gone").symlink_to(tmp_path / "not mounted" / "runs")
+    (tmp_path / "loop").symlink_to("loop")
     for path, words in (
         (tmp_path / "file" / "run", "lies in a file"),
         (tmp_path / ("x" * 300) / "run", "has too long a name"),
+        (tmp_path / "gone", "behind a link that leads nowhere"),
+        (tmp_path / "gone" / "run", "behind a link that leads nowhere"),
+        (tmp_path / "loop" / "run", "behind a link that leads nowhere"),
     ):
         with pytest.raises(RunFolderError, match=words), friendly_io_errors(path):
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=True)

@@ -26,5 +26,6 @@ def test_each_example_states_the_same_fact_everywhere() -> None:
         assert not any(character.isdigit() for character in office[3])
 
 
-def test_a_language_is_found_by_its_english_name() -> None:
-    assert [code_of(name) for name in ("German", "german", "Klingon")] == ["de", "de", None]
+def test_a_language_is_found_by_its_english_name_or_code() -> None:
+    names = ("German", "german", "DE", "Klingon")
+    assert [code_of(name) for name in names] == ["de", "de", "de", None]

@@ -70,6 +70,61 @@ def test_a_file_of_questions_alone(tmp_path: Path) -> None:
     assert dropped == []
 
 
+def test_a_table_in_an_encoding_of_old_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "question;answer\nWie hei\u00dft die F\u00e4hre nach Norden?;Die Kr\u00f6te\n"
+    (tmp_path / "log.csv").write_bytes(text.encode("cp1252"))  # as Excel saves "CSV"
+    ((entry,), dropped) = read_log(tmp_path / "log.csv")
+    assert entry == LogEntry(
+        question="Wie hei\u00dft die F\u00e4hre nach Norden?", answer="Die Kr\u00f6te"
+    )
+    assert dropped == []
+    assert "is not UTF-8: read as cp1252" in caplog.text
+
+
+def test_a_broken_character_costs_its_row_alone(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_bytes(
+        b"question,answer\ncaf\xe9?,Mary\n"
+        + "Wo?,\u00c4\u00d6\u00dc\u00c4\u00d6\u00dc\u00c4\u00d6\u00dc\n".encode()
+    )
+    ((entry,), (bad,)) = read_log(tmp_path / "log.csv")
+    assert entry.question == "Wo?"
+    assert "not UTF-8" in bad.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        ("question\nHow long, in days?\n", {"How long, in days?": ""}),
+        ('{"question": "How much?", "answer": 1.5}', {"How much?": "1.5"}),
+        ("question,answer,flag\nA b?,x,Like\nC d?,y,Dislike\n", {"A b?": "x"}),  # Gradio
+        ("question,answer,Rating (1-5)\nA b?,x,5\nC d?,y,1\n", {"A b?": "x"}),
+        ("question,answer,thumbs_up,thumbs_down\nA b?,x,1,0\nC d?,y,0,1\n", {"A b?": "x"}),
+        ("question,answer,upvotes,downvotes\nA b?,x,3,1\nC d?,y,2,2\n", {"A b?": "x", "C d?": ""}),
+        (
+            '{"conversations": [{"from": "human", "value": "A b?"}, '
+            '{"from": "gpt", "value": "x"}]}',
+            {"A b?": "x"},  # ShareGPT
+        ),
+        (
+            '{"messages": [{"from": "user", "content": "A b?"}, '
+            '{"from": "assistant", "content": "x"}]}',
+            {"A b?": "x"},  # of a chat's user interface
+        ),
+    ],
+)
+def test_logs_of_further_tools(tmp_path: Path, text: str, answers: dict[str, str]) -> None:
+    entries, _ = read(tmp_path, text)
+    assert {entry.question: entry.answer for entry in entries} == answers
+
+
+def test_a_list_as_pandas_writes_it(tmp_path: Path) -> None:
+    text = 'question,clicked\nWho?,"[\'a.md\', ""b\'s.md""]"\nWhere?,[sic]\n'
+    entries, _ = read(tmp_path, text)
+    assert [entry.clicks for entry in entries] == [("a.md", "b's.md"), ("[sic]",)]
+
+
 def test_a_whole_number_may_be_an_id(tmp_path: Path) -> None:
     ((entry,), _) = read(tmp_path, '{"question": "Who?", "document_id": 7}')
     assert entry.clicks == ("7",)
@@ -123,7 +178,7 @@ def test_a_question_asked_again_adds_what_it_knows(tmp_path: Path) -> None:
         (b'{"answer": "Mary"}', '"question" is missing'),
         (b'{"question": " ?! "}', '"question" is missing'),
         (b'{"question": 5}', '"question" must be a string'),
-        (b'{"question": "Who?", "answer": 1.5}', '"answer" must be a string'),
+        (b'{"question": "Who?", "answer": true}', '"answer" must be a string'),
         (b'{"question": "Who?", "clicked": [true]}', '"clicked" must be a string'),
         (b'{"question": "Who?", "thumbs": "maybe"}', "up, down, yes, no, true, false"),
         (b'{"question": "Who?", "rating": 7}', "1, 2, 3, 4, 5"),
@@ -147,7 +202,6 @@ def test_a_bad_line_is_reported_and_costs_no_other(tmp_path: Path, line: bytes, 
         (b'"Who "signs"?",Mary', "not CSV"),
         (b"Who, or what?,Mary", "3 cells in 2 columns"),
         (b",Mary", '"question" is missing'),
-        (b"caf\xe9?,Mary", "not UTF-8"),
     ],
 )
 def test_a_bad_row_is_reported_and_costs_no_other(tmp_path: Path, line: bytes, said: str) -> None:

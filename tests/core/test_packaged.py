@@ -237,6 +237,29 @@ def test_a_name_that_can_be_no_model_is_refused(
             act(name)
 
 
+def test_a_home_behind_a_link_that_leads_nowhere_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").symlink_to(tmp_path / "not mounted")
+    for home in ("cache", "cache/aloft"):
+        monkeypatch.setenv("ALOFT_HOME", str(tmp_path / home))
+        with pytest.raises(ModelError, match=r"cannot be written .* Set ALOFT_HOME"):
+            fetch_model("embedded:all-minilm-l6-v2")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("All-MiniLM-L6-v2", "but embedded:all-minilm-l6-v2"),
+        ("http://localhost:8000/v1", "openai:URL#MODEL"),
+    ],
+)
+def test_a_name_without_its_prefix_is_told_it(name: str, hint: str) -> None:
+    for act in (resolve_model, fetch_model):
+        with pytest.raises(ModelError, match=hint):
+            act(name)
+
+
 def resolve_elsewhere(name: str, cache: Path) -> str:
     """Resolve in a process of its own: the Hugging Face library reads its cache's place once."""
     code = (

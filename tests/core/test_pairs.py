@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from aloft.config import PairsConfig
+from aloft.errors import ConfigError
 from aloft.prompts.languages import LANGUAGES
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage, QAPair, Rejection
 from aloft.synthesis.composition import DefinedNames, Definition
 from aloft.synthesis.pairs import (
+    check_language,
     choose_focuses,
     choose_kinds,
     count_pairs,
@@ -103,6 +105,14 @@ def test_a_language_that_is_said_goes_before_the_passages() -> None:
         list(generate_pairs([HAFEN], teacher, chosen, seed=0))
     assert "Write in Turkish." in teacher.asked[0].messages[0].content
     assert LANGUAGES["tr"].examples[0][2] in teacher.asked[-1].messages[0].content
+
+
+def test_examples_are_shown_in_a_language_that_they_were_written_in() -> None:
+    for language in ("auto", "German", "de"):
+        check_language(PairsConfig(form="examples", language=language))
+    check_language(PairsConfig(form="instruct", language="Klingon"))
+    with pytest.raises(ConfigError, match=r'is "Klingon", .* English, '):
+        written("Question: Q?\nAnswer: A", PairsConfig(form="examples", language="Klingon"))
 
 
 def test_where_no_language_stands_out_the_text_is_pointed_to() -> None:

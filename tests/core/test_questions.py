@@ -59,6 +59,14 @@ def gold(folder: Path, rejections: list[Rejection] | None = None, **fields: Any)
         ({"document_id": ".\\port.md", "answers": "nine"}, ["P3"]),  # as Windows lists files
         ({"document_id": "./old/../port.md", "answers": "nine"}, ["P3"]),
         ({"document_id": "port.md", "passage": "nan", "also_ok": "None"}, ["P1", "P2", "P3"]),
+        ({"passage": ["11 berths", "at nine"], "document_id": "port.md"}, ["P1", "P3"]),
+        # as other tools name them; beside ours, such names may stand for something else
+        ({"reference_contexts": ["opens at nine"], "reference": "nine"}, ["P3"]),
+        ({"context": "opens at nine"}, ["P3"]),
+        ({"context": "The opening hours", "doc_id": "ferry.txt"}, ["F1"]),
+        ({"source": "port.md", "ground_truth": "nine"}, ["P3"]),
+        ({"source": "by hand", "passage": "opens at nine"}, ["P3"]),
+        ({"is_impossible": True}, []),
     ],
 )
 def test_a_question_finds_its_passages(

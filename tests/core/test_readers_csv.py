@@ -147,3 +147,14 @@ def test_empty_cells_beyond_the_header_are_no_cells(tmp_path: Path) -> None:
     documents, rejections = read(tmp_path, a__csv="Port,Fare\nOban,5,\nBute,6,x\n")
     assert documents["a.csv#1"].text == "Port: Oban\nFare: 5"
     assert rejections["a.csv#2"].reason == "bad row"
+
+
+def test_columns_beside_a_text_are_listed_as_not_read(tmp_path: Path) -> None:
+    table = b"id,Title,text,url,Price\n1,Ferry,It sails at noon.,http://a,5\n"
+    rows = b'{"text": "one", "url": "a"}\n{"text": "two", "price": 5, "id": 7}\n'
+    documents, rejections = read(tmp_path, a__csv=table, b__jsonl=rows, c__csv=b"a,b\n1,2\n")
+    assert documents["1"].text == "It sails at noon."
+    assert {name: one.detail for name, one in rejections.items()} == {
+        name: f'{others}: beside "text" only "id" and "title" are read; put them into the text'
+        for name, others in (("a.csv", "url, Price"), ("b.jsonl", "url, price"))
+    }

@@ -133,6 +133,7 @@ def book_of(
     chapters: dict[str, str],
     extra: dict[str, str] | None = None,
     kind: str = "application/xhtml+xml",
+    title: str = "The ferry",
 ) -> bytes:
     """An EPUB; the chapters are read in the order given."""
     items = "".join(
@@ -147,8 +148,8 @@ def book_of(
         ),
         "OPS/book.opf": (
             '<package xmlns="http://www.idpf.org/2007/opf" '
-            'xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata><dc:title>The ferry</dc:title>'
-            f"</metadata><manifest>{items}</manifest><spine>{spine}</spine></package>"
+            'xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>'
+            f"<dc:title>{title}</dc:title></metadata><manifest>{items}</manifest><spine>{spine}</spine></package>"
         ),
         **{f"OPS/{name.replace('%20', ' ')}": text for name, text in chapters.items()},
         **(extra or {}),
@@ -173,6 +174,31 @@ def test_a_book_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
     documents, rejections = read(tmp_path, a__epub=book_of(chapters))
     assert documents["a.epub"] == Document(id="a.epub", title="The ferry", text="First.\n\nSecond.")
     assert rejections == {}
+
+
+@pytest.mark.parametrize(
+    ("stated", "title"),
+    [
+        ("Salt & Wind", "Salt & Wind"),
+        ("A&B;C &amp; &#233;", "A&B;C & \u00e9"),
+        ("Caf&eacute;&nbsp;Nord", "Caf\u00e9 Nord"),
+        ('Tides</dc:title><meta opf:role="aut"/><dc:title>', "Tides"),
+    ],
+    ids=["bare", "unknown", "html", "prefix"],
+)
+def test_a_book_whose_contents_are_not_quite_xml_is_read(
+    tmp_path: Path, stated: str, title: str
+) -> None:
+    chapters = {"a&b.xhtml": "<p>First.</p>", "c.xhtml": "<p>Second.</p>"}
+    documents, rejections = read(tmp_path, a__epub=book_of(chapters, title=stated))
+    assert documents["a.epub"] == Document(id="a.epub", title=title, text="First.\n\nSecond.")
+    assert rejections == {}
+
+
+def test_a_book_without_contents_is_listed(tmp_path: Path) -> None:
+    raw = book_of({"a.xhtml": "<p>First.</p>"}, {"OPS/book.opf": "not XML"})
+    _, rejections = read(tmp_path, a__epub=raw, b__txt="text")
+    assert "OPS/book.opf holds no XML" in rejections["a.epub"].detail
 
 
 def test_a_chapter_that_is_missing_is_listed(tmp_path: Path) -> None:

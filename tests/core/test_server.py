@@ -501,6 +501,18 @@ def test_an_alternative_without_a_probability_has_none(serve: Serve) -> None:
     assert server.model().choice_probabilities([asked()], ["1", "2"]).tolist() == [[1.0, 0.0]]
 
 
+@pytest.mark.parametrize(
+    "said", [{"error": {"message": "credit\nused up"}}, b"<h1>Sign in</h1>", {"choices": []}]
+)
+def test_what_a_server_says_in_place_of_a_reply_is_told(serve: Serve, said: Any) -> None:
+    server = serve(lambda _path, _body: (200, said))
+    with pytest.raises(ModelError) as caught:
+        server.model(attempts=2).complete([asked()], max_new_tokens=9)
+    raw = said if isinstance(said, bytes) else json.dumps(said).encode()
+    assert f"not a reply: {raw.decode()})" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_reply_that_cannot_be_unpacked_and_an_odd_pause_are_told_in_one_line(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,8 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from aloft._extras import require
 from aloft.backends.fingerprint import used_files
 from aloft.backends.packaged import resolve_model
-from aloft.config import SERVER, RunConfig, plain_name
+from aloft.config import SERVER, VLLM, RunConfig, plain_name
 from aloft.errors import AloftError, ModelError
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def check_models(config: RunConfig, *, has_teacher: bool) -> None:
     if "generator" in config.parts:
         check_language_model(config.generator_model, "the generator", chats=True)
         if config.generator_training.init_adapter:
-            check_adapter(Path(config.generator_training.init_adapter))
+            check_adapter(Path(config.generator_training.init_adapter), config.generator_model)
     if not has_teacher:
         chats = config.pairs.form != "examples" or config.pairs.rating
         chats = chats or config.ratings.method != "none"
@@ -222,15 +223,23 @@ def check_language_model(name: str, role: str = "the model", *, chats: bool) -> 
         tokenizer = load_tokenizer(model.folder)
     if tokenizer.eos_token_id is None:
         raise model.error("has a tokenizer without an end token. Choose another model.")
+    ends = tokenizer.eos_token_id, tokenizer.pad_token_id
+    model.check_vocabulary(max(tokenizer.vocab_size - 1, *ends))
     if chats:
         check_template(tokenizer, model.title)
+    if not name.startswith(VLLM):  # which loads more kinds of weights
+        model.check_loads()
 
 
-def check_adapter(folder: Path) -> None:
+def check_adapter(folder: Path, base: str) -> None:
     """Check a LoRA adapter that training continues from.
 
+    Args:
+        folder: With the adapter.
+        base: Name of a checked language model that it is added to.
+
     Raises:
-        ModelError: it is not there, or not saved as safetensors.
+        ModelError: it is not there, not saved as safetensors, or made for another model.
     """
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
@@ -238,6 +247,9 @@ def check_adapter(folder: Path) -> None:
                 f"generator_training.init_adapter is {folder}, which holds no {name}. Name a "
                 "folder with a LoRA adapter in safetensors."
             )
+    model = _Files(plain_name(base), "the generator")
+    if not model.is_quantized:
+        model.check_takes(folder)
 
 
 @contextmanager
@@ -257,6 +269,23 @@ def reported_loading(what: str) -> Iterator[None]:
             f"{what} cannot be loaded ({type(error).__name__}: {reason[:200]}). Check its files, "
             "or choose another model."
         ) from error
+
+
+def refuse_missing(tensors: Iterable[str], title: str) -> None:
+    """Refuse a model that lacks weights, which libraries draw at random.
+
+    Args:
+        tensors: Names of those that were not found.
+        title: What the error calls the model.
+
+    Raises:
+        ModelError: there are any.
+    """
+    if missing := sorted(tensors):
+        raise ModelError(
+            f"{title[0].upper()}{title[1:]} has no weights for {missing[0]}, which its config.json "
+            "asks for. Fetch it again, or correct its configuration."
+        )
 
 
 class _Files:
@@ -280,13 +309,15 @@ class _Files:
     @property
     def architectures(self) -> list[str]:
         """Classes that the model was saved from; empty where unknown."""
-        return [str(kind) for kind in self.facts.get("architectures") or ()]
+        found = self.facts.get("architectures")
+        return [str(kind) for kind in found] if isinstance(found, list) else []
 
     @property
     def classes(self) -> int:
         """Outputs of a classification head; transformers saves no number where it is two."""
-        labels = self.facts.get("id2label")
-        return len(labels) if labels else int(self.facts.get("num_labels") or 2)
+        number = self.facts.get("num_labels")
+        labels = _mapping(self.facts.get("id2label"))
+        return len(labels) or (number if isinstance(number, int) and number else 2)
 
     @property
     def dimensions(self) -> int | None:
@@ -358,6 +389,55 @@ class _Files:
         if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
             raise self.error(f"is of the type {kind}, which is no causal language model.")
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether its weights are packed, which the library that unpacks them looks at."""
+        return bool(self.facts.get("quantization_config"))
+
+    def check_loads(self) -> None:
+        """Check that its weights are those of a causal language model; none are read."""
+        if self.is_quantized:
+            return
+        with reported_loading(self.title[0].upper() + self.title[1:]):
+            _, found = self._without_weights()
+        refuse_missing(found["missing_keys"], self.title)
+
+    def check_takes(self, adapter: Path) -> None:
+        """Check that an adapter can be added to it; of its own weights none are read."""
+        from peft import PeftModel
+
+        with reported_loading(f'The adapter "{adapter}" of {self.title}'):
+            whole, _ = self._without_weights()
+            with warnings.catch_warnings(action="ignore"):  # that nothing is copied
+                PeftModel.from_pretrained(whole, str(adapter), is_trainable=True)
+
+    def _without_weights(self) -> Any:
+        """The model as it would be loaded, and what was found of its weights."""
+        from transformers import AutoModelForCausalLM
+
+        from aloft.backends.host_state import quiet_libraries
+
+        with quiet_libraries():
+            return AutoModelForCausalLM.from_pretrained(
+                self.folder,
+                device_map="meta",
+                output_loading_info=True,
+                local_files_only=True,
+                use_safetensors=True,
+            )
+
+    def check_vocabulary(self, last: int) -> None:
+        """Check that there are vectors for all tokens up to `last`.
+
+        Further ones, such as Gemma's for pictures, are not asked about: no text becomes one.
+        """
+        known = self.facts.get("vocab_size")
+        if isinstance(known, int) and last >= known:
+            raise self.error(
+                f"has a tokenizer of {last + 1:,} tokens and weights for {known:,}. Put back the "
+                "tokenizer that it came with."
+            )
+
     def check_fast_tokenizer(self) -> None:
         """Check the tokenizer that passages are measured with."""
         from tokenizers import Tokenizer
@@ -365,7 +445,8 @@ class _Files:
         if "tokenizer.json" not in self.files:
             raise self.error("has no tokenizer.json. Choose a model with a fast tokenizer.")
         with reported_loading(f"The tokenizer of {self.title}"):
-            Tokenizer.from_file(str(self.files["tokenizer.json"]))
+            tokenizer = Tokenizer.from_file(str(self.files["tokenizer.json"]))
+        self.check_vocabulary(tokenizer.get_vocab_size(with_added_tokens=False) - 1)
 
     def _read(self, name: str) -> dict[str, Any]:
         """A configuration; empty where there is none."""
@@ -383,7 +464,8 @@ class _Files:
     def _module_types(self) -> list[str]:
         """Types of the modules that sentence-transformers puts together."""
         modules = self._json("modules.json")
-        found = [one for one in modules if isinstance(one, dict)] if modules else []
+        is_list = isinstance(modules, list)
+        found = [one for one in modules if isinstance(one, dict)] if is_list else []
         self._paths = [str(one.get("path", "")) for one in found]
         return [str(one.get("type", "")) for one in found]
 
@@ -408,12 +490,26 @@ class _Files:
         own = {name: self._tensors(name) for name in weights}
         for name in self.files:
             if name.endswith(".safetensors.index.json"):
-                folder = self.files[name].parent
-                parts = set(self._read(name).get("weight_map", {}).values())
-                absent = sorted(part for part in parts if not (folder / part).is_file())
-                if absent:
-                    raise self.error(f"is incomplete: {absent[0]} is missing. Fetch it again.")
+                self._check_index(name, own)
         self._check_layers(tensor for tensors in own.values() for tensor in tensors)
+
+    def _check_index(self, name: str, own: Mapping[str, Collection[str]]) -> None:
+        """Check that the files that an index names hold what it says.
+
+        Args:
+            name: Of the index.
+            own: Names of the weights in each file of the model.
+        """
+        start = name.rpartition("/")[0]
+        listed = _mapping(self._read(name).get("weight_map"))
+        named = {tensor: str(part) for tensor, part in listed.items()}
+        held = {part: own.get(f"{start}/{part}".lstrip("/")) for part in named.values()}
+        absent = sorted(part for part, tensors in held.items() if tensors is None)
+        if absent:
+            raise self.error(f"is incomplete: {absent[0]} is missing. Fetch it again.")
+        for tensor, part in named.items():
+            if tensor not in (held[part] or ()):
+                raise self.error(f"is incomplete: {part} lacks {tensor}. Fetch it again.")
 
     def _check_layers(self, tensors: Iterable[str]) -> None:
         """A layer that its configuration asks for and that has no weights is drawn at random."""
@@ -438,7 +534,7 @@ class _Files:
     def _has_weights(self, folder: Path) -> bool:
         return any(folder.glob("*.safetensors"))
 
-    def _tensors(self, name: str) -> list[str]:
+    def _tensors(self, name: str) -> set[str]:
         """Names of the weights in a file that is as long as its header says.
 
         One that is cut short would fail hours later.
@@ -455,7 +551,7 @@ class _Files:
             is_whole = False
         if not is_whole:
             raise self.error(f"has incomplete weights: {name} is cut off. Fetch it again.")
-        return list(ends)
+        return set(ends)
 
     def _check_code(self) -> None:
         routed = _mapping(self._read("router_config.json").get("types")).values()

@@ -86,18 +86,24 @@ def check_template(tokenizer: Any, title: str) -> None:
         title: What errors call the model.
 
     Raises:
-        ModelError: there is no chat template, or it refuses even a single user turn.
+        ModelError: there is no chat template, it refuses even a single user turn, or leaves out
+            what the user says.
     """
     if tokenizer.chat_template is None:
         raise _no_template(title)
-    question = Prompt(messages=(_SYSTEM, Message(role="user", content="What is it?")))
+    asked = [Message(role="user", content=text) for text in ("What is it?", "Who was that?")]
     try:
-        encode_prompt(tokenizer, question)
+        one, other = (encode_prompt(tokenizer, Prompt(messages=(_SYSTEM, turn))) for turn in asked)
     except Exception as error:
         raise ModelError(
             f"The chat template of {title} cannot be rendered ({type(error).__name__}: {error}). "
             "Choose another instruct model."
         ) from error
+    if one == other:
+        raise ModelError(
+            f"The chat template of {title} leaves out what the user says. Choose another instruct "
+            "model."
+        )
 
 
 def _no_template(title: str) -> ModelError:

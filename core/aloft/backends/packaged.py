@@ -39,7 +39,10 @@ _SOURCE = "aloft-source.json"  # written last: its presence proves that the fold
 _RECIPE = 1  # raised when a conversion changes, so that existing folders are converted again
 _CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_FORBIDDEN = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ELOOP),  # a file, a link to nothing
+)
 _HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")  # no pickles, no code
 _HUB_LEFT_OUT = ("onnx/*", "openvino/*", "original/*")
 _HUB_CALL = """
@@ -439,7 +442,10 @@ def _local_folder(name: str) -> Path | None:
         raise ModelError(
             f'"{name}" is not a model folder. Give an existing folder, a Hugging Face id such as '
             f"owner/name, or one of {', '.join(_PREFIX + each for each in EMBEDDED)}."
+            + (" A teacher behind a server is named openai:URL#MODEL." if "://" in name else "")
         )
+    if name.lower() in EMBEDDED:
+        raise ModelError(f'There is no model "{name}", but {_PREFIX}{name.lower()}. Write that.')
     return None
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Router
+from transformers import PreTrainedModel
 
-from aloft.backends.checking import is_language_model, reported_loading
+from aloft.backends.checking import is_language_model, refuse_missing, reported_loading
 from aloft.backends.device import best_device
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import contained_loading, quiet_libraries
@@ -153,11 +154,27 @@ def load_encoder(folder: Path) -> SentenceTransformer:
             device=best_device(),
             **local_options(),
         )
+        _check_layers(model, folder)
     for module in model.modules():  # questions may have their own tokenizer
         tokenizer = getattr(module, "tokenizer", None)
         if tokenizer is not None:
             tokenizer.split_special_tokens = True  # "[SEP]" in a document is text
     return model
+
+
+def _check_layers(encoder: SentenceTransformer, folder: Path) -> None:
+    """Refuse a model whose layers lack weights; a pooler that lacks its own is not used.
+
+    One whose parts lie in folders of their own, such as one for questions, is taken as it is.
+    """
+    body = next((one for one in encoder.modules() if isinstance(one, PreTrainedModel)), None)
+    if body is None or not (folder / "config.json").is_file():
+        return
+    load: Any = type(body).from_pretrained
+    how = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    _, found = load(folder, device_map="meta", **how)
+    missing = (name for name in found["missing_keys"] if not name.startswith("pooler."))
+    refuse_missing(missing, f'The model "{folder}"')
 
 
 def load_cross_encoder(folder: Path) -> CrossEncoder:

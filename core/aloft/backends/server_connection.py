@@ -214,6 +214,7 @@ class ServerConnection:
         fault, attempt = "", 0
         while True:
             pause = self._pauses[min(attempt, len(self._pauses) - 1)]
+            response: httpx.Response | None = None
             try:
                 request = self._client.build_request(method, self.address + path, json=sent)
                 response = self._client.send(request, stream=read is unread_response)
@@ -223,7 +224,8 @@ class ServerConnection:
             except httpx.RequestError as error:
                 fault = str(error) or type(error).__name__
             except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-                fault = "its response is not a reply"
+                said = f": {shortened(response)}" if response is not None else ""
+                fault = f"its response is not a reply{said}"
             else:
                 fault = f"{response.status_code} {shortened(response)}"
                 _check_system(fault, body)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from aloft.backends.checking import reported_loading
+from aloft.backends.checking import refuse_missing, reported_loading
 from aloft.backends.decoding import choosers, stop_at
 from aloft.backends.device import best_device, has_bf16, memory_of, without_cudnn_attention
 from aloft.backends.encoding import encode_prompt, encode_text, first_tokens, load_tokenizer
@@ -334,14 +334,18 @@ def _unread(row: Ids) -> Reply:
 
 def _load_model(folder: Path, adapter: Path | None) -> Any:
     dtype = torch.bfloat16 if has_bf16(best_device()) else torch.float32
-    with quiet_libraries(), reported_loading(f'The model "{folder}"'):
-        model: Any = AutoModelForCausalLM.from_pretrained(
+    title = f'The model "{folder}"'
+    with quiet_libraries(), reported_loading(title):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
         )
+        model, found = loaded
+        refuse_missing(found["missing_keys"], title)
         if adapter is None:
             return model
         from peft import PeftModel

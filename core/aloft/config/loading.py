@@ -7,7 +7,7 @@ the new one.
 import logging
 import reprlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -196,8 +196,9 @@ def _without_retired(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _validate(values: Mapping[str, Any]) -> RunConfig:
+    """The settings, whose paths count from the folder that the process works in now."""
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate(values).with_absolute_paths()
     except ValidationError as error:
         raise ConfigError(" ".join(_explain(fault) for fault in error.errors())) from error
 
@@ -206,7 +207,8 @@ def _explain(fault: Mapping[str, Any]) -> str:
     """A fault as one sentence: the setting, its value, what it may be."""
     name, message = ".".join(map(str, fault["loc"])).removesuffix(".[key]"), fault["msg"]
     if fault["type"] == "extra_forbidden":
-        return f"There is no setting {name}. It may be one of: {_siblings(fault['loc'])}."
+        found = " or ".join(_elsewhere(fault["loc"])) or f"one of: {_siblings(fault['loc'])}"
+        return f"There is no setting {name}. It may be {found}."
     if fault["type"] == "missing":
         return f"{name} is not set, and the preset names no model. Name one that fits this machine."
     if fault["type"] == "value_error":
@@ -227,6 +229,16 @@ def _shown(value: Any) -> str:
 
 def _siblings(place: Sequence[str | int]) -> str:
     return ", ".join(_fields_beside(place))
+
+
+def _elsewhere(place: Sequence[str | int]) -> Iterator[str]:
+    """Settings of that name in other sections: in TOML all below [a] is a's, up to the next."""
+    name = place[-1]
+    if name in RunConfig.model_fields:
+        yield f"{name} (above all sections)"
+    for section, field in RunConfig.model_fields.items():
+        if name in getattr(field.annotation, "model_fields", ()):
+            yield f"{section}.{name}"
 
 
 def _fields_beside(place: Sequence[str | int]) -> Mapping[str, Any]:

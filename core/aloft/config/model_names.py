@@ -40,15 +40,16 @@ def absolute_name(name: str) -> str:
             "its embedded: or Hugging Face name."
         )
     plain = plain_name(name)
-    folder = Path(plain).expanduser()
+    folder = absolute_folder(plain)
     is_there = os.path.isdir(folder)  # noqa: PTH112 - Path's raises where a name is too long
     is_path = plain.startswith((".", "~")) or (plain.strip() and is_there)
-    return in_place(name, absolute_folder(plain)) if is_path else name
+    return in_place(name, folder) if is_path else name
 
 
 def absolute_folder(folder: str | os.PathLike[str]) -> str:
     """The absolute path of a folder; `~` is the user's home."""
-    return str(Path(folder).expanduser().absolute())
+    home_put_in = os.path.expanduser(folder)  # noqa: PTH111 - Path's raises for an unknown user
+    return str(Path(home_put_in).absolute())
 
 
 def read_path(name: str, given: Any) -> Path:

@@ -59,7 +59,8 @@ class PairsConfig(Settings):
         max_passages: Passages asked about, drawn at random with the run's seed. None: all.
         max_new_tokens: Longest reply. Truncated replies are continued up to three times, by models
             that can continue, and then rejected. With "paper" they are rejected at once.
-        language: English name of the language to write in; "auto": that of the passage.
+        language: English name of the language to write in; "auto": that of the passage. Filters
+            drop questions in another one than their passage's.
         rating: Whether the teacher rates its own pairs (step 3). Off: the paper found that it
             lowers citation accuracy from 82.9 to 77.7.
         min_rating: With `rating`, the lowest rating of question and of answer kept, from 0 to 10.

@@ -519,6 +519,7 @@ LANGUAGES: dict[str, Language] = {  # by ISO 639-1 code
 
 
 def code_of(name: str) -> str | None:
-    """The code of a language by its English name; None where it is not among these."""
+    """The code of a language by its English name or code; None where it is not among these."""
     wanted = fold(name)
-    return next((code for code, one in LANGUAGES.items() if fold(one.name) == wanted), None)
+    known = (code for code, one in LANGUAGES.items() if wanted in (code, fold(one.name)))
+    return next(known, None)

@@ -4,10 +4,11 @@ A question points at text (a document, a quote of it, an answer in it); this mod
 passages that hold that text now, so that one file of questions serves however documents are split.
 
 The file is JSON Lines, a JSON array or CSV. A row needs `question`, and `document_id` (or `doc_id`)
-or `passage`, a verbatim quote. It may have `answers`, `answer_start` (character offset in the
-document), `id` and `also_ok` (or `doc_ids`: further documents that answer it). With `unanswerable`
-true nothing answers it, whatever document is named, and it has no passages. The passages of other
-questions are, in each document:
+or `passage`, one verbatim quote or several; without these, `context` is a quote, and `file`,
+`source` and their like name the document. It may have `answers`, `answer_start` (character offset
+in the document), `id` and `also_ok` (or `doc_ids`: further documents that answer it). With
+`unanswerable` true nothing answers it, whatever document is named, and it has no passages. The
+passages of other questions are, in each document:
 
 1. with a quote, one for each place where it occurs, white space aside: where the quote spans
    several passages, the one that holds the answer or else most of the quote;
@@ -29,7 +30,17 @@ from aloft.records import Document, LabelledQuestion, Passage, Rejection, conten
 from aloft.text.normalising import find_normalized, unify_forms
 
 _COLUMNS = columns(
-    {"answers": ANSWER, "passage": ("passage", "quote")}, lists=("answers", "also_ok", "doc_ids")
+    {
+        "answers": (
+            *("answers", *ANSWER, "ground_truth", "ground_truths", "expected_answer"),
+            *("expected_output", "expected", "reference", "reference_answer"),
+        ),
+        "passage": ("passage", "quote"),
+        "context": ("context", "reference_context", "reference_contexts"),
+        "file": ("file", "filename", "file_name", "document", "source", "path", "file_path"),
+        "unanswerable": ("unanswerable", "is_impossible"),
+    },
+    lists=("answers", "also_ok", "doc_ids"),
 )
 _FLAGS = {"": False, "false": False, "no": False, "0": False, "true": True, "yes": True, "1": True}
 _DIGITS = re.compile(r"([0-9]{1,20})(?:\.0+)?")
@@ -43,7 +54,7 @@ class _Asked:
     question: str
     answers: tuple[str, ...]
     document_ids: tuple[str, ...]  # none: wherever the quote occurs
-    quote: str
+    quotes: tuple[str, ...]
     answer_start: int | None
     is_unanswerable: bool
 
@@ -154,24 +165,27 @@ def _parse(values: Row) -> _Asked:
     if not question:
         raise _FaultError('"question" is missing. Add it.')
     named = _strings(values, "document_id") or _strings(values, "doc_id")
+    quotes = _strings(values, "passage")
+    if not (named or quotes):  # beside these, such columns may hold something else
+        quotes = _strings(values, "context")
+        named = () if quotes else _strings(values, "file")
     others = (*_strings(values, "also_ok"), *_strings(values, "doc_ids"))
     document_ids = tuple(dict.fromkeys([*named, *others]))
-    quote = _string(values, "passage")
     answers = _strings(values, "answers")
     is_unanswerable = _flag(values, "unanswerable")
     if is_unanswerable and answers:
         raise _FaultError('it has an answer, but "unanswerable" is true. Remove one of the two.')
-    if not (document_ids or quote or is_unanswerable):
+    if not (document_ids or quotes or is_unanswerable):
         raise _FaultError(
             '"document_id" and "passage" are missing. Add the id of the document that '
             'answers it, or a quote of the text that does; or "unanswerable": true.'
         )
     return _Asked(
-        id=_string(values, "id") or content_id(question, quote, *document_ids),
+        id=_string(values, "id") or content_id(question, "\n".join(quotes), *document_ids),
         question=question,
         answers=answers,
         document_ids=document_ids,
-        quote=quote,
+        quotes=quotes,
         answer_start=_offset(values),
         is_unanswerable=is_unanswerable,
     )
@@ -266,7 +280,7 @@ class _Corpus:
         """Ids of the passages that answer a question, in the order of documents and text."""
         resolved = dict.fromkeys(map(self._resolve, asked.document_ids))
         asked = replace(asked, document_ids=tuple(resolved))
-        places = self._quoted(asked) if asked.quote else {}
+        places = self._quoted(asked)
         gold: list[str] = []
         for document_id in asked.document_ids or places:
             quotes = places.get(document_id)
@@ -296,17 +310,21 @@ class _Corpus:
         return f'there is no document "{document_id}". Write {known}.'
 
     def _quoted(self, asked: _Asked) -> dict[str, list[tuple[int, int]]]:
-        """Where the quote occurs in each document that may hold it."""
-        places = self._places.find(asked.quote, asked.document_ids)
+        """Where the quotes occur in each document that may hold them; each occurs somewhere."""
         main = asked.document_ids[0] if asked.document_ids else None
-        if not places or (main and main not in places):
-            where = f'document "{main}"' if main else "any document"
-            normal = " ".join(asked.quote.split())
-            start = normal if len(normal) <= 60 else f"{normal[:57]}..."
-            raise _MisfitError(
-                f'the "passage" that begins "{start}" is not in {where}. '
-                "Copy it from the text word for word."
-            )
+        places: dict[str, list[tuple[int, int]]] = {}
+        for quote in asked.quotes:
+            found = self._places.find(quote, asked.document_ids)
+            if not found or (main and main not in found):
+                where = f'document "{main}"' if main else "any document"
+                normal = " ".join(quote.split())
+                start = normal if len(normal) <= 60 else f"{normal[:57]}..."
+                raise _MisfitError(
+                    f'the "passage" that begins "{start}" is not in {where}. '
+                    "Copy it from the text word for word."
+                )
+            for document_id, spans in found.items():
+                places.setdefault(document_id, []).extend(spans)
         return places
 
     def _holding(

@@ -7,6 +7,7 @@
   or quotes of them; several as a list, or in a CSV cell with | between them;
 - `thumbs` (`feedback`, `helpful`, `vote`, ...): up or down, yes or no, true or false, an emoji, 1
   or -1 (0 and nothing: no opinion);
+- `thumbs_up` and `thumbs_down` (`upvotes`, `likes`, ...): how many; the more frequent counts;
 - `rating` (`stars`): 1 to 5, of which 4 and 5 are up, 1 and 2 down;
 - `score`: as `thumbs` if no value of the file is above 1 (0: down), or else as `rating`; so is a
   `rating` where one is below 1 and none above.
@@ -36,7 +37,9 @@ _COLUMNS = columns(
             *("thumbs", "thumb", "vote", "reaction", "helpful", "was_helpful", "is_helpful"),
             *("useful", "liked", "like", "sentiment", "user_vote"),
         ),
-        "feedback": ("feedback", "user_feedback", "feedback_value"),
+        "ups": ("thumbs_up", "thumb_up", "upvotes", "up_votes", "likes"),
+        "downs": ("thumbs_down", "thumb_down", "downvotes", "down_votes", "dislikes"),
+        "feedback": ("feedback", "user_feedback", "feedback_value", "flag"),
         "rating": ("rating", "ratings", "stars", "star_rating", "user_rating"),
         "score": ("score", "scores", "user_score", "feedback_score"),
     },
@@ -144,6 +147,8 @@ def _opinions(values: Row, stars: Collection[str]) -> list[bool | None]:
     found: list[bool | None] = []
     for value in _elements(values, "thumbs"):
         found.append(_thumbs("thumbs", value))
+    if not values.keys().isdisjoint(("ups", "downs")):
+        found.append(_majority(*(_count(values.get(name)) for name in ("ups", "downs"))))
     for name in _SCALES:
         read_scale = _stars if name in stars else _unit
         found += [read_scale(name, value) for value in _elements(values, name)]
@@ -193,6 +198,16 @@ def _thumbs(name: str, value: object) -> bool | None:
     raise _bad_opinion(name, value, "up, down, yes, no, true, false, 👍, 👎, 1, -1, 0")
 
 
+def _count(value: object) -> float:
+    """How many thumbs a cell stands for; a flag or a word is one."""
+    number = float(value) if isinstance(value, bool) else _number(value)
+    return float(_word(value) is True) if number is None else number
+
+
+def _majority(ups: float, downs: float) -> bool | None:
+    return None if ups == downs else ups > downs
+
+
 def _stars(name: str, value: object) -> bool | None:
     number = _number(value)
     if number is not None and 1 <= number <= 5:
@@ -233,8 +248,8 @@ def _star_columns(rows: Sequence[Row]) -> list[str]:
 def _texts(values: Mapping[str, object], name: str) -> list[str]:
     value = values.get(name)
     given = value if isinstance(value, list) else [] if value is None else [value]
-    if name != "question":  # an id or an answer may be a whole number
-        given = [str(one) if type(one) is int else one for one in given]
+    if name != "question":  # an id or an answer may be a number
+        given = [str(one) if type(one) in (int, float) else one for one in given]
     texts = [one for one in given if isinstance(one, str)]
     if len(texts) < len(given):
         raise _BadLineError(f'"{name}" must be a string or a list of strings. Put it in quotes.')

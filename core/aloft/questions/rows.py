@@ -1,14 +1,17 @@
 """Reads files of questions, as tools export them, into rows of named values.
 
 A file is CSV (with commas, semicolons, tabs or bars, after a line `sep=;` or without it), JSON
-Lines, a JSON array, or an object that holds one; UTF-8, UTF-16 or UTF-32; plain or packed by gzip.
+Lines, a JSON array, or an object that holds one; UTF-8, UTF-16 or UTF-32, and CSV in an encoding of
+old as Excel writes it; plain or packed by gzip.
 A row that cannot be read is a fault with its place, and costs no other row.
 """
 
+import ast
 import csv
 import gzip
 import io
 import json
+import logging
 import re
 import zlib
 from collections import deque
@@ -18,9 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from aloft.corpus.readers.csv import DELIMITERS, any_field_length
+from aloft.corpus.readers.decoding import decode
+from aloft.corpus.readers.source import Source, UnreadableError
 from aloft.errors import DataError
+from aloft.records import Rejection
 from aloft.text.surrogates import replace_surrogates
 
+logger = logging.getLogger(__name__)
 Row = Mapping[str, object]
 
 QUESTION = ("question", "query", "user_query", "user_question", "user_input", "user_message")
@@ -29,6 +36,9 @@ _QUESTION_LAST = ("utterance", "search_query", "search_term", "input", "inputs",
 _ANSWER_LAST = ("completion", "generation", "output", "outputs")
 
 _SEP = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # the first line of a file from Excel
+_NO_DELIMITER = "\x1f"  # of a file with one column
+_ASIDE = re.compile(r"[(\[].*?[)\]]")  # in a column's name, such as a unit or a scale
+_ASKERS, _ANSWERERS = ("user", "human"), ("assistant", "ai", "gpt", "chatgpt", "bot", "model")
 _NEXT_LINE = re.compile(r"\n([^\S\n]*)(?=[^\s\]}])")
 _NEXT_OBJECT = re.compile(r"\}\s*,\s*(?=\{)")
 _PACKED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how XLSX and ZIP begin, and the XLS of old
@@ -116,13 +126,30 @@ def unpack(path: Path) -> bytes:
 
 
 def _read_text(path: Path) -> str:
-    """The file as text; bytes that are not UTF-8 become lone surrogates."""
+    """The file as text; single bytes that are not UTF-8 become lone surrogates."""
     raw = unpack(path)
     if raw.startswith(_PACKED):
         raise DataError(f"{path} is a spreadsheet or an archive. Save it as CSV or JSON Lines.")
+    if text := _decode_old(raw, path):
+        return text
     encoding = json.detect_encoding(raw)
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
     return raw.decode(encoding, errors)
+
+
+def _decode_old(raw: bytes, path: Path) -> str:
+    """The text of a table in an encoding of old; "": it is JSON, or in none that can be told."""
+    if raw.lstrip()[:1] in (b"{", b"["):
+        return ""
+    try:
+        text, notes = decode(Source(name=path.name, raw=raw, max_bytes=len(raw)))
+    except UnreadableError:
+        return ""
+    for _, note in notes:
+        if isinstance(note, Rejection) and note.reason == "encoding guessed":
+            logger.warning("%s is not UTF-8: %s.", path, note.detail)
+            return text
+    return ""
 
 
 # ---- JSON
@@ -236,14 +263,14 @@ def _turns(value: Any) -> dict[str, object]:
         return {}
     found: dict[str, object] = {}
     for turn in value:
-        role = str(turn.get("role", turn.get("type", ""))).lower()
-        said = turn.get("content")
+        role = str(turn.get("role") or turn.get("from") or turn.get("type") or "").lower()
+        said = turn.get("content") or turn.get("value")
         if isinstance(said, list):
             said = " ".join(str(p.get("text", "")) for p in said if isinstance(p, dict))
-        if role in ("user", "human") and said:
+        if role in _ASKERS and said:
             found["question"] = said
             found.pop("answer", None)
-        elif role in ("assistant", "ai") and said:
+        elif role in _ANSWERERS and said:
             found["answer"] = said
     return found
 
@@ -256,7 +283,7 @@ def _name(column: str) -> str:
 
 
 def _folded(name: str) -> str:
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", _ASIDE.sub("", name).strip() or name)
     return re.sub(r"\W+", "_", words).strip("_").lower()
 
 
@@ -283,6 +310,8 @@ def _csv_rows(text: str, path: Path, wanted: Columns) -> Iterator[tuple[str, Row
     header = lines[start] if start < len(lines) else ""
     delimiter = sep[1] if sep else _delimiter(header, wanted)
     names = [_name(cell) for cell in _split(header, delimiter)]
+    if len(names) == 1:  # then a comma is one of the text
+        delimiter = _NO_DELIMITER
     if not _named(dict.fromkeys(names, "x"), wanted).get("question"):
         found = ", ".join(name[:_SHOWN] for name in names[:8] if name) or "no columns"
         raise DataError(
@@ -319,13 +348,16 @@ def _split(line: str, delimiter: str) -> list[str]:
 
 
 def _unpacked(cell: str) -> object:
-    """What a cell holds, which may be JSON: traces are exported so."""
+    """What a cell holds, which may be JSON, as of traces, or Python, as pandas writes a list."""
     if cell[:1] not in ("{", "["):
         return cell
     try:
         value = json.loads(cell)
     except (ValueError, RecursionError):
-        return cell
+        try:
+            value = ast.literal_eval(cell)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return cell
     is_list = isinstance(value, list) and all(isinstance(one, dict | str) for one in value)
     return value if isinstance(value, dict) or is_list else cell
 

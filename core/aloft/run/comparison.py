@@ -14,6 +14,7 @@ from typing import Any
 
 from aloft.config import Part, RunConfig, check_config
 from aloft.config.strategies import Strategy, needed_by
+from aloft.errors import RunFolderError
 from aloft.evaluation.pages.figures import interval, points
 from aloft.evaluation.systems import Measured, System, means_of
 from aloft.files import link, write_atomically, write_folder, write_text
@@ -64,8 +65,11 @@ def compare_strategies(  # noqa: PLR0913 - those of the command
         "gains" over what is untrained, with 95 % intervals.
 
     Raises:
-        AloftError: something that the user can put right.
+        RunFolderError: `out` is the folder of a run.
+        AloftError: something else that the user can put right.
     """
+    if (out / "manifests").exists():
+        raise RunFolderError(f"{out} is the folder of a run. Choose another --out.")
     configs = {name: config_for(config, name) for name in strategies}
     with open_run(out / _BASE, config_for(config, "independent"), progress=progress) as run:
         run.give(documents, questions, overwrite=overwrite)

@@ -135,6 +135,12 @@ class Context:
             raise UndeclaredError(f'Stage "{self._stage.name}" does not declare a source.')
         return self._shared.given[self._stage.source]
 
+    @property
+    def questions_files(self) -> list[Path]:
+        """Files of labelled questions that the user gave, which are no documents."""
+        found = self._shared.given.get("questions")
+        return [found] if isinstance(found, Path) else []
+
     def has(self, role: str) -> bool:
         """Whether the stage declares a model for a role."""
         return role in self._stage.models

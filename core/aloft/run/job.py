@@ -53,6 +53,7 @@ from aloft.run.warm_start import (
     take_over,
 )
 from aloft.serving.host_corpus import write_chunks
+from aloft.synthesis.pairs import check_language
 from aloft.training.privacy_budget import PrivacyBudget
 
 
@@ -174,6 +175,7 @@ class OpenRun:
         check_previous_run(self.config, store)
         content = None if questions is None else unpack(questions)
         accept = accept_all if overwrite else partial(refuse_other_corpus, store)
+        self.shared.given["questions"] = questions
         self.runner.take_in("documents", documents, accept)
         remember_teacher(self.folder, self.shared.models.given)
         self.config = take_over(self.config, store)
@@ -210,9 +212,10 @@ class OpenRun:
         """Find a fault in what the user gave before hours of work, not after.
 
         Raises:
-            AloftError: a model is missing, the machine cannot do what is asked, all text is one
-                short document, or the questions do not fit the documents.
+            AloftError: a model is missing, the machine cannot do what is asked, the language is
+                unknown, all text is one short document, or the questions do not fit the documents.
         """
+        check_language(self.config.pairs)
         check_models(self.config, has_teacher=self.shared.models.given is not None)
         if "generator" in self.config.parts and self.config.generator_training.method == "qlora":
             from aloft.backends.device import check_four_bits

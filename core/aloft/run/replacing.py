@@ -25,7 +25,12 @@ def refuse_other_corpus(store: RunStore, documents: Sequence[Document]) -> None:
     if not (ships(store.path) or any(manifest.exists() for manifest in manifests)):
         return
     path = store.path / "documents.jsonl"
-    before = RecordFile(path, Document) if path.exists() else []
+    if not path.exists():
+        raise RunFolderError(
+            f"{store.path} holds what a run ships, but not the run. Choose another run folder, or "
+            "replace what is there: --overwrite, in Python overwrite=True."
+        )
+    before = RecordFile(path, Document)
     share = kept_share(before, documents)
     if share < MIN_KEPT:
         raise RunFolderError(

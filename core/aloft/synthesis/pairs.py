@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aloft.config import Kind, PairsConfig
+from aloft.errors import ConfigError
 from aloft.prompts import pair as prompts
 from aloft.prompts.languages import LANGUAGES, code_of
 from aloft.protocols import LanguageModel, Prompt, Reply
@@ -55,7 +56,11 @@ def generate_pairs(
             composed of it; not with "paper".
 
     Source: step 2 of ALoFTRAG (arXiv:2501.11929) for "paper", which asks once.
+
+    Raises:
+        ConfigError: see `check_language`.
     """
+    check_language(config)
     requests = [
         request for passage in passages for request in _requests(passage, config, seed, names)
     ]
@@ -80,6 +85,21 @@ def generate_pairs(
             answer=answer,
             kind=request.kind,
             attempts=attempt.number,
+        )
+
+
+def check_language(config: PairsConfig) -> None:
+    """Check that there are worked examples in the language that is set, where they are shown.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    name = config.language
+    if config.form == "examples" and name != "auto" and code_of(name) is None:
+        known = ", ".join(one.name for one in LANGUAGES.values())
+        raise ConfigError(
+            f'pairs.language is "{name}", but form "examples" has examples in these alone: '
+            f'{known}. Set it to one of these or to "auto", or form to "instruct".'
         )
 
 
@@ -233,10 +253,11 @@ def _requests(
     passage: Passage, config: PairsConfig, seed: int, names: DefinedNames
 ) -> list[_Request]:
     content, count = passage.content, count_pairs(passage, config)
-    code = code_of(config.language) if config.language != "auto" else language_of(passage.text)
-    language = config.language
-    if language == "auto":
-        language = LANGUAGES[code].name if code in LANGUAGES else "the language of the text"
+    is_set = config.language != "auto"
+    code = code_of(config.language) if is_set else language_of(passage.text)
+    language = config.language if is_set else "the language of the text"
+    if code in LANGUAGES:
+        language = LANGUAGES[code].name
     if config.form == "paper":
         return [_Request(passage, prompts.render_paper(content, language=language))]
     definition, span = find_mention(passage, names, seed=seed) or (None, "")

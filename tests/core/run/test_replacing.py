@@ -9,6 +9,7 @@ import pytest
 from aloft.config import RunConfig, load_config
 from aloft.errors import DataError, RunFolderError
 from aloft.records import Document
+from aloft.run.comparison import compare_strategies
 from aloft.run.job import open_run
 from aloft.testing import ScriptedTeacher
 
@@ -95,7 +96,7 @@ def test_what_holds_no_work_yet_is_replaced(tmp_path: Path) -> None:
 def test_what_ships_without_its_documents_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "run" / "models").mkdir(parents=True)
     (tmp_path / "run" / "models" / "aloft.json").write_text("{}")
-    with pytest.raises(RunFolderError, match="0% of its 0 are among these"):
+    with pytest.raises(RunFolderError, match="holds what a run ships, but not the run"):
         given(tmp_path / "run", shelf("door"))
 
 
@@ -107,3 +108,11 @@ def test_questions_that_can_not_be_read_replace_nothing(run: Path) -> None:
     ):
         opened.give([*shelf("door"), *shelf("ship")], run / "none.jsonl")
     assert content(run) == before
+
+
+def test_a_comparison_does_not_go_into_the_folder_of_a_run(tmp_path: Path) -> None:
+    given(tmp_path / "run", shelf("door"))
+    before = content(tmp_path / "run")
+    with pytest.raises(RunFolderError, match=r"run is the folder of a run\. Choose"):
+        compare_strategies(tmp_path, tmp_path / "run", load_config("cpu"), ["joint"])
+    assert content(tmp_path / "run") == before

@@ -43,8 +43,8 @@ def read_documents(
         path: A folder, or one file.
         config: How large a file may be.
         progress: Called after each file.
-        exclude: Folders that are skipped without a line, such as the run folder itself; other run
-            folders are recognised and listed.
+        exclude: Folders and files that are skipped without a line, such as the run folder itself;
+            other run folders are recognised and listed.
         spread: Has files read. Those that another machine does not see are read here.
 
     Yields:

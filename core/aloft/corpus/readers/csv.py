@@ -14,7 +14,7 @@ from itertools import islice
 from statistics import median
 
 from aloft.corpus.readers.decoding import decode
-from aloft.corpus.readers.json_lines import document_of_fields
+from aloft.corpus.readers.json_lines import document_of_fields, unread_fields
 from aloft.corpus.readers.source import Found, Source, UnreadableError, clean, make_document
 from aloft.records import Document
 
@@ -39,6 +39,7 @@ def read(source: Source) -> Iterator[Found]:
         if isinstance(header, csv.Error):
             raise UnreadableError("bad header", f"line {number}: {header}; mend the quotes")
         columns = [column.strip() for column in header]
+        yield from unread_columns(source, source.name, columns)
         is_bare = True
         for row_number, (line, row) in enumerate(rows, start=1):
             is_bare = False
@@ -88,6 +89,12 @@ def document_of_row(place: str, columns: Sequence[str], row: Sequence[str]) -> D
     if "text" in named:
         return document_of_fields(place, named)
     return make_document(place, "\n".join(_labelled(columns, row)))
+
+
+def unread_columns(source: Source, place: str, columns: Sequence[str]) -> Iterator[Found]:
+    """A line to be listed where a table has columns beside its texts that are not read."""
+    if any(column.lower() == "text" for column in columns):
+        yield from unread_fields(source, place, columns)
 
 
 def _labelled(columns: Iterable[str], row: Iterable[str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from aloft.corpus.readers.decoding import decode_utf8
 from aloft.corpus.readers.source import (
@@ -19,22 +19,29 @@ from aloft.corpus.readers.source import (
 )
 from aloft.records import Document
 
+_FIELDS = ("text", "id", "title")
+_MOST_NAMED = 8  # of the fields that are not read
+
 
 def read(source: Source) -> Iterator[Found]:
     """One document a line; a bad line is listed and the others are read."""
     raw = _unpack(source) if source.name.lower().endswith(".gz") else source.raw
     is_bare = True
+    names: dict[str, None] = {}
     for number, line in enumerate(raw.split(b"\n"), start=1):
         if not line.strip():
             continue
         is_bare = False
         place = f"{source.name}#{number}"
         try:
-            yield place, document_of_fields(place, _object_of(decode_utf8(line)))
+            values = _object_of(decode_utf8(line))
+            names |= dict.fromkeys(values)
+            yield place, document_of_fields(place, values)
         except UnreadableError as error:
             yield source.reject(error.reason, f"line {number}: {error.detail}", place=place)
     if is_bare:
         raise UnreadableError("empty", "it holds no line; fill it or remove it")
+    yield from unread_fields(source, source.name, names)
 
 
 def _unpack(source: Source) -> bytes:
@@ -65,6 +72,21 @@ def document_of_fields(place: str, values: Mapping[str, object]) -> Document:
         raise UnreadableError("bad title", 'its "title" must be a string')
     stated = "" if identifier is None else clean(str(identifier)).strip()
     return make_document(stated or place, text, title or "")
+
+
+def unread_fields(source: Source, place: str, names: Iterable[str]) -> Iterator[Found]:
+    """A line to be listed where fields stand beside a text that are not read.
+
+    Args:
+        source: The file.
+        place: The file, or a sheet of it.
+        names: Of the fields.
+    """
+    others = [name for name in names if name.strip() and name.lower() not in _FIELDS]
+    if others:
+        shown = ", ".join(others[:_MOST_NAMED]) + (", ..." if others[_MOST_NAMED:] else "")
+        detail = f'{shown}: beside "text" only "id" and "title" are read; put them into the text'
+        yield source.reject("not all is read", detail, place=place)
 
 
 def _object_of(line: str) -> Mapping[str, object]:

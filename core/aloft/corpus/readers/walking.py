@@ -48,7 +48,7 @@ def list_files(root: Path, exclude: Collection[Path] = ()) -> list[Entry]:
 
     Args:
         root: The folder.
-        exclude: Folders that are skipped without a line, such as the run folder itself.
+        exclude: Folders and files that are skipped without a line, such as the run folder itself.
 
     Raises:
         DataError: the folder is a run folder.
@@ -59,6 +59,12 @@ def list_files(root: Path, exclude: Collection[Path] = ()) -> list[Entry]:
             f"{root} is both the folder of documents and the run folder. Choose another --out."
         )
     found = dict(_walk(root, excluded))
+    if any(os.path.isfile(one) for one in excluded):  # noqa: PTH113 - as they are compared
+        found = {
+            below: error
+            for below, error in found.items()
+            if os.path.realpath(root / below) not in excluded
+        }
     names = unique_names(found)
     entries = [Entry(names[below], root / below, error) for below, error in found.items()]
     return sorted(entries, key=lambda entry: (entry.name, entry.path))

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 from aloft.corpus.readers.archive import Archive
-from aloft.corpus.readers.csv import LETTER, document_of_row, header_place
+from aloft.corpus.readers.csv import LETTER, document_of_row, header_place, unread_columns
 from aloft.corpus.readers.number_formats import in_format
 from aloft.corpus.readers.pptx import shape_texts
 from aloft.corpus.readers.source import Found, Source, UnreadableError, make_document
@@ -88,6 +88,7 @@ def _read_sheet(source: Source, book: Any, sheet: Any) -> Iterator[Found]:
     with book._archive.open(sheet._worksheet_path) as file:
         xml = file.read()
     for title, columns, rows in _tables(list(_filled_rows(sheet, _spans(xml)))):
+        yield from unread_columns(source, place, columns)
         for number, row in rows:
             row_place = f"{place}!{number}"
             named = columns + [""] * (len(row) - len(columns))

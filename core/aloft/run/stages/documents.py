@@ -23,9 +23,9 @@ def documents(context: Context, _: Inputs) -> Iterator[Document | Rejection]:
     given = context.source()
     if isinstance(given, Path):
         settings = context.settings["documents"]
-        out = (context.origin,)
+        beside = (context.origin, *context.questions_files)  # their answers would be found there
         yield from read_documents(
-            given, settings, context.progress, exclude=out, spread=context.spread
+            given, settings, context.progress, exclude=beside, spread=context.spread
         )
     else:
         yield from map(without_metadata, given)
