@@ -101,7 +101,7 @@ def _count_parameters(name: str) -> int:
     from safetensors import safe_open
 
     model = _Files(name, "the model")
-    if "quantization_config" in model.facts:
+    if model.is_quantized:
         return 0
     count = 0
     for file in model.folder.glob("*.safetensors"):
