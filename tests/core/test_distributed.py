@@ -15,9 +15,11 @@ from test_training import embedder_rows, generator_rows
 from aloft.config import (
     EmbedderTrainingConfig,
     GeneratorTrainingConfig,
+    RerankerTrainingConfig,
 )
 from aloft.errors import DataError, ModelError
 from aloft.protocols import Progress, no_progress
+from aloft.records import RerankerRow
 
 pytestmark = pytest.mark.model
 
@@ -91,6 +93,25 @@ def test_two_processes_train_an_embedder_as_one_does(
     compare("embedder", embedder_rows(), folder / "encoder", config, folder)
 
 
+@pytest.mark.parametrize("settings", [{}, {"method": "lora", "r": 4}])
+@pytest.mark.parametrize("kind", ["encoder", "cross-encoder"])
+def test_two_processes_train_a_reranker_as_one_does(
+    folder: Path, kind: str, settings: dict[str, Any]
+) -> None:
+    from aloft.training import start_cross_encoder
+
+    model = folder / kind
+    if kind == "cross-encoder":
+        start_cross_encoder(str(folder / "encoder"), model, seed=1)
+    rows = [  # no passage stands in two questions, which would make batches uneven
+        RerankerRow(pair_id=row.pair_id, query=row.anchor, passage=text, label=label)
+        for row in embedder_rows()
+        for text, label in ((row.positive, 1.0), (row.negatives[0], 0.0))
+    ]
+    config = RerankerTrainingConfig(per_device_train_batch_size=4, **STEADY | settings)
+    compare("reranker", rows, model, config, folder)
+
+
 def test_an_uneven_last_batch_leaves_out_less_than_a_row_for_each() -> None:
     from torch.utils.data import BatchSampler
 
@@ -156,14 +177,17 @@ def test_what_goes_wrong_in_a_process_is_one_line_that_says_how_to_train_by_one(
 
 
 @pytest.mark.parametrize(
-    ("gpus", "rows", "size", "settings", "processes"),
+    ("gpus", "rows", "size", "kind", "settings", "processes"),
     [
-        (4, 20000, 64, {}, 4),
-        (3, 20000, 64, {}, 2),  # three do not divide a batch of 64
-        (8, 20000, 4, {}, 4),
-        (4, 2000, 64, {}, 1),  # over before they have started
-        (4, 20000, 64, {"loss": "graded"}, 1),
-        (0, 20000, 64, {}, 1),
+        (4, 20000, 64, EmbedderTrainingConfig, {}, 4),
+        (3, 20000, 64, EmbedderTrainingConfig, {}, 2),  # three do not divide a batch of 64
+        (8, 20000, 4, EmbedderTrainingConfig, {}, 4),
+        (4, 2000, 64, EmbedderTrainingConfig, {}, 1),  # over before they have started
+        (4, 20000, 64, EmbedderTrainingConfig, {"loss": "graded"}, 1),
+        (0, 20000, 64, EmbedderTrainingConfig, {}, 1),
+        (4, 20000, 64, RerankerTrainingConfig, {}, 4),
+        (4, 20000, 64, RerankerTrainingConfig, {"num_train_epochs": None}, 4),  # which is one
+        (4, 20000, 64, RerankerTrainingConfig, {"loss": "listwise"}, 1),
     ],
 )
 def test_a_long_training_uses_as_many_gpus_as_divide_its_batch(
@@ -171,6 +195,7 @@ def test_a_long_training_uses_as_many_gpus_as_divide_its_batch(
     gpus: int,
     rows: int,
     size: int,
+    kind: Callable[..., Any],
     settings: dict[str, Any],
     processes: int,
 ) -> None:
@@ -178,9 +203,7 @@ def test_a_long_training_uses_as_many_gpus_as_divide_its_batch(
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(distributed.sys, "platform", "linux")
-    config = EmbedderTrainingConfig(
-        per_device_train_batch_size=size, num_train_epochs=1, **settings
-    )
+    config = kind(**{"per_device_train_batch_size": size, "num_train_epochs": 1, **settings})
     assert distributed.useful_processes(rows, config) == processes
 
 

@@ -38,7 +38,7 @@ ValueT = TypeVar("ValueT")
 TrainT = TypeVar("TrainT", bound=Callable[..., Any])
 
 _FEWEST_STEPS = 200  # worth the seconds in which processes start
-_INDIVISIBLE = ("graded",)  # losses that are no mean over the rows of a batch
+_INDIVISIBLE = ("graded", "listwise")  # losses that are no mean over the rows of a batch
 _POLL = 0.1  # seconds
 _PATIENCE = timedelta(hours=2)  # of processes while the first one scores or saves
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def on_all_gpus(train: TrainT) -> TrainT:
 def useful_processes(rows: int, config: Any) -> int:
     """The processes by which a training of so many rows is best done."""
     size: int = config.per_device_train_batch_size
-    is_short = rows * config.num_train_epochs < size * _FEWEST_STEPS
+    is_short = rows * (config.num_train_epochs or 1) < size * _FEWEST_STEPS
     is_whole = getattr(config, "loss", "") in _INDIVISIBLE
     is_part = process_count() > 1 or multiprocessing.current_process().daemon
     if is_short or is_whole or is_part or not sys.platform.startswith("linux"):

@@ -35,6 +35,7 @@ from aloft.records import Artifact, RerankerRow
 from aloft.training import trainer as shared
 from aloft.training import tuning
 from aloft.training.collapse_guard import WATCHED, CollapseGuard
+from aloft.training.distributed import on_all_gpus, process_count, shared_batches
 from aloft.training.embedder import AT_ONCE, prompts_of
 from aloft.training.losses import by_columns, contrasted
 
@@ -42,6 +43,7 @@ LATE_SCALE = 40.0  # of mean cosines of matched tokens before the softmax
 RIGHT = 0.5  # labels above it are of passages that answer
 
 
+@on_all_gpus
 def train_reranker(  # noqa: PLR0913 - two folders, and what every training takes
     rows: Sequence[RerankerRow],
     model: str,
@@ -93,6 +95,7 @@ def train_reranker(  # noqa: PLR0913 - two folders, and what every training take
             **shared.shared_arguments(checkpoints, steps, seed),
             num_train_epochs=config.epochs,
             per_device_train_batch_size=trained.batch_size,
+            multi_dataset_batch_sampler=shared_batches,
             learning_rate=config.learning_rate,
             warmup_steps=config.warmup_share,
         )
@@ -197,12 +200,14 @@ class _CrossEncoding:
         self._loss = _loss(self.encoder, rows, config)
 
     def trainer(self, **arguments: Any) -> CrossEncoderTrainer:
-        settings = CrossEncoderTrainingArguments(**arguments)
+        # several processes look for unused weights in what a model returns, but not in the class
+        # of a tokenizer's output, which this one returns; there are none
+        settings = CrossEncoderTrainingArguments(**arguments, ddp_find_unused_parameters=False)
         shared.keep_to_device(settings)
         return CrossEncoderTrainer(
             model=self.encoder,
             args=settings,
-            train_dataset=self._dataset,
+            train_dataset={"rows": self._dataset},  # only of several are batches shared out
             loss=self._loss,
         )
 
@@ -233,6 +238,7 @@ class _LateInteraction:
             scale=LATE_SCALE,
             similarity_fct=mean_colbert_scores,
             mini_batch_size=AT_ONCE,
+            gather_across_devices=process_count() > 1,
         )
         settings = MultiVectorEncoderTrainingArguments(
             **arguments,
