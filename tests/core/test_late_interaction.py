@@ -45,6 +45,25 @@ def test_the_score_is_the_mean_of_each_tokens_best_match(folder: Path) -> None:
     assert scores[0] > scores[1]
 
 
+def test_a_passage_longer_than_the_input_is_read_in_parts(folder: Path) -> None:
+    from aloft.backends.late_interaction import LateInteractionReranker
+
+    words = [f"{name}{i}" for i in range(4) for name in ("owl", "eel", "bat")]
+    text, question = " ".join(words), "owl3 eel3 bat3"
+    reranker = LateInteractionReranker(str(folder / "encoder"))
+    tokens = reranker.model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    special = len(reranker.model.tokenizer("")["input_ids"])
+    reranker.model.max_seq_length = special + len(tokens) // 2  # in two parts, at a word's end
+    assert len(tokens) % 4 == 0
+    halves = [" ".join(words[:6]), " ".join(words[6:])]
+    known = np.concatenate([unit_tokens(folder / "encoder", half) for half in halves])
+    asked = unit_tokens(folder / "encoder", question)
+    expected = (asked @ known.T).max(axis=1).mean()
+    score, first = reranker.score([(question, text), (question, halves[0])])
+    assert score == pytest.approx(expected, abs=2e-3)
+    assert score > first + 0.01  # what is asked for stands at the end
+
+
 def test_a_score_is_the_same_in_any_company(folder: Path) -> None:
     from aloft.backends.late_interaction import LateInteractionReranker
 

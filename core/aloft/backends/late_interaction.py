@@ -19,9 +19,12 @@ from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import (
     load_encoder,
     local_options,
+    locate_tokens,
     modules_of,
     passage_prompt,
+    passage_room,
 )
+from aloft.corpus.windows import stretches
 from aloft.errors import ModelError
 from aloft.protocols import Floats
 from aloft.text.surrogates import replace_surrogates
@@ -35,8 +38,9 @@ TOKENS = "token_embeddings"
 class LateInteractionReranker:
     """Each token of a question is matched with the nearest one of a passage.
 
-    The score is the mean cosine similarity of these pairs, in [-1, 1]. Token vectors of the
-    passages scored last are kept in memory, in half precision.
+    The score is the mean cosine similarity of these pairs, in [-1, 1]. A passage that is longer
+    than the model's input is read in parts, of which each token finds its best match. Token vectors
+    of the passages scored last are kept in memory, in half precision.
 
     Args:
         model: A multi-vector model, or an embedder, whose body serves as one without training.
@@ -82,7 +86,7 @@ class LateInteractionReranker:
     def _passages(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """Vectors of the tokens of each passage; those kept are not made again."""
         missing = [text for text in texts if text not in self._kept]
-        made = dict(zip(missing, self._encode(missing, is_query=False), strict=True))
+        made = dict(zip(missing, self._read(missing), strict=True))
         found = [made[text] if text in made else self._kept[text] for text in texts]
         for text, tokens in zip(texts, found, strict=True):
             if text not in self._kept:
@@ -93,6 +97,20 @@ class LateInteractionReranker:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.nbytes
         return found
+
+    def _read(self, passages: Sequence[str]) -> list[torch.Tensor]:
+        """Vectors of the tokens of each passage, of a long one in parts."""
+        clean = [replace_surrogates(text) for text in passages]
+        room = passage_room(self.model)
+        located = [[] for _ in clean] if room is None else locate_tokens(self.model, clean)
+        cut = [
+            [text]
+            if room is None or len(spans) <= room
+            else [text[start:end] for start, end in stretches(spans, room)]
+            for text, spans in zip(clean, located, strict=True)
+        ]
+        tokens = iter(self._encode([part for parts in cut for part in parts], is_query=False))
+        return [torch.cat([next(tokens) for _ in parts]) for parts in cut]
 
     def _encode(self, texts: Sequence[str], *, is_query: bool) -> list[torch.Tensor]:
         if not texts:

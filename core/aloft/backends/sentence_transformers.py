@@ -63,19 +63,11 @@ class SentenceTransformersEmbedder:
     @property
     def reads(self) -> int | None:
         """Maximum tokens of a passage, without prompt and special tokens; None: unlimited."""
-        limit = self.model.max_seq_length
-        if limit is None:
-            return None
-        return limit - len(self.model.tokenizer(passage_prompt(self.model) or "")["input_ids"])
+        return passage_room(self.model)
 
     def locate_tokens(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Character span of each token, per text."""
-        if not texts:
-            return []
-        how = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
-        encoded = self.model.tokenizer([replace_surrogates(text) for text in texts], **how)
-        spans: list[list[tuple[int, int]]] = encoded["offset_mapping"]
-        return spans
+        return locate_tokens(self.model, [replace_surrogates(text) for text in texts])
 
     def encode_queries(self, texts: Sequence[str]) -> Floats:
         """Vectors of questions; (texts, dimensions), rows of unit length."""
@@ -126,13 +118,34 @@ class SentenceTransformersReranker:
         return np.asarray(scores, np.float32).reshape(len(pairs))
 
 
+def passage_room(model: SentenceTransformer | MultiVectorEncoder) -> int | None:
+    """Most tokens of a passage, without prompt and special tokens; None: unlimited."""
+    body = modules_of(model, "document")[0]  # ColBERT's have another limit for passages
+    limits = model.max_seq_length, getattr(body, "document_length", None)
+    limit = min((one for one in limits if one is not None), default=None)
+    if limit is None:
+        return None
+    return limit - len(model.tokenizer(passage_prompt(model) or "")["input_ids"])
+
+
+def locate_tokens(
+    model: SentenceTransformer | MultiVectorEncoder, texts: Sequence[str]
+) -> list[list[tuple[int, int]]]:
+    """Character span of each token, per text."""
+    if not texts:
+        return []
+    how = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+    spans: list[list[tuple[int, int]]] = model.tokenizer(list(texts), **how)["offset_mapping"]
+    return spans
+
+
 def passage_prompt(model: SentenceTransformer | MultiVectorEncoder) -> str | None:
     """The model's prompt for passages, as `encode_document` uses it."""
     known = (model.prompts.get(name) for name in ("document", "passage", "corpus"))
     return next((prompt for prompt in known if prompt is not None), None)
 
 
-def modules_of(encoder: SentenceTransformer, task: str) -> list[Any]:
+def modules_of(encoder: SentenceTransformer | MultiVectorEncoder, task: str) -> list[Any]:
     """What a text passes through.
 
     Args:

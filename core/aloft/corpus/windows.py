@@ -175,7 +175,7 @@ def _find_windows(
                 table.extend((row, *_WHOLE))
             else:
                 room = limit - min(length, limit // 2)
-                for span in _stretches(tokens, room):
+                for span in stretches(tokens, room):
                     table.extend((row, *span))
     return np.frombuffer(table, np.int32).reshape(-1, _COLUMNS)
 
@@ -188,8 +188,16 @@ def _fit_frame(frame: Frame, tokens: Sequence[tuple[int, int]], most: int) -> Fr
     return (f"{' '.join(start.split())}\n" if start else "", "")
 
 
-def _stretches(tokens: Sequence[tuple[int, int]], room: int) -> list[tuple[int, int]]:
-    """Spans of as many tokens each, up to rounding, and none of more than there is room for."""
+def stretches(tokens: Sequence[tuple[int, int]], room: int) -> list[tuple[int, int]]:
+    """Cut a text into parts of as many tokens each, up to rounding.
+
+    Args:
+        tokens: Character span of each token of the text; at least one.
+        room: Most tokens of a part.
+
+    Returns:
+        Characters [start, end) of each part, in order.
+    """
     size = math.ceil(len(tokens) / math.ceil(len(tokens) / room))
     runs = [tokens[start : start + size] for start in range(0, len(tokens), size)]
     return [(run[0][0], run[-1][1]) for run in runs]

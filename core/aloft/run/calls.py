@@ -209,7 +209,8 @@ class CachedReranker:
             return [(score, Usage()) for score in result.values.tolist()]
 
         keys = [content_id(*pair) for pair in pairs]
-        return np.array(self._caller.results("rerank", keys, call, read, _SCORED), np.float32)
+        # kept as "rerank" before, when late interaction did not read long passages to their end
+        return np.array(self._caller.results("scores", keys, call, read, _SCORED), np.float32)
 
 
 def _read_replies(result: CallResult) -> list[tuple[Any, Usage]]:
