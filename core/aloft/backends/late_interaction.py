@@ -100,17 +100,25 @@ class LateInteractionReranker:
 
     def _read(self, passages: Sequence[str]) -> list[torch.Tensor]:
         """Vectors of the tokens of each passage, of a long one in parts."""
-        clean = [replace_surrogates(text) for text in passages]
-        room = passage_room(self.model)
-        located = [[] for _ in clean] if room is None else locate_tokens(self.model, clean)
-        cut = [
-            [text]
-            if room is None or len(spans) <= room
-            else [text[start:end] for start, end in stretches(spans, room)]
-            for text, spans in zip(clean, located, strict=True)
-        ]
+        cut = self._parts([replace_surrogates(text) for text in passages])
         tokens = iter(self._encode([part for parts in cut for part in parts], is_query=False))
         return [torch.cat([next(tokens) for _ in parts]) for parts in cut]
+
+    def _parts(self, texts: Sequence[str]) -> list[list[str]]:
+        """Each text, or the parts of one that is longer than the model's input.
+
+        A tokenizer that is written in Python does not tell where tokens stand, as those of some
+        Japanese models: what it cuts stays unread.
+        """
+        room = passage_room(self.model)
+        if room is None or not self.model.tokenizer.is_fast:
+            return [[text] for text in texts]
+        return [
+            [text[start:end] for start, end in stretches(spans, room)]
+            if len(spans) > room
+            else [text]
+            for text, spans in zip(texts, locate_tokens(self.model, texts), strict=True)
+        ]
 
     def _encode(self, texts: Sequence[str], *, is_query: bool) -> list[torch.Tensor]:
         if not texts:
