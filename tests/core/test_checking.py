@@ -433,6 +433,18 @@ def test_weights_that_are_not_there_are_not_drawn_at_random(made: Path, writer: 
 
 
 @pytest.mark.model
+def test_a_cross_encoder_without_its_head_gets_none_at_random(made: Path, tmp_path: Path) -> None:
+    from aloft.backends.loading import load_reranker
+    from aloft.training import start_cross_encoder
+
+    model = start_cross_encoder(str(made / "encoder"), tmp_path / "cross-encoder", seed=0)
+    load_reranker(model)
+    left_out = leave_out_weights(Path(model), "classifier.weight")
+    with pytest.raises(ModelError, match=f"no weights for {re.escape(left_out)}, which"):
+        load_reranker(model)
+
+
+@pytest.mark.model
 def test_weights_by_another_name_are_found_missing_at_the_start(writer: Path) -> None:
     (writer / "model.safetensors").rename(writer / "model-00001-of-00002.safetensors")
     with pytest.raises(ModelError, match=r"cannot be loaded .*no file named model.safetensors"):

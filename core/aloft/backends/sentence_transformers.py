@@ -10,7 +10,12 @@ from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTran
 from sentence_transformers.base.modules import Router
 from transformers import PreTrainedModel
 
-from aloft.backends.checking import is_language_model, refuse_missing, reported_loading
+from aloft.backends.checking import (
+    is_cross_encoder,
+    is_language_model,
+    refuse_missing,
+    reported_loading,
+)
 from aloft.backends.device import best_device
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import contained_loading, quiet_libraries
@@ -175,8 +180,8 @@ def load_encoder(folder: Path) -> SentenceTransformer:
     return model
 
 
-def _check_layers(encoder: SentenceTransformer, folder: Path) -> None:
-    """Refuse a model whose layers lack weights; a pooler that lacks its own is not used.
+def _check_layers(encoder: SentenceTransformer | CrossEncoder, folder: Path) -> None:
+    """Refuse a model whose layers lack weights; an embedder's pooler without any is not used.
 
     One whose parts lie in folders of their own, such as one for questions, is taken as it is.
     """
@@ -200,6 +205,8 @@ def load_cross_encoder(folder: Path) -> CrossEncoder:
             model = make_judge(folder, best_device(), **_judge_options())
         else:
             model = CrossEncoder(str(folder), num_labels=1, device=best_device(), **local_options())
+            if is_cross_encoder(folder):  # of one that becomes one the head is new
+                _check_layers(model, folder)
     if is_judge(model):
         guard_template(model)
     else:
