@@ -122,10 +122,10 @@ def to_passages(
 
 
 def check_text_of(given: Any) -> None:
-    """Check that what models read of a document is told by a function, or not told.
+    """Check that `text_of` is a function or None.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: it is neither.
     """
     if given is not None and not callable(given):
         raise ConfigError(

@@ -271,6 +271,23 @@ def reported_loading(what: str) -> Iterator[None]:
         ) from error
 
 
+def load_without_weights(kind: Any, folder: Path) -> tuple[Any, Collection[str]]:
+    """A model as it would be loaded, and the names of the weights that it lacks; none are read.
+
+    Args:
+        kind: A class of transformers.
+        folder: The model's.
+    """
+    whole, found = kind.from_pretrained(
+        folder,
+        device_map="meta",
+        output_loading_info=True,
+        local_files_only=True,
+        use_safetensors=True,
+    )
+    return whole, found["missing_keys"]
+
+
 def refuse_missing(tensors: Iterable[str], title: str) -> None:
     """Refuse a model that lacks weights, which libraries draw at random.
 
@@ -399,8 +416,8 @@ class _Files:
         if self.is_quantized:
             return
         with reported_loading(self.title[0].upper() + self.title[1:]):
-            _, found = self._without_weights()
-        refuse_missing(found["missing_keys"], self.title)
+            _, missing = self._without_weights()
+        refuse_missing(missing, self.title)
 
     def check_takes(self, adapter: Path) -> None:
         """Check that an adapter can be added to it; of its own weights none are read."""
@@ -411,20 +428,14 @@ class _Files:
             with warnings.catch_warnings(action="ignore"):  # that nothing is copied
                 PeftModel.from_pretrained(whole, str(adapter), is_trainable=True)
 
-    def _without_weights(self) -> Any:
-        """The model as it would be loaded, and what was found of its weights."""
+    def _without_weights(self) -> tuple[Any, Collection[str]]:
+        """See `load_without_weights`."""
         from transformers import AutoModelForCausalLM
 
         from aloft.backends.host_state import quiet_libraries
 
         with quiet_libraries():
-            return AutoModelForCausalLM.from_pretrained(
-                self.folder,
-                device_map="meta",
-                output_loading_info=True,
-                local_files_only=True,
-                use_safetensors=True,
-            )
+            return load_without_weights(AutoModelForCausalLM, self.folder)
 
     def check_vocabulary(self, last: int) -> None:
         """Check that there are vectors for all tokens up to `last`.

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from aloft.backends.checking import (
     is_cross_encoder,
     is_language_model,
+    load_without_weights,
     refuse_missing,
     reported_loading,
 )
@@ -188,11 +189,9 @@ def _check_layers(encoder: SentenceTransformer | CrossEncoder, folder: Path) -> 
     body = next((one for one in encoder.modules() if isinstance(one, PreTrainedModel)), None)
     if body is None or not (folder / "config.json").is_file():
         return
-    load: Any = type(body).from_pretrained
-    how = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
-    _, found = load(folder, device_map="meta", **how)
-    missing = (name for name in found["missing_keys"] if not name.startswith("pooler."))
-    refuse_missing(missing, f'The model "{folder}"')
+    _, missing = load_without_weights(type(body), folder)
+    used = (name for name in missing if not name.startswith("pooler."))
+    refuse_missing(used, f'The model "{folder}"')
 
 
 def load_cross_encoder(folder: Path) -> CrossEncoder:

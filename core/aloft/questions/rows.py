@@ -1,8 +1,8 @@
 """Reads files of questions, as tools export them, into rows of named values.
 
 A file is CSV (with commas, semicolons, tabs or bars, after a line `sep=;` or without it), JSON
-Lines, a JSON array, or an object that holds one; UTF-8, UTF-16 or UTF-32, and CSV in an encoding of
-old as Excel writes it; plain or packed by gzip.
+Lines, a JSON array, or an object that holds one; UTF-8, UTF-16 or UTF-32, and CSV also in a
+legacy encoding, as Excel writes it; plain or packed by gzip.
 A row that cannot be read is a fault with its place, and costs no other row.
 """
 
@@ -130,15 +130,15 @@ def _read_text(path: Path) -> str:
     raw = unpack(path)
     if raw.startswith(_PACKED):
         raise DataError(f"{path} is a spreadsheet or an archive. Save it as CSV or JSON Lines.")
-    if text := _decode_old(raw, path):
+    if text := _decode_legacy(raw, path):
         return text
     encoding = json.detect_encoding(raw)
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
     return raw.decode(encoding, errors)
 
 
-def _decode_old(raw: bytes, path: Path) -> str:
-    """The text of a table in an encoding of old; "": it is JSON, or in none that can be told."""
+def _decode_legacy(raw: bytes, path: Path) -> str:
+    """The text of a table in a legacy encoding; "" for JSON, or if no such encoding is found."""
     if raw.lstrip()[:1] in (b"{", b"["):
         return ""
     try:
