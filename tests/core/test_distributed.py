@@ -1,5 +1,6 @@
 """Two processes train as one does: the same steps and losses, and nearly the same weights."""
 
+import atexit
 import logging
 import os
 import signal
@@ -142,6 +143,8 @@ def fail(how: str, *, progress: Progress) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "broken":
         raise RuntimeError("no NCCL")
+    if how == "aborts when it ends":
+        atexit.register(os.abort)
     torch.distributed.barrier()
     return rank
 
@@ -157,6 +160,12 @@ def test_what_the_first_process_says_is_said_once(
     assert caplog.messages == ["Row 7 is long."]
     with pytest.raises(DataError, match=r"^No row fits\.$"):
         train_together(2, fail, "fault", progress=no_progress)
+
+
+def test_how_the_interpreter_of_a_process_ends_does_not_matter() -> None:
+    from aloft.training.distributed import train_together
+
+    assert train_together(2, fail, "aborts when it ends", progress=no_progress) == 0
 
 
 def test_a_process_that_is_killed_ends_the_training_in_one_line() -> None:

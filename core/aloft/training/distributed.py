@@ -41,6 +41,10 @@ _FEWEST_STEPS = 200  # worth the seconds in which processes start
 _INDIVISIBLE = ("graded", "listwise")  # losses that are no mean over the rows of a batch
 _POLL = 0.1  # seconds
 _PATIENCE = timedelta(hours=2)  # of processes while the first one scores or saves
+# Of a process that failed: what its frames hold is never freed, as little as anything is by one that
+# is done. Gloo's threads free tensors, for which they need Python's lock, and while the interpreter
+# frees a group it waits for them with that lock held, or has ended: a process hangs or aborts.
+_kept: list[Exception] = []
 logger = logging.getLogger(__name__)
 
 
@@ -278,13 +282,18 @@ def _take_part(rank: int, job: _Job, sender: Connection) -> None:
     try:
         with local_only(job.allowed) as guard:
             value = job.train(*job.arguments, progress=progress, **job.options)
-    except AloftError as error:
-        if rank == 0:
+    except Exception as error:
+        _kept.append(error)
+        if rank == 0 and isinstance(error, AloftError):
             sender.send(error)
         raise
     if rank == 0:
         sender.send(_Done(value, tuple(guard.refused)))
-    distributed.destroy_process_group()
+    if backend == "nccl":
+        distributed.destroy_process_group()  # waits until the others have what this one sent
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # see `_kept`
 
 
 class _Sending(logging.Handler):
