@@ -30,6 +30,7 @@ ANIMALS = ("cat", "dog", "owl", "eel", "bat", "fox", "yak", "hen")
 PLACES = ("attic", "yard", "barn", "pond", "cave", "wood", "hill", "coop")
 K = 3
 STILL = 1e-9  # a rate at which nothing moves
+SCALE = 100.0  # of cosines: the tiny encoder hardly tells texts apart, as one made at 0.01
 CORPUS = [
     Passage(document_id=animal, text=f"The {animal} lives in the {place}.", start=0)
     for animal, place in zip(ANIMALS, PLACES, strict=True)
@@ -119,11 +120,11 @@ def with_ends(folder: Path, some: list[RetrievedRow]) -> list[RetrievedRow]:
     ]
 
 
-def marginal(some: list[RetrievedRow], kind: str) -> float:
+def marginal(some: list[RetrievedRow], kind: str, scale: float = SCALE) -> float:
     """The mean over questions, by hand."""
     losses = []
     for row in some:
-        weights = np.exp(20 * np.array(row.scores))
+        weights = np.exp(scale * np.array(row.scores))
         weights /= weights.sum()
         told = np.exp(np.array(row.logs, np.float64))  # (k, tokens)
         if kind == "sequence":
@@ -165,11 +166,20 @@ def test_of_a_generator_that_stays_what_it_read_is_enough(folder: Path, kind: st
     assert not (folder / "generator").exists()
 
 
+def test_passages_are_weighed_at_the_temperature_of_an_encoder(folder: Path) -> None:
+    spread = np.random.default_rng(1).normal(size=vectors(folder).shape).astype(np.float32)
+    spread /= np.linalg.norm(spread, axis=1, keepdims=True)
+    some = rows(folder)
+    (done,) = train_rag(some, spread, FIRST, settings(folder), folder)
+    expected = marginal(with_ends(folder, some), "sequence", 20.0)
+    assert done.losses == pytest.approx((expected,), rel=1e-4)
+
+
 def test_the_retriever_is_held_against_mean_likelihoods(folder: Path) -> None:
     some = rows(folder)
     expected = []
     for row in some:
-        retrieved = np.exp(20 * np.array(row.scores))
+        retrieved = np.exp(SCALE * np.array(row.scores))
         retrieved /= retrieved.sum()
         wanted = np.exp(np.array([np.mean(told) for told in row.logs]) / 0.2)
         wanted /= wanted.sum()

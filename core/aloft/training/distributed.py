@@ -41,9 +41,10 @@ _FEWEST_STEPS = 200  # worth the seconds in which processes start
 _INDIVISIBLE = ("graded", "listwise")  # losses that are no mean over the rows of a batch
 _POLL = 0.1  # seconds
 _PATIENCE = timedelta(hours=2)  # of processes while the first one scores or saves
-# Of a process that failed: what its frames hold is never freed, as little as anything is by one that
-# is done. Gloo's threads free tensors, for which they need Python's lock, and while the interpreter
-# frees a group it waits for them with that lock held, or has ended: a process hangs or aborts.
+# Of a process that failed: what its frames hold is never freed, as little as anything is by one
+# that is done. Gloo's threads free tensors, for which they need Python's lock, and while the
+# interpreter frees a group it waits for them with that lock held, or has ended: a process hangs or
+# aborts.
 _kept: list[Exception] = []
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Trains a query encoder, a generator, or both, on questions and their retrieved passages.
 
 Neither gets to know which passage is correct; one loss is backpropagated through both. What is not
-trained is not loaded: the scores of a fixed encoder are those of the retrieval, and the
+trained does not stay in memory: the scores of a fixed encoder are those of the retrieval, and the
 log-probabilities of a fixed generator have been computed before.
 """
 
@@ -29,12 +29,12 @@ from aloft.protocols import Floats, Progress, Prompt, no_progress
 from aloft.records import Artifact, RetrievedRow
 from aloft.training import trainer as shared
 from aloft.training import tuning
+from aloft.training.collapse_guard import WATCHED
 from aloft.training.generator import load_base, new_adapter, save_generator, without_casts
+from aloft.training.losses import natural_scale
 from aloft.training.marginal import lsr_loss, rag_sequence_loss, rag_token_loss
 
 logger = logging.getLogger(__name__)
-
-_SCALE = 20.0  # of cosines before the softmax over what was retrieved
 
 
 def train_rag(  # noqa: PLR0913 - two folders, and what every training takes
@@ -71,7 +71,7 @@ def train_rag(  # noqa: PLR0913 - two folders, and what every training takes
     """
     started = time.monotonic()
     with shared.seeded_training(config.seed):
-        rag = _load(phase, config)
+        rag = _load(rows, vectors, phase, config)
         examples, pad = _lay_out(rows, rag, config)
         arguments = _arguments(phase, config, checkpoints, len(examples))
         shared.keep_to_device(arguments)
@@ -101,6 +101,7 @@ class Rag(nn.Module):
         encoder: Prepared for training; None: fixed.
         generator: Prepared for training; None: fixed.
         loss: From scores, log-probabilities and lengths of answers to losses; (questions,).
+        scale: Of cosines, which gives the scores.
     """
 
     _keys_to_ignore_on_save = None  # read by the trainer when it resumes
@@ -110,24 +111,26 @@ class Rag(nn.Module):
         encoder: SentenceTransformer | None,
         generator: nn.Module | None,
         loss: Callable[[Tensor, Tensor, Tensor], Tensor],
+        scale: float,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.generator = generator
         self._loss = loss
+        self._scale = scale
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """Mean loss of a batch from `_Collator`."""
-        scores = batch["scores"] if self.encoder is None else self._score(self.encoder, batch)
+        cosines = batch["cosines"] if self.encoder is None else self._ask(self.encoder, batch)
         logs = batch["logs"] if self.generator is None else self._read(self.generator, batch)
-        return self._loss(scores, logs, batch["lengths"]).mean()
+        return self._loss(self._scale * cosines, logs, batch["lengths"]).mean()
 
-    def _score(self, encoder: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Scores of the passages; (questions, k)."""
+    def _ask(self, encoder: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+        """Cosines of questions and passages; (questions, k)."""
         vectors: Tensor = encoder(dict(batch["questions"]))["sentence_embedding"]
         asked = nn.functional.normalize(vectors.float(), dim=1)
         passages: Tensor = batch["passages"]
-        return _SCALE * (asked[:, None] * passages).sum(-1)
+        return (asked[:, None] * passages).sum(-1)
 
     def _read(self, generator: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Log-probabilities of the answers' tokens, which come last; (questions, k, tokens)."""
@@ -148,10 +151,11 @@ class Rag(nn.Module):
         return logs.masked_fill(before[:, None], 0.0)
 
 
-def _load(phase: Phase, config: RunConfig) -> Rag:
+def _load(rows: Sequence[RetrievedRow], vectors: Floats, phase: Phase, config: RunConfig) -> Rag:
     encoder = generator = None
+    loaded = load_encoder(Path(resolve_model(config.embedder)))
+    scale = _scale(rows, vectors, loaded)
     if "embedder" in phase.trains:
-        loaded = load_encoder(Path(resolve_model(config.embedder)))
         encoder = tuning.prepare(loaded, config.embedder_training)
         shared.disable_card_examples(encoder)
     if "generator" in phase.trains:
@@ -162,7 +166,15 @@ def _load(phase: Phase, config: RunConfig) -> Rag:
         adapter = new_adapter(settings)
         if adapter is not None:
             generator = get_peft_model(generator, adapter)
-    return Rag(encoder, generator, _loss(phase, config.rag_training))
+    return Rag(encoder, generator, _loss(phase, config.rag_training), scale)
+
+
+def _scale(rows: Sequence[RetrievedRow], vectors: Floats, encoder: SentenceTransformer) -> float:
+    """Of cosines before the softmax over what was retrieved; see `natural_scale`."""
+    some = [row.question for row in rows[:: max(1, len(rows) // WATCHED)][:WATCHED]]
+    asked = encoder.encode_query(some, normalize_embeddings=True, show_progress_bar=False)
+    cosines: Floats = asked @ vectors.T
+    return natural_scale(cosines, cosines.argmax(axis=1).tolist())
 
 
 def _loss(phase: Phase, config: RagTrainingConfig) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -227,7 +239,7 @@ class _Collator:
         rows = [example.row for example in examples]
         batch: dict[str, Any] = {"lengths": torch.tensor([one.length for one in examples])}
         if self.encoder is None:
-            batch["scores"] = _SCALE * torch.tensor([row.scores for row in rows])
+            batch["cosines"] = torch.tensor([row.scores for row in rows])
         else:
             prompt = self.encoder.prompts.get("query")
             asked = [row.question for row in rows]

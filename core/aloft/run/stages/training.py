@@ -232,7 +232,7 @@ def _declare_by_retrieval(name: str, *parts: Part) -> Declaration:
 
     return stage(
         name=name,
-        version=1,
+        version=2,
         group=parts[0],
         doing=f"training the {' and '.join(parts)}",
         when=_by_retrieval(*parts),
