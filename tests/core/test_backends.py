@@ -1,5 +1,7 @@
 """Real models, tiny: what they are given is text, and batches change no reply."""
 
+import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -686,8 +688,6 @@ def test_half_of_a_character_is_no_error(folder: Path) -> None:
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line(folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     from aloft.backends.sentence_transformers import load_encoder
 
     broken = shutil.copytree(folder / "encoder", tmp_path / "broken")
@@ -738,6 +738,70 @@ def test_an_embedder_tells_what_it_reads_and_where_tokens_stand(folder: Path) ->
     embedder.model.max_seq_length = None
     assert embedder.reads is None
     assert embedder.locate_tokens([]) == []
+
+
+def _says(folder: Path, made: Path, name: str, **facts: Any) -> Path:
+    """A copy of a model, one of whose files says something else."""
+    shutil.copytree(folder, made)
+    known = json.loads((made / name).read_bytes())
+    (made / name).write_text(json.dumps(known | facts))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("length", "reads"),
+    [("64", 62), (64.0, 62), (512, 254), (10**30, 254)],  # it has 256 positions
+)
+def test_an_embedder_reads_as_much_as_it_says_and_has_positions_for(
+    folder: Path, tmp_path: Path, length: object, reads: int
+) -> None:
+    from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
+
+    name = "sentence_bert_config.json"
+    changed = _says(folder / "encoder", tmp_path / "m", name, max_seq_length=length)
+    embedder = SentenceTransformersEmbedder(str(changed))
+    assert embedder.reads == reads
+    assert embedder.encode_passages(["a b " * 300]).shape == (1, 32)
+
+
+@pytest.mark.parametrize("length", [0, 2, -1, "all", [128], True])
+def test_an_embedder_that_reads_nothing_is_refused(
+    folder: Path, tmp_path: Path, length: object
+) -> None:
+    from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
+
+    name = "sentence_bert_config.json"
+    changed = _says(folder / "encoder", tmp_path / "m", name, max_seq_length=length)
+    with pytest.raises(ModelError, match=r"max_seq_length of .*must be able to read 3 tokens"):
+        SentenceTransformersEmbedder(str(changed))
+
+
+def test_positions_behind_those_of_padding_are_fewer_than_a_roberta_says(
+    folder: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer, RobertaConfig, RobertaModel
+
+    from aloft.backends.sentence_transformers import (
+        SentenceTransformersEmbedder,
+        SentenceTransformersReranker,
+    )
+
+    config = RobertaConfig(
+        vocab_size=200,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=66,
+        pad_token_id=1,
+    )
+    RobertaModel(config).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "encoder", model_max_length=10**30)
+    tokenizer.save_pretrained(tmp_path)
+    embedder = SentenceTransformersEmbedder(str(tmp_path))
+    assert embedder.reads == 62
+    assert embedder.encode_passages(["a b " * 300]).shape == (1, 32)
+    assert SentenceTransformersReranker(str(tmp_path)).score([("a", "a b " * 300)]).shape == (1,)
 
 
 def test_each_row_is_drawn_by_its_own_seed_and_settings() -> None:
