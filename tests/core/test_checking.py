@@ -483,3 +483,50 @@ def test_a_model_without_an_end_token_is_refused(writer: Path) -> None:
     change(writer, "tokenizer_config.json", eos_token=None)
     with pytest.raises(ModelError, match=r"without an end token"):
         check_language_model(str(writer), chats=True)
+
+
+# ---- before the teacher is asked
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("role", "fault", "match"),
+    [
+        ("embedder", "no pooling", r"embedder .*cannot be loaded \(KeyError: 'sentence_embedding'"),
+        ("embedder", "no padding", r"embedder .*cannot be loaded \(ValueError: Asking to pad"),
+        ("embedder", "damaged", r"embedder .*values that are no numbers"),
+        ("reranker", "no padding", r"reranker .*cannot be loaded \(ValueError: Asking to pad"),
+        ("reranker", "other sizes", r"cannot be loaded \(RuntimeError"),
+    ],
+)
+def test_what_embeds_and_reranks_is_tried_before_the_teacher_is_asked(
+    made: Path, tmp_path: Path, role: str, fault: str, match: str
+) -> None:
+    from safetensors.numpy import load_file, save_file
+    from scripted import write_topics
+    from sentence_transformers import CrossEncoder
+
+    from aloft import Aloft
+    from aloft.testing import ScriptedTeacher
+
+    model = tmp_path / "model"
+    if role == "embedder":
+        shutil.copytree(made / "encoder", model)
+    else:
+        CrossEncoder(str(made / "encoder"), num_labels=1).save_pretrained(str(model))
+    if fault == "no pooling":
+        (model / "modules.json").write_text(json.dumps(POOLED[:1]))
+    elif fault == "no padding":
+        known = json.loads((model / "tokenizer_config.json").read_bytes())
+        (model / "tokenizer_config.json").write_text(json.dumps(known | {"pad_token": None}))
+    elif fault == "damaged":
+        weights = load_file(model / "model.safetensors")
+        save_file({k: v * float("nan") for k, v in weights.items()}, model / "model.safetensors")
+    else:
+        change(model, "config.json", hidden_size=64)
+    teacher = ScriptedTeacher(lambda _prompt: "")
+    settings = {"embedder": str(made / "encoder"), "teacher": "x/x", "parts": ("embedder",)}
+    config = check_config(settings | {role: str(model)})
+    with pytest.raises(ModelError, match=match):
+        Aloft(config, teacher=teacher).run(write_topics(tmp_path / "docs"), tmp_path / "run")
+    assert teacher.asked == []
