@@ -471,6 +471,46 @@ def test_a_reply_ends_before_a_stop_string_and_a_cut_one_says_so(folder: Path) -
 CITED = r"(1|2|10)(, (1|2|10)){0,2}\n\n### Answer\n[^\n]+(\n(#{0,2}[^#\n][^\n]*)?)*(\n###)?"
 
 
+@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+def test_a_reply_ends_with_whatever_ends_a_turn(folder: Path, tmp_path: Path, file: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    prompt, most = chat("Hi"), 8
+    model = load(folder)
+    ids = list(model._write(*model._encode([prompt]), prompt, most))
+    made = _says(folder / "language-model", tmp_path / "language-model", file, eos_token_id=[2, 1])
+    if file == "config.json":
+        (made / "generation_config.json").unlink()
+    weights = load_file(made / "model.safetensors")
+    weights["lm_head.weight"][1] = 1.001 * weights["lm_head.weight"][ids[4]]  # said in its place
+    save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
+    ended = load(tmp_path)
+    (reply,) = ended.complete([prompt], max_new_tokens=most)
+    assert (reply.is_finished, reply.new_tokens) == (True, 4)
+    assert reply.text == ended.tokenizer.decode(ids[:4])
+    assert "".join(one.text for one in ended.stream(prompt, max_new_tokens=most)) == reply.text
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        {"num_return_sequences": 2, "num_beams": 2},
+        {"cache_implementation": "static"},
+        {"use_cache": False},
+        {"return_dict_in_generate": True},
+        {"min_new_tokens": 30, "stop_strings": ["a"]},
+        {"eos_token_id": [2, 147, {}]},  # a character's, and none
+    ],
+)
+def test_settings_that_a_model_brings_change_no_reply(
+    folder: Path, tmp_path: Path, sets: dict[str, object]
+) -> None:
+    _says(folder / "language-model", tmp_path / "language-model", "generation_config.json", **sets)
+    asked = [chat("Hi there"), chat("Hi there, who is it that comes by?")]
+    expected = load(folder).complete(asked, max_new_tokens=12)
+    assert load(tmp_path).complete(asked, max_new_tokens=12) == expected
+
+
 @pytest.mark.usefixtures("in_float32")
 def test_a_reply_keeps_its_pattern_whatever_the_model_would_say(folder: Path) -> None:
     import regex
