@@ -356,6 +356,15 @@ def test_nothing_is_said_of_the_size_of_packed_weights(made: Path, tmp_path: Pat
 
 
 @pytest.mark.model
+def test_packed_weights_need_what_unpacks_them(writer: Path) -> None:
+    change(writer, "config.json", quantization_config={"quant_method": "unheard of"})
+    check_language_model(str(writer), chats=True)  # loaded as they are
+    change(writer, "config.json", quantization_config={"quant_method": "awq", "bits": 4})
+    with pytest.raises(ModelError, match=r"not installed \(.*gptqmodel.*\)\. Install it"):
+        check_language_model(str(writer), chats=True)
+
+
+@pytest.mark.model
 def test_a_type_that_transformers_does_not_know_is_refused(made: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(made / "encoder", tmp_path / "own")
     change(folder, "config.json", model_type="from_the_future")

@@ -414,10 +414,29 @@ class _Files:
     def check_loads(self) -> None:
         """Check that its weights are those of a causal language model; none are read."""
         if self.is_quantized:
+            self._check_unpacks()
             return
         with reported_loading(self.title[0].upper() + self.title[1:]):
             _, missing = self._without_weights()
         refuse_missing(missing, self.title)
+
+    def _check_unpacks(self) -> None:
+        """Check that what unpacks its weights is installed."""
+        from transformers.quantizers.auto import AutoHfQuantizer
+
+        quantizers: Any = AutoHfQuantizer  # untyped
+        how = self.facts["quantization_config"]
+        if not quantizers.supports_quant_method(how):
+            return  # then they are loaded as they are
+        try:
+            unpacker = quantizers.from_config(how, pre_quantized=True)
+            unpacker.validate_environment(device_map=None, weights_only=True)
+        except ImportError as error:
+            reason = str(error).split("\n")[0].rstrip(".")
+            raise self.error(
+                f"has packed weights, and what unpacks them is not installed ({reason}). Install "
+                "it, or choose a model with whole weights."
+            ) from error
 
     def check_takes(self, adapter: Path) -> None:
         """Check that an adapter can be added to it; of its own weights none are read."""
