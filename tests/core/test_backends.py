@@ -369,6 +369,8 @@ def save_other_kind(kind: str, tokenizer: Path, folder: Path) -> None:
         AutoTokenizer,
         Lfm2Config,
         Lfm2ForCausalLM,
+        MambaConfig,
+        MambaForCausalLM,
         MistralConfig,
         MistralForCausalLM,
     )
@@ -386,6 +388,8 @@ def save_other_kind(kind: str, tokenizer: Path, folder: Path) -> None:
     }
     if kind == "a sliding window":
         MistralForCausalLM(MistralConfig(**size, sliding_window=16)).save_pretrained(folder)
+    elif kind == "a state that is not handed back":
+        MambaForCausalLM(MambaConfig(**size, state_size=4)).save_pretrained(folder)
     else:
         layers = ["conv", "full_attention"]
         Lfm2ForCausalLM(Lfm2Config(**size, layer_types=layers)).save_pretrained(folder)
@@ -584,7 +588,9 @@ def test_a_streams_pieces_are_the_reply(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_float32")
-@pytest.mark.parametrize("kind", ["a sliding window", "a recurrent state"])
+@pytest.mark.parametrize(
+    "kind", ["a sliding window", "a recurrent state", "a state that is not handed back"]
+)
 def test_states_that_are_not_kept_stream_too(folder: Path, tmp_path: Path, kind: str) -> None:
     from aloft.backends.transformers import TransformersLanguageModel
 

@@ -298,10 +298,11 @@ class TransformersLanguageModel:
                 output = self._model(
                     input_ids=fresh, past_key_values=cache, use_cache=True, logits_to_keep=1
                 )
-                cache = output.past_key_values
-                fresh = choose(ids, output.logits[:, -1].float()).argmax(-1, keepdim=True)
-                ids = torch.cat([ids, fresh], 1)
-            token = int(fresh)
+                cache = getattr(output, "past_key_values", None)
+                chosen = choose(ids, output.logits[:, -1].float()).argmax(-1, keepdim=True)
+                ids = torch.cat([ids, chosen], 1)
+                fresh = ids if cache is None else chosen  # Mamba's state is not handed back here
+            token = int(chosen)
             yield token
             if token in self._ends:
                 return
