@@ -481,6 +481,24 @@ def test_an_adapter_of_another_model_is_refused_at_the_start(writer: Path, tmp_p
 
 
 @pytest.mark.model
+def test_layers_that_take_no_adapter_are_known_at_the_start(made: Path, tmp_path: Path) -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    writer = shutil.copytree(made / "language-model", tmp_path / "writer")
+    size: dict[str, Any] = {"vocab_size": 259, "hidden_size": 32, "num_hidden_layers": 2}
+    MambaForCausalLM(MambaConfig(**size, state_size=4)).save_pretrained(writer)
+    models = {"teacher": "x/x", "embedder": str(made / "encoder"), "generator": str(writer)}
+    with pytest.raises(ModelError, match=r"cannot be given an adapter.*out_proj.*method to \"full"):
+        check_models(check_config(models), has_teacher=True)
+    check_models(
+        check_config(models | {"generator_training": {"method": "full"}}), has_teacher=True
+    )
+    check_models(
+        check_config(models | {"generator": str(made / "language-model")}), has_teacher=True
+    )
+
+
+@pytest.mark.model
 def test_a_tokenizer_that_cannot_be_loaded_is_one_line(writer: Path) -> None:
     (writer / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match=r"tokenizer of the model .* cannot be loaded"):

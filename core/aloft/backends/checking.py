@@ -59,6 +59,8 @@ def check_models(config: RunConfig, *, has_teacher: bool) -> None:
         check_language_model(config.generator_model, "the generator", chats=True)
         if config.generator_training.init_adapter:
             check_adapter(Path(config.generator_training.init_adapter), config.generator_model)
+        elif config.generator_training.method != "full":
+            check_adapts(config.generator_model)
     if not has_teacher:
         chats = config.pairs.form != "examples" or config.pairs.rating
         chats = chats or config.ratings.method != "none"
@@ -250,6 +252,17 @@ def check_adapter(folder: Path, base: str) -> None:
     model = _Files(plain_name(base), "the generator")
     if not model.is_quantized:
         model.check_takes(folder)
+
+
+def check_adapts(name: str) -> None:
+    """Check that all linear layers of a checked language model can be given an adapter.
+
+    Raises:
+        ModelError: PEFT has none for one of them, as of Falcon-H1.
+    """
+    model = _Files(plain_name(name), "the generator")
+    if not model.is_quantized:
+        model.check_adapts()
 
 
 @contextmanager
@@ -446,6 +459,20 @@ class _Files:
             whole, _ = self._without_weights()
             with warnings.catch_warnings(action="ignore"):  # that nothing is copied
                 PeftModel.from_pretrained(whole, str(adapter), is_trainable=True)
+
+    def check_adapts(self) -> None:
+        """Check that its layers can be given an adapter, which is made without weights."""
+        from peft import LoraConfig, get_peft_model
+
+        whole, _ = self._without_weights()
+        try:
+            get_peft_model(whole, LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM"))
+        except ValueError as error:
+            reason = str(error).split("\n")[0].rstrip(".")
+            raise self.error(
+                f"has layers that cannot be given an adapter ({reason}). Set "
+                'generator_training.method to "full", or choose another generator.'
+            ) from error
 
     def _without_weights(self) -> tuple[Any, Collection[str]]:
         """See `load_without_weights`."""
