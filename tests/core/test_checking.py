@@ -19,6 +19,7 @@ from aloft.backends.checking import (
     has_tokens,
     outgrows,
 )
+from aloft.backends.loading import Models
 from aloft.config import check_config
 from aloft.errors import ModelError
 
@@ -353,6 +354,23 @@ def test_nothing_is_said_of_the_size_of_packed_weights(made: Path, tmp_path: Pat
     packed = {"quantization_config": {"quant_method": "awq", "bits": 4}}  # 8 weights a number
     file.write_text(json.dumps(json.loads(file.read_bytes()) | packed))
     assert not outgrows(str(large), str(file.parent))
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("facts", "window"),
+    [
+        ({"model_type": "gpt2", "n_positions": 512}, 512),
+        ({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}, 131_072),
+        ({"model_type": "llama", "max_position_embeddings": 77}, 77),
+        ({"model_type": "mamba"}, 2048),  # it has none
+    ],
+)
+def test_the_context_window_is_what_transformers_takes(
+    tmp_path: Path, facts: dict[str, Any], window: int
+) -> None:
+    change(tmp_path, "config.json", **facts)
+    assert Models().context_window(str(tmp_path)) == window
 
 
 @pytest.mark.model

@@ -184,6 +184,28 @@ def is_language_model(folder: Path) -> bool:
     return _Files(str(folder), "the model").is_language_model
 
 
+def window_of(folder: Path) -> int | None:
+    """Most tokens that a language model reads; None where it does not say.
+
+    GPT-2's configuration has another name for it, and Gemma 3's leaves it to transformers.
+
+    Raises:
+        ModelError: its configuration cannot be read.
+    """
+    model = _Files(str(folder), "the model")
+    found: Any = model.facts.get("max_position_embeddings")
+    if found is None and model.facts.get("model_type"):
+        require("transformers", extra="train")
+        from transformers import AutoConfig
+
+        with reported_loading(model.title[0].upper() + model.title[1:]):
+            config = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return found if isinstance(found, int) else None
+
+
 def reads_pairs(name: str) -> bool:
     """Whether a reranker reads a question and a passage together; taken for granted if not found.
 

@@ -1,14 +1,18 @@
 """Loads a run's models by name, with one language model in memory at a time."""
 
 import gc
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aloft._extras import require
-from aloft.backends.checking import is_cross_encoder, is_language_model, reported_loading
+from aloft.backends.checking import (
+    is_cross_encoder,
+    is_language_model,
+    reported_loading,
+    window_of,
+)
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import library_turn
 from aloft.backends.packaged import resolve_model
@@ -83,10 +87,7 @@ class Models:
             # sizing a prompt does not wait for a server to start
             served = ServerLanguageModel(name, attempts=1, settings=self.server)
             return served.context_window() or _UNKNOWN_WINDOW
-        file = Path(resolve_model(plain_name(name))) / "config.json"
-        facts = json.loads(file.read_bytes()) if file.exists() else {}
-        found = facts.get("max_position_embeddings")
-        return found if isinstance(found, int) else _UNKNOWN_WINDOW
+        return window_of(Path(resolve_model(plain_name(name)))) or _UNKNOWN_WINDOW
 
     def tokenizer(self, name: str) -> Tokenizer:
         """The tokenizer of a language model, for counting; weights are not loaded.
