@@ -1,5 +1,7 @@
 """Real models, tiny: what they are given is text, and batches change no reply."""
 
+import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -367,6 +369,8 @@ def save_other_kind(kind: str, tokenizer: Path, folder: Path) -> None:
         AutoTokenizer,
         Lfm2Config,
         Lfm2ForCausalLM,
+        MambaConfig,
+        MambaForCausalLM,
         MistralConfig,
         MistralForCausalLM,
     )
@@ -384,6 +388,8 @@ def save_other_kind(kind: str, tokenizer: Path, folder: Path) -> None:
     }
     if kind == "a sliding window":
         MistralForCausalLM(MistralConfig(**size, sliding_window=16)).save_pretrained(folder)
+    elif kind == "a state that is not handed back":
+        MambaForCausalLM(MambaConfig(**size, state_size=4)).save_pretrained(folder)
     else:
         layers = ["conv", "full_attention"]
         Lfm2ForCausalLM(Lfm2Config(**size, layer_types=layers)).save_pretrained(folder)
@@ -469,6 +475,46 @@ def test_a_reply_ends_before_a_stop_string_and_a_cut_one_says_so(folder: Path) -
 CITED = r"(1|2|10)(, (1|2|10)){0,2}\n\n### Answer\n[^\n]+(\n(#{0,2}[^#\n][^\n]*)?)*(\n###)?"
 
 
+@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+def test_a_reply_ends_with_whatever_ends_a_turn(folder: Path, tmp_path: Path, file: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    prompt, most = chat("Hi"), 8
+    model = load(folder)
+    ids = list(model._write(*model._encode([prompt]), prompt, most))
+    made = _says(folder / "language-model", tmp_path / "language-model", file, eos_token_id=[2, 1])
+    if file == "config.json":
+        (made / "generation_config.json").unlink()
+    weights = load_file(made / "model.safetensors")
+    weights["lm_head.weight"][1] = 1.001 * weights["lm_head.weight"][ids[4]]  # said in its place
+    save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
+    ended = load(tmp_path)
+    (reply,) = ended.complete([prompt], max_new_tokens=most)
+    assert (reply.is_finished, reply.new_tokens) == (True, 4)
+    assert reply.text == ended.tokenizer.decode(ids[:4])
+    assert "".join(one.text for one in ended.stream(prompt, max_new_tokens=most)) == reply.text
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        {"num_return_sequences": 2, "num_beams": 2},
+        {"cache_implementation": "static"},
+        {"use_cache": False},
+        {"return_dict_in_generate": True},
+        {"min_new_tokens": 30, "stop_strings": ["a"]},
+        {"eos_token_id": [2, 147, {}]},  # a character's, and none
+    ],
+)
+def test_settings_that_a_model_brings_change_no_reply(
+    folder: Path, tmp_path: Path, sets: dict[str, object]
+) -> None:
+    _says(folder / "language-model", tmp_path / "language-model", "generation_config.json", **sets)
+    asked = [chat("Hi there"), chat("Hi there, who is it that comes by?")]
+    expected = load(folder).complete(asked, max_new_tokens=12)
+    assert load(tmp_path).complete(asked, max_new_tokens=12) == expected
+
+
 @pytest.mark.usefixtures("in_float32")
 def test_a_reply_keeps_its_pattern_whatever_the_model_would_say(folder: Path) -> None:
     import regex
@@ -542,7 +588,9 @@ def test_a_streams_pieces_are_the_reply(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_float32")
-@pytest.mark.parametrize("kind", ["a sliding window", "a recurrent state"])
+@pytest.mark.parametrize(
+    "kind", ["a sliding window", "a recurrent state", "a state that is not handed back"]
+)
 def test_states_that_are_not_kept_stream_too(folder: Path, tmp_path: Path, kind: str) -> None:
     from aloft.backends.transformers import TransformersLanguageModel
 
@@ -686,8 +734,6 @@ def test_half_of_a_character_is_no_error(folder: Path) -> None:
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line(folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     from aloft.backends.sentence_transformers import load_encoder
 
     broken = shutil.copytree(folder / "encoder", tmp_path / "broken")
@@ -738,6 +784,70 @@ def test_an_embedder_tells_what_it_reads_and_where_tokens_stand(folder: Path) ->
     embedder.model.max_seq_length = None
     assert embedder.reads is None
     assert embedder.locate_tokens([]) == []
+
+
+def _says(folder: Path, made: Path, name: str, **facts: Any) -> Path:
+    """A copy of a model, one of whose files says something else."""
+    shutil.copytree(folder, made)
+    known = json.loads((made / name).read_bytes())
+    (made / name).write_text(json.dumps(known | facts))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("length", "reads"),
+    [("64", 62), (64.0, 62), (512, 254), (10**30, 254)],  # it has 256 positions
+)
+def test_an_embedder_reads_as_much_as_it_says_and_has_positions_for(
+    folder: Path, tmp_path: Path, length: object, reads: int
+) -> None:
+    from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
+
+    name = "sentence_bert_config.json"
+    changed = _says(folder / "encoder", tmp_path / "m", name, max_seq_length=length)
+    embedder = SentenceTransformersEmbedder(str(changed))
+    assert embedder.reads == reads
+    assert embedder.encode_passages(["a b " * 300]).shape == (1, 32)
+
+
+@pytest.mark.parametrize("length", [0, 2, -1, "all", [128], True])
+def test_an_embedder_that_reads_nothing_is_refused(
+    folder: Path, tmp_path: Path, length: object
+) -> None:
+    from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
+
+    name = "sentence_bert_config.json"
+    changed = _says(folder / "encoder", tmp_path / "m", name, max_seq_length=length)
+    with pytest.raises(ModelError, match=r"max_seq_length of .*must be able to read 3 tokens"):
+        SentenceTransformersEmbedder(str(changed))
+
+
+def test_positions_behind_those_of_padding_are_fewer_than_a_roberta_says(
+    folder: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer, RobertaConfig, RobertaModel
+
+    from aloft.backends.sentence_transformers import (
+        SentenceTransformersEmbedder,
+        SentenceTransformersReranker,
+    )
+
+    config = RobertaConfig(
+        vocab_size=200,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=66,
+        pad_token_id=1,
+    )
+    RobertaModel(config).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "encoder", model_max_length=10**30)
+    tokenizer.save_pretrained(tmp_path)
+    embedder = SentenceTransformersEmbedder(str(tmp_path))
+    assert embedder.reads == 62
+    assert embedder.encode_passages(["a b " * 300]).shape == (1, 32)
+    assert SentenceTransformersReranker(str(tmp_path)).score([("a", "a b " * 300)]).shape == (1,)
 
 
 def test_each_row_is_drawn_by_its_own_seed_and_settings() -> None:

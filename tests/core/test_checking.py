@@ -19,6 +19,7 @@ from aloft.backends.checking import (
     has_tokens,
     outgrows,
 )
+from aloft.backends.loading import Models
 from aloft.config import check_config
 from aloft.errors import ModelError
 
@@ -356,6 +357,32 @@ def test_nothing_is_said_of_the_size_of_packed_weights(made: Path, tmp_path: Pat
 
 
 @pytest.mark.model
+@pytest.mark.parametrize(
+    ("facts", "window"),
+    [
+        ({"model_type": "gpt2", "n_positions": 512}, 512),
+        ({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}, 131_072),
+        ({"model_type": "llama", "max_position_embeddings": 77}, 77),
+        ({"model_type": "mamba"}, 2048),  # it has none
+    ],
+)
+def test_the_context_window_is_what_transformers_takes(
+    tmp_path: Path, facts: dict[str, Any], window: int
+) -> None:
+    change(tmp_path, "config.json", **facts)
+    assert Models().context_window(str(tmp_path)) == window
+
+
+@pytest.mark.model
+def test_packed_weights_need_what_unpacks_them(writer: Path) -> None:
+    change(writer, "config.json", quantization_config={"quant_method": "unheard of"})
+    check_language_model(str(writer), chats=True)  # loaded as they are
+    change(writer, "config.json", quantization_config={"quant_method": "awq", "bits": 4})
+    with pytest.raises(ModelError, match=r"not installed \(.*gptqmodel.*\)\. Install it"):
+        check_language_model(str(writer), chats=True)
+
+
+@pytest.mark.model
 def test_a_type_that_transformers_does_not_know_is_refused(made: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(made / "encoder", tmp_path / "own")
     change(folder, "config.json", model_type="from_the_future")
@@ -472,6 +499,24 @@ def test_an_adapter_of_another_model_is_refused_at_the_start(writer: Path, tmp_p
 
 
 @pytest.mark.model
+def test_layers_that_take_no_adapter_are_known_at_the_start(made: Path, tmp_path: Path) -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    writer = shutil.copytree(made / "language-model", tmp_path / "writer")
+    size: dict[str, Any] = {"vocab_size": 259, "hidden_size": 32, "num_hidden_layers": 2}
+    MambaForCausalLM(MambaConfig(**size, state_size=4)).save_pretrained(writer)
+    models = {"teacher": "x/x", "embedder": str(made / "encoder"), "generator": str(writer)}
+    with pytest.raises(ModelError, match=r"cannot be given an adapter.*out_proj.*method to \"full"):
+        check_models(check_config(models), has_teacher=True)
+    check_models(
+        check_config(models | {"generator_training": {"method": "full"}}), has_teacher=True
+    )
+    check_models(
+        check_config(models | {"generator": str(made / "language-model")}), has_teacher=True
+    )
+
+
+@pytest.mark.model
 def test_a_tokenizer_that_cannot_be_loaded_is_one_line(writer: Path) -> None:
     (writer / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match=r"tokenizer of the model .* cannot be loaded"):
@@ -483,3 +528,50 @@ def test_a_model_without_an_end_token_is_refused(writer: Path) -> None:
     change(writer, "tokenizer_config.json", eos_token=None)
     with pytest.raises(ModelError, match=r"without an end token"):
         check_language_model(str(writer), chats=True)
+
+
+# ---- before the teacher is asked
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("role", "fault", "match"),
+    [
+        ("embedder", "no pooling", r"embedder .*cannot be loaded \(KeyError: 'sentence_embedding'"),
+        ("embedder", "no padding", r"embedder .*cannot be loaded \(ValueError: Asking to pad"),
+        ("embedder", "damaged", r"embedder .*values that are no numbers"),
+        ("reranker", "no padding", r"reranker .*cannot be loaded \(ValueError: Asking to pad"),
+        ("reranker", "other sizes", r"cannot be loaded \(RuntimeError"),
+    ],
+)
+def test_what_embeds_and_reranks_is_tried_before_the_teacher_is_asked(
+    made: Path, tmp_path: Path, role: str, fault: str, match: str
+) -> None:
+    from safetensors.numpy import load_file, save_file
+    from scripted import write_topics
+    from sentence_transformers import CrossEncoder
+
+    from aloft import Aloft
+    from aloft.testing import ScriptedTeacher
+
+    model = tmp_path / "model"
+    if role == "embedder":
+        shutil.copytree(made / "encoder", model)
+    else:
+        CrossEncoder(str(made / "encoder"), num_labels=1).save_pretrained(str(model))
+    if fault == "no pooling":
+        (model / "modules.json").write_text(json.dumps(POOLED[:1]))
+    elif fault == "no padding":
+        known = json.loads((model / "tokenizer_config.json").read_bytes())
+        (model / "tokenizer_config.json").write_text(json.dumps(known | {"pad_token": None}))
+    elif fault == "damaged":
+        weights = load_file(model / "model.safetensors")
+        save_file({k: v * float("nan") for k, v in weights.items()}, model / "model.safetensors")
+    else:
+        change(model, "config.json", hidden_size=64)
+    teacher = ScriptedTeacher(lambda _prompt: "")
+    settings = {"embedder": str(made / "encoder"), "teacher": "x/x", "parts": ("embedder",)}
+    config = check_config(settings | {role: str(model)})
+    with pytest.raises(ModelError, match=match):
+        Aloft(config, teacher=teacher).run(write_topics(tmp_path / "docs"), tmp_path / "run")
+    assert teacher.asked == []

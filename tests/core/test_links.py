@@ -139,6 +139,14 @@ def test_an_unknown_click_beside_a_known_one_is_passed_over() -> None:
     assert found(link("", "other.md", "ferry.txt")) == ("F1", 1.0)
 
 
+@pytest.mark.parametrize("between", [", ", ",", "; ", "\n", " ,\n"])
+def test_names_of_several_documents_are_a_list(between: str) -> None:
+    assert found(link("", f"ferry.txt{between}guide/port.md")) == found(
+        link("", "ferry.txt", "guide/port.md")
+    )
+    assert found(link("", f"other.md{between}ferry.txt")) == ("F1", 1.0)
+
+
 def test_a_clicked_passage_that_ranks_nowhere_counts_as_the_last() -> None:
     many = [Passage(document_id="more", text=f"more {i}", start=i) for i in range(120)]
     corpus = [*PASSAGES, *many]

@@ -279,6 +279,10 @@ LIFT = ("line 4", "thumbs down")
         ("score", "1", "0"),
         ("score", "1.0", "0.0"),
         ("score", "5", "1"),
+        ("rating", "9", "3"),
+        ("rating (1-10)", "8.0", "4.0"),
+        ("rating", "8/10", "4/10"),
+        ("Score (0-10)", "10", "0"),
     ],
 )
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -311,6 +315,18 @@ def test_ratings_that_are_no_stars_are_thumbs(tmp_path: Path, up: str, down: str
     (entry,), (dropped,) = read_log(tmp_path / "log.csv")
     assert (entry.question, entry.answer) == ("Who?", "Mary")
     assert (dropped.reason, dropped.detail) == ("thumbs down", "When?")
+
+
+def test_one_rating_beyond_five_of_many_is_a_mistake(tmp_path: Path) -> None:
+    rows = [f"Question {n}?,Yes,{stars}" for n, stars in enumerate([5, 4, 3, 2, 9, 5, 4, 5])]
+    (tmp_path / "log.csv").write_text("\n".join(["question,answer,rating", *rows]))
+    entries, dropped = read_log(tmp_path / "log.csv")
+    assert [bool(one.answer) for one in entries] == [True, True, False, True, True, True]
+    assert [(one.subject_id, one.reason) for one in dropped] == [
+        ("line 5", "thumbs down"),
+        ("line 6", "bad line"),
+    ]
+    assert '"rating" is "9", but may be: 1, 2, 3, 4, 5.' in dropped[1].detail
 
 
 def test_a_log_of_nothing_but_rejected_answers_says_so(tmp_path: Path) -> None:

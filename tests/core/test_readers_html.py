@@ -262,3 +262,19 @@ def test_what_a_reader_can_open_is_kept(tmp_path: Path) -> None:
     )
     documents, _ = read(tmp_path, a__html=page)
     assert documents["a.html"].text.split() == ["x", "Panel", "Tab", "More", "Answer"]
+
+
+def test_a_page_in_a_single_file_is_read_without_its_resources(tmp_path: Path) -> None:
+    saved = (
+        b"From: <Saved by Blink>\r\nSubject: Fees\r\nMIME-Version: 1.0\r\n"
+        b'Content-Type: multipart/related; type="text/html"; boundary="--B"\r\n\r\n'
+        b"----B\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+        b'<meta charset=3D"utf-8"><title>Fees</title><p>A caf=C3=A9 =\r\npays 30 euros.</p>\r\n'
+        b"----B\r\nContent-Type: text/css\r\n\r\np { color: red }\r\n"
+        b"----B\r\nContent-Type: text/html\r\n\r\n<p>An advertisement</p>\r\n----B--\r\n"
+    )
+    documents, rejections = read(tmp_path, a__mhtml=saved, b__mht=b"no page")
+    assert documents["a.mhtml"] == Document(
+        id="a.mhtml", text="A caf\u00e9 pays 30 euros.", title="Fees"
+    )
+    assert rejections["b.mht"].detail == "it holds no HTML; save the page again"

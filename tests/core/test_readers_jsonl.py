@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 
+import pytest
 from reading import read
 
 from aloft.records import Document
@@ -40,3 +41,23 @@ def test_json_lines_keep_their_ids_and_lose_only_bad_lines(tmp_path: Path) -> No
     }
     assert rejections["a.jsonl#6"].detail.startswith("line 6: ")
     assert "a.jsonl#1" in rejections["a.jsonl#9"].detail
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_lines_in_wide_encodings_are_read_as_powershell_writes_them(
+    tmp_path: Path, encoding: str
+) -> None:
+    lines = '{"id": "a", "text": "The fee is 30 \u20ac."}\r\n{"text": "caf\u00e9"}\r\n'
+    documents, rejections = read(tmp_path, a__jsonl=lines.encode(encoding))
+    assert {name: one.text for name, one in documents.items()} == {
+        "a": "The fee is 30 \u20ac.",
+        "a.jsonl#2": "caf\u00e9",
+    }
+    assert rejections == {}
+
+
+def test_ids_are_whole_numbers_also_where_pandas_writes_a_point(tmp_path: Path) -> None:
+    lines = '{"id": 3.0, "text": "a"}\n{"id": null, "text": "b"}\n{"id": 3.5, "text": "c"}\n'
+    documents, rejections = read(tmp_path, a__jsonl=lines + '{"id": Infinity, "text": "d"}')
+    assert [*documents] == ["3", "a.jsonl#2"]
+    assert [*rejections] == ["a.jsonl#3", "a.jsonl#4"]

@@ -75,6 +75,18 @@ def save(book: Workbook) -> bytes:
     return stream.getvalue()
 
 
+def test_a_damaged_row_number_is_not_filled_up_with_empty_rows(tmp_path: Path) -> None:
+    book, damaged = Workbook(), io.BytesIO()
+    for row in (["name", "fee"], ["permit", 30], ["berth", 40]):
+        book.active.append(row)
+    with zipfile.ZipFile(io.BytesIO(save(book))) as whole, zipfile.ZipFile(damaged, "w") as broken:
+        for part in whole.namelist():
+            content = whole.read(part).replace(b'<row r="3"', b'<row r="99999999999"')
+            broken.writestr(part, content)
+    documents, _ = read(tmp_path, a__xlsx=damaged.getvalue())
+    assert [one.text for one in documents.values()] == ["name: permit\nfee: 30"]
+
+
 def test_rows_of_a_sheet_are_read_as_rows_of_a_csv(tmp_path: Path) -> None:
     book = Workbook()
     sheet = book.active

@@ -20,6 +20,9 @@ from pypdf.generic import (
 from reading import read, read_all
 
 from aloft.corpus.readers.pdf import mend_words
+from aloft.corpus.readers.pdf import read as read_pdf
+from aloft.corpus.readers.source import Source
+from aloft.records import Rejection
 
 
 def pdf_with(text: str) -> bytes:
@@ -146,6 +149,44 @@ def test_a_form_that_adobe_alone_shows_is_listed(tmp_path: Path) -> None:
     documents, rejections = read(tmp_path, a__pdf=raw_of(writer), b__pdf=static)
     assert rejections["a.pdf"].reason == "XFA form"
     assert list(documents) == ["b.pdf"]
+
+
+def test_files_that_a_pdf_carries_are_read_as_others_are(tmp_path: Path) -> None:
+    writer = pages_with("Open this portfolio in Acrobat.")
+    writer.add_attachment("fees.txt", b"The fee is 30 euros.")
+    writer.add_attachment("inner.pdf", pdf_with("Signed by Mary"))
+    writer.add_attachment("invoice.xml", b"<a/>")
+    writer.add_attachment("nothing.txt", b"")
+    documents, rejections = read(tmp_path, a__pdf=raw_of(writer))
+    assert {name: one.text for name, one in documents.items()} == {
+        "a.pdf": "Open this portfolio in Acrobat.",
+        "a.pdf#fees.txt": "The fee is 30 euros.",
+        "a.pdf#inner.pdf": "Signed by Mary",
+    }
+    assert rejections["a.pdf#invoice.xml"].reason == "not a kind Aloft reads"
+
+
+def test_attached_files_are_read_where_pages_hold_no_text(tmp_path: Path) -> None:
+    writer = PdfWriter()
+    writer.add_blank_page(200, 200)
+    writer.add_attachment("fees.txt", b"The fee is 30 euros.")
+    documents, rejections = read(tmp_path, a__pdf=raw_of(writer))
+    assert [*documents] == ["a.pdf#fees.txt"]
+    assert rejections["a.pdf"].reason == "no text in the PDF"
+
+
+def test_attached_files_unpack_to_no_more_than_is_allowed() -> None:
+    writer = pages_with("Open this portfolio in Acrobat.")
+    writer.add_attachment("a.txt", b"a" * 60)
+    writer.add_attachment("b.txt", b"b" * 60)
+    *_, one, other = read_pdf(Source(name="a.pdf", raw=raw_of(writer), max_bytes=100))
+    assert isinstance(one, Source)
+    assert one.raw == b"a" * 60
+    assert isinstance(other, tuple)
+    place, rejection = other
+    assert place == "a.pdf#b.txt"
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == "too large"
 
 
 def test_pages_follow_one_another(tmp_path: Path) -> None:

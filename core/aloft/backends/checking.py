@@ -59,6 +59,8 @@ def check_models(config: RunConfig, *, has_teacher: bool) -> None:
         check_language_model(config.generator_model, "the generator", chats=True)
         if config.generator_training.init_adapter:
             check_adapter(Path(config.generator_training.init_adapter), config.generator_model)
+        elif config.generator_training.method != "full":
+            check_adapts(config.generator_model)
     if not has_teacher:
         chats = config.pairs.form != "examples" or config.pairs.rating
         chats = chats or config.ratings.method != "none"
@@ -182,6 +184,28 @@ def is_language_model(folder: Path) -> bool:
     return _Files(str(folder), "the model").is_language_model
 
 
+def window_of(folder: Path) -> int | None:
+    """Most tokens that a language model reads; None where it does not say.
+
+    GPT-2's configuration has another name for it, and Gemma 3's leaves it to transformers.
+
+    Raises:
+        ModelError: its configuration cannot be read.
+    """
+    model = _Files(str(folder), "the model")
+    found: Any = model.facts.get("max_position_embeddings")
+    if found is None and model.facts.get("model_type"):
+        require("transformers", extra="train")
+        from transformers import AutoConfig
+
+        with reported_loading(model.title[0].upper() + model.title[1:]):
+            config = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return found if isinstance(found, int) else None
+
+
 def reads_pairs(name: str) -> bool:
     """Whether a reranker reads a question and a passage together; taken for granted if not found.
 
@@ -250,6 +274,17 @@ def check_adapter(folder: Path, base: str) -> None:
     model = _Files(plain_name(base), "the generator")
     if not model.is_quantized:
         model.check_takes(folder)
+
+
+def check_adapts(name: str) -> None:
+    """Check that all linear layers of a checked language model can be given an adapter.
+
+    Raises:
+        ModelError: PEFT has none for one of them, as of Falcon-H1.
+    """
+    model = _Files(plain_name(name), "the generator")
+    if not model.is_quantized:
+        model.check_adapts()
 
 
 @contextmanager
@@ -414,10 +449,29 @@ class _Files:
     def check_loads(self) -> None:
         """Check that its weights are those of a causal language model; none are read."""
         if self.is_quantized:
+            self._check_unpacks()
             return
         with reported_loading(self.title[0].upper() + self.title[1:]):
             _, missing = self._without_weights()
         refuse_missing(missing, self.title)
+
+    def _check_unpacks(self) -> None:
+        """Check that what unpacks its weights is installed."""
+        from transformers.quantizers.auto import AutoHfQuantizer
+
+        quantizers: Any = AutoHfQuantizer  # untyped
+        how = self.facts["quantization_config"]
+        if not quantizers.supports_quant_method(how):
+            return  # then they are loaded as they are
+        try:
+            unpacker = quantizers.from_config(how, pre_quantized=True)
+            unpacker.validate_environment(device_map=None, weights_only=True)
+        except ImportError as error:
+            reason = str(error).split("\n")[0].rstrip(".")
+            raise self.error(
+                f"has packed weights, and what unpacks them is not installed ({reason}). Install "
+                "it, or choose a model with whole weights."
+            ) from error
 
     def check_takes(self, adapter: Path) -> None:
         """Check that an adapter can be added to it; of its own weights none are read."""
@@ -427,6 +481,20 @@ class _Files:
             whole, _ = self._without_weights()
             with warnings.catch_warnings(action="ignore"):  # that nothing is copied
                 PeftModel.from_pretrained(whole, str(adapter), is_trainable=True)
+
+    def check_adapts(self) -> None:
+        """Check that its layers can be given an adapter, which is made without weights."""
+        from peft import LoraConfig, get_peft_model
+
+        whole, _ = self._without_weights()
+        try:
+            get_peft_model(whole, LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM"))
+        except ValueError as error:
+            reason = str(error).split("\n")[0].rstrip(".")
+            raise self.error(
+                f"has layers that cannot be given an adapter ({reason}). Set "
+                'generator_training.method to "full", or choose another generator.'
+            ) from error
 
     def _without_weights(self) -> tuple[Any, Collection[str]]:
         """See `load_without_weights`."""

@@ -17,6 +17,7 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import contained_loading, quiet_libraries
 from aloft.backends.packaged import resolve_model
 from aloft.backends.sentence_transformers import (
+    limit_input,
     load_encoder,
     local_options,
     locate_tokens,
@@ -142,6 +143,7 @@ def load_late_interaction(folder: Path) -> MultiVectorEncoder:
             model: MultiVectorEncoder = MultiVectorEncoder(
                 str(folder), device=best_device(), **local_options()
             )
+            limit_input(model, folder)
         model.tokenizer.split_special_tokens = True
         return model
     embedder = load_encoder(folder)

@@ -1,12 +1,18 @@
 """Loads a run's models by name, with one language model in memory at a time."""
 
 import gc
-import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aloft._extras import require
-from aloft.backends.checking import is_cross_encoder, is_language_model
+from aloft.backends.checking import (
+    is_cross_encoder,
+    is_language_model,
+    reported_loading,
+    window_of,
+)
 from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import library_turn
 from aloft.backends.packaged import resolve_model
@@ -15,6 +21,7 @@ from aloft.config import SERVER, VLLM, in_place, plain_name
 from aloft.errors import DataError, ModelError
 from aloft.protocols import (
     Embedder,
+    Floats,
     LanguageModel,
     Progress,
     Reranker,
@@ -23,6 +30,7 @@ from aloft.protocols import (
 )
 
 _UNKNOWN_WINDOW = 2048
+_TRIED = ("Who signs a permit?", "A permit is signed by the harbour master, or by a deputy.")
 
 
 class Models:
@@ -79,10 +87,7 @@ class Models:
             # sizing a prompt does not wait for a server to start
             served = ServerLanguageModel(name, attempts=1, settings=self.server)
             return served.context_window() or _UNKNOWN_WINDOW
-        file = Path(resolve_model(plain_name(name))) / "config.json"
-        facts = json.loads(file.read_bytes()) if file.exists() else {}
-        found = facts.get("max_position_embeddings")
-        return found if isinstance(found, int) else _UNKNOWN_WINDOW
+        return window_of(Path(resolve_model(plain_name(name)))) or _UNKNOWN_WINDOW
 
     def tokenizer(self, name: str) -> Tokenizer:
         """The tokenizer of a language model, for counting; weights are not loaded.
@@ -162,6 +167,32 @@ def load_embedder(name: str, progress: Progress = no_progress) -> Embedder:
         from aloft.backends.sentence_transformers import SentenceTransformersEmbedder
 
         return SentenceTransformersEmbedder(name, progress)
+
+
+def try_encoders(models: Models, embedder: str, reranker: str | None) -> None:
+    """Have the models that embed and rerank read a text, hours before they are needed.
+
+    A language model that reranks is checked by its files: its weights may take minutes to load.
+
+    Raises:
+        ModelError: one of them cannot be loaded or used.
+    """
+    with reported_loading(f'The embedder "{embedder}"'):
+        vectors = models.embedder(embedder).encode_queries(_TRIED)
+    _check_numbers(vectors, f'The embedder "{embedder}"')
+    if reranker is not None and not is_language_model(Path(resolve_model(reranker))):
+        with reported_loading(f'The reranker "{reranker}"'):
+            scores = models.reranker(reranker).score([_TRIED])
+        _check_numbers(scores, f'The reranker "{reranker}"')
+        models.release()
+
+
+def _check_numbers(found: Floats, title: str) -> None:
+    if not np.isfinite(found).all():
+        raise ModelError(
+            f"{title} returns values that are no numbers, as damaged weights do. Fetch it again, "
+            "or choose another model."
+        )
 
 
 def load_reranker(name: str) -> Reranker:

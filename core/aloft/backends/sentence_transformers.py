@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
-from sentence_transformers.base.modules import Router
+from sentence_transformers.base.modules import Router, Transformer
 from transformers import PreTrainedModel
 
 from aloft.backends.checking import (
@@ -22,6 +22,7 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.host_state import contained_loading, quiet_libraries
 from aloft.backends.judging import guard_template, is_judge, make_judge
 from aloft.backends.packaged import resolve_model
+from aloft.errors import ModelError
 from aloft.protocols import Floats, Progress, no_progress
 from aloft.text.surrogates import replace_surrogates
 
@@ -31,6 +32,7 @@ _PROGRESS_BLOCK = 512  # texts between progress reports; the library sorts each 
 # torch has no fused attention with dropout, and steps take three times as long. Dropout of the
 # layers' outputs stays.
 _CONFIG = {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
+Encoder = SentenceTransformer | CrossEncoder | MultiVectorEncoder
 _HERE = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -145,7 +147,7 @@ def locate_tokens(
     return spans
 
 
-def passage_prompt(model: SentenceTransformer | MultiVectorEncoder) -> str | None:
+def passage_prompt(model: Encoder) -> str | None:
     """The model's prompt for passages, as `encode_document` uses it."""
     known = (model.prompts.get(name) for name in ("document", "passage", "corpus"))
     return next((prompt for prompt in known if prompt is not None), None)
@@ -174,6 +176,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
             **local_options(),
         )
         _check_layers(model, folder)
+        limit_input(model, folder)
     for module in model.modules():  # questions may have their own tokenizer
         tokenizer = getattr(module, "tokenizer", None)
         if tokenizer is not None:
@@ -194,6 +197,44 @@ def _check_layers(encoder: SentenceTransformer | CrossEncoder, folder: Path) -> 
     refuse_missing(used, f'The model "{folder}"')
 
 
+def limit_input(encoder: Encoder, folder: Path) -> None:
+    """Have an encoder read no more tokens than it has positions for, whatever its files say.
+
+    Raises:
+        ModelError: by its files it reads no text at all, or what they say is no number.
+    """
+    for body in encoder.modules():
+        if not isinstance(body, Transformer) or body.tokenizer is None:
+            continue
+        given: Any = body.max_seq_length
+        limit = _whole(given)
+        body.max_seq_length = min(limit, _positions(body) or limit)
+        least = len(body.tokenizer(passage_prompt(encoder) or "")["input_ids"]) + 1
+        if limit < least:
+            raise ModelError(
+                f'The model "{folder}" has a max_seq_length of {given!r}, but must be able to read '
+                f"{least} tokens. Correct it in its sentence_bert_config.json."
+            )
+
+
+def _whole(value: Any) -> int:
+    """The number that a setting stands for; 0 where it is none."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _positions(body: Transformer) -> int | None:
+    """Tokens that a body has learned positions for; those of RoBERTa begin behind its padding."""
+    for module in body.modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, torch.nn.Embedding):
+            padding = getattr(module, "padding_idx", None)
+            return table.num_embeddings - (padding + 1 if isinstance(padding, int) else 0)
+    return None
+
+
 def load_cross_encoder(folder: Path) -> CrossEncoder:
     """Load a cross-encoder with one output, or make one.
 
@@ -206,6 +247,7 @@ def load_cross_encoder(folder: Path) -> CrossEncoder:
             model = CrossEncoder(str(folder), num_labels=1, device=best_device(), **local_options())
             if is_cross_encoder(folder):  # of one that becomes one the head is new
                 _check_layers(model, folder)
+            limit_input(model, folder)
     if is_judge(model):
         guard_template(model)
     else:

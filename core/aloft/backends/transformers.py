@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 
 from aloft.backends.checking import refuse_missing, reported_loading
 from aloft.backends.decoding import choosers, stop_at
@@ -70,6 +70,8 @@ class TransformersLanguageModel:
         with contained_loading():
             self.tokenizer = load_tokenizer(folder)
             self._model = _load_model(folder, adapter).to(self.device).eval()
+        self._ends = _end_tokens(self.tokenizer, self._model.generation_config)
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         self._fingerprint = fingerprint_folder(*([folder, adapter] if adapter else [folder]))
         facts = self._model.config.get_text_config()
         self._window: int | None = getattr(facts, "max_position_embeddings", None)
@@ -274,12 +276,8 @@ class TransformersLanguageModel:
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
                 num_beams=1,
-                repetition_penalty=1.0,
-                temperature=None,
-                top_p=None,
-                top_k=None,
                 pad_token_id=self.tokenizer.pad_token_id,
-                eos_token_id=self.tokenizer.eos_token_id,
+                eos_token_id=self._ends,
                 stopping_criteria=stop_at(self.tokenizer, stop, width),
                 logits_processor=choosers(self._grammars, prompts, max_new_tokens),
             )
@@ -300,20 +298,21 @@ class TransformersLanguageModel:
                 output = self._model(
                     input_ids=fresh, past_key_values=cache, use_cache=True, logits_to_keep=1
                 )
-                cache = output.past_key_values
-                fresh = choose(ids, output.logits[:, -1].float()).argmax(-1, keepdim=True)
-                ids = torch.cat([ids, fresh], 1)
-            token = int(fresh)
+                cache = getattr(output, "past_key_values", None)
+                chosen = choose(ids, output.logits[:, -1].float()).argmax(-1, keepdim=True)
+                ids = torch.cat([ids, chosen], 1)
+                fresh = ids if cache is None else chosen  # Mamba's state is not handed back here
+            token = int(chosen)
             yield token
-            if token == self.tokenizer.eos_token_id:
+            if token in self._ends:
                 return
 
     def _reply(
         self, ids: list[int], prompt: Prompt, read: int, limit: int, stop: Sequence[str]
     ) -> Reply:
-        ends = self.tokenizer.eos_token_id
-        has_ended = ends in ids
-        ids = ids[: ids.index(ends)] if has_ended else ids
+        end = next((place for place, token in enumerate(ids) if token in self._ends), None)
+        has_ended = end is not None
+        ids = ids[:end]
         form = self._call_format(prompt)
         text = self._decode(ids, form)
         places = [place for place in (text.find(string) for string in stop) if place >= 0]
@@ -326,6 +325,17 @@ class TransformersLanguageModel:
             new_tokens=len(ids),
             tool_calls=calls,
         )
+
+
+def _end_tokens(tokenizer: Any, stated: GenerationConfig) -> list[int]:
+    """What ends a reply: the tokenizer's end and, as of Gemma, what ends a turn beside it."""
+    given = stated.eos_token_id
+    named = given if isinstance(given, list) else [given]
+    added = tokenizer.added_tokens_decoder  # a character ends nothing, whatever files say
+    return [
+        tokenizer.eos_token_id,
+        *(one for one in named if isinstance(one, int) and one in added),
+    ]
 
 
 def _unread(row: Ids) -> Reply:

@@ -7,6 +7,7 @@ docs/results/links.md shows how often a link of a given confidence is right.
 """
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote, urlsplit
@@ -24,6 +25,7 @@ _DEPTH = 100  # ranks of the corpus in which a question's passage is looked for
 _DENSE_SHARE = 0.3  # of the score
 _TEMPERATURE = 0.1  # of the softmax
 _SHORTEST_QUOTE = 4  # words; a shorter click that is no document is not taken for a quote either
+_LISTED = re.compile(r"\s*[,;\n]\s*")  # between names
 
 
 def link_log(
@@ -112,11 +114,17 @@ class _ClickResolver:
         document_id = self._document(click)
         if document_id is not None:
             yield from (span.passage_id for span in self._locator.spans(document_id))
-        elif len(split_words(click)) >= _SHORTEST_QUOTE:
-            for holder, quotes in self._locator.find(click.rstrip(" .…")).items():
-                for start, end in quotes:
-                    spans = self._locator.overlapping(holder, start, end)
-                    yield from (span.passage_id for span in spans)
+            return
+        quotes = {}
+        if len(split_words(click)) >= _SHORTEST_QUOTE:
+            quotes = self._locator.find(click.rstrip(" .…"))
+        for holder, places in quotes.items():
+            for start, end in places:
+                spans = self._locator.overlapping(holder, start, end)
+                yield from (span.passage_id for span in spans)
+        if not quotes:  # several names, as tools write lists
+            for name in filter(None, map(self._document, _LISTED.split(click))):
+                yield from (span.passage_id for span in self._locator.spans(name))
 
     def _document(self, click: str) -> str | None:
         """Return the document of that id, or the only one whose path ends most like the click's."""

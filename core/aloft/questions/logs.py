@@ -4,11 +4,13 @@
 
 - `answer` (`response`, `output`, ...): the answer that was accepted, of several the first;
 - `clicked` (`document_id`, `doc_id`, `passage`): ids or paths of the documents that were opened,
-  or quotes of them; several as a list, or in a CSV cell with | between them;
+  or quotes of them; several as a list, in a CSV cell with | between them, or names with commas,
+  semicolons or on lines;
 - `thumbs` (`feedback`, `helpful`, `vote`, ...): up or down, yes or no, true or false, an emoji, 1
   or -1 (0 and nothing: no opinion);
 - `thumbs_up` and `thumbs_down` (`upvotes`, `likes`, ...): how many; the more frequent counts;
-- `rating` (`stars`): 1 to 5, of which 4 and 5 are up, 1 and 2 down;
+- `rating` (`stars`): 1 to 5, of which 4 and 5 are up, 1 and 2 down; or up to 10, of which 8 to 10
+  are up, 0 to 4 down, where many of a file are above 5;
 - `score`: as `thumbs` if no value of the file is above 1 (0: down), or else as `rating`; so is a
   `rating` where one is below 1 and none above.
 
@@ -16,7 +18,7 @@ Where there is an opinion, an answer counts only if it is up; a line that is dow
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aloft.errors import DataError
@@ -61,9 +63,11 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(_NO_OPINION.split()),
 }
 _LOOKS = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")  # variants of an emoji, skin tones
-_NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)(?:\s*/\s*5|\s*stars?)?")
+_NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)(?:\s*/\s*5|(\s*/\s*10)|\s*stars?)?")
 _STAR = re.compile("[★⭐🌟]+")
 _SCALES = ("rating", "score")
+_STARS, _TEN = 5, 10  # tops of scales
+_MANY = 0.25  # of a file's ratings above 5, and more than one; fewer are mistakes
 _BAD_LINE = "bad line"
 
 
@@ -91,14 +95,14 @@ def read_log(path: Path) -> tuple[list[LogEntry], list[Rejection]]:
         DataError: the file is missing, has no column `question`, or no line that can be used.
     """
     rows = list(read_rows(path, _COLUMNS))
-    stars = _star_columns([row for _, row in rows if not isinstance(row, Fault)])
+    tops = _tops([row for _, row in rows if not isinstance(row, Fault)])
     entries: dict[str, LogEntry] = {}
     dropped: list[Rejection] = []
     for place, row in rows:
         try:
             if isinstance(row, Fault):
                 raise _BadLineError(row.what)
-            entry = _entry(row, stars)
+            entry = _entry(row, tops)
             key = fold_question(entry.question)
             if key in entries:
                 entries[key] = _merge(entries[key], entry)
@@ -122,11 +126,11 @@ def _why_nothing(dropped: Sequence[Rejection]) -> str:
     return f"{first.subject_id}: {why}"
 
 
-def _entry(values: Row, stars: Collection[str]) -> LogEntry:
+def _entry(values: Row, tops: Mapping[str, int]) -> LogEntry:
     question = "".join(_texts(values, "question")[:1])
     if not split_words(question) or question in NOTHING:
         raise _BadLineError('"question" is missing. Add it.')
-    opinions = _opinions(values, stars)
+    opinions = _opinions(values, tops)
     if False in opinions:
         raise _DroppedError("thumbs down", question)
     answers = [text for text in _texts(values, "answer") if text not in NOTHING]
@@ -142,7 +146,7 @@ def _entry(values: Row, stars: Collection[str]) -> LogEntry:
 # ---- opinions
 
 
-def _opinions(values: Row, stars: Collection[str]) -> list[bool | None]:
+def _opinions(values: Row, tops: Mapping[str, int]) -> list[bool | None]:
     """What each column of the row that holds an opinion says; None: nothing."""
     found: list[bool | None] = []
     for value in _elements(values, "thumbs"):
@@ -150,15 +154,15 @@ def _opinions(values: Row, stars: Collection[str]) -> list[bool | None]:
     if not values.keys().isdisjoint(("ups", "downs")):
         found.append(_majority(*(_count(values.get(name)) for name in ("ups", "downs"))))
     for name in _SCALES:
-        read_scale = _stars if name in stars else _unit
-        found += [read_scale(name, value) for value in _elements(values, name)]
+        for value in _elements(values, name):
+            top = tops.get(name)
+            found.append(_stars(name, value, top) if top else _unit(name, value))
     for value in _elements(values, "feedback"):
         number = _number(value)
         if number is None:
             found.append(_word(value))  # a comment is no opinion
         else:
-            read = _stars if number > 1 else _thumbs
-            found.append(read("feedback", value))
+            found.append((_stars if number > 1 else _thumbs)("feedback", value))
     return found
 
 
@@ -180,13 +184,15 @@ def _word(value: object) -> bool | None:
 
 
 def _number(value: object) -> float | None:
-    """The number that a cell holds: 5, "5.0", "5,0", "4/5", "4 stars" or ★★★★."""
+    """The number that a cell holds: 5, "5.0", "5,0", "4/5", "8/10" (4), "4 stars" or ★★★★."""
     text = "" if value is None or isinstance(value, bool) else str(value).lower().strip(": ")
     stars = _STAR.match(_LOOKS.sub("", text))
     if stars:
         return float(len(stars[0]))
     number = _NUMBER.fullmatch(text)
-    return float(number[1].replace(",", ".")) if number else None
+    if number is None:
+        return None
+    return float(number[1].replace(",", ".")) * (_STARS / _TEN if number[2] else 1)
 
 
 def _thumbs(name: str, value: object) -> bool | None:
@@ -208,13 +214,14 @@ def _majority(ups: float, downs: float) -> bool | None:
     return None if ups == downs else ups > downs
 
 
-def _stars(name: str, value: object) -> bool | None:
+def _stars(name: str, value: object, top: int = _STARS) -> bool | None:
     number = _number(value)
-    if number is not None and 1 <= number <= 5:
-        return True if number >= 4 else False if number <= 2 else None
+    lowest = 1 if top == _STARS else 0
+    if number is not None and lowest <= number <= top:
+        return True if number >= 0.8 * top else False if number <= 0.4 * top else None
     if number is None and _fold(value) in _WORDS:
         return _word(value)
-    raise _bad_opinion(name, value, "1, 2, 3, 4, 5")
+    raise _bad_opinion(name, value, ", ".join(map(str, range(lowest, top + 1))))
 
 
 def _unit(name: str, value: object) -> bool | None:
@@ -231,14 +238,15 @@ def _bad_opinion(name: str, value: object, known: str) -> _BadLineError:
     return _BadLineError(f'"{name}" is "{shown}", but may be: {known}. Correct it.')
 
 
-def _star_columns(rows: Sequence[Row]) -> list[str]:
-    """Which scales of a file count stars: those with a value above 1, and ratings of 1 alone."""
-    found: list[str] = []
+def _tops(rows: Sequence[Row]) -> dict[str, int]:
+    """Tops of scales that count stars: those with a value above 1, and ratings of 1 alone."""
+    found: dict[str, int] = {}
     for name in _SCALES:
         numbers = [_number(value) for row in rows for value in _elements(row, name)]
         known = [number for number in numbers if number is not None]
         if max(known, default=0) > 1 or (name == "rating" and min(known, default=1) >= 1):
-            found.append(name)
+            above = sum(number > _STARS for number in known)
+            found[name] = _TEN if above > 1 and above >= _MANY * len(known) else _STARS
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from aloft import __version__
 from aloft.backends.checking import check_models
-from aloft.backends.loading import Models
+from aloft.backends.loading import Models, try_encoders
 from aloft.config import PARTS, SERVER, SHARES_PART, Part, RunConfig, read_run_config
 from aloft.corpus.sections import cut_sections
 from aloft.errors import AloftError, DataError
@@ -229,6 +229,7 @@ class OpenRun:
                 "few to train on some and evaluate on others. Give more documents."
             )
         self.check_questions()
+        try_encoders(self.shared.models, self.config.embedder, self.config.reranker)
 
     def check_questions(self) -> None:
         """Find the passages that answer the user's own questions.

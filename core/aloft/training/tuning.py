@@ -4,15 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense, Router
 from torch import nn
 
-from aloft.backends.sentence_transformers import load_encoder, modules_of
+from aloft.backends.sentence_transformers import Encoder, load_encoder, modules_of
 from aloft.config import EmbedderTrainingConfig
 from aloft.errors import ModelError
-
-Encoder = SentenceTransformer | CrossEncoder | MultiVectorEncoder
 
 
 def add_updates(model: Encoder, r: int) -> None:

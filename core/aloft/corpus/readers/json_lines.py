@@ -25,7 +25,7 @@ _MOST_NAMED = 8  # of the fields that are not read
 
 def read(source: Source) -> Iterator[Found]:
     """One document a line; a bad line is listed and the others are read."""
-    raw = _unpack(source) if source.name.lower().endswith(".gz") else source.raw
+    raw = _in_utf8(_unpack(source) if source.name.lower().endswith(".gz") else source.raw)
     is_bare = True
     names: dict[str, None] = {}
     for number, line in enumerate(raw.split(b"\n"), start=1):
@@ -57,6 +57,14 @@ def _unpack(source: Source) -> bytes:
     return raw
 
 
+def _in_utf8(raw: bytes) -> bytes:
+    """What Windows' PowerShell wrote in UTF-16, in UTF-8."""
+    encoding = json.detect_encoding(raw)
+    if encoding.startswith("utf-8"):
+        return raw
+    return raw.decode(encoding, "replace").encode()
+
+
 def document_of_fields(place: str, values: Mapping[str, object]) -> Document:
     """A document from its named fields; without an "id" it is called after its place.
 
@@ -64,6 +72,8 @@ def document_of_fields(place: str, values: Mapping[str, object]) -> Document:
         UnreadableError: "text" is missing, or a field is of the wrong type.
     """
     identifier, title, text = values.get("id"), values.get("title"), values.get("text")
+    if isinstance(identifier, float) and identifier.is_integer():
+        identifier = int(identifier)  # as pandas writes all of them where one is missing
     if not isinstance(text, str):
         raise UnreadableError("no text", 'its "text" must be a string; add it')
     if isinstance(identifier, bool) or not isinstance(identifier, str | int | None):

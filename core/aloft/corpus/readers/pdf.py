@@ -2,7 +2,7 @@
 
 A word that is broken at the end of a line is whole again, and what a form was filled in with stands
 behind its label. What was typed or stamped upon a page stands behind the page's own text. A page
-that is damaged or holds no text is listed and the others are read.
+that is damaged or holds no text is listed and the others are read; attached files follow.
 """
 
 import re
@@ -14,7 +14,13 @@ from functools import partial
 from typing import Any
 
 from aloft.corpus.readers.columns import Box, in_lines, reading_order
-from aloft.corpus.readers.source import Found, Source, UnreadableError, parser_message
+from aloft.corpus.readers.source import (
+    Found,
+    Source,
+    UnreadableError,
+    parser_message,
+    too_large,
+)
 
 _LOCK = threading.Lock()  # PDFium is not thread-safe
 _WRITTEN = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
@@ -24,10 +30,11 @@ _MOST_GLYPHS = 0.1  # share of a page; in a font that has no map to letters spac
 _BROKEN_WORD = "\ufffe"  # PDFium's mark for the hyphen at the end of a line
 
 
-def read(source: Source) -> Iterator[Found]:
-    """One document, and a line about pages without text."""
-    pages = _read_pages(source.raw)
+def read(source: Source) -> Iterator[Found | Source]:
+    """One document, a line about pages without text, and a file for each attachment."""
+    pages, attached = _read_pages(source)
     if not any(pages):
+        yield from attached
         why = "its pages are images, or their fonts do not say their letters; run OCR on it"
         raise UnreadableError("no text in the PDF", why)
     yield source.document("\n\n".join(page for page in pages if page))
@@ -41,16 +48,17 @@ def read(source: Source) -> Iterator[Found]:
         why = "if they are images, or their font does not say its letters, run OCR on them"
         detail = f"{len(empty)} of {len(pages)} pages; {why}"
         yield source.reject("page without text", detail, place=place)
+    yield from attached
 
 
-def _read_pages(raw: bytes) -> list[str | None]:
-    """The text of each page; None: the page is damaged."""
+def _read_pages(source: Source) -> tuple[list[str | None], list[Found | Source]]:
+    """The text of each page, None where it is damaged, and the attached files."""
     import pypdfium2 as pdfium
     import pypdfium2.raw as library
 
     with _LOCK:
         try:
-            pdf = pdfium.PdfDocument(raw)
+            pdf = pdfium.PdfDocument(source.raw)
         except pdfium.PdfiumError as error:
             if "password" in str(error).lower():
                 detail = "it needs a password to be opened; save it without"
@@ -63,9 +71,27 @@ def _read_pages(raw: bytes) -> list[str | None]:
                 raise UnreadableError("XFA form", detail)
             with suppress(pdfium.PdfiumError):  # a damaged form costs its fields, not the pages
                 pdf.init_forms()
-            return [_read_page(pdf, number) for number in range(len(pdf))]
+            pages = [_read_page(pdf, number) for number in range(len(pdf))]
+            return pages, [*_attached(pdf, source)]
         finally:
             pdf.close()
+
+
+def _attached(pdf: Any, source: Source) -> Iterator[Found | Source]:
+    """The files that a PDF carries, as portfolios do."""
+    import pypdfium2 as pdfium
+
+    left = source.max_bytes
+    for number in range(pdf.count_attachments()):
+        with suppress(pdfium.PdfiumError, UnicodeError):  # it has no content, or no name
+            attachment = pdf.get_attachment(number)
+            inner = source.inner(attachment.get_name(), bytes(attachment.get_data()))
+            left -= len(inner.raw)
+            if left < 0:
+                fault = too_large("more with the files before it", source.max_bytes)
+                yield source.reject(fault.reason, fault.detail, place=inner.name)
+            else:
+                yield inner
 
 
 def _read_page(pdf: Any, number: int) -> str | None:

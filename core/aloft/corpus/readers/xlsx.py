@@ -22,6 +22,7 @@ from aloft.corpus.readers.number_formats import in_format
 from aloft.corpus.readers.pptx import shape_texts
 from aloft.corpus.readers.source import Found, Source, UnreadableError, make_document
 
+_MOST_ROWS = 1_048_576  # of a sheet in Excel; a damaged number would be filled up with empty rows
 _MOST_CELLS = 5_000_000  # of a sheet, empty ones too; a cell far out makes its row that wide
 
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^<>]*?\bref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"')
@@ -119,7 +120,7 @@ def _filled_rows(sheet: Any, spans: Sequence[_Span]) -> Iterator[_Row]:
     spanning: dict[int, tuple[int, str]] = {}  # by column: the last row, and the text
     begins = {(first, column): last for column, first, last in spans}
     columns = sorted({column for column, *_ in spans})
-    for number, given in enumerate(sheet.iter_rows(), start=1):
+    for number, given in enumerate(sheet.iter_rows(max_row=_MOST_ROWS), start=1):
         values = [_text(cell) for cell in given]
         for column in columns:
             last, value = spanning.get(column, (0, ""))
