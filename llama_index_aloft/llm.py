@@ -143,6 +143,15 @@ class AloftLLM(Identified, StructuredPredictions):
             model_name=self.model,
         )
 
+    def to_payload(self) -> dict[str, Any]:
+        """What instrumentation is told at each call, for which nothing is loaded or asked."""
+        return {
+            "class_name": self.class_name(),
+            "model_name": self.model,
+            "num_output": self.max_tokens,
+            "temperature": self.temperature,
+        }
+
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
         """The model's own tokenizer, for `Settings.tokenizer` and `TokenCountingHandler`."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from llama_index.core import Settings
@@ -30,6 +30,7 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.schema import Document, NodeRelationship, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.tools import FunctionTool
+from openai_server import Serve, chat
 from pydantic import BaseModel, Field
 from scripted import ScriptedModels, shared
 
@@ -399,3 +400,24 @@ def test_what_pydantic_writes_down_makes_the_same_part() -> None:
             assert again.model_dump(exclude={"fingerprint"}) == one.model_dump(
                 exclude={"fingerprint"}
             )
+
+
+def test_a_call_looks_nothing_up_where_the_loop_would_wait() -> None:
+    class Unready(ScriptedModels):
+        def tokenizer(self, name: str) -> NoReturn:  # which takes seconds at first
+            raise AssertionError("of no use to a call")
+
+        context_window = tokenizer
+
+    for way in ("acomplete", "achat", "astream_complete", "astream_chat"):
+        asked: Any = [ChatMessage(content="Hi.")] if "chat" in way else "Hi."
+        llm = AloftLLM("any", models=SharedModels(Unready()))
+        asyncio.run(getattr(llm, way)(asked))
+        assert llm.to_payload()["model_name"] == "any"
+
+
+def test_a_server_that_is_not_ready_yet_is_asked_again(serve: Serve) -> None:
+    server = serve(lambda *_: (503, {}) if len(server.calls) < 2 else chat("Hello."))
+    server.list_status = 503
+    llm = AloftLLM(f"openai:{server.url}#small", max_retries=1)
+    assert llm.complete("Go.").text == "Hello."
