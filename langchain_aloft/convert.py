@@ -15,6 +15,7 @@ from aloft.api import (
     Passage,
     copy_containers,
     host_offset,
+    is_number,
     merge_chunks,
     metadata_to_json,
     read_list,
@@ -259,8 +260,7 @@ def _source_of(document: LangChainDocument, group_by: str | None) -> str:
     return str(named or document.id or "")
 
 
-def _start_of(metadata: dict[str, Any]) -> int | None:
-    start = metadata.get("start_index")
-    if isinstance(start, float) and start.is_integer():  # as vector stores return numbers
-        return int(start)
-    return start if isinstance(start, int) else None
+def _start_of(metadata: Mapping[str, Any]) -> int | None:
+    start: Any = metadata.get("start_index")
+    is_offset = is_number(start) and start == int(start)  # stores and tables have other kinds
+    return int(start) if is_offset else None

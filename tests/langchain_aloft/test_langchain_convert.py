@@ -1,10 +1,12 @@
 """LangChain documents go to Aloft and come back with ids, metadata and every character."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
@@ -122,14 +124,19 @@ def test_chunks_of_a_store_are_sorted_by_section() -> None:
     assert sorted(merged.text.split("\n\n")) == sorted(PAGES)
 
 
-def test_offsets_of_the_source_are_enough() -> None:
+@pytest.mark.parametrize("kind", [int, float, np.int64, np.float32])  # as stores and tables do
+def test_offsets_of_the_source_are_enough(kind: Callable[[int], Any]) -> None:
     text = " ".join(PAGES)
+    places = [{"start_index": kind(s), "page": s // 100} for s in range(0, len(text) - 20, 30)]
     chunks = [
-        Document(text[s : s + 50], metadata={"source": "a", "start_index": s, "page": s // 100})
-        for s in range(0, len(text) - 20, 30)
+        Document(text[(s := int(place["start_index"])) : s + 50], metadata={"source": "a", **place})
+        for place in places
     ]
 
-    assert in_source_order(shuffled(chunks), "source") == chunks
+    ordered = in_source_order(shuffled(chunks), "source")
+    assert ordered == chunks
+    (merged,) = to_documents(ordered)
+    assert merged.text == text
 
 
 def test_an_order_that_offsets_do_not_tell_is_not_made_up() -> None:
