@@ -1,9 +1,12 @@
 """LLMs as LlamaIndex applications use them: tokens, windows, structured predictions, agents."""
 
 import asyncio
+import pickle
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -26,6 +29,7 @@ from llama_index.core.extractors import DocumentContextExtractor
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.schema import Document, NodeRelationship, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
@@ -116,6 +120,18 @@ def test_tokens_are_counted_by_the_models_own_tokenizer() -> None:
         assert Settings.tokenizer("a red") == [1, 3]
     finally:
         Settings._tokenizer = None
+
+
+@pytest.mark.model
+def test_what_counts_tokens_by_a_model_copies_and_pickles(encoder: Path) -> None:
+    llm = AloftLLM(str(encoder))
+    counter = TokenCountingHandler(tokenizer=llm.tokenizer)
+    memory = ChatMemoryBuffer.from_defaults(token_limit=9, tokenizer_fn=llm.tokenizer)
+    llm.callback_manager = CallbackManager([counter])
+    for again in (deepcopy, lambda whole: pickle.loads(pickle.dumps(whole))):
+        (counting,) = again(llm).callback_manager.handlers
+        assert counting.tokenizer("a red fox") == [0, 0, 0]
+        assert again(memory).tokenizer_fn("a red fox") == [0, 0, 0]
 
 
 def test_a_prompt_beyond_the_window_is_refused_in_one_line() -> None:
