@@ -89,10 +89,12 @@ def create_citation_chain(
         DataError: the folder holds no finished run.
     """
     check_text_of(text_of)
+    if retriever is not None and not callable(retriever):
+        check_kind("retriever", retriever, Runnable, "Of a vector store: store.as_retriever().")
     if models is not None:
         check_kind("models", models, SharedModels, "It loads models, whose names the run knows.")
     shared = models or SharedModels()
-    found = retriever or AloftRetriever.from_run(run_folder, models=shared)
+    found = AloftRetriever.from_run(run_folder, models=shared) if retriever is None else retriever
     folder = read_path("run_folder", run_folder)
     contract = read_bundle(folder, generator)
     answerer = _Answerer(contract, shared, text_of, _RunPassages(folder))

@@ -12,11 +12,13 @@ import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.globals import set_llm_cache
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
+from langchain_core.vectorstores import InMemoryVectorStore
 from scripted import (
     CONTRACT,
     ScriptedModels,
@@ -300,6 +302,15 @@ def test_what_a_retriever_must_return_is_told_in_one_line(tmp_path: Path, found:
     made = create_citation_chain(run, retrieved, models=SharedModels(ScriptedModels()))  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"but \w+ was given\. A retriever returns the documents"):
         made.invoke("Which whale sings?")
+
+
+@pytest.mark.parametrize(
+    "given", [InMemoryVectorStore(DeterministicFakeEmbedding(size=4)), [], "fox"]
+)
+def test_what_is_no_retriever_is_told_when_the_chain_is_made(tmp_path: Path, given: Any) -> None:
+    run, kind = write_run(tmp_path / "run"), type(given).__name__
+    with pytest.raises(ConfigError, match=rf"is of type {kind}, .* store\.as_retriever\(\)\.$"):
+        create_citation_chain(run, given, models=SharedModels(ScriptedModels()))
 
 
 def test_what_is_no_function_of_a_document_is_told_in_one_line(tmp_path: Path) -> None:
