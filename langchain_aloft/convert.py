@@ -257,7 +257,8 @@ def _to_chunk(
 
 def _source_of(document: LangChainDocument, group_by: str | None) -> str:
     named = document.metadata.get(group_by) if group_by else None
-    return str(named or document.id or "")
+    is_missing = named is None or named != named  # NaN, as in tables
+    return ("" if is_missing else str(named)) or document.id or ""
 
 
 def _start_of(metadata: Mapping[str, Any]) -> int | None:

@@ -55,6 +55,21 @@ def test_pieces_of_a_source_are_one_document_again_unless_told_otherwise() -> No
     assert len(to_documents(pieces, group_by=None)) == 3
 
 
+def test_a_source_may_be_a_number_from_zero_on() -> None:
+    whole = ["Cold water is denser than warm water, and sinks.", "Ice floats as it is lighter."]
+    pieces = [
+        Document(piece, metadata={"article": number})
+        for number, text in enumerate(whole)
+        for piece in (text[:30], text[4:])
+    ]
+
+    found = to_documents(pieces, group_by="article")
+    assert [(one.id, one.text) for one in found] == [("0", whole[0]), ("1", whole[1])]
+    nameless = [Document(text, metadata={"article": float("nan")}) for text in whole]
+    found = to_documents(nameless, group_by="article")  # as tables have what is missing
+    assert [one.text for one in found] == whole
+
+
 PAGES = (
     "The pump is guaranteed for two years from delivery. The guarantee covers parts and labour.",
     "The filter is changed every six months. Close the tap and turn the housing to the left.",
