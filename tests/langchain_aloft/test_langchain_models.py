@@ -310,6 +310,8 @@ def test_from_run_loads_what_the_run_ships(tmp_path: Path) -> None:
         str(models / "generator"),
         7,
     )
+    for kind in (AloftLLM, ChatAloft):
+        assert kind.from_run(run, max_new_tokens=7).max_tokens == 7
 
 
 def test_what_serves_the_generator_elsewhere_has_its_adapter_there(tmp_path: Path) -> None:
