@@ -21,6 +21,7 @@ from langchain_core.tools import tool
 from langchain_core.vectorstores import InMemoryVectorStore
 from scripted import (
     CONTRACT,
+    OpenWords,
     ScriptedModels,
     SlowWords,
     WordByWord,
@@ -153,6 +154,30 @@ def test_invoke_stream_and_their_async_forms_give_the_same(tmp_path: Path) -> No
     assert len(answers) > 1
     assert "citations" in pieces[0]  # before the answer is written
     assert made.batch(["red fox day"] * 2) == [whole, whole]
+
+
+def test_a_stream_that_nobody_reads_on_ends_at_once(tmp_path: Path) -> None:
+    source = ScriptedModels()
+    source.teacher_model = words = OpenWords(lambda _: "1\n\n### Answer\nAll day long.")
+    run, models = write_run(tmp_path / "run"), SharedModels(source)
+    found: Any = RunnableLambda(lambda _: DOCUMENTS)
+    made = create_citation_chain(run, found, models=models)
+
+    pieces: Any = made.stream("red fox day")
+    assert "citations" in next(pieces)
+    assert words.is_open
+    pieces.close()
+    assert not words.is_open
+
+    async def leave() -> None:
+        pieces: Any = made.astream("red fox day")
+        assert "citations" in await anext(pieces)
+        assert words.is_open
+        await pieces.aclose()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(leave())
+    assert not words.is_open
 
 
 def test_the_generator_is_seen_by_callbacks_with_its_prompt_tokens_and_usage(
