@@ -49,9 +49,17 @@ def to_documents(
             text that is cut into passages.
 
     Raises:
+        ConfigError: no document has the key.
         DataError: anything other than documents is given.
     """
-    return [merged.document for merged in _merge(read_documents(documents), group_by, text_of)]
+    documents = read_documents(documents)
+    keys = sorted({str(key) for document in documents for key in document.metadata})
+    if documents and group_by not in (None, "source", *keys):  # "source" if it is there
+        raise ConfigError(
+            f'group_by is "{group_by}", which the metadata of no document has; they have: '
+            f"{', '.join(keys) or 'none'}. Correct it, or pass None: each stands for itself."
+        )
+    return [merged.document for merged in _merge(documents, group_by, text_of)]
 
 
 def from_passages(

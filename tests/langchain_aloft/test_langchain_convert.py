@@ -70,6 +70,14 @@ def test_a_source_may_be_a_number_from_zero_on() -> None:
     assert [one.text for one in found] == whole
 
 
+def test_a_key_that_no_document_has_is_told() -> None:
+    given = [Document("One.", metadata={"article": 1, "page": 2}), Document("Two.")]
+    with pytest.raises(ConfigError, match=r'"artikel".*they have: article, page\.'):
+        to_documents(given, group_by="artikel")
+    assert len(to_documents(given, group_by="article")) == len(to_documents(given)) == 2
+    assert to_documents([], group_by="artikel") == []
+
+
 PAGES = (
     "The pump is guaranteed for two years from delivery. The guarantee covers parts and labour.",
     "The filter is changed every six months. Close the tap and turn the housing to the left.",
