@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from operator import add
@@ -89,10 +90,12 @@ def create_citation_chain(
         DataError: the folder holds no finished run.
     """
     check_text_of(text_of)
+    if retriever is not None and not callable(retriever):
+        check_kind("retriever", retriever, Runnable, "Of a vector store: store.as_retriever().")
     if models is not None:
         check_kind("models", models, SharedModels, "It loads models, whose names the run knows.")
     shared = models or SharedModels()
-    found = retriever or AloftRetriever.from_run(run_folder, models=shared)
+    found = AloftRetriever.from_run(run_folder, models=shared) if retriever is None else retriever
     folder = read_path("run_folder", run_folder)
     contract = read_bundle(folder, generator)
     answerer = _Answerer(contract, shared, text_of, _RunPassages(folder))
@@ -149,9 +152,11 @@ class _Answerer:
         given = reduce(add, [piece async for piece in pieces])
         asked = await asyncio.to_thread(self._answering, given)
         if asked.messages:
-            async for _ in asked.chat.astream(asked.messages, config):
-                for piece in asked.pieces():
-                    yield piece
+            said: Any = asked.chat.astream(asked.messages, config)
+            async with aclosing(said):
+                async for _ in said:
+                    for piece in asked.pieces():
+                        yield piece
         for piece in asked.rest():
             yield piece
 
@@ -260,7 +265,7 @@ class _Answering:
         self._pieces: list[Any] = []
         self._last: Answer | None = None
         contexts = [ScoredPassage(passage=one, score=0.0) for one in passages]
-        self._answers: Iterator[Answer] | None = None
+        self._answers: Any = None
         self._open = partial(answer_streaming, contract, self._question, contexts, models)
         turns = answer_prompt(contract, self._question, contexts).messages if contexts else ()
         self.messages = [_MESSAGES[turn.role](turn.content) for turn in turns]
@@ -278,20 +283,21 @@ class _Answering:
         """The reply's text that is new in each answer."""
         if self._answers is None:
             self._answers = self._open(in_pieces=in_pieces)
-        while True:
-            with overflow_as_langchain_knows_it():
-                answer = next(self._answers, None)
-            if answer is None:
-                return
-            before = self._last.text if self._last else ""
-            if self._last is None:
-                cited = [self._context[int(one.passage.document_id)] for one in answer.cited]
-                start = {"question": self._question, "context": self._context, "citations": cited}
-                self._pieces.append(AddableDict(start))
-            text = answer.text[len(before) :]
-            self._pieces.append(AddableDict(answer=text))
-            self._last = answer
-            yield replace(answer.reply or Reply(text="", is_finished=True), text=text)
+        # closed at once where nobody reads on: a server writes as long as it is connected
+        with closing(self._answers), overflow_as_langchain_knows_it():
+            for answer in self._answers:
+                yield self._step(answer)
+
+    def _step(self, answer: Answer) -> Reply:
+        before = self._last.text if self._last else ""
+        if self._last is None:
+            cited = [self._context[int(one.passage.document_id)] for one in answer.cited]
+            start = {"question": self._question, "context": self._context, "citations": cited}
+            self._pieces.append(AddableDict(start))
+        text = answer.text[len(before) :]
+        self._pieces.append(AddableDict(answer=text))
+        self._last = answer
+        return replace(answer.reply or Reply(text="", is_finished=True), text=text)
 
     def pieces(self) -> list[Any]:
         """What is new since the last call: citations come first, then the answer's text."""

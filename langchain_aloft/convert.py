@@ -15,6 +15,7 @@ from aloft.api import (
     Passage,
     copy_containers,
     host_offset,
+    is_number,
     merge_chunks,
     metadata_to_json,
     read_list,
@@ -48,9 +49,17 @@ def to_documents(
             text that is cut into passages.
 
     Raises:
+        ConfigError: no document has the key.
         DataError: anything other than documents is given.
     """
-    return [merged.document for merged in _merge(read_documents(documents), group_by, text_of)]
+    documents = read_documents(documents)
+    keys = sorted({str(key) for document in documents for key in document.metadata})
+    if documents and group_by not in (None, "source", *keys):  # "source" if it is there
+        raise ConfigError(
+            f'group_by is "{group_by}", which the metadata of no document has; they have: '
+            f"{', '.join(keys) or 'none'}. Correct it, or pass None: each stands for itself."
+        )
+    return [merged.document for merged in _merge(documents, group_by, text_of)]
 
 
 def from_passages(
@@ -256,11 +265,11 @@ def _to_chunk(
 
 def _source_of(document: LangChainDocument, group_by: str | None) -> str:
     named = document.metadata.get(group_by) if group_by else None
-    return str(named or document.id or "")
+    is_missing = named is None or named != named  # NaN, as in tables
+    return ("" if is_missing else str(named)) or document.id or ""
 
 
-def _start_of(metadata: dict[str, Any]) -> int | None:
-    start = metadata.get("start_index")
-    if isinstance(start, float) and start.is_integer():  # as vector stores return numbers
-        return int(start)
-    return start if isinstance(start, int) else None
+def _start_of(metadata: Mapping[str, Any]) -> int | None:
+    start: Any = metadata.get("start_index")
+    is_offset = is_number(start) and start == int(start)  # stores and tables have other kinds
+    return int(start) if is_offset else None

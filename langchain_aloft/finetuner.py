@@ -41,7 +41,7 @@ class AloftFinetuner(HostedRun):
             None: its page content.
 
     Raises:
-        ConfigError: an argument has the wrong class.
+        ConfigError: an argument has the wrong class, or no document has the key `group_by`.
         DataError: anything other than documents is given.
     """
 

@@ -1,11 +1,13 @@
 """The fields and call options that LangChain's chat model and LLM over a local model share."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from langchain_core.exceptions import ContextOverflowError
+from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -173,6 +175,25 @@ class LocalModel(BaseModel):
         settings = {name: getattr(self, name) for name in known}
         settings["default_stop"] = settings.pop("stop")  # LangChain writes a call's over "stop"
         return {"model": _title_of(self.model), "fingerprint": self.fingerprint, **settings}
+
+    async def agenerate(self, *given: Any, **options: Any) -> LLMResult:
+        """Reply to all that is given, as the host does, once the model is known."""
+        await self._look_up()
+        host: Any = super()
+        result: LLMResult = await host.agenerate(*given, **options)
+        return result
+
+    async def astream(self, *given: Any, **options: Any) -> AsyncIterator[Any]:
+        """Reply in pieces, as the host does, once the model is known."""
+        await self._look_up()
+        host: Any = super()
+        async with aclosing(host.astream(*given, **options)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _look_up(self) -> None:
+        """Read the model's files in a thread: the host identifies it on its event loop."""
+        await asyncio.to_thread(getattr, self, "fingerprint")
 
     def get_token_ids(self, text: str) -> list[int]:
         """Token ids of a text alone, by the model's own tokenizer.

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -143,10 +144,22 @@ class AloftLLM(Identified, StructuredPredictions):
             model_name=self.model,
         )
 
+    def to_payload(self) -> dict[str, Any]:
+        """What instrumentation is told at each call, for which nothing is loaded or asked."""
+        return {
+            "class_name": self.class_name(),
+            "model_name": self.model,
+            "num_output": self.max_tokens,
+            "temperature": self.temperature,
+        }
+
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
-        """The model's own tokenizer, for `Settings.tokenizer` and `TokenCountingHandler`."""
-        return self._tokenizer.encode
+        """The model's own tokenizer, for `Settings.tokenizer` and `TokenCountingHandler`.
+
+        It copies and pickles, and so do memories and handlers that hold it.
+        """
+        return partial(_encode, self._asked_models, self.model)
 
     def count_tokens(self, messages: Sequence[ChatMessage], tools: Sequence[BaseTool] = ()) -> int:
         """Number of tokens that the model reads of a conversation, its chat template included.
@@ -318,6 +331,10 @@ class AloftLLM(Identified, StructuredPredictions):
         """The model; its weights are loaded on the first call."""
         adapter = Path(self.adapter) if self.adapter else None
         return self._asked_models.language_model(self.model, adapter)
+
+
+def _encode(models: SharedModels, name: str, text: str) -> list[int]:
+    return models.tokenizer(name).encode(text)
 
 
 def _user_message(text: str) -> tuple[Message, ...]:

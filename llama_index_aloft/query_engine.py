@@ -1,7 +1,7 @@
 """A query engine that answers with citations, under the prompt that a run trained for."""
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -254,7 +254,7 @@ class _Answering:
         ]
         self._nodes = nodes
         self._further = further or ()
-        self._answers = answer_streaming(contract, question, contexts, models)
+        self._answers: Any = answer_streaming(contract, question, contexts, models)
         self._last: Answer | None = None
         turns = answer_prompt(contract, question, contexts).messages if contexts else ()
         self._messages = [ChatMessage(role=turn.role, content=turn.content) for turn in turns]
@@ -269,11 +269,13 @@ class _Answering:
 
     def grow(self) -> Iterator[ChatResponse]:
         """The answer so far, as the reply of a model."""
-        for answer in self._answers:
-            before = self._last.text if self._last else ""
-            self._last = answer
-            reply = answer.reply or Reply(text="", is_finished=True)
-            yield as_chat(replace(reply, text=answer.text), answer.text[len(before) :])
+        # closed at once where nobody reads on: a server writes as long as it is connected
+        with closing(self._answers):
+            for answer in self._answers:
+                before = self._last.text if self._last else ""
+                self._last = answer
+                reply = answer.reply or Reply(text="", is_finished=True)
+                yield as_chat(replace(reply, text=answer.text), answer.text[len(before) :])
 
     def steps(self) -> Iterator[str]:
         """The text that is new in each answer; without nodes no model is asked."""

@@ -215,6 +215,21 @@ class WordByWord(ScriptedTeacher):
         yield replace(whole, text=last, new_tokens=1 + len(first))
 
 
+class OpenWords(WordByWord):
+    """Knows whether a stream of its is open, as a server's connection is."""
+
+    is_open = False
+
+    def stream(
+        self, prompt: Prompt, *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> Iterator[Reply]:
+        self.is_open = True
+        try:
+            yield from super().stream(prompt, max_new_tokens=max_new_tokens, stop=stop)
+        finally:
+            self.is_open = False
+
+
 class SlowWords(WordByWord):
     """Takes its time with each call."""
 

@@ -31,7 +31,7 @@ class AdapterEmbedding(IdentifiedEmbedding):
     _matrix: Floats = PrivateAttr()
 
     def __init__(self, base: BaseEmbedding, folder: str, **fields: Any) -> None:
-        check_kind("base", base, BaseEmbedding, "One of ours is AloftEmbedding(model=name).")
+        check_kind("base", base, BaseEmbedding, "One of ours is AloftEmbedding(name).")
         named = {"model_name": f"{base.model_name} with {folder}"}
         super().__init__(**{**named, **fields, "base": base, "folder": folder})
         self._matrix = read_map(Path(self.folder))

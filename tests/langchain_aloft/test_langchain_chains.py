@@ -12,13 +12,16 @@ import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.globals import set_llm_cache
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
+from langchain_core.vectorstores import InMemoryVectorStore
 from scripted import (
     CONTRACT,
+    OpenWords,
     ScriptedModels,
     SlowWords,
     WordByWord,
@@ -151,6 +154,30 @@ def test_invoke_stream_and_their_async_forms_give_the_same(tmp_path: Path) -> No
     assert len(answers) > 1
     assert "citations" in pieces[0]  # before the answer is written
     assert made.batch(["red fox day"] * 2) == [whole, whole]
+
+
+def test_a_stream_that_nobody_reads_on_ends_at_once(tmp_path: Path) -> None:
+    source = ScriptedModels()
+    source.teacher_model = words = OpenWords(lambda _: "1\n\n### Answer\nAll day long.")
+    run, models = write_run(tmp_path / "run"), SharedModels(source)
+    found: Any = RunnableLambda(lambda _: DOCUMENTS)
+    made = create_citation_chain(run, found, models=models)
+
+    pieces: Any = made.stream("red fox day")
+    assert "citations" in next(pieces)
+    assert words.is_open
+    pieces.close()
+    assert not words.is_open
+
+    async def leave() -> None:
+        pieces: Any = made.astream("red fox day")
+        assert "citations" in await anext(pieces)
+        assert words.is_open
+        await pieces.aclose()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(leave())
+    assert not words.is_open
 
 
 def test_the_generator_is_seen_by_callbacks_with_its_prompt_tokens_and_usage(
@@ -300,6 +327,15 @@ def test_what_a_retriever_must_return_is_told_in_one_line(tmp_path: Path, found:
     made = create_citation_chain(run, retrieved, models=SharedModels(ScriptedModels()))  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"but \w+ was given\. A retriever returns the documents"):
         made.invoke("Which whale sings?")
+
+
+@pytest.mark.parametrize(
+    "given", [InMemoryVectorStore(DeterministicFakeEmbedding(size=4)), [], "fox"]
+)
+def test_what_is_no_retriever_is_told_when_the_chain_is_made(tmp_path: Path, given: Any) -> None:
+    run, kind = write_run(tmp_path / "run"), type(given).__name__
+    with pytest.raises(ConfigError, match=rf"is of type {kind}, .* store\.as_retriever\(\)\.$"):
+        create_citation_chain(run, given, models=SharedModels(ScriptedModels()))
 
 
 def test_what_is_no_function_of_a_document_is_told_in_one_line(tmp_path: Path) -> None:

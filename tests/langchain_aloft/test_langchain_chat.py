@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from typing import Any, TypedDict
 from uuid import uuid4
 
@@ -226,6 +227,27 @@ def test_many_tasks_leave_the_loop_free() -> None:
     told, beats = asyncio.run(count_beats(ask()))
     assert len(told) == 40
     assert beats > 1
+
+
+@pytest.mark.parametrize("kind", [ChatAloft, AloftLLM])
+def test_the_files_of_a_model_are_read_beside_the_loop(kind: Any) -> None:
+    class Large(ScriptedModels):
+        read = False
+
+        def fingerprint(self, name: str, adapter: Path | None = None) -> str:
+            time.sleep(0.0 if self.read else 0.2)  # a gigabyte takes a second; then it is known
+            self.read = True
+            return super().fingerprint(name, adapter)
+
+    async def stream() -> str:
+        model = kind(model="any", models=SharedModels(Large()))
+        return "".join([str(getattr(one, "text", one)) async for one in model.astream("Hi.")])
+
+    told, beats = asyncio.run(count_beats(stream()))
+    assert (told, beats > 10) == ("You said: Hi.", True)
+    asked = kind(model="any", models=SharedModels(Large())).ainvoke("Hi.")
+    told, beats = asyncio.run(count_beats(asked))
+    assert (str(getattr(told, "text", told)), beats > 10) == ("You said: Hi.", True)
 
 
 @pytest.mark.parametrize("schema", [City, Town, City.model_json_schema()])

@@ -1,10 +1,12 @@
 """LangChain documents go to Aloft and come back with ids, metadata and every character."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
@@ -51,6 +53,29 @@ def test_pieces_of_a_source_are_one_document_again_unless_told_otherwise() -> No
         AloftDocument(id="a.txt", text=text)
     ]
     assert len(to_documents(pieces, group_by=None)) == 3
+
+
+def test_a_source_may_be_a_number_from_zero_on() -> None:
+    whole = ["Cold water is denser than warm water, and sinks.", "Ice floats as it is lighter."]
+    pieces = [
+        Document(piece, metadata={"article": number})
+        for number, text in enumerate(whole)
+        for piece in (text[:30], text[4:])
+    ]
+
+    found = to_documents(pieces, group_by="article")
+    assert [(one.id, one.text) for one in found] == [("0", whole[0]), ("1", whole[1])]
+    nameless = [Document(text, metadata={"article": float("nan")}) for text in whole]
+    found = to_documents(nameless, group_by="article")  # as tables have what is missing
+    assert [one.text for one in found] == whole
+
+
+def test_a_key_that_no_document_has_is_told() -> None:
+    given = [Document("One.", metadata={"article": 1, "page": 2}), Document("Two.")]
+    with pytest.raises(ConfigError, match=r'"artikel".*they have: article, page\.'):
+        to_documents(given, group_by="artikel")
+    assert len(to_documents(given, group_by="article")) == len(to_documents(given)) == 2
+    assert to_documents([], group_by="artikel") == []
 
 
 PAGES = (
@@ -122,14 +147,19 @@ def test_chunks_of_a_store_are_sorted_by_section() -> None:
     assert sorted(merged.text.split("\n\n")) == sorted(PAGES)
 
 
-def test_offsets_of_the_source_are_enough() -> None:
+@pytest.mark.parametrize("kind", [int, float, np.int64, np.float32])  # as stores and tables do
+def test_offsets_of_the_source_are_enough(kind: Callable[[int], Any]) -> None:
     text = " ".join(PAGES)
+    places = [{"start_index": kind(s), "page": s // 100} for s in range(0, len(text) - 20, 30)]
     chunks = [
-        Document(text[s : s + 50], metadata={"source": "a", "start_index": s, "page": s // 100})
-        for s in range(0, len(text) - 20, 30)
+        Document(text[(s := int(place["start_index"])) : s + 50], metadata={"source": "a", **place})
+        for place in places
     ]
 
-    assert in_source_order(shuffled(chunks), "source") == chunks
+    ordered = in_source_order(shuffled(chunks), "source")
+    assert ordered == chunks
+    (merged,) = to_documents(ordered)
+    assert merged.text == text
 
 
 def test_an_order_that_offsets_do_not_tell_is_not_made_up() -> None:

@@ -5,7 +5,7 @@ import copy
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,10 @@ from scripted import (
 import langchain_aloft
 from aloft.backends.shared import SharedModels
 from aloft.errors import ConfigError, DataError
-from aloft.protocols import LanguageModel, Prompt, ScoringModel
+from aloft.protocols import Floats, LanguageModel, Prompt, ScoringModel
 from aloft.records import Message, Passage
 from aloft.serving.bundle import Bundle
+from aloft.testing import HashingEmbedder
 from langchain_aloft import (
     AloftEmbeddings,
     AloftLLM,
@@ -77,6 +78,25 @@ def test_embeddings_are_lists_of_floats_and_async_gives_the_same() -> None:
     assert vectors == asyncio.run(embeddings.aembed_documents(TEXTS))
     assert embeddings.embed_query(TEXTS[0]) == pytest.approx(vectors[0])
     assert embeddings.embed_documents([]) == []
+
+
+def test_a_question_waits_for_a_part_of_a_corpus_that_is_embedded() -> None:
+    sizes: list[int] = []
+
+    class Sized(HashingEmbedder):
+        def encode_passages(self, texts: Sequence[str]) -> Floats:
+            sizes.append(len(texts))
+            return super().encode_passages(texts)
+
+    class Source(ScriptedModels):
+        def embedder(self, name: str) -> Sized:
+            return Sized()
+
+    embeddings = AloftEmbeddings("any", models=SharedModels(Source()))
+    texts = [f"A fox {number}." for number in range(600)]
+    vectors = embeddings.embed_documents(texts)
+    assert (max(sizes), sum(sizes)) == (256, 600)
+    assert vectors == [embeddings.embed_documents([text])[0] for text in texts]
 
 
 def test_the_reranker_returns_scored_copies_best_first() -> None:
@@ -310,6 +330,8 @@ def test_from_run_loads_what_the_run_ships(tmp_path: Path) -> None:
         str(models / "generator"),
         7,
     )
+    for kind in (AloftLLM, ChatAloft):
+        assert kind.from_run(run, max_new_tokens=7).max_tokens == 7
 
 
 def test_what_serves_the_generator_elsewhere_has_its_adapter_there(tmp_path: Path) -> None:

@@ -512,6 +512,12 @@ def test_a_damaged_map_is_told_in_one_line(tmp_path: Path) -> None:
         AdapterEmbedding(TurnedEmbedding(), str(tmp_path))
 
 
+def test_what_is_no_embedding_model_is_told_how_to_make_one(tmp_path: Path) -> None:
+    name: Any = "any"
+    with pytest.raises(ConfigError, match=r"One of ours is AloftEmbedding\(name\)\.$"):
+        AdapterEmbedding(name, str(tmp_path))  # its field is model_name, as LlamaIndex' own
+
+
 def test_before_training_there_is_no_model(tmp_path: Path) -> None:
     engine = SentenceTransformersFinetuneEngine(dataset(), "any", str(tmp_path / "out"))
     with pytest.raises(DataError, match=r"Call finetune\(\) first"):

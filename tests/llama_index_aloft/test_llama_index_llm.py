@@ -1,10 +1,13 @@
 """LLMs as LlamaIndex applications use them: tokens, windows, structured predictions, agents."""
 
 import asyncio
+import pickle
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from llama_index.core import Settings
@@ -26,10 +29,12 @@ from llama_index.core.extractors import DocumentContextExtractor
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.schema import Document, NodeRelationship, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.tools import FunctionTool
+from openai_server import Serve, chat
 from pydantic import BaseModel, Field
 from scripted import ScriptedModels, shared
 
@@ -115,6 +120,18 @@ def test_tokens_are_counted_by_the_models_own_tokenizer() -> None:
         assert Settings.tokenizer("a red") == [1, 3]
     finally:
         Settings._tokenizer = None
+
+
+@pytest.mark.model
+def test_what_counts_tokens_by_a_model_copies_and_pickles(encoder: Path) -> None:
+    llm = AloftLLM(str(encoder))
+    counter = TokenCountingHandler(tokenizer=llm.tokenizer)
+    memory = ChatMemoryBuffer.from_defaults(token_limit=9, tokenizer_fn=llm.tokenizer)
+    llm.callback_manager = CallbackManager([counter])
+    for again in (deepcopy, lambda whole: pickle.loads(pickle.dumps(whole))):
+        (counting,) = again(llm).callback_manager.handlers
+        assert counting.tokenizer("a red fox") == [0, 0, 0]
+        assert again(memory).tokenizer_fn("a red fox") == [0, 0, 0]
 
 
 def test_a_prompt_beyond_the_window_is_refused_in_one_line() -> None:
@@ -399,3 +416,24 @@ def test_what_pydantic_writes_down_makes_the_same_part() -> None:
             assert again.model_dump(exclude={"fingerprint"}) == one.model_dump(
                 exclude={"fingerprint"}
             )
+
+
+def test_a_call_looks_nothing_up_where_the_loop_would_wait() -> None:
+    class Unready(ScriptedModels):
+        def tokenizer(self, name: str) -> NoReturn:  # which takes seconds at first
+            raise AssertionError("of no use to a call")
+
+        context_window = tokenizer
+
+    for way in ("acomplete", "achat", "astream_complete", "astream_chat"):
+        asked: Any = [ChatMessage(content="Hi.")] if "chat" in way else "Hi."
+        llm = AloftLLM("any", models=SharedModels(Unready()))
+        asyncio.run(getattr(llm, way)(asked))
+        assert llm.to_payload()["model_name"] == "any"
+
+
+def test_a_server_that_is_not_ready_yet_is_asked_again(serve: Serve) -> None:
+    server = serve(lambda *_: (503, {}) if len(server.calls) < 2 else chat("Hello."))
+    server.list_status = 503
+    llm = AloftLLM(f"openai:{server.url}#small", max_retries=1)
+    assert llm.complete("Go.").text == "Hello."

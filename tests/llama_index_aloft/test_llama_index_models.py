@@ -385,6 +385,7 @@ def test_from_run_loads_what_the_run_ships(tmp_path: Path) -> None:
         str(models / "generator"),
         7,
     )
+    assert AloftLLM.from_run(run, max_new_tokens=7).max_tokens == 7
 
 
 def test_a_run_in_the_users_home_is_found_and_what_names_none_is_refused(

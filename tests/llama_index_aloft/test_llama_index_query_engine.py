@@ -19,6 +19,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from scripted import (
     CONTRACT,
+    OpenWords,
     ScriptedModels,
     SlowWords,
     WordByWord,
@@ -322,6 +323,30 @@ def test_without_nodes_no_model_is_asked_and_nothing_is_made_up(seen: Seen) -> N
     assert not [event for event in seen.events if isinstance(event, LLMChatStartEvent)]
     streamed = AloftCitationQueryEngine(empty, CONTRACT, models=models, streaming=True)
     assert "".join(streamed.query("Who sings?").response_gen) == str(told)  # type: ignore[union-attr]
+
+
+def test_a_stream_that_nobody_reads_on_ends_at_once() -> None:
+    source = ScriptedModels()
+    source.teacher_model = words = OpenWords(lambda _: "1\n\n### Answer\nAll day long.")
+    models = SharedModels(source)
+    retriever = AloftRetriever(NODES, CONTRACT, models=models)
+    engine = AloftCitationQueryEngine(retriever, CONTRACT, models=models, streaming=True)
+
+    told: Any = engine.query("red fox day").response_gen  # type: ignore[union-attr]
+    assert (next(told), words.is_open) == ("All", True)
+    told.close()
+    assert not words.is_open
+
+    async def leave() -> None:
+        answer: Any = await engine.aquery("red fox day")
+        told = answer.async_response_gen()
+        assert (await anext(told), words.is_open) == ("All", True)
+        await told.aclose()
+        del answer, told
+        await asyncio.sleep(0.1)
+
+    asyncio.run(leave())
+    assert not words.is_open
 
 
 def test_many_calls_at_once_leave_the_loop_free_and_each_model_loaded_once() -> None:

@@ -265,11 +265,9 @@ def generator_fields(run: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         DataError: the folder holds no bundle.
     """
     bundle = read_bundle(run, given.get("model"))
-    shipped = {
-        "model": bundle.generator,
-        "adapter": bundle.adapter,
-        "max_tokens": bundle.max_new_tokens,
-    }
+    shipped: dict[str, Any] = {"model": bundle.generator, "adapter": bundle.adapter}
+    if "max_new_tokens" not in given:  # as which the hosts accept the same field
+        shipped["max_tokens"] = bundle.max_new_tokens
     return {**shipped, **given}
 
 

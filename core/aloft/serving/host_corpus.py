@@ -1,8 +1,10 @@
 """The passages of a run with what the host that gave its documents knows of them."""
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,33 @@ class HostedPassage:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     form: Mapping[str, Any] = field(default_factory=dict)
     host_id: str = ""
+
+
+class DocumentChunks:
+    """The chunks of a document, of which it may have as many as passages.
+
+    Args:
+        chunks: In any order.
+    """
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self._chunks = sorted(chunks, key=lambda chunk: chunk.start)
+        self._starts = [chunk.start for chunk in self._chunks]
+        self._reached = list(accumulate((chunk.end for chunk in self._chunks), max))
+
+    def around(self, passage: Passage) -> Sequence[Chunk]:
+        """Those among which are all that share text with a passage; all where none does."""
+        first = bisect_right(self._reached, passage.start)
+        last = bisect_left(self._starts, passage.end)
+        return self._chunks[first:last] or self._chunks
+
+    def chunk_of(self, passage: Passage) -> Chunk | None:
+        """The chunk that holds most of a passage; None where there are no chunks."""
+
+        def shared(chunk: Chunk) -> int:
+            return min(chunk.end, passage.end) - max(chunk.start, passage.start)
+
+        return max(self.around(passage), key=shared, default=None)
 
 
 def write_chunks(run: Path, documents: Sequence[Document]) -> None:
@@ -74,20 +103,18 @@ def read_passages(run: Path) -> Mapping[str, Passage]:
     return {one.id: one for one in records if one.reading_frame}
 
 
-def _read_chunks(run: Path) -> dict[str, list[Chunk]]:
-    """The chunks of each document, in the order of its text."""
+def _read_chunks(run: Path) -> dict[str, DocumentChunks]:
+    """The chunks of each document."""
     found: dict[str, list[Chunk]] = {}
     if (run / CHUNKS).exists():
         for chunk in RecordFile(run / CHUNKS, Chunk):
             found.setdefault(chunk.document_id, []).append(chunk)
-    return found
+    return {document_id: DocumentChunks(chunks) for document_id, chunks in found.items()}
 
 
-def _hosted(passage: Passage, chunks: Mapping[str, Sequence[Chunk]]) -> HostedPassage:
-    def shared(chunk: Chunk) -> int:
-        return min(chunk.end, passage.end) - max(chunk.start, passage.start)
-
-    best = max(chunks.get(passage.document_id, ()), key=shared, default=None)
+def _hosted(passage: Passage, chunks: Mapping[str, DocumentChunks]) -> HostedPassage:
+    known = chunks.get(passage.document_id)
+    best = known.chunk_of(passage) if known else None
     if best is None:
         return HostedPassage(passage=passage, start=passage.start)
     metadata, form = json.loads(best.metadata), json.loads(best.form)
@@ -101,7 +128,7 @@ def _hosted(passage: Passage, chunks: Mapping[str, Sequence[Chunk]]) -> HostedPa
 
 
 def _copies(
-    run: Path, hosted: Sequence[HostedPassage], chunks: Mapping[str, Sequence[Chunk]]
+    run: Path, hosted: Sequence[HostedPassage], chunks: Mapping[str, DocumentChunks]
 ) -> list[HostedPassage]:
     """Passages that were dropped as copies, where metadata tell them from what was kept."""
     rejected, cut = run / "rejections" / "passages.jsonl", run / "work" / "stages" / "split.jsonl"
@@ -114,13 +141,19 @@ def _copies(
     }
     if not kept_of:
         return []
-    seen = {one.passage.id: [one.metadata] for one in hosted}
+    seen = {one.passage.id: {_written(one.metadata)} for one in hosted}
     found = []
     for passage in RecordFile(cut, Passage):
         known = seen.get(kept_of.get(passage.id, ""))
         if known is not None:
             copy = _hosted(passage, chunks)
-            if copy.metadata not in known:
-                known.append(copy.metadata)
+            written = _written(copy.metadata)
+            if written not in known:
+                known.add(written)
                 found.append(copy)
     return found
+
+
+def _written(metadata: Mapping[str, Any]) -> str:
+    """Metadata as a text, by which a footer of thousands of pages is told apart at once."""
+    return json.dumps(metadata, sort_keys=True)
