@@ -10,8 +10,6 @@ from pydantic.json_schema import SkipJsonSchema
 from aloft.api import Embedder, SharedModels, read_bundle, read_question, read_texts
 from aloft.config import ModelName, read_path
 
-_AT_ONCE = 256  # passages, after which questions have their turn: stores give a corpus as a whole
-
 
 class AloftEmbeddings(BaseModel, Embeddings):
     """Embeds with a local model, which is loaded on first use; thread-safe.
@@ -62,9 +60,7 @@ class AloftEmbeddings(BaseModel, Embeddings):
             DataError: one of them is no text.
         """
         passages = read_texts(texts, "A passage")
-        vectors: list[list[float]] = []
-        for start in range(0, len(passages), _AT_ONCE):
-            vectors += self._embedder.encode_passages(passages[start : start + _AT_ONCE]).tolist()
+        vectors: list[list[float]] = self._embedder.encode_passages(passages).tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:

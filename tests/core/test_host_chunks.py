@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aloft.corpus.host_chunks import (
+    DocumentChunks,
     HostChunk,
     merge_chunks,
     metadata_to_json,
@@ -17,7 +18,7 @@ from aloft.corpus.host_chunks import (
     without_metadata,
 )
 from aloft.errors import DataError
-from aloft.records import Document, Passage, content_id
+from aloft.records import Chunk, Document, Passage, content_id
 
 TEXT = "Cold water is denser than warm water. Ice floats because it is lighter than both."
 PAGES = (
@@ -148,6 +149,23 @@ def test_a_passage_belongs_to_the_chunk_that_holds_most_of_it() -> None:
     assert chunk_of(second, second + 20) == 1
     assert chunk_of(second - 20, second + 10) == 0
     assert chunk_of(second - 10, second + 20) == 1
+
+
+def test_a_passage_is_looked_for_among_the_chunks_around_it_alone() -> None:
+    """Otherwise a run on sources of ten thousand chunks takes a minute to open."""
+    draw = random.Random(0)
+    spans = [(start, start + draw.randint(1, 30)) for start in range(0, 3000, 10)]
+    spans += [(start, start + 1) for start in (5, 705, 2995)]  # within others
+    chunks = [Chunk(document_id="d", start=start, end=end) for start, end in spans]
+    known = DocumentChunks(draw.sample(chunks, len(chunks)))
+    for start in range(3100):
+        passage = Passage(document_id="d", text="x" * draw.randint(1, 40), start=start)
+        best = known.chunk_of(passage)
+        shared = [min(one.end, passage.end) - max(one.start, start) for one in chunks]
+        assert best is not None
+        assert min(best.end, passage.end) - max(best.start, start) == max(shared)
+        assert len(known.around(passage)) < 10 or max(shared) <= 0
+    assert DocumentChunks([]).chunk_of(passage) is None
 
 
 def test_chunks_without_text_are_no_documents() -> None:

@@ -1,7 +1,6 @@
 """A run's own passages come back with what their host knew of them."""
 
 import json
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import rmtree
@@ -20,10 +19,9 @@ from aloft.corpus.host_chunks import (
     without_metadata,
 )
 from aloft.corpus.passages import DocumentSplitter
-from aloft.records import Chunk, Passage
+from aloft.records import Passage
 from aloft.retrieval.retriever import Retriever
 from aloft.serving.host_corpus import (
-    DocumentChunks,
     open_hosted_retriever,
     read_passages,
     write_chunks,
@@ -94,23 +92,6 @@ def test_every_passage_has_the_metadata_of_its_chunk_copies_too(tmp_path: Path) 
     (found,) = retriever.retrieve(["tenant south leave"], 1)
     assert found[0].column == 3
     assert f"tenant: south\n\n{LEAVE}" in models.texts
-
-
-def test_a_passage_is_looked_for_among_the_chunks_around_it_alone() -> None:
-    """Otherwise a run on sources of ten thousand chunks takes a minute to open."""
-    draw = random.Random(0)
-    spans = [(start, start + draw.randint(1, 30)) for start in range(0, 3000, 10)]
-    spans += [(start, start + 1) for start in (5, 705, 2995)]  # within others
-    chunks = [Chunk(document_id="d", start=start, end=end) for start, end in spans]
-    known = DocumentChunks(draw.sample(chunks, len(chunks)))
-    for start in range(3100):
-        passage = Passage(document_id="d", text="x" * draw.randint(1, 40), start=start)
-        best = known.chunk_of(passage)
-        shared = [min(one.end, passage.end) - max(one.start, start) for one in chunks]
-        assert best is not None
-        assert min(best.end, passage.end) - max(best.start, start) == max(shared)
-        assert len(known.around(passage)) < 10 or max(shared) <= 0
-    assert DocumentChunks([]).chunk_of(passage) is None
 
 
 def test_a_copy_with_the_same_metadata_is_one(tmp_path: Path) -> None:

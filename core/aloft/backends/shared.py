@@ -1,8 +1,9 @@
 """Models that a host's threads share: loaded on first use, called by one thread at a time.
 
 Loaded models are not thread-safe, and hosts call from many threads, so each model has a lock that
-every call of it holds; different models work side by side. What waits for a language model is
-answered together. A server, which handles concurrent requests, needs no lock.
+every call of it holds, of many passages for some at a time; different models work side by side.
+What waits for a language model is answered together. A server, which handles concurrent requests,
+needs no lock.
 """
 
 import gc
@@ -14,6 +15,8 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
 from weakref import WeakValueDictionary
+
+import numpy as np
 
 from aloft.backends.batching import Answer, Batcher, Threads
 from aloft.backends.host_state import library_turn
@@ -38,6 +41,7 @@ from aloft.protocols import (
 )
 
 _to_servers = Threads(16, "aloft-server")  # they wait, mostly
+_AT_ONCE = 256  # passages, after which questions have their turn: stores give a corpus as a whole
 _Role = Literal["embedder", "reranker", "language model"]
 _Key = tuple[_Role, str, Path | None]  # name and adapter
 
@@ -241,10 +245,11 @@ class _SharedEmbedder:
         return vectors
 
     def encode_passages(self, texts: Sequence[str]) -> Floats:
-        loaded = self._loaded
-        with loaded.turn:
-            vectors: Floats = loaded.model.encode_passages(texts)
-        return vectors
+        loaded, found = self._loaded, list[Floats]()
+        for start in range(0, max(1, len(texts)), _AT_ONCE):
+            with loaded.turn:
+                found.append(loaded.model.encode_passages(texts[start : start + _AT_ONCE]))
+        return np.concatenate(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,14 @@
 """Merges the chunks that a host framework cut texts into back into documents, each text once."""
 
+import io
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from os import PathLike
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -62,7 +66,37 @@ class ChunkSpan:
     end: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+SpanT = TypeVar("SpanT", bound=Chunk | ChunkSpan)
+
+
+class DocumentChunks(Generic[SpanT]):
+    """The chunks of a document, of which it may have as many as passages.
+
+    Args:
+        chunks: In any order.
+    """
+
+    def __init__(self, chunks: Sequence[SpanT]) -> None:
+        self._chunks = sorted(chunks, key=lambda chunk: chunk.start)
+        self._starts = [chunk.start for chunk in self._chunks]
+        self._reached = list(accumulate((chunk.end for chunk in self._chunks), max))
+
+    def around(self, passage: Passage) -> Sequence[SpanT]:
+        """Those among which are all that share text with a passage; all where none does."""
+        first = bisect_right(self._reached, passage.start)
+        last = bisect_left(self._starts, passage.end)
+        return self._chunks[first:last] or self._chunks
+
+    def chunk_of(self, passage: Passage) -> SpanT | None:
+        """The chunk that holds most of a passage; None where there are no chunks."""
+
+        def shared(chunk: SpanT) -> int:
+            return min(chunk.end, passage.end) - max(chunk.start, passage.start)
+
+        return max(self.around(passage), key=shared, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MergedDocument:
     """A document and the spans of the chunks that it was merged from, in the document's order."""
 
@@ -71,11 +105,11 @@ class MergedDocument:
 
     def chunk_of(self, passage: Passage) -> ChunkSpan:
         """The chunk that holds most of a passage of this document."""
+        return self._chunks.chunk_of(passage) or self.spans[0]
 
-        def shared(span: ChunkSpan) -> int:
-            return min(span.end, passage.end) - max(span.start, passage.start)
-
-        return max(self.spans, key=shared)
+    @cached_property
+    def _chunks(self) -> DocumentChunks[ChunkSpan]:
+        return DocumentChunks(self.spans)
 
 
 def host_offset(passage: Passage, chunk: Chunk | ChunkSpan, start: int | None) -> int:
@@ -280,7 +314,7 @@ def _merge(source: str, indices: list[int], chunks: Sequence[HostChunk]) -> Merg
     is_sorted = share_one_text(chunks[index] for index in indices)
     if is_sorted:
         indices = sorted(indices, key=lambda index: chunks[index].start or 0)
-    text, spans = "", list[ChunkSpan]()
+    text, spans = io.StringIO(), list[ChunkSpan]()  # a source may have many thousands of chunks
     for index in indices:
         chunk = chunks[index]
         expected = None
@@ -289,15 +323,16 @@ def _merge(source: str, indices: list[int], chunks: Sequence[HostChunk]) -> Merg
             # a smaller offset than the chunk before: a new page, section or parent begins
             if previous is not None and (is_sorted or chunk.start > previous):
                 expected = spans[-1].start + chunk.start - previous
-        longer, start = _append(text, chunk.text, expected)
-        if longer == text and not chunk.is_like(chunks[spans[-1].index]):  # two, of equal text
-            longer, start = f"{text}\n\n{chunk.text}", len(text) + 2
-        text = longer
+        length = text.seek(0, io.SEEK_END)
+        start = _append(text, chunk.text, expected)
+        is_known = text.seek(0, io.SEEK_END) == length
+        if is_known and not chunk.is_like(chunks[spans[-1].index]):  # two, of equal text
+            start = _write_behind(text, "\n\n", chunk.text)
         spans.append(ChunkSpan(index=index, start=start, end=start + len(chunk.text)))
     title = next((chunks[index].title for index in indices if chunks[index].title), "")
-    name = source if _is_lasting(source) else content_id(title, text)
+    name = source if _is_lasting(source) else content_id(title, text.getvalue())
     kept = tuple(_to_chunk(name, span, spans[i - 1 : i], chunks) for i, span in enumerate(spans))
-    document = Document(id=name, text=text, title=title, chunks=kept)
+    document = Document(id=name, text=text.getvalue(), title=title, chunks=kept)
     return MergedDocument(document=document, spans=tuple(spans))
 
 
@@ -328,42 +363,58 @@ def _rename(merged: MergedDocument, name: str) -> MergedDocument:
     return replace(merged, document=replace(merged.document, id=name, chunks=chunks))
 
 
-def _append(text: str, further: str, expected: int | None) -> tuple[str, int]:
+def _append(text: io.StringIO, further: str, expected: int | None) -> int:
     """Append a chunk to the text so far, without what both share.
 
     Args:
-        text: The text so far.
+        text: The text so far, which grows.
         further: The chunk.
         expected: Position in the text at which the chunk begins by its offset; None: unknown.
 
     Returns:
-        The longer text, and the position at which the chunk begins in it.
+        The position at which the chunk begins in the text.
     """
-    if not text:
-        return further, 0
-    if expected is not None and expected <= len(text):
-        shared = text[expected:][: len(further)]
+    length = text.seek(0, io.SEEK_END)
+    if not length:
+        return _write_behind(text, "", further)
+    if expected is not None and expected <= length:
+        text.seek(expected)
+        shared = text.read(len(further))
         if further.startswith(shared):
-            return text + further[len(shared) :], expected
+            _write_behind(text, "", further[len(shared) :])
+            return expected
     elif expected is not None:
-        gap = " " if expected == len(text) + 1 else "\n\n"
-        return text + gap + further, len(text) + len(gap)
-    overlap = _overlap(text, further)
+        return _write_behind(text, " " if expected == length + 1 else "\n\n", further)
+    text.seek(max(0, length - len(further)))
+    overlap = _overlap(text.read(), further)
     if overlap:
-        return text + further[overlap:], len(text) - overlap
-    return f"{text}\n\n{further}", len(text) + 2
+        _write_behind(text, "", further[overlap:])
+        return length - overlap
+    return _write_behind(text, "\n\n", further)
 
 
-def _overlap(text: str, further: str) -> int:
-    """Characters at the end of `text` with which `further` begins."""
+def _write_behind(text: io.StringIO, gap: str, further: str) -> int:
+    """Write at the end of a text, and return where it begins behind the gap."""
+    start = text.seek(0, io.SEEK_END) + len(gap)
+    text.write(gap + further)
+    return start
+
+
+def _overlap(end: str, further: str) -> int:
+    """Characters at the end of a text with which `further` begins.
+
+    Args:
+        end: The text's last characters, as many as `further` has.
+        further: Another text.
+    """
     opening = further[:_MIN_OVERLAP]
     if len(opening) < _MIN_OVERLAP:
         return 0
-    start = text.find(opening, max(0, len(text) - len(further)))
+    start = end.find(opening)
     while start >= 0:
-        if further.startswith(text[start:]):
-            return len(text) - start
-        start = text.find(opening, start + 1)
+        if further.startswith(end[start:]):
+            return len(end) - start
+        start = end.find(opening, start + 1)
     return 0
 
 

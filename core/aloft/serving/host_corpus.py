@@ -1,16 +1,14 @@
 """The passages of a run with what the host that gave its documents knows of them."""
 
 import json
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from aloft.backends.loading import Models
 from aloft.corpus.duplicates import COPY_REASONS
-from aloft.corpus.host_chunks import START, host_offset
+from aloft.corpus.host_chunks import START, DocumentChunks, host_offset
 from aloft.files import write_text
 from aloft.jsonl import RecordFile, encode_record
 from aloft.records import Chunk, Document, Passage, Rejection
@@ -38,33 +36,6 @@ class HostedPassage:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     form: Mapping[str, Any] = field(default_factory=dict)
     host_id: str = ""
-
-
-class DocumentChunks:
-    """The chunks of a document, of which it may have as many as passages.
-
-    Args:
-        chunks: In any order.
-    """
-
-    def __init__(self, chunks: Sequence[Chunk]) -> None:
-        self._chunks = sorted(chunks, key=lambda chunk: chunk.start)
-        self._starts = [chunk.start for chunk in self._chunks]
-        self._reached = list(accumulate((chunk.end for chunk in self._chunks), max))
-
-    def around(self, passage: Passage) -> Sequence[Chunk]:
-        """Those among which are all that share text with a passage; all where none does."""
-        first = bisect_right(self._reached, passage.start)
-        last = bisect_left(self._starts, passage.end)
-        return self._chunks[first:last] or self._chunks
-
-    def chunk_of(self, passage: Passage) -> Chunk | None:
-        """The chunk that holds most of a passage; None where there are no chunks."""
-
-        def shared(chunk: Chunk) -> int:
-            return min(chunk.end, passage.end) - max(chunk.start, passage.start)
-
-        return max(self.around(passage), key=shared, default=None)
 
 
 def write_chunks(run: Path, documents: Sequence[Document]) -> None:
@@ -103,7 +74,7 @@ def read_passages(run: Path) -> Mapping[str, Passage]:
     return {one.id: one for one in records if one.reading_frame}
 
 
-def _read_chunks(run: Path) -> dict[str, DocumentChunks]:
+def _read_chunks(run: Path) -> dict[str, DocumentChunks[Chunk]]:
     """The chunks of each document."""
     found: dict[str, list[Chunk]] = {}
     if (run / CHUNKS).exists():
@@ -112,7 +83,7 @@ def _read_chunks(run: Path) -> dict[str, DocumentChunks]:
     return {document_id: DocumentChunks(chunks) for document_id, chunks in found.items()}
 
 
-def _hosted(passage: Passage, chunks: Mapping[str, DocumentChunks]) -> HostedPassage:
+def _hosted(passage: Passage, chunks: Mapping[str, DocumentChunks[Chunk]]) -> HostedPassage:
     known = chunks.get(passage.document_id)
     best = known.chunk_of(passage) if known else None
     if best is None:
@@ -128,7 +99,7 @@ def _hosted(passage: Passage, chunks: Mapping[str, DocumentChunks]) -> HostedPas
 
 
 def _copies(
-    run: Path, hosted: Sequence[HostedPassage], chunks: Mapping[str, DocumentChunks]
+    run: Path, hosted: Sequence[HostedPassage], chunks: Mapping[str, DocumentChunks[Chunk]]
 ) -> list[HostedPassage]:
     """Passages that were dropped as copies, where metadata tell them from what was kept."""
     rejected, cut = run / "rejections" / "passages.jsonl", run / "work" / "stages" / "split.jsonl"
