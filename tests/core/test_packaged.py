@@ -222,7 +222,7 @@ def test_a_folder_stands_for_itself(tmp_path: Path) -> None:
     folder.mkdir()
 
     assert resolve_model(str(folder)) == str(folder)
-    assert fetch_model(str(folder)) == folder
+    assert fetch_model(str(folder)) == fetch_model(f"vllm:{folder}") == folder
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from filelock import FileLock
 
 from aloft._extras import require
 from aloft.backends.conversions import Conversion, check_requirements, convert
+from aloft.config import plain_name
 from aloft.errors import ModelError
 from aloft.files import apply_umask
 from aloft.protocols import Progress, no_progress
@@ -208,13 +209,15 @@ def fetch_model(name: str, progress: Progress = no_progress) -> Path:
     """Download a model unless it is on this machine.
 
     Args:
-        name: `embedded:NAME`, a Hugging Face id, or a folder, which is returned unchanged.
+        name: `embedded:NAME`, a Hugging Face id, or a folder, which is returned unchanged; `vllm:`
+            may stand in front.
         progress: Called with the megabytes downloaded and with the later steps.
 
     Raises:
         ModelError: there is no such model, or it could not be downloaded, verified or stored.
         MissingExtraError: an optional dependency of the conversion is not installed.
     """
+    name = plain_name(name)
     if name.startswith(_PREFIX):
         return fetch_embedded(_find(name), progress)
     local = _local_folder(name)
