@@ -20,6 +20,12 @@ T = TypeVar("T")
 Answer = Callable[[Sequence[Prompt], int, Sequence[str]], list[Reply]]
 given_up: ContextVar[Callable[[], bool] | None] = ContextVar("given_up", default=None)
 """Tells, while a model replies, that nobody waits for it any more; None: that is not known."""
+ENCODED_AT_ONCE = 512
+"""Texts that an encoder sorts by length; between them others have their turn.
+
+By other company in a batch vectors differ in their last bits, and so may the order of passages that
+are nearly alike: what serves encodes as what measured did.
+"""
 _PAUSE = 0.002  # seconds without a new prompt after which a batch begins
 
 

@@ -10,6 +10,7 @@ from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTran
 from sentence_transformers.base.modules import Router, Transformer
 from transformers import PreTrainedModel
 
+from aloft.backends.batching import ENCODED_AT_ONCE
 from aloft.backends.checking import (
     is_cross_encoder,
     is_language_model,
@@ -27,7 +28,6 @@ from aloft.protocols import Floats, Progress, no_progress
 from aloft.text.surrogates import replace_surrogates
 
 _BATCH = 32
-_PROGRESS_BLOCK = 512  # texts between progress reports; the library sorts each block by length
 # No dropout inside attention during training, under either name that configurations use: on a CPU
 # torch has no fused attention with dropout, and steps take three times as long. Dropout of the
 # layers' outputs stays.
@@ -87,10 +87,10 @@ class SentenceTransformersEmbedder:
 
     def _encode(self, encode: Any, texts: Sequence[str], doing: str) -> Floats:
         vectors = np.empty((len(texts), self.model.get_embedding_dimension() or 0), np.float32)
-        if len(texts) > _PROGRESS_BLOCK:
+        if len(texts) > ENCODED_AT_ONCE:
             self._progress(doing, 0, len(texts))
-        for start in range(0, len(texts), _PROGRESS_BLOCK):
-            block = [replace_surrogates(text) for text in texts[start : start + _PROGRESS_BLOCK]]
+        for start in range(0, len(texts), ENCODED_AT_ONCE):
+            block = [replace_surrogates(text) for text in texts[start : start + ENCODED_AT_ONCE]]
             some = np.asarray(encode(block, batch_size=_BATCH, normalize_embeddings=True))
             if start == 0:
                 vectors = np.empty((len(texts), some.shape[1]), np.float32)

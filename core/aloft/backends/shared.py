@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from aloft.backends.batching import Answer, Batcher, Threads
+from aloft.backends.batching import ENCODED_AT_ONCE, Answer, Batcher, Threads
 from aloft.backends.host_state import library_turn
 from aloft.backends.loading import (
     Models,
@@ -41,7 +41,6 @@ from aloft.protocols import (
 )
 
 _to_servers = Threads(16, "aloft-server")  # they wait, mostly
-_AT_ONCE = 256  # passages, after which questions have their turn: stores give a corpus as a whole
 _Role = Literal["embedder", "reranker", "language model"]
 _Key = tuple[_Role, str, Path | None]  # name and adapter
 
@@ -246,9 +245,9 @@ class _SharedEmbedder:
 
     def encode_passages(self, texts: Sequence[str]) -> Floats:
         loaded, found = self._loaded, list[Floats]()
-        for start in range(0, max(1, len(texts)), _AT_ONCE):
+        for start in range(0, max(1, len(texts)), ENCODED_AT_ONCE):
             with loaded.turn:
-                found.append(loaded.model.encode_passages(texts[start : start + _AT_ONCE]))
+                found.append(loaded.model.encode_passages(texts[start : start + ENCODED_AT_ONCE]))
         return np.concatenate(found)
 
 
