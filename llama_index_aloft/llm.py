@@ -145,7 +145,7 @@ class AloftLLM(Identified, StructuredPredictions):
         )
 
     def to_payload(self) -> dict[str, Any]:
-        """What instrumentation is told at each call, for which nothing is loaded or asked."""
+        """Fields for LlamaIndex' instrumentation; no model is loaded and no server is asked."""
         return {
             "class_name": self.class_name(),
             "model_name": self.model,

@@ -21,10 +21,10 @@ Answer = Callable[[Sequence[Prompt], int, Sequence[str]], list[Reply]]
 given_up: ContextVar[Callable[[], bool] | None] = ContextVar("given_up", default=None)
 """Tells, while a model replies, that nobody waits for it any more; None: that is not known."""
 ENCODED_AT_ONCE = 512
-"""Texts that an encoder sorts by length; between them others have their turn.
+"""Texts that an encoder sorts by length and encodes before another caller has its turn.
 
-By other company in a batch vectors differ in their last bits, and so may the order of passages that
-are nearly alike: what serves encodes as what measured did.
+A text's vector depends in its last bits on the texts that share its batch, and with it the order of
+passages of nearly equal score. Evaluation and serving use the same blocks, so that they rank alike.
 """
 _PAUSE = 0.002  # seconds without a new prompt after which a batch begins
 

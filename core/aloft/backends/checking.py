@@ -198,7 +198,7 @@ def window_of(folder: Path) -> int | None:
         require("transformers", extra="train")
         from transformers import AutoConfig
 
-        with reported_loading(model.title[0].upper() + model.title[1:]):
+        with reported_loading(model.subject):
             config = AutoConfig.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
@@ -299,11 +299,16 @@ def reported_loading(what: str) -> Iterator[None]:
     except AloftError:
         raise
     except Exception as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        reason = _reason(error)[:200]
         raise ModelError(
-            f"{what} cannot be loaded ({type(error).__name__}: {reason[:200]}). Check its files, "
-            "or choose another model."
+            f"{what} cannot be loaded ({type(error).__name__}: {reason}). Check its files, or "
+            "choose another model."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a library says."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
 
 
 def load_without_weights(kind: Any, folder: Path) -> tuple[Any, Collection[str]]:
@@ -356,7 +361,12 @@ class _Files:
 
     def error(self, what: str) -> ModelError:
         """What is wrong, in one line that begins with the model."""
-        return ModelError(f"{self.title[0].upper()}{self.title[1:]} {what}")
+        return ModelError(f"{self.subject} {what}")
+
+    @property
+    def subject(self) -> str:
+        """What the model is called where a sentence begins with it."""
+        return self.title[0].upper() + self.title[1:]
 
     @property
     def architectures(self) -> list[str]:
@@ -451,7 +461,7 @@ class _Files:
         if self.is_quantized:
             self._check_unpacks()
             return
-        with reported_loading(self.title[0].upper() + self.title[1:]):
+        with reported_loading(self.subject):
             _, missing = self._without_weights()
         refuse_missing(missing, self.title)
 
@@ -467,7 +477,7 @@ class _Files:
             unpacker = quantizers.from_config(how, pre_quantized=True)
             unpacker.validate_environment(device_map=None, weights_only=True)
         except ImportError as error:
-            reason = str(error).split("\n")[0].rstrip(".")
+            reason = _reason(error).rstrip(".")
             raise self.error(
                 f"has packed weights, and what unpacks them is not installed ({reason}). Install "
                 "it, or choose a model with whole weights."
@@ -487,10 +497,12 @@ class _Files:
         from peft import LoraConfig, get_peft_model
 
         whole, _ = self._without_weights()
+        every = LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM")
         try:
-            get_peft_model(whole, LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM"))
+            with warnings.catch_warnings(action="ignore"):  # of libraries that it passes through
+                get_peft_model(whole, every)
         except ValueError as error:
-            reason = str(error).split("\n")[0].rstrip(".")
+            reason = _reason(error).rstrip(".")
             raise self.error(
                 f"has layers that cannot be given an adapter ({reason}). Set "
                 'generator_training.method to "full", or choose another generator.'

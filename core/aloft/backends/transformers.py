@@ -328,7 +328,7 @@ class TransformersLanguageModel:
 
 
 def _end_tokens(tokenizer: Any, stated: GenerationConfig) -> list[int]:
-    """What ends a reply: the tokenizer's end and, as of Gemma, what ends a turn beside it."""
+    """Tokens that end a reply: the tokenizer's end token, and the model's own such as Gemma's."""
     given = stated.eos_token_id
     named = given if isinstance(given, list) else [given]
     added = tokenizer.added_tokens_decoder  # a character ends nothing, whatever files say

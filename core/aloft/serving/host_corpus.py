@@ -126,5 +126,5 @@ def _copies(
 
 
 def _written(metadata: Mapping[str, Any]) -> str:
-    """Metadata as a text, by which a footer of thousands of pages is told apart at once."""
+    """Metadata as text, which a set can hold: a footer may have thousands of copies."""
     return json.dumps(metadata, sort_keys=True)

@@ -41,10 +41,10 @@ _FEWEST_STEPS = 200  # worth the seconds in which processes start
 _INDIVISIBLE = ("graded", "listwise")  # losses that are no mean over the rows of a batch
 _POLL = 0.1  # seconds
 _PATIENCE = timedelta(hours=2)  # of processes while the first one scores or saves
-# Of a process that failed: what its frames hold is never freed, as little as anything is by one
-# that is done. Gloo's threads free tensors, for which they need Python's lock, and while the
-# interpreter frees a group it waits for them with that lock held, or has ended: a process hangs or
-# aborts.
+# Errors, kept so that nothing in their frames is freed before the process ends. A thread of gloo
+# needs Python's lock to free a tensor. While the interpreter frees a process group, it holds that
+# lock and waits for the thread, and the process hangs; after the interpreter has ended, the thread
+# aborts it.
 _kept: list[Exception] = []
 logger = logging.getLogger(__name__)
 
@@ -294,7 +294,7 @@ def _take_part(rank: int, job: _Job, sender: Connection) -> None:
         distributed.destroy_process_group()  # waits until the others have what this one sent
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # see `_kept`
+    os._exit(0)  # before the interpreter frees the process group: see `_kept`
 
 
 class _Sending(logging.Handler):
