@@ -54,17 +54,9 @@ def cite(evaluator: Evaluator, blind: Evaluator) -> tuple[CitedReadings, Mapping
     for name in dict.fromkeys((evaluator.deciding, "human")):
         ranking = blind.rank(name, HYBRID)
         cited = evaluator.cite(name, ranking, _TUNED, most)
-        rule = evaluator.citation_rule(_TUNED)
-        if cited is None or rule is None:
+        if cited is None:
             raise AloftError("The generator returns no probabilities.")
-        curve = cited.curve(
-            name,
-            _TUNED,
-            rule,
-            promised=evaluator.config.answered_share,
-            is_fitted=name == evaluator.deciding,
-        )
-        curves[name] = asdict(curve)
+        curves[name] = asdict(evaluator.curve(name, _TUNED, cited))
     return cited, curves
 
 

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from aloft.evaluation.abstention import fewest, fit_threshold, risks_at
+from aloft.evaluation.abstention import fewest, fit_threshold, least_covered, risks_at
 from aloft.evaluation.blending import ORDER_WEIGHT
 from aloft.evaluation.citations import CitationRule, CitedReadings, Readings, fit_rule
 from aloft.retrieval.citing import declines
 
 FOUR = np.array([0.4, 0.1, 0.3, 0.2])
+EVERY = np.ones(3, bool)
 
 
 @pytest.mark.parametrize(
@@ -101,16 +102,35 @@ def readings() -> Readings:
         right=np.array([[False, True], [True, False], [False, False]]),
         missing=np.array([[0.3, 0.1, 0.6], [0.8, 0.1, 0.1], [np.nan] * 3], np.float32),
         documents=np.array(["a", "b", "c"]),
+        coverage=np.array([0.2, 0.4, 0.1]),
     )
 
 
 def test_the_rule_is_fitted_on_questions_whose_passage_was_retrieved() -> None:
-    rule = fit_rule(readings(), fits_order=False, answered_share=0.6)
+    rule = fit_rule(readings(), are_human=True, answered_share=0.6)
     # of 0.1 and 0.2 the second, rounded up; 0.5 belongs to the one that was not retrieved
-    assert rule == CitationRule(order_weight=ORDER_WEIGHT, threshold=0.201)
-    assert fit_rule(readings(), fits_order=False, answered_share=0.95).threshold is None
+    assert rule.threshold == 0.201
+    assert fit_rule(readings(), are_human=True, answered_share=0.95).threshold is None
     none = readings().among(np.zeros(3, bool))
-    assert fit_rule(none, fits_order=True, answered_share=0.6) == CitationRule()
+    assert fit_rule(none, are_human=True, answered_share=0.6) == CitationRule()
+
+
+def test_of_synthetic_questions_the_half_least_covered_fits_the_threshold() -> None:
+    rule = fit_rule(readings(), are_human=False, answered_share=0.5)
+    # of the two that were retrieved the one of a coverage of 0.2, whose chance of "none" is 0.1
+    assert rule == CitationRule(order_weight=ORDER_WEIGHT, threshold=0.101)
+    # 0.6 takes two of them, the higher of 0.1 and 0.2
+    assert fit_rule(readings(), are_human=False, answered_share=0.6).threshold == 0.201
+    assert fit_rule(readings(), are_human=False, answered_share=0.95).threshold is None
+    assert fit_rule(readings(), are_human=False, answered_share=1.0).threshold == 1.0
+
+
+def test_the_least_covered_are_half_and_as_many_as_a_promise_takes() -> None:
+    coverage = np.array([0.5, 0.1, 0.9, 0.1, 0.3])
+    assert least_covered(coverage, 0.5).tolist() == [False, True, False, True, True]
+    assert least_covered(coverage, 0.8).tolist() == [True, True, False, True, True]  # takes four
+    assert least_covered(coverage, 0.95).all()  # takes 19
+    assert not least_covered(np.empty(0), 0.95).size
 
 
 def test_what_the_order_counts_for_is_chosen_as_if_all_were_answered() -> None:
@@ -122,16 +142,18 @@ def test_what_the_order_counts_for_is_chosen_as_if_all_were_answered() -> None:
         right=np.array([[False, True]] * 3),
         missing=some.missing,
         documents=some.documents,
+        coverage=some.coverage,
     )
-    rule = fit_rule(some, fits_order=True, answered_share=0.5)
+    rule = fit_rule(some, are_human=True, answered_share=0.5)
     assert rule == CitationRule(order_weight=3.0, threshold=0.671)
     without = Readings(
         retrieved=retrieved[:, :2],
         right=some.right,
         missing=np.zeros((3, 0), np.float32),
         documents=some.documents,
+        coverage=some.coverage,
     )
-    rule = fit_rule(without, fits_order=True, answered_share=0.5)
+    rule = fit_rule(without, are_human=True, answered_share=0.5)
     assert rule == CitationRule(order_weight=3.0)
 
 
@@ -144,7 +166,7 @@ def test_each_question_is_declined_by_its_own_rule() -> None:
     np.testing.assert_array_equal(cited.answered, [1, 0, np.nan])
     np.testing.assert_array_equal(cited.declined, [1, 0, np.nan])
 
-    curve = cited.curve("human", "tuned", lax, promised=0.9, is_fitted=True)
+    curve = cited.curve("human", "tuned", lax, promised=0.9, fitted=EVERY)
     assert (curve.threshold, curve.promised, curve.validation) == (0.55, 0.9, 1.0)
     assert (curve.answered, curve.present) == (0.5, 2)
     assert (curve.declined, curve.missing) == (0.5, 2)
@@ -156,14 +178,17 @@ def test_each_question_is_declined_by_its_own_rule() -> None:
     assert curve.risks[5] == pytest.approx(1 / 3)
     assert (curve.risks[7], curve.risks[9]) == (0.5, 0.6)
     assert curve.unanswerable is None
-    other = cited.curve("human", "tuned", lax, promised=0.9, is_fitted=False)
+    second = np.array([False, True, False])
+    strictly = cited.curve("synthetic", "tuned", strict, promised=0.9, fitted=second)
+    assert strictly.validation == 0.0  # of the one that it was fitted on
+    other = cited.curve("human", "tuned", lax, promised=0.9, fitted=None)
     assert other.validation is None
 
 
 def test_where_nothing_is_answered_there_is_no_risk() -> None:
     never = CitationRule(threshold=0.0)
-    cited = CitedReadings(readings=readings(), rules=[(np.ones(3, bool), never)])
-    curve = cited.curve("human", "tuned", never, promised=0.9, is_fitted=True)
+    cited = CitedReadings(readings=readings(), rules=[(EVERY, never)])
+    curve = cited.curve("human", "tuned", never, promised=0.9, fitted=EVERY)
     assert (curve.coverage, curve.risk, curve.validation) == (0.0, None, 0.0)
     assert (
         curve.risks[9] == 0.8

@@ -877,27 +877,27 @@ def doubting(*doubts: float, right: float = 0.0, origin: Any = "synthetic", **se
 
 
 def test_a_question_is_declined_where_none_exceeds_the_threshold_that_was_fitted() -> None:
-    # of 0.1, 0.2, 0.3 and 0.4 the third, for 5 * 0.5 = 2.5
+    # all are covered alike: of the first half, 0.1 and 0.2, the second, for 3 * 0.5 = 1.5
     world, evaluator = doubting(0.1, 0.2, 0.3, 0.4)
     assert evaluator.citation_rule("tuned") == CitationRule()
     measured = answered(evaluator)
-    assert evaluator.citation_rule("tuned") == CitationRule(threshold=0.301)
-    assert measured.values[ANSWERED].tolist() == [1, 1, 1, 0]
-    assert [begun(prompt) for _, prompt in world.prompts] == ["1", "1", "1", "none"]
+    assert evaluator.citation_rule("tuned") == CitationRule(threshold=0.201)
+    assert measured.values[ANSWERED].tolist() == [1, 1, 0, 0]
+    assert [begun(prompt) for _, prompt in world.prompts] == ["1", "1", "none", "none"]
     # without the right passage 0.4, 0.5, 0.6 and 0.7
     assert measured.values[ABSTENTION].tolist() == [1, 1, 1, 1]
     assert measured.abstention == AbstentionCurve(
         question_set="synthetic",
         generator="tuned",
-        threshold=0.301,
+        threshold=0.201,
         promised=0.5,
-        validation=0.75,
-        answered=0.75,
+        validation=1.0,
+        answered=0.5,
         present=4,
         declined=1.0,
         missing=4,
-        coverage=0.375,
-        risk=pytest.approx(2 / 3),  # the first passage is cited, which is right once
+        coverage=0.25,
+        risk=0.5,  # the first passage is cited, which is right once
         risks=pytest.approx((0, 0.5, 0.5, 2 / 3, 0.75, 0.8, 5 / 6, 5 / 6, 6 / 7, 0.875)),
     )
     # what other passages are shown to it is what follows
@@ -905,13 +905,22 @@ def test_a_question_is_declined_where_none_exceeds_the_threshold_that_was_fitted
 
 
 def test_the_threshold_of_a_fold_is_fitted_on_the_others() -> None:
-    _, evaluator = doubting(0.1, 0.2, 0.3, 0.4)
+    _, evaluator = doubting(0.0, 0.2, 0.3, 0.4)
     measured = answered(crossed(evaluator, [0, 1], [2, 3]))
-    # of two the second: 0.4 for the first fold, and 0.2 for the other
+    # of one the first: 0.3 for the first fold, and 0.0 for the other
     assert measured.values[ANSWERED].tolist() == [1, 1, 0, 0]
     assert measured.values[ABSTENTION].tolist() == [0, 1, 1, 1]
-    assert measured.abstention.threshold == 0.301  # what ships is fitted on all of them
-    assert (measured.abstention.validation, measured.abstention.answered) == (0.75, 0.5)
+    assert measured.abstention.threshold == 0.201  # what ships is fitted on all of them
+    assert (measured.abstention.validation, measured.abstention.answered) == (1.0, 0.5)
+
+
+def test_synthetic_questions_in_words_of_their_passage_fit_no_threshold() -> None:
+    _, evaluator = doubting(0.1, 0.2, 0.3, 0.4)
+    first, *others = evaluator.questions["synthetic"]
+    copied = replace(first, question="red")  # its passage's word; "none" has 0.95
+    answered(evaluator := replace(evaluator, questions={"synthetic": [copied, *others]}))
+    # of the others, which are covered alike, the first two: the second of 0.2 and 0.3
+    assert evaluator.citation_rule("tuned").threshold == 0.301
 
 
 def test_the_other_set_is_declined_by_what_was_fitted_on_the_one_that_decides() -> None:
@@ -948,8 +957,8 @@ def test_a_generator_that_must_answer_all_declines_nothing() -> None:
 def test_questions_whose_passage_was_not_retrieved_fit_no_threshold() -> None:
     _, evaluator = doubting(0.1, 0.2, 0.3, 0.4, contexts=2)  # the last two stand third and fourth
     measured = answered(evaluator)
-    assert evaluator.citation_rule("tuned").threshold == 0.201  # of two the second
-    np.testing.assert_array_equal(measured.values[ANSWERED], [1, 1, np.nan, np.nan])
+    assert evaluator.citation_rule("tuned").threshold == 0.101  # of half of the two, one
+    np.testing.assert_array_equal(measured.values[ANSWERED], [1, 0, np.nan, np.nan])
     # what was retrieved for them lacks the right passage already, and is as it was read
     assert measured.values[ABSTENTION].tolist() == [1, 1, 1, 1]
     assert measured.abstention.present == 2
@@ -970,8 +979,8 @@ def test_a_question_for_which_no_passage_is_left_is_not_asked_without() -> None:
 
 
 def test_what_nothing_answers_is_declined_by_the_same_threshold() -> None:
-    asks = ["ruby", "jade", "umber"]  # 0.95 and 0.95 of nothing that is known; 0.3
-    _, evaluator = doubting(0.1, 0.2, 0.3, 0.4, unanswerable=asks, max_stack_questions=4)
+    asks = ["ruby", "jade", "umber"]  # 0.95 and 0.95 of nothing that is known; 0.2
+    _, evaluator = doubting(0.1, 0.3, 0.2, 0.4, unanswerable=asks, max_stack_questions=4)
     found = measure_parts(evaluator, ("generator",))
     gains = compared(found, SHIPPED, UNANSWERABLE)
     assert [(gain.n, gain.before) for gain in gains] == [(3, 0)]
@@ -995,7 +1004,7 @@ def test_a_run_ends_where_a_server_returns_no_probabilities_for_what_nothing_ans
     found = measure_parts(replace(evaluator, choose=choose), ("generator",))
     assert not compared(found, SHIPPED, UNANSWERABLE)
     assert {curve.unanswerable for curve in found.abstention} == {None}
-    assert found.abstention[-1].threshold == 0.301
+    assert found.abstention[-1].threshold == 0.201
 
 
 @pytest.mark.parametrize("form", ["raft", "ralt"])

@@ -29,8 +29,8 @@ class AbstentionCurve:
         threshold: What ships with the generator, fitted on all questions of the set that decides;
             None: these are too few, and a question is declined where no passage is likelier.
         promised: Share of questions with a right passage among those shown that it must answer.
-        validation: Share of them that `threshold` itself answers; None for a set that it was not
-            fitted on.
+        validation: Share of those it was fitted on that `threshold` itself answers; None for
+            another set.
         answered: Share of them that is answered; None where there is none.
         present: Their number.
         declined: Share of the askings without a right passage that is declined.
@@ -84,8 +84,31 @@ def fit_threshold(chances: NDArray[np.float64], answered_share: float) -> float 
 
 
 def fewest(answered_share: float) -> int:
-    """Questions that it takes to promise a share of answers below 1."""
+    """Questions that it takes to promise a share of answers; to answer all takes none."""
+    if answered_share >= 1:
+        return 0
     return math.ceil(round(answered_share / (1 - answered_share), 9))
+
+
+def least_covered(coverage: NDArray[np.float64], answered_share: float) -> NDArray[np.bool_]:
+    """The synthetic questions that a threshold is fitted on: those most like people's.
+
+    A synthetic question uses its passage's words more than people's do, and the fewer of them it
+    uses, the likelier is "none". Over 13 corpora with people's questions, synthetic ones had a mean
+    coverage of 0.74, the half of them with the lowest 0.62, and people's 0.62.
+
+    Args:
+        coverage: See `aloft.retrieval.bm25.BM25Index.coverage`; (questions,).
+        answered_share: What is to be promised, in (0, 1].
+
+    Returns:
+        (questions,), true for half of them, rounded up, and for as many as it takes to promise
+        that.
+    """
+    least = max(-(-len(coverage) // 2), fewest(answered_share))
+    found = np.zeros(len(coverage), bool)
+    found[np.argsort(coverage, kind="stable")[:least]] = True
+    return found
 
 
 def _round_up(chance: float) -> float:

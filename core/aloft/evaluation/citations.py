@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.evaluation.abstention import COVERAGES, AbstentionCurve, fit_threshold, risks_at
+from aloft.evaluation.abstention import (
+    COVERAGES,
+    AbstentionCurve,
+    fit_threshold,
+    least_covered,
+    risks_at,
+)
 from aloft.evaluation.blending import ORDER_WEIGHT, ORDER_WEIGHTS, choose_order_weight
 from aloft.protocols import Floats
 from aloft.retrieval.citing import NOTHING, cited, declines
@@ -37,12 +43,14 @@ class Readings:
         missing: With those that follow in place of the right ones, NaN where no passage is left;
             without choices where the generator may not abstain.
         documents: (questions,), what each question is about.
+        coverage: How much of each question BM25 covers; (questions,).
     """
 
     retrieved: Floats
     right: NDArray[np.bool_]
     missing: Floats
     documents: NDArray[np.str_]
+    coverage: NDArray[np.float64]
 
     @property
     def abstains(self) -> bool:
@@ -62,6 +70,7 @@ class Readings:
             right=self.right[mask],
             missing=self.missing[mask],
             documents=self.documents[mask],
+            coverage=self.coverage[mask],
         )
 
     def cite(self, rule: CitationRule) -> NDArray[np.intp]:
@@ -75,25 +84,37 @@ class Readings:
         return found
 
 
-def fit_rule(readings: Readings, *, fits_order: bool, answered_share: float) -> CitationRule:
+def fitted_on(readings: Readings, *, are_human: bool, answered_share: float) -> NDArray[np.bool_]:
+    """Which questions a threshold is fitted on; (questions,).
+
+    They have a right passage among those shown; of synthetic ones, those most like people's.
+    """
+    present = readings.is_present
+    if not are_human:
+        present[present] = least_covered(readings.coverage[present], answered_share)
+    return present
+
+
+def fit_rule(readings: Readings, *, are_human: bool, answered_share: float) -> CitationRule:
     """Choose what is cited by on some questions.
 
     Args:
         readings: Of these questions; where there are none, the prior is chosen.
-        fits_order: Whether they may choose what the order counts for.
+        are_human: Whether people asked them. Only then they choose what the order counts for.
         answered_share: Of those with a right passage among what is shown, as many are answered.
     """
     rule = CitationRule()
     if not len(readings.right):
         return rule
-    if fits_order:  # which passage is cited if one is
+    if are_human:  # which passage is cited if one is
         some = [_always(CitationRule(order_weight=weight)) for weight in ORDER_WEIGHTS]
         right = np.stack([readings.are_right(readings.cite(one)) for one in some], axis=1)
         weight = choose_order_weight(right.astype(float), readings.documents.tolist())
         rule = replace(rule, order_weight=weight)
     if not readings.abstains:
         return rule
-    chances = readings.retrieved[readings.is_present, -1].astype(np.float64)
+    fitted = fitted_on(readings, are_human=are_human, answered_share=answered_share)
+    chances = readings.retrieved[fitted, -1].astype(np.float64)
     return replace(rule, threshold=fit_threshold(chances, answered_share))
 
 
@@ -137,7 +158,7 @@ class CitedReadings:
         shipped: CitationRule,
         *,
         promised: float,
-        is_fitted: bool,
+        fitted: NDArray[np.bool_] | None,
     ) -> AbstentionCurve:
         """What abstaining comes to.
 
@@ -146,7 +167,7 @@ class CitedReadings:
             generator: "base" or "tuned".
             shipped: The rule that ships with the generator.
             promised: Share of the questions with a right passage that must be answered.
-            is_fitted: Whether that rule was fitted on these questions.
+            fitted: Which questions that rule's threshold was fitted on; None: none of these.
         """
         by_shipped = replace(self, rules=[(np.ones(len(self.readings.right), bool), shipped)])
         numbers, answered, declined = self.numbers, self.answered, self.declined
@@ -161,7 +182,7 @@ class CitedReadings:
             generator=generator,
             threshold=shipped.threshold,
             promised=promised,
-            validation=_mean(by_shipped.answered) if is_fitted else None,
+            validation=None if fitted is None else _mean(by_shipped.answered[fitted]),
             answered=_mean(answered),
             present=int((~np.isnan(answered)).sum()),
             declined=_mean(declined),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aloft.config import TrainingSetsConfig
 from aloft.errors import ProbabilitiesError
 from aloft.evaluation import answer_metrics
+from aloft.evaluation.abstention import AbstentionCurve
 from aloft.evaluation.answer_metrics import (
     ABSTENTION,
     ANSWERED,
@@ -21,7 +22,13 @@ from aloft.evaluation.answer_metrics import (
     GROUNDED,
     UNANSWERABLE,
 )
-from aloft.evaluation.citations import CitationRule, CitedReadings, Readings, fit_rule
+from aloft.evaluation.citations import (
+    CitationRule,
+    CitedReadings,
+    Readings,
+    fit_rule,
+    fitted_on,
+)
 from aloft.evaluation.retrieval import RetrievalEvaluator
 from aloft.evaluation.systems import Measured, System, Values
 from aloft.prompts.citation import CitedAnswer, Format, go_on_from
@@ -201,15 +208,18 @@ class Evaluator(RetrievalEvaluator):
         measured = self._measured(name, rows, self._answer_values(name, rows, contexts, replies))
         if not cited.readings.abstains:
             return measured
-        curve = cited.curve(
-            name,
-            generator,
-            self.citation_rule(generator) or CitationRule(),
-            promised=self.config.answered_share,
-            is_fitted=name == self.deciding,
-        )
         values = {ANSWERED: cited.answered, ABSTENTION: cited.declined}
+        curve = self.curve(name, generator, cited)
         return replace(measured.with_values(values), abstention=curve)
+
+    def curve(self, name: str, generator: str, cited: CitedReadings) -> AbstentionCurve:
+        """What abstaining comes to on what `cite` returned for a generator that may."""
+        share, fitted = self.config.answered_share, None
+        if name == self.deciding:
+            are_human = name == "human"
+            fitted = fitted_on(cited.readings, are_human=are_human, answered_share=share)
+        rule = self.citation_rule(generator) or CitationRule()
+        return cited.curve(name, generator, rule, promised=share, fitted=fitted)
 
     def cite(
         self, name: str, ranking: Ranking, generator: str, most: int | None
@@ -233,7 +243,7 @@ class Evaluator(RetrievalEvaluator):
             return None
         fit = partial(
             fit_rule,
-            fits_order=self.deciding == "human",
+            are_human=self.deciding == "human",
             answered_share=self.config.answered_share,
         )
         if name != self.deciding:
@@ -291,6 +301,7 @@ class Evaluator(RetrievalEvaluator):
             right=np.array(are_right),
             missing=missing,
             documents=np.array(self.splits[name].documents_of(rows)),
+            coverage=self._coverage(name)[rows],
         )
 
     def _read_choices(

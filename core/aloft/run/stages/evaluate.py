@@ -88,7 +88,7 @@ def measuring(config: RunConfig) -> dict[str, Any]:
 
 @stage(
     name="evaluate",
-    version=12,
+    version=13,
     doing="measuring",
     inputs=_inputs,
     output={"measured": Value("work/stages/measured.json", Measurements)},
