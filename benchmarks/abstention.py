@@ -38,7 +38,7 @@ from aloft.evaluation.systems import Measured, System
 COSTS = ("answer f1", "answer contained", "citation accuracy")
 PROMISED = (0.8, 0.9, 0.95, 0.98, 1.0)
 WAYS = {"blind": NEVER_DECIDES, "with labels": 1}  # human questions that it takes to decide
-HYBRID = System("hybrid", "base", "none")
+SYSTEM = System("hybrid", "base", "base")  # late interaction by the untuned embedder's body
 _TUNED = "tuned"
 
 
@@ -52,8 +52,8 @@ def cite(evaluator: Evaluator, blind: Evaluator) -> tuple[CitedReadings, Mapping
     """What the human questions cite, and the curves of the sets, over what is retrieved blindly."""
     most, curves = evaluator.config.max_stack_questions, {}
     for name in dict.fromkeys((evaluator.deciding, "human")):
-        ranking = blind.rank(name, HYBRID)
-        cited = evaluator.cite(name, ranking, _TUNED, most)
+        ranking = blind.rank(name, SYSTEM)
+        cited = evaluator.cite(name, SYSTEM, ranking, _TUNED, most)
         if cited is None:
             raise AloftError("The generator returns no probabilities.")
         curves[name] = asdict(evaluator.curve(name, _TUNED, cited))
@@ -67,14 +67,14 @@ def shares(blind: Evaluator) -> Iterator[dict[str, Any]]:
             evaluator = promising(blind, share, way)
             cited, curves = cite(evaluator, blind)
             rule = evaluator.citation_rule(_TUNED) or CitationRule()
-            declined = blind.measure_declined(HYBRID, _TUNED, rule)
+            declined = blind.measure_declined(SYSTEM, _TUNED, rule)
             yield _shown_row({"way": way, "promised": share, **_row(cited, declined)}) | {
                 "threshold": rule.threshold,
                 "curves": curves,
             }
     every = np.ones(len(cited.numbers), bool)
     likeliest = replace(cited, rules=[(every, CitationRule())])
-    declined = blind.measure_declined(HYBRID, _TUNED, CitationRule())
+    declined = blind.measure_declined(SYSTEM, _TUNED, CitationRule())
     yield _shown_row({"way": "likeliest", **_row(likeliest, declined)})
 
 
@@ -100,9 +100,9 @@ def answer(blind: Evaluator, share: float, way: str) -> Measured:
     """The human questions' answers where so many of them must be given."""
     evaluator = promising(blind, share, way)
     cite(evaluator, blind)
-    ranking = blind.rank("human", HYBRID)
+    ranking = blind.rank("human", SYSTEM)
     most = evaluator.config.max_stack_questions
-    return evaluator.measure_end_to_end("human", ranking, _TUNED, most)
+    return evaluator.measure_end_to_end("human", SYSTEM, ranking, _TUNED, most)
 
 
 def costs(before: Measured, after: Measured, how: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ def measure(folder: Path, config: RunConfig, replies: Path | None) -> dict[str, 
                 answer(evaluator, share, way) for share in (1.0, config.evaluation.answered_share)
             )
             rule = evaluator.citation_rule(_TUNED) or CitationRule()
-            declined = evaluator.measure_declined(HYBRID, _TUNED, rule)
+            declined = evaluator.measure_declined(SYSTEM, _TUNED, rule)
             figures[way] = {
                 "threshold": rule.threshold,
                 "costs": costs(always, after, how),
@@ -162,9 +162,9 @@ def measure_without(folder: Path, config: RunConfig, replies: Path | None) -> di
     with open_set(folder, always, replies, blind=True) as run:
         run.train()
         evaluator = run.evaluator
-        ranking = evaluator.rank("human", HYBRID)
+        ranking = evaluator.rank("human", SYSTEM)
         most = always.evaluation.max_stack_questions
-        found = evaluator.measure_end_to_end("human", ranking, _TUNED, most)
+        found = evaluator.measure_end_to_end("human", SYSTEM, ranking, _TUNED, most)
     return {name: float(np.nanmean(found.values[name])) for name in COSTS}
 
 

@@ -203,8 +203,11 @@ def measure(
     else:
         most = evaluator.config.max_stack_questions
         rows = evaluator.chosen("human", most)
-        ranking = evaluator.rank("human", System("hybrid", "base", "none"))
-        answers = {n: evaluator.measure_end_to_end("human", ranking, n, most) for n in names}
+        system = System("hybrid", "base", "none")
+        ranking = evaluator.rank("human", system)
+        answers = {
+            n: evaluator.measure_end_to_end("human", system, ranking, n, most) for n in names
+        }
         found = {one: {n: answers[n].values[one] for n in names} for one in ANSWERS}
     for values in found.values():
         deciding = found.get(CITED_ANSWER, values)

@@ -47,7 +47,7 @@ def measured_answers(
 
     ranking = evaluator.retriever(variant.system).rank(asked)
     remembering = replace(evaluator, reply=remember)
-    remembering.measure_end_to_end("synthetic", ranking, "tuned", None)
+    remembering.measure_end_to_end("synthetic", variant.system, ranking, "tuned", None)
     columns = dict(zip(asked, ranking.columns.tolist(), strict=True))
     return {
         question: (
@@ -157,5 +157,10 @@ def ship(folder: Path, config: RunConfig, evaluator: Evaluator, variant: SystemV
     rule = evaluator.citation_rule("tuned")
     assert rule is not None
     assert (rule.threshold is not None) == config.training_sets.abstains
-    answering = {"order_weight": rule.order_weight, "abstention_threshold": rule.threshold}
+    assert (rule.relevance is not None) == config.training_sets.abstains
+    answering = {
+        "order_weight": rule.order_weight,
+        "abstention_threshold": rule.threshold,
+        "abstention_relevance": rule.relevance,
+    }
     write_bundle(folder, config, replace(variant, parts=("embedder", "generator"), **answering))

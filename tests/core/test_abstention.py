@@ -4,11 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from aloft.evaluation.abstention import fewest, fit_threshold, least_covered, risks_at
+from aloft.evaluation.abstention import fewest, fit_threshold, risks_at
 from aloft.evaluation.blending import ORDER_WEIGHT
 from aloft.evaluation.citations import CitationRule, CitedReadings, Readings, fit_rule
-from aloft.retrieval.citing import declines
+from aloft.retrieval.citing import cited, declines, doubts
+from aloft.retrieval.relevance import Relevance
 
 FOUR = np.array([0.4, 0.1, 0.3, 0.2])
 EVERY = np.ones(3, bool)
@@ -95,15 +97,64 @@ def test_what_exceeds_the_threshold_is_declined_however_unlikely() -> None:
     assert declines(read, 0.5).tolist() == [False, False, False]
 
 
+def test_doubts_of_the_generator_and_of_the_retriever_multiply_their_odds() -> None:
+    read = np.array([[0.6, 0.4], [0.6, 0.4], [0.0, 1.0], [1.0, 0.0]], np.float32)
+    assert doubts(read).tolist() == pytest.approx([0.4, 0.4, 1, 0])
+    relevance = np.array([0.9, 0.2, 0.5, 1.0])
+    found = doubts(read, relevance)
+    # 2/3 times 1/9 and 2/3 times 4, as odds; without an opinion of the retriever the generator's
+    assert found[:2].tolist() == pytest.approx([2 / 29, 8 / 11])
+    assert found[2] == pytest.approx(1, abs=1e-5) and found[3] == pytest.approx(0, abs=1e-5)
+    assert declines(read[:2], 0.5, relevance[:2]).tolist() == [False, True]
+    assert declines(read[:2], None, relevance[:2]).tolist() == [False, False]  # "1" is likelier
+    assert cited(read[:2], 1, 1.0, 0.5, relevance[:2]).tolist() == [1, 0]
+
+
+def test_a_rule_reads_how_likely_the_best_of_the_passages_shown_answers() -> None:
+    rule = CitationRule(threshold=0.5, relevance=Relevance(constant=0, similarity=1, overlap=0))
+    features = np.zeros((2, 2, 3))
+    features[:, :, 0] = [[0.0, math.log(3)], [-math.log(3), np.nan]]
+    assert rule.highest(features) == pytest.approx(np.array([0.75, 0.25]))
+    assert rule.highest(features[:, :0]) == pytest.approx(np.zeros(2))  # no passage is left
+    assert CitationRule().highest(features) is None
+
+
+def test_a_threshold_is_fitted_on_what_both_doubt() -> None:
+    some = readings()  # "none" has odds of 1/9 and 1/4; to the retriever nothing answers, 3 and 1/3
+    relevance = Relevance(constant=0, similarity=1, overlap=0)
+    rule = fit_rule(some, are_human=True, answered_share=0.6, relevance=relevance)
+    assert rule.relevance == relevance
+    present, missing = some.doubts(rule)
+    assert present[:2].tolist() == pytest.approx([1 / 4, 1 / 13])
+    assert missing[:2].tolist() == pytest.approx([9 / 11, 1 / 10])  # 3/2 times 3, 1/9 times 1
+    assert rule.threshold == 0.251  # the higher of 1/4 and 1/13, rounded up
+    every = CitedReadings(readings=some, rules=[(EVERY, rule)])
+    assert every.declined.tolist()[:2] == [1, 0]
+    np.testing.assert_allclose(every.doubts[0], present)
+    curve = every.curve("human", "tuned", rule, promised=0.6, fitted=None)
+    # the surest: the second with and without its passage, at 1/13 and 1/10
+    assert curve.risks[0] == 0.0
+    assert curve.risks[3] == 0.5
+
+
 def readings() -> Readings:
     """Of three questions on two passages: the right one second, first, and not retrieved."""
     return Readings(
         retrieved=np.array([[0.1, 0.8, 0.1], [0.6, 0.2, 0.2], [0.4, 0.1, 0.5]], np.float32),
         right=np.array([[False, True], [True, False], [False, False]]),
         missing=np.array([[0.3, 0.1, 0.6], [0.8, 0.1, 0.1], [np.nan] * 3], np.float32),
+        features=similarities([[-math.log(3), np.nan], [math.log(3), 0.0], [0.0, 0.0]]),
+        missing_features=similarities([[-math.log(3)], [0.0], [np.nan]]),
         documents=np.array(["a", "b", "c"]),
         coverage=np.array([0.2, 0.4, 0.1]),
     )
+
+
+def similarities(values: list[list[float]]) -> NDArray[np.float64]:
+    """Features of passages, of which only the similarity is not 0."""
+    found = np.zeros((len(values), len(values[0]), 3))
+    found[:, :, 0] = values
+    return found
 
 
 def test_the_rule_is_fitted_on_questions_whose_passage_was_retrieved() -> None:
@@ -125,14 +176,6 @@ def test_of_synthetic_questions_the_half_least_covered_fits_the_threshold() -> N
     assert fit_rule(readings(), are_human=False, answered_share=1.0).threshold == 1.0
 
 
-def test_the_least_covered_are_half_and_as_many_as_a_promise_takes() -> None:
-    coverage = np.array([0.5, 0.1, 0.9, 0.1, 0.3])
-    assert least_covered(coverage, 0.5).tolist() == [False, True, False, True, True]
-    assert least_covered(coverage, 0.8).tolist() == [True, True, False, True, True]  # takes four
-    assert least_covered(coverage, 0.95).all()  # takes 19
-    assert not least_covered(np.empty(0), 0.95).size
-
-
 def test_what_the_order_counts_for_is_chosen_as_if_all_were_answered() -> None:
     some = readings()
     # three of one kind: right up to a power of 3 (0.3 / 2^3 = 0.0375 to 0.03), though declined
@@ -141,6 +184,8 @@ def test_what_the_order_counts_for_is_chosen_as_if_all_were_answered() -> None:
         retrieved=retrieved,
         right=np.array([[False, True]] * 3),
         missing=some.missing,
+        features=some.features,
+        missing_features=some.missing_features,
         documents=some.documents,
         coverage=some.coverage,
     )
@@ -150,6 +195,8 @@ def test_what_the_order_counts_for_is_chosen_as_if_all_were_answered() -> None:
         retrieved=retrieved[:, :2],
         right=some.right,
         missing=np.zeros((3, 0), np.float32),
+        features=some.features,
+        missing_features=some.missing_features,
         documents=some.documents,
         coverage=some.coverage,
     )

@@ -17,9 +17,10 @@ from aloft.prompts.citation import Quote
 from aloft.prompts.formats import format_of
 from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import Passage
+from aloft.retrieval.relevance import Relevance
 from aloft.retrieval.retriever import ScoredPassage
 from aloft.serving.answering import Answer, answer_streaming, ask, ask_streaming, place_of
-from aloft.serving.bundle import Bundle, open_retriever
+from aloft.serving.bundle import Bundle, open_retriever, rate_passages
 from aloft.testing import ScriptedTeacher
 
 TEXTS = ("red fox red", "red whale blue whale", "blue", "grey wolf")
@@ -181,6 +182,29 @@ def test_the_numbers_are_those_of_what_is_shown() -> None:
         (answer,) = answer_streaming(told, "blue red", shown, models)
         assert answer.cited == (contexts[0],)
     assert asked == [["1", "2"], ["1", "2", "none"], ["1"]]
+
+
+def test_what_tells_whether_a_passage_answers_is_not_the_reranker_that_reads_slowly() -> None:
+    fitted = Relevance(constant=-2.0, similarity=0.5, overlap=3.0, reranker=1.0)
+    bundle = replace(
+        CONTRACT, reranker="slow", abstention_threshold=0.5, abstention_relevance=fitted
+    )
+    passages = [Passage(document_id="a", text=text, start=0) for text in ("red fox", "grey wolf")]
+
+    def rate(bundle: Bundle, question: str) -> tuple[float | None, set[str]]:
+        models = ScriptedModels()
+        found = rate_passages(bundle, question, passages, models)
+        return found, {name for kind, name in models.loaded if kind == "reranker"}
+
+    rated, readers = rate(retrieving(bundle, late_depth=30), "red fox")
+    assert readers == {bundle.embedder}
+    assert rate(bundle, "red fox") == (rated, {"slow"})  # both overlap alike here
+    other, _ = rate(bundle, "blue whale")
+    assert rated is not None and other is not None and rated > other
+    lexical = replace(fitted, reranker=0.0)
+    assert rate(replace(bundle, abstention_relevance=lexical), "red fox")[1] == set()
+    for field in ("abstention_threshold", "abstention_relevance"):
+        assert rate(replace(bundle, **{field: None}), "red fox") == (None, set())
 
 
 def own(models: ScriptedModels, teacher: Any) -> Models:

@@ -106,10 +106,14 @@ def test_scores_are_computed_in_a_bundle_as_the_run_fitted_them(tmp_path: Path, 
     run = trained(tmp_path / "run")
     relevance = Relevance(constant=-9.5, similarity=0.6, overlap=7.25, reranker=1.5)
     alone = Relevance(constant=-4.0, similarity=0.0, overlap=0.0, reranker=6.0)
-    fitted = replace(stack(), relevance=relevance, reranker_relevance=alone)
+    doubting = Relevance(constant=-9.0, similarity=0.5, overlap=6.5, reranker=2.5)
+    fitted = replace(
+        stack(), relevance=relevance, reranker_relevance=alone, abstention_relevance=doubting
+    )
     write_bundle(run, config(), fitted)
     bundle = read_bundle(run)
     assert (bundle.retrieval.relevance, bundle.reranker_relevance) == (relevance, alone)
+    assert bundle.abstention_relevance == doubting
     write_bundle(run, config(), stack())
     assert read_bundle(run).retrieval.relevance is None
     assert "relevance" not in (run / "models" / "aloft.json").read_text()

@@ -726,7 +726,7 @@ def answered(
     most: int | None = None,
 ) -> Measured:
     """What a generator makes of the base embedder's order, in which FOUR are on ranks 1 to 4."""
-    return evaluator.measure_end_to_end(name, evaluator.rank(name, BASE), generator, most)
+    return evaluator.measure_end_to_end(name, BASE, evaluator.rank(name, BASE), generator, most)
 
 
 def test_what_was_really_retrieved_is_answered_in_its_order() -> None:
@@ -743,7 +743,8 @@ def test_what_was_really_retrieved_is_answered_in_its_order() -> None:
 
     world = World()
     evaluator = world.evaluator(*FOUR)
-    found = evaluator.measure_end_to_end("synthetic", evaluator.rank("synthetic", TUNED), "base", 9)
+    ranking = evaluator.rank("synthetic", TUNED)
+    found = evaluator.measure_end_to_end("synthetic", TUNED, ranking, "base", 9)
     assert [shown(prompt)[0] for _, prompt in world.prompts] == COLOURS[:4]
     assert found.n == 4
 

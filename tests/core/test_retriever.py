@@ -325,6 +325,22 @@ def evaluator_of(
     )
 
 
+def test_of_synthetic_questions_the_half_least_covered_fits_the_scores() -> None:
+    system = System("dense", "base", "none")
+    evaluator = evaluator_of(system, 10, HALF, HALF)
+    evaluator.unrelated = lambda _: HashingEmbedder().encode_passages(list(UNRELATED))
+    strange = [replace(one, question=f"{one.question} quark lepton") for one in QUESTIONS[:3]]
+    asked = [strange[0], *QUESTIONS[3:6], *strange[1:]]  # of the others the corpus has all words
+
+    def fitted(name: str, questions: list[LabelledQuestion]) -> Relevance | None:
+        splits = split_questions({name: questions}, CORPUS, seed=0)
+        one = replace(evaluator, questions={name: questions}, splits=splits, _rankings={})
+        assert one.deciding == name
+        return fit_relevance(one, system)
+
+    assert fitted("synthetic", asked) == fitted("human", strange) != fitted("human", asked)
+
+
 WORDS = ["red", "fox", "blue", "whale", "grey", "wolf", "green", "frog", "brown", "bear"]
 CORPUS = [
     Passage(

@@ -3,9 +3,16 @@
 from collections import Counter
 from random import Random
 
+import numpy as np
 import pytest
 
-from aloft.evaluation.splits import MOST_FOLDS, QuestionSplit, split_by_document, split_questions
+from aloft.evaluation.splits import (
+    MOST_FOLDS,
+    QuestionSplit,
+    least_covered,
+    split_by_document,
+    split_questions,
+)
 from aloft.records import LabelledQuestion, Passage
 
 
@@ -129,3 +136,12 @@ def test_a_question_is_about_the_document_of_its_first_passage() -> None:
     assert groups(splits["human"]) == {frozenset(["d2"]), frozenset(["d0"]), frozenset(["d5"])}
     assert splits["synthetic"].documents == ("d0",)
     assert not splits["synthetic"].is_crossed
+
+
+def test_the_least_covered_are_half_of_the_questions_and_as_many_as_are_needed() -> None:
+    coverage = np.array([0.5, 0.1, 0.9, 0.1, 0.3])
+    assert least_covered(coverage).tolist() == [False, True, False, True, True]
+    assert least_covered(coverage, 4).tolist() == [True, True, False, True, True]
+    assert least_covered(coverage, 19).all()
+    assert least_covered(np.full(3, 0.5)).tolist() == [True, True, False]  # equal ones in order
+    assert not least_covered(np.empty(0), 19).size

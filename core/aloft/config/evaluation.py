@@ -20,8 +20,9 @@ class EvaluationConfig(Settings):
             order; by these a generator is judged. Retrieval uses all questions. None: all.
         max_new_tokens: Longest answer; the paper's 2048 for large models.
         answered_share: Share of the questions with their passage among those shown that a generator
-            which may abstain must still answer. It declines those to which "none" is likelier than
-            a threshold, the least that keeps this share on held-out questions. 1: it never does.
+            which may abstain must still answer. Those are declined that, likelier than a
+            threshold, nothing answers; it is the least that keeps this share on held-out
+            questions. 1: none is.
         resamples: Bootstrap resamples behind each 95 % interval.
         min_human_questions: From this many of the user's own questions on, they decide which parts
             are kept; with fewer the synthetic ones do.

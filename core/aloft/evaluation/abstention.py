@@ -1,8 +1,8 @@
 """When a generator abstains: a threshold that keeps a promise, and what every other one would cost.
 
-A question is declined where the probability of "none" exceeds the threshold. A high threshold
-answers more questions, and more of them wrongly: selective prediction (Geifman and El-Yaniv 2017,
-arXiv:1705.08500), whose risk-coverage curve shows both.
+A question is declined where it is likelier than the threshold that no passage answers it. A high
+threshold answers more questions, and more of them wrongly: selective prediction (Geifman and
+El-Yaniv 2017, arXiv:1705.08500), whose risk-coverage curve shows both.
 """
 
 import math
@@ -38,8 +38,7 @@ class AbstentionCurve:
         unanswerable: Share declined of the user's questions that nothing answers.
         coverage: Share of all askings that is answered.
         risk: Share of their answers that cites no right passage; None where nothing is answered.
-        risks: The same at each of `coverages`, were those answered to which "none" is the least
-            likely.
+        risks: The same at each of `coverages`, were those answered that are doubted least.
     """
 
     question_set: str
@@ -66,7 +65,8 @@ def fit_threshold(chances: NDArray[np.float64], answered_share: float) -> float 
     for, whatever the generator, as long as it is of the same kind.
 
     Args:
-        chances: Of "none", for questions with a right passage among those shown; (questions,).
+        chances: That nothing answers, of questions with a right passage among those shown;
+            (questions,).
         answered_share: Share of such questions that must be answered, in (0, 1]; 1: all are.
 
     Returns:
@@ -90,27 +90,6 @@ def fewest(answered_share: float) -> int:
     return math.ceil(round(answered_share / (1 - answered_share), 9))
 
 
-def least_covered(coverage: NDArray[np.float64], answered_share: float) -> NDArray[np.bool_]:
-    """The synthetic questions that a threshold is fitted on: those most like people's.
-
-    A synthetic question uses its passage's words more than people's do, and the fewer of them it
-    uses, the likelier is "none". Over 13 corpora with people's questions, synthetic ones had a mean
-    coverage of 0.74, the half of them with the lowest 0.62, and people's 0.62.
-
-    Args:
-        coverage: See `aloft.retrieval.bm25.BM25Index.coverage`; (questions,).
-        answered_share: What is to be promised, in (0, 1].
-
-    Returns:
-        (questions,), true for half of them, rounded up, and for as many as it takes to promise
-        that.
-    """
-    least = max(-(-len(coverage) // 2), fewest(answered_share))
-    found = np.zeros(len(coverage), bool)
-    found[np.argsort(coverage, kind="stable")[:least]] = True
-    return found
-
-
 def _round_up(chance: float) -> float:
     if chance <= 0:
         return 0.0
@@ -121,11 +100,11 @@ def _round_up(chance: float) -> float:
 def risks_at(
     coverages: Sequence[float], chances: NDArray[np.float64], wrong: NDArray[np.bool_]
 ) -> tuple[float, ...]:
-    """Share of wrong answers where those with the lowest chance of "none" are given.
+    """Share of wrong answers where those with the lowest chance that nothing answers are given.
 
     Args:
         coverages: Shares of the askings that are answered, at least one of them.
-        chances: Of "none"; (askings,). Of equal ones each counts as their mean.
+        chances: That nothing answers; (askings,). Of equal ones each counts as their mean.
         wrong: Whether the answer cites no right passage; (askings,).
     """
     _, members = np.unique(chances, return_inverse=True)  # numbered from the lowest chance

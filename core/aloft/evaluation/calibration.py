@@ -1,45 +1,57 @@
-"""Fits the scores of retrieved passages to the held-out questions of a run."""
+"""Fits the probability that a passage answers to the held-out questions of a run.
+
+Of synthetic questions the half takes part that is most like people's.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aloft.evaluation.evaluator import Evaluator
+from aloft.evaluation.retrieval import RetrievalEvaluator
 from aloft.evaluation.retrieval_metrics import DEPTH
+from aloft.evaluation.splits import Fold, least_covered
 from aloft.evaluation.systems import System
-from aloft.retrieval.ranking import Ranking, pairs_of
+from aloft.protocols import Floats
 from aloft.retrieval.relevance import EMBEDDED, Relevance, fit, overlap, standardise
 
 _PRIOR = 5.0  # right pairs that the default counts for
 _UNKNOWN = Relevance(constant=-2.0, similarity=0.0, overlap=0.0)  # one of eight answers
 
 
-def fit_relevance(evaluator: Evaluator, system: System) -> Relevance | None:
-    """Fit the probability that a retrieved passage answers, for what ships.
+def fit_relevance(
+    evaluator: RetrievalEvaluator,
+    system: System,
+    fold: Fold | None = None,
+    unanswerable: Sequence[str] = (),
+) -> Relevance | None:
+    """Fit the probability that a retrieved passage answers.
 
-    It is fitted to the first passages of the questions that decide, and of the user's own that
-    nothing answers, and drawn towards the default.
+    It is fitted to the first passages of the questions that decide, and drawn towards the default.
+
+    Args:
+        evaluator: Of these questions.
+        system: What retrieves, and whose features of a pair count.
+        fold: Fit it for this fold; None: on all questions.
+        unanswerable: Questions that no passage answers, which take part as well.
 
     Returns:
         None without an embedder.
     """
     if evaluator.unrelated is None or system.embedder == "none":
         return None
-    name = evaluator.deciding
-    questions = [one.question for one in evaluator.questions[name]]
-    ranking = evaluator.rank(name, system).top(DEPTH)
-    features = [_features(evaluator, system, questions, ranking)]
-    is_right = [_labels(evaluator.gold(name), ranking)]
-    unanswerable = list(evaluator.unanswerable)
+    rows, columns, is_right = _first(evaluator, system, fold)
+    features = [features_of_set(evaluator, system, evaluator.deciding, rows, columns)]
     if unanswerable:
-        found = evaluator.retriever(system).rank(unanswerable).top(DEPTH)
-        features.append(_features(evaluator, system, unanswerable, found))
-        is_right.append(np.zeros(found.columns.size, bool))
-    return fit(np.concatenate(features), np.concatenate(is_right), EMBEDDED, _PRIOR)
+        found = evaluator.retriever(system).rank(unanswerable).top(DEPTH).columns.tolist()
+        vectors = evaluator.encode(system.embedder, unanswerable)
+        features.append(features_of(evaluator, system, unanswerable, vectors, found))
+        is_right = np.concatenate([is_right, np.zeros(features[1].shape[:2], bool)])
+    pairs = np.concatenate([one.reshape(-1, 3) for one in features])
+    return fit(pairs, is_right.ravel(), EMBEDDED, _PRIOR)
 
 
-def fit_reranker(evaluator: Evaluator, system: System) -> Relevance | None:
+def fit_reranker(evaluator: RetrievalEvaluator, system: System) -> Relevance | None:
     """Fit the probability that a passage answers by the score of the reranker that ships alone.
 
     It rises with the score, so that it keeps the reranker's order.
@@ -49,37 +61,71 @@ def fit_reranker(evaluator: Evaluator, system: System) -> Relevance | None:
     """
     if evaluator.unrelated is None or system.reranker == "none":
         return None
-    name = evaluator.deciding
-    questions = [one.question for one in evaluator.questions[name]]
-    ranking = evaluator.rank(name, system).top(DEPTH)
-    features = np.zeros((ranking.columns.size, 3))
-    pairs = pairs_of(ranking, questions, evaluator.passages)
-    features[:, 2] = evaluator.rerank_scores(system, pairs)
-    fitted = fit(features, _labels(evaluator.gold(name), ranking), _UNKNOWN, _PRIOR)
+    rows, columns, is_right = _first(evaluator, system, None)
+    features = features_of_set(evaluator, system, evaluator.deciding, rows, columns)
+    features[:, :, :2] = 0.0
+    fitted = fit(features.reshape(-1, 3), is_right.ravel(), _UNKNOWN, _PRIOR)
     return fitted if fitted.reranker > 0 else None
 
 
-def _labels(gold: Sequence[frozenset[int]], ranking: Ranking) -> NDArray[np.bool_]:
-    """Whether each passage of a ranking is right; (questions x ranks,)."""
-    rows = zip(gold, ranking.columns.tolist(), strict=True)
-    return np.array([column in right for right, columns in rows for column in columns], bool)
+def _first(
+    evaluator: RetrievalEvaluator, system: System, fold: Fold | None
+) -> tuple[list[int], list[list[int]], NDArray[np.bool_]]:
+    """The questions that decide, columns of their first passages, and whether each is right."""
+    name = evaluator.deciding
+    rows, gold, _ = evaluator.choosing(fold)
+    if name == "synthetic":
+        kept = np.flatnonzero(least_covered(evaluator.coverage(name)[rows]))
+        rows, gold = [rows[i] for i in kept], [gold[i] for i in kept]
+    columns = evaluator.rank(name, system).of(rows).top(DEPTH).columns.tolist()
+    are_right = [
+        [column in right for column in some] for some, right in zip(columns, gold, strict=True)
+    ]
+    return rows, columns, np.array(are_right, bool)
 
 
-def _features(
-    evaluator: Evaluator, system: System, questions: Sequence[str], ranking: Ranking
+def features_of_set(
+    evaluator: RetrievalEvaluator,
+    system: System,
+    name: str,
+    rows: Sequence[int],
+    columns: Sequence[Sequence[int]],
 ) -> NDArray[np.float64]:
-    """Similarity, overlap and the reranker's score of each pair; (questions x ranks, 3)."""
-    vectors = evaluator.encode(system.embedder, questions)
+    """The same of questions of a set, whose vectors are known already."""
+    asked = [question.question for question in evaluator.questions[name]]
+    vectors = evaluator.encode(system.embedder, asked)[list(rows)]
+    return features_of(evaluator, system, [asked[row] for row in rows], vectors, columns)
+
+
+def features_of(
+    evaluator: RetrievalEvaluator,
+    system: System,
+    questions: Sequence[str],
+    vectors: Floats,
+    columns: Sequence[Sequence[int]],
+) -> NDArray[np.float64]:
+    """Similarity, overlap and the reranker's score of questions with passages of each.
+
+    Args:
+        evaluator: Of these passages.
+        system: What embeds and reranks.
+        questions: One text each.
+        vectors: Of these questions, by the system's embedder; (questions, dimensions).
+        columns: Of the passages; (questions, at most so many).
+
+    Returns:
+        (questions, most passages of one, 3), NaN where a question has fewer.
+    """
     index = evaluator.index(system.embedder)
-    unrelated = evaluator.unrelated(system.embedder) if evaluator.unrelated else vectors
-    features = np.zeros((ranking.columns.size, 3))
-    rows = zip(questions, vectors, ranking.columns.tolist(), strict=True)
-    found = features.reshape(*ranking.columns.shape, 3)
-    for row, (question, vector, columns) in enumerate(rows):
-        found[row, :, 0] = standardise(index.score(vector, columns), unrelated @ vector)
-        texts = [evaluator.passages[column].embedded for column in columns]
-        found[row, :, 1] = overlap(question, texts)
+    unrelated = evaluator.unrelated(system.embedder) if evaluator.unrelated else vectors[:0]
+    found = np.full((len(questions), max(map(len, columns), default=0), 3), np.nan)
+    pairs = []
+    for row, (question, vector, some) in enumerate(zip(questions, vectors, columns, strict=True)):
+        texts = [evaluator.passages[column].embedded for column in some]
+        found[row, : len(some), 0] = standardise(index.score(vector, some), unrelated @ vector)
+        found[row, : len(some), 1] = overlap(question, texts)
+        found[row, : len(some), 2] = 0.0
+        pairs += [(question, text) for text in texts]
     if system.reranker != "none":
-        pairs = pairs_of(ranking, questions, evaluator.passages)
-        features[:, 2] = evaluator.rerank_scores(system, pairs)
-    return features
+        found[~np.isnan(found[:, :, 2]), 2] = evaluator.rerank_scores(system, pairs)
+    return found

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from aloft.evaluation.abstention import (
     COVERAGES,
     AbstentionCurve,
+    fewest,
     fit_threshold,
-    least_covered,
     risks_at,
 )
 from aloft.evaluation.blending import ORDER_WEIGHT, ORDER_WEIGHTS, choose_order_weight
+from aloft.evaluation.splits import least_covered
 from aloft.protocols import Floats
-from aloft.retrieval.citing import NOTHING, cited, declines
+from aloft.retrieval.citing import NOTHING, cited, declines, doubts
+from aloft.retrieval.relevance import Relevance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +27,28 @@ class CitationRule:
 
     Attributes:
         order_weight: What the order of passages counts for.
-        threshold: Probability of "none" above which a question is declined; None: it is where no
-            passage is likelier.
+        threshold: Of `aloft.retrieval.citing.doubts`, above which a question is declined; None:
+            it is where no passage is likelier.
+        relevance: What tells how likely a passage answers, which counts for these doubts; None:
+            the generator alone has them.
     """
 
     order_weight: float = ORDER_WEIGHT
     threshold: float | None = None
+    relevance: Relevance | None = None
+
+    def highest(self, features: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """The highest probability that a passage of each question answers; (questions,).
+
+        Args:
+            features: Of each passage with its question, NaN where there are fewer; (questions,
+                passages, 3).
+        """
+        if self.relevance is None:
+            return None
+        known = self.relevance.probabilities(features)
+        highest: NDArray[np.float64] = np.nan_to_num(known, nan=0.0).max(axis=1, initial=0.0)
+        return highest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +60,9 @@ class Readings:
         right: Whether each of these is right; (questions, passages).
         missing: With those that follow in place of the right ones, NaN where no passage is left;
             without choices where the generator may not abstain.
+        features: Of each passage that was retrieved with its question, by which a rule's relevance
+            is computed; (questions, passages, 3).
+        missing_features: Likewise of those in place of the right ones, NaN where there are fewer.
         documents: (questions,), what each question is about.
         coverage: How much of each question BM25 covers; (questions,).
     """
@@ -49,6 +70,8 @@ class Readings:
     retrieved: Floats
     right: NDArray[np.bool_]
     missing: Floats
+    features: NDArray[np.float64]
+    missing_features: NDArray[np.float64]
     documents: NDArray[np.str_]
     coverage: NDArray[np.float64]
 
@@ -69,13 +92,31 @@ class Readings:
             retrieved=self.retrieved[mask],
             right=self.right[mask],
             missing=self.missing[mask],
+            features=self.features[mask],
+            missing_features=self.missing_features[mask],
             documents=self.documents[mask],
             coverage=self.coverage[mask],
         )
 
     def cite(self, rule: CitationRule) -> NDArray[np.intp]:
         """The number that each reply begins with, from 1, or `NOTHING`; (questions,)."""
-        return cited(self.retrieved, self.right.shape[1], rule.order_weight, rule.threshold)
+        shown, relevance = self.right.shape[1], rule.highest(self.features)
+        return cited(self.retrieved, shown, rule.order_weight, rule.threshold, relevance)
+
+    def doubts(self, rule: CitationRule) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """How likely nothing that is shown answers, with what was retrieved and without the right.
+
+        Returns:
+            (questions,) twice; NaN where no passage is left.
+        """
+        return (
+            doubts(self.retrieved, rule.highest(self.features)),
+            doubts(self.missing, rule.highest(self.missing_features)),
+        )
+
+    def declined(self, rule: CitationRule) -> NDArray[np.bool_]:
+        """Whether each question is declined without its right passages; (questions,)."""
+        return declines(self.missing, rule.threshold, rule.highest(self.missing_features))
 
     def are_right(self, numbers: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Whether each number is that of a right passage; (questions,)."""
@@ -91,17 +132,24 @@ def fitted_on(readings: Readings, *, are_human: bool, answered_share: float) -> 
     """
     present = readings.is_present
     if not are_human:
-        present[present] = least_covered(readings.coverage[present], answered_share)
+        present[present] = least_covered(readings.coverage[present], fewest(answered_share))
     return present
 
 
-def fit_rule(readings: Readings, *, are_human: bool, answered_share: float) -> CitationRule:
+def fit_rule(
+    readings: Readings,
+    *,
+    are_human: bool,
+    answered_share: float,
+    relevance: Relevance | None = None,
+) -> CitationRule:
     """Choose what is cited by on some questions.
 
     Args:
         readings: Of these questions; where there are none, the prior is chosen.
         are_human: Whether people asked them. Only then they choose what the order counts for.
         answered_share: Of those with a right passage among what is shown, as many are answered.
+        relevance: Fitted on these questions; None: the generator alone decides to abstain.
     """
     rule = CitationRule()
     if not len(readings.right):
@@ -113,9 +161,10 @@ def fit_rule(readings: Readings, *, are_human: bool, answered_share: float) -> C
         rule = replace(rule, order_weight=weight)
     if not readings.abstains:
         return rule
+    rule = replace(rule, relevance=relevance)
     fitted = fitted_on(readings, are_human=are_human, answered_share=answered_share)
-    chances = readings.retrieved[fitted, -1].astype(np.float64)
-    return replace(rule, threshold=fit_threshold(chances, answered_share))
+    present, _ = readings.doubts(rule)
+    return replace(rule, threshold=fit_threshold(present[fitted], answered_share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +197,17 @@ class CitedReadings:
         missing = self.readings.missing
         found = np.zeros(len(missing), bool)
         for mask, rule in self.rules:
-            found[mask] = declines(missing[mask], rule.threshold)
+            found[mask] = self.readings.among(mask).declined(rule)
         return np.where(np.isnan(missing[:, -1]), np.nan, found)
+
+    @property
+    def doubts(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """See `Readings.doubts`; of each question by its own rule."""
+        found = np.zeros((2, len(self.readings.right)))
+        for mask, rule in self.rules:
+            found[:, mask] = self.readings.among(mask).doubts(rule)
+        present, missing = found
+        return present, missing
 
     def curve(
         self,
@@ -172,7 +230,7 @@ class CitedReadings:
         by_shipped = replace(self, rules=[(np.ones(len(self.readings.right), bool), shipped)])
         numbers, answered, declined = self.numbers, self.answered, self.declined
         asked = ~np.isnan(declined)
-        chances = [self.readings.retrieved[:, -1], self.readings.missing[asked, -1]]
+        present, missing = self.doubts
         best = replace(self, rules=[(mask, _always(rule)) for mask, rule in self.rules]).numbers
         nothing = np.ones(int(asked.sum()), bool)  # is right where the right passages are missing
         given = np.concatenate([numbers != NOTHING, declined[asked] == 0])
@@ -191,7 +249,7 @@ class CitedReadings:
             risk=float(wrong[given].mean()) if given.any() else None,
             risks=risks_at(
                 COVERAGES,
-                np.concatenate(chances).astype(np.float64),
+                np.concatenate([present, missing[asked]]),
                 np.concatenate([~self.readings.are_right(best), nothing]),
             ),
         )

@@ -22,6 +22,7 @@ from aloft.evaluation.answer_metrics import (
     GROUNDED,
     UNANSWERABLE,
 )
+from aloft.evaluation.calibration import features_of, features_of_set, fit_relevance
 from aloft.evaluation.citations import (
     CitationRule,
     CitedReadings,
@@ -30,6 +31,7 @@ from aloft.evaluation.citations import (
     fitted_on,
 )
 from aloft.evaluation.retrieval import RetrievalEvaluator
+from aloft.evaluation.splits import Fold
 from aloft.evaluation.systems import Measured, System, Values
 from aloft.prompts.citation import CitedAnswer, Format, go_on_from
 from aloft.prompts.formats import format_of
@@ -125,7 +127,13 @@ class Evaluator(RetrievalEvaluator):
             read = self._read_choices(generator, questions, columns.tolist())
         except ProbabilitiesError:
             return None
-        values = {UNANSWERABLE: declines(read, rule.threshold).astype(float)}
+        highest = None
+        if rule.relevance is not None:
+            known = self._known_by(system)
+            vectors = self.encode(known.embedder, questions)
+            features = features_of(self, known, questions, vectors, columns.tolist())
+            highest = rule.highest(features)
+        values = {UNANSWERABLE: declines(read, rule.threshold, highest).astype(float)}
         return Measured(question_set="human", values=values, documents=questions)
 
     def _unanswerable(self, most: int | None) -> list[str]:
@@ -192,16 +200,23 @@ class Evaluator(RetrievalEvaluator):
         return ranks
 
     def measure_end_to_end(
-        self, name: str, ranking: Ranking, generator: str, most: int | None
+        self, name: str, system: System, ranking: Ranking, generator: str, most: int | None
     ) -> Measured:
         """A generator's answers from the first passages of a ranking of a set's questions.
 
         Where its replies begin with a citation, what it reads and the order decide it together; a
         generator that may abstain is also read with the right passages taken out.
+
+        Args:
+            name: Of the question set.
+            system: What tells, beside the generator, how likely its passages answer.
+            ranking: Of these questions.
+            generator: "base" or "tuned".
+            most: Questions that are answered.
         """
         rows = self.chosen(name, most)
         contexts = ranking.columns[rows, : self.sets.contexts].tolist()
-        cited = self.cite(name, ranking, generator, most)
+        cited = self.cite(name, system, ranking, generator, most)
         if cited is None:
             return self._measured(name, rows, self.answer(name, generator, rows, contexts))
         replies = self._go_on(name, generator, rows, contexts, cited.numbers)
@@ -222,7 +237,7 @@ class Evaluator(RetrievalEvaluator):
         return cited.curve(name, generator, rule, promised=share, fitted=fitted)
 
     def cite(
-        self, name: str, ranking: Ranking, generator: str, most: int | None
+        self, name: str, system: System, ranking: Ranking, generator: str, most: int | None
     ) -> CitedReadings | None:
         """What a generator reads of a set's questions, and what each of them cites by that.
 
@@ -235,26 +250,42 @@ class Evaluator(RetrievalEvaluator):
         """
         rows = self.chosen(name, most)
         try:
-            readings = self._read(name, generator, rows, ranking.columns[rows].tolist())
+            readings = self._read(name, system, generator, rows, ranking.columns[rows].tolist())
         except ProbabilitiesError:
             readings = None
         if readings is None:
             self._rules[generator] = None
             return None
-        fit = partial(
-            fit_rule,
-            are_human=self.deciding == "human",
-            answered_share=self.config.answered_share,
-        )
         if name != self.deciding:
             rule = self.citation_rule(generator) or CitationRule()
             return CitedReadings(readings=readings, rules=[(np.ones(len(rows), bool), rule)])
-        self._rules[generator] = fit(readings)
+        self._rules[generator] = self._fit_rule(readings, system, None)
         rules = [
-            (np.isin(rows, fold.reported), fit(readings.among(np.isin(rows, fold.choosing))))
+            (
+                np.isin(rows, fold.reported),
+                self._fit_rule(readings.among(np.isin(rows, fold.choosing)), system, fold),
+            )
             for fold in self.splits[name].folds
         ]
         return CitedReadings(readings=readings, rules=rules)
+
+    def _fit_rule(self, readings: Readings, system: System, fold: Fold | None) -> CitationRule:
+        """What is cited by, chosen for a fold; None: on all questions that decide."""
+        known = self._known_by(system) if readings.abstains else None
+        return fit_rule(
+            readings,
+            are_human=self.deciding == "human",
+            answered_share=self.config.answered_share,
+            relevance=fit_relevance(self, known, fold) if known else None,
+        )
+
+    def _known_by(self, system: System) -> System:
+        """The system by which it is known whether passages answer.
+
+        Where a reranker reads what late interaction has ordered, it reads each of them long
+        enough once: late interaction tells.
+        """
+        return replace(system, reranker="body") if self.is_late(system) else system
 
     def citation_rule(self, generator: str) -> CitationRule | None:
         """By what a generator cites or abstains in what ships.
@@ -267,12 +298,18 @@ class Evaluator(RetrievalEvaluator):
         return self._rules.get(generator, CitationRule())
 
     def _read(
-        self, name: str, generator: str, rows: Sequence[int], ranked: Sequence[Sequence[int]]
+        self,
+        name: str,
+        system: System,
+        generator: str,
+        rows: Sequence[int],
+        ranked: Sequence[Sequence[int]],
     ) -> Readings | None:
         """What a generator reads of questions; None where replies do not begin with a citation.
 
         Args:
             name: Of the question set.
+            system: See `measure_end_to_end`.
             generator: "base" or "tuned".
             rows: Of the questions.
             ranked: Columns of the passages in their order; (rows, ranks).
@@ -291,8 +328,12 @@ class Evaluator(RetrievalEvaluator):
         ]
         retrieved = self._read_choices(generator, asked, shown)
         missing = np.zeros((len(rows), 0), np.float32)
+        features = [np.zeros((len(rows), 0, 3))] * 2
         if self.sets.abstains:
             missing = self._read_choices(generator, asked, others)
+            if self.unrelated is not None and system.embedder != "none":
+                known = self._known_by(system)
+                features = [features_of_set(self, known, name, rows, c) for c in (shown, others)]
         are_right = [
             [column in right for column in some] for some, right in zip(shown, gold, strict=True)
         ]
@@ -300,8 +341,10 @@ class Evaluator(RetrievalEvaluator):
             retrieved=retrieved,
             right=np.array(are_right),
             missing=missing,
+            features=features[0],
+            missing_features=features[1],
             documents=np.array(self.splits[name].documents_of(rows)),
-            coverage=self._coverage(name)[rows],
+            coverage=self.coverage(name)[rows],
         )
 
     def _read_choices(

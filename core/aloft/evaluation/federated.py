@@ -105,7 +105,7 @@ def _measure_generator(evaluator: Evaluator, name: str) -> list[BySet]:
     system = System("hybrid", "base", "none")
     return [
         {
-            one: evaluator.measure_end_to_end(one, evaluator.rank(one, system), name, most)
+            one: evaluator.measure_end_to_end(one, system, evaluator.rank(one, system), name, most)
             for one in sets
         }
     ]

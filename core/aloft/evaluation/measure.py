@@ -123,7 +123,7 @@ def _measure_shipped(judged: _Judged, *, has_generator: bool) -> _Shipped:
     first, *rest = evaluator.measure_variants(judged.kept)
     first = replace(
         first,
-        relevance=fit_relevance(evaluator, first.system),
+        relevance=fit_relevance(evaluator, first.system, unanswerable=list(evaluator.unanswerable)),
         reranker_relevance=fit_reranker(evaluator, first.system),
     )
     variants = [first, *rest]
@@ -192,7 +192,8 @@ def _answer(
     names = sorted(rankings, key=lambda name: name != evaluator.deciding)
     most = evaluator.config.max_stack_questions
     found = {
-        name: evaluator.measure_end_to_end(name, rankings[name], generator, most) for name in names
+        name: evaluator.measure_end_to_end(name, system, rankings[name], generator, most)
+        for name in names
     }
     rule = evaluator.citation_rule(generator)
     declined = evaluator.measure_declined(system, generator, rule) if rule else None
@@ -213,6 +214,7 @@ def _with_answers(variant: SystemVariant, answers: _Answers) -> SystemVariant:
         metrics={**variant.metrics, **means},
         order_weight=rule.order_weight if rule else None,
         abstention_threshold=rule.threshold if rule else None,
+        abstention_relevance=rule.relevance if rule else None,
     )
 
 

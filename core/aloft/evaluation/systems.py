@@ -84,8 +84,10 @@ class SystemVariant:
         late_share: Of late interaction before its reranker; None: there is none.
         order_weight: What the order of passages counts for in what its generator cites; see
             `aloft.retrieval.citing`. None: it has none, or one that cites by itself.
-        abstention_threshold: Probability of "none" above which its generator declines; None: it
-            does not abstain, or does so where no passage is likelier.
+        abstention_threshold: Of `aloft.retrieval.citing.doubts`, above which its generator
+            declines; None: it does not abstain, or does so where no passage is likelier.
+        abstention_relevance: What tells beside its generator whether a passage answers; None:
+            nothing does.
         relevance: What the scores of its passages are computed by; None: the default.
         reranker_relevance: What those of its reranker alone are computed by; None: they are not.
         metrics: Each question with what is chosen without its fold.
@@ -99,6 +101,7 @@ class SystemVariant:
     question_set: str
     order_weight: float | None = None
     abstention_threshold: float | None = None
+    abstention_relevance: Relevance | None = None
     late_share: CoverageShare | None = None
     relevance: Relevance | None = None
     reranker_relevance: Relevance | None = None

@@ -1,8 +1,8 @@
 """Chooses the passage that an answer cites, or none: by what the generator reads, and by the order.
 
 A small generator finds the right passage less often than the retriever has it in front, and errs
-elsewhere. So both are asked, and the answer goes on from the winner. The same reading tells whether
-to abstain.
+elsewhere. So both are asked, and the answer goes on from the winner. Both tell whether to abstain,
+too.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,11 @@ _LEAST = 1e-6  # no probability counts as less
 
 
 def cited(
-    probabilities: Floats, passages: int, weight: float, threshold: float | None = None
+    probabilities: Floats,
+    passages: int,
+    weight: float,
+    threshold: float | None = None,
+    relevance: NDArray[np.float64] | None = None,
 ) -> NDArray[np.intp]:
     """The number of the passage that each answer cites, from 1, or `NOTHING`; (questions,).
 
@@ -36,29 +40,63 @@ def cited(
         passages: Passages shown, in the order of their retrieval, of which at most `MOST` count.
         weight: The power. 0: the generator's own choice; large: the first passage.
         threshold: See `declines`.
+        relevance: See `doubts`.
     """
     numbered = min(passages, MOST)
     chances = np.maximum(probabilities[:, :numbered], _LEAST)
     places = np.arange(1, numbered + 1)
     found: NDArray[np.intp] = 1 + (np.log(chances) - weight * np.log(places)).argmax(axis=1)
     if probabilities.shape[1] > numbered:
-        found[declines(probabilities, threshold)] = NOTHING
+        found[declines(probabilities, threshold, relevance)] = NOTHING
     return found
 
 
-def declines(probabilities: Floats, threshold: float | None) -> NDArray[np.bool_]:
+def declines(
+    probabilities: Floats,
+    threshold: float | None,
+    relevance: NDArray[np.float64] | None = None,
+) -> NDArray[np.bool_]:
     """Whether no passage is cited; (questions,). The order does not count for it.
 
     Args:
         probabilities: As in `cited`, the last of them that none holds the answer; rows sum to 1.
-        threshold: That probability above which the question is declined; None: it is where no
-            number is likelier.
+        threshold: Of `doubts`, above which the question is declined; None: it is where no number
+            is likelier.
+        relevance: See `doubts`.
     """
     if threshold is None:
         likeliest: NDArray[np.bool_] = probabilities.argmax(axis=1) == probabilities.shape[1] - 1
         return likeliest
-    above: NDArray[np.bool_] = probabilities[:, -1].astype(np.float64) > threshold
+    above: NDArray[np.bool_] = doubts(probabilities, relevance) > threshold
     return above
+
+
+def doubts(
+    probabilities: Floats, relevance: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """How likely none of the passages shown holds the answer; (questions,).
+
+    The generator has read them, and the retriever knows how far each of them resembles the
+    question: two opinions, whose odds are multiplied.
+
+    Args:
+        probabilities: As in `declines`.
+        relevance: Of each question's passages, the highest probability that one answers, by
+            `aloft.retrieval.relevance`; (questions,). None: the generator decides alone.
+
+    Source: a product of experts, Hinton 2002 (Neural Computation 14).
+    """
+    none = probabilities[:, -1].astype(np.float64)
+    if relevance is None:
+        return none
+    combined: NDArray[np.float64] = 1 / (1 + np.exp(_log_odds(relevance) - _log_odds(none)))
+    return combined
+
+
+def _log_odds(chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    within = np.clip(chances, _LEAST, 1 - _LEAST)
+    found: NDArray[np.float64] = np.log(within / (1 - within))
+    return found
 
 
 def read_choices(

@@ -158,7 +158,7 @@ def _measure(run: OpenRun, trained: Collection[Part]) -> tuple[Measured, Measure
     most = run.config.evaluation.max_answer_questions
     ranking = run.evaluator.rank(name, system)
     found = run.evaluator.measure_ranking(name, ranking)
-    return found, run.evaluator.measure_end_to_end(name, ranking, generator, most)
+    return found, run.evaluator.measure_end_to_end(name, system, ranking, generator, most)
 
 
 def _means(measured: tuple[Measured, Measured]) -> dict[str, float]:

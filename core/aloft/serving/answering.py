@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from aloft.backends.call_options import check_read
 from aloft.backends.loading import Models
 from aloft.config import SERVER, server_names
@@ -25,7 +27,7 @@ from aloft.protocols import (
 )
 from aloft.retrieval.citing import cited, named, read_choices
 from aloft.retrieval.retriever import Retriever, ScoredPassage
-from aloft.serving.bundle import Bundle, open_run_retriever, read_bundle
+from aloft.serving.bundle import Bundle, open_run_retriever, rate_passages, read_bundle
 from aloft.text.language import language_of
 
 
@@ -113,7 +115,7 @@ def answer_streaming(
     start, written, limit = "", "", bundle.max_new_tokens
     if bundle.order_weight is not None and form.begins_with_citation:
         with suppress(ProbabilitiesError):  # it then cites by itself
-            start = _citation(generator, prompt, len(contents), bundle)
+            start = _citation(generator, prompt, bundle, question, contexts, models)
             prompt = go_on_from(prompt, start, len(contents))
     pieces: Iterable[Reply] = (
         stream_reply(generator, prompt, max_new_tokens=limit, stop=form.stop)
@@ -142,7 +144,14 @@ def answer_prompt(bundle: Bundle, question: str, contexts: Sequence[ScoredPassag
     return form.render(question, [context.passage.content for context in contexts])
 
 
-def _citation(generator: LanguageModel, prompt: Prompt, passages: int, bundle: Bundle) -> str:
+def _citation(
+    generator: LanguageModel,
+    prompt: Prompt,
+    bundle: Bundle,
+    question: str,
+    contexts: Sequence[ScoredPassage],
+    models: Models,
+) -> str:
     """What the reply begins with, chosen as the evaluator does.
 
     Raises:
@@ -150,10 +159,12 @@ def _citation(generator: LanguageModel, prompt: Prompt, passages: int, bundle: B
     """
     if not isinstance(generator, ScoringModel):
         raise ProbabilitiesError("The generator returns no probabilities.")
-    choose = generator.choice_probabilities
-    read = read_choices(choose, [prompt], passages, abstains=bundle.abstains)
-    weight = bundle.order_weight or 0.0
-    return named(int(cited(read, passages, weight, bundle.abstention_threshold)[0]))
+    choose, count = generator.choice_probabilities, len(contexts)
+    read = read_choices(choose, [prompt], count, abstains=bundle.abstains)
+    rated = rate_passages(bundle, question, [one.passage for one in contexts], models)
+    highest = None if rated is None else np.array([rated])
+    weight, threshold = bundle.order_weight or 0.0, bundle.abstention_threshold
+    return named(int(cited(read, count, weight, threshold, highest)[0]))
 
 
 def _abstain(question: str, contexts: Sequence[ScoredPassage]) -> Answer:

@@ -6,7 +6,7 @@ A bundle needs nothing of its run but, to answer from the run's own documents, t
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,11 @@ class Bundle:
             `aloft.prompts.formats`.
         order_weight: What the order of passages counts for in the choice of the one that is cited;
             see `aloft.retrieval.citing`. None: the generator cites by itself.
-        abstention_threshold: Probability of "none" above which a question is declined, where the
-            generator abstains and a citation is chosen. None: it is where no passage is likelier.
+        abstention_threshold: Of `aloft.retrieval.citing.doubts`, above which a question is
+            declined, where the generator abstains and a citation is chosen. None: it is where no
+            passage is likelier.
+        abstention_relevance: What tells beside the generator whether a passage answers; None:
+            nothing does.
         window_tokens: Longest stretch of a passage that is embedded as one.
         reranker_relevance: What the probability that a passage answers is computed by from the
             reranker's score alone; None: it is not known.
@@ -77,6 +80,7 @@ class Bundle:
     abstains: bool = False
     order_weight: float | None = None
     abstention_threshold: float | None = None
+    abstention_relevance: Relevance | None = None
     window_tokens: int | None = None
     reranker_relevance: Relevance | None = None
 
@@ -121,6 +125,7 @@ def write_bundle(run: Path, config: RunConfig, stack: SystemVariant) -> BundleFi
             max_new_tokens=config.evaluation.max_new_tokens,
             order_weight=stack.order_weight,
             abstention_threshold=stack.abstention_threshold,
+            abstention_relevance=_relevance_record(stack.abstention_relevance),
         ),
         blend_weights={
             part: getattr(config, f"{part}_training").tuned_share
@@ -241,6 +246,7 @@ def read_bundle(folder: Path, generator: str | None = None) -> Bundle:
         abstains=answering.abstains,
         order_weight=answering.order_weight,
         abstention_threshold=answering.abstention_threshold,
+        abstention_relevance=_read_relevance(answering.abstention_relevance),
         window_tokens=retrieval.window_tokens,
         reranker_relevance=_read_relevance(retrieval.reranker_relevance),
     )
@@ -312,6 +318,28 @@ def open_retriever(
     late = loads.reranker(bundle.embedder) if bundle.retrieval.late_depth else None
     lexical = Bm25Ranker(passages, indexes)
     return Retriever(bundle.retrieval, passages, dense, reranker, lexical, late)
+
+
+def rate_passages(
+    bundle: Bundle, question: str, passages: Sequence[Passage], models: Models
+) -> float | None:
+    """The highest probability that a passage answers, by what counts for abstaining.
+
+    Returns:
+        None where that does not count.
+    """
+    relevance = bundle.abstention_relevance
+    if bundle.abstention_threshold is None or relevance is None:
+        return None
+    is_late = bundle.retrieval.late_depth > 0  # late interaction tells, not what reads after it
+    count = len(passages)
+    every = RetrievalSettings(
+        retriever="dense", rerank_depth=count, count=count, relevance=relevance
+    )
+    reranker = bundle.embedder if is_late else bundle.reranker
+    bundle = replace(bundle, retrieval=every, reranker=reranker if relevance.reranker else None)
+    (found,) = open_retriever(bundle, passages, models).retrieve([question])
+    return max(one.score for one in found)
 
 
 def open_run_retriever(run: Path, models: Models | None = None) -> Retriever:

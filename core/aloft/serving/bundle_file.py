@@ -161,6 +161,7 @@ class AnsweringRecord(_Record):
     max_new_tokens: int = Field(ge=1)
     order_weight: float | None = Field(default=None, ge=0)
     abstention_threshold: float | None = Field(default=None, ge=0, le=1)
+    abstention_relevance: RelevanceRecord | None = None
 
 
 class BundleFile(_Record):

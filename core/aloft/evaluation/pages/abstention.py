@@ -56,9 +56,10 @@ def _rule(curves: Sequence[AbstentionCurve]) -> str:
     promised = curves[0].promised
     few = [curve.generator for curve in curves if curve.threshold is None]
     said = (
-        'A question is declined where the probability of "none" exceeds the threshold, the least '
-        f"that lets {percent(promised)} % of new questions like these pass whose passage is shown "
-        "(evaluation.answered_share)."
+        "A question is declined where it is likelier than the threshold that no passage answers "
+        'it, by the generator\'s "none" and by how well its best passage goes with it. The '
+        f"threshold is the least that lets {percent(promised)} % of new questions like these pass "
+        "whose passage is shown (evaluation.answered_share)."
     )
     if few:
         said += (
