@@ -204,7 +204,7 @@ def full_report() -> Report:
                     ),
                 },
                 pairs_an_hour=79754,  # 1800 in 81.25 s
-                mended=210,
+                repaired=210,
             ),
             FunnelRow(stage="sets", kept=0, dropped={}, seconds=0.2, rows={"held_out": 300}),
             FunnelRow(stage="embedder", kept=1, dropped={}, seconds=30.0, rows=1500),
