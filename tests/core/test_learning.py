@@ -7,6 +7,7 @@ import pytest
 from scripted import long_words
 
 from aloft.config import check_config
+from aloft.errors import ConfigError
 from aloft.evaluation.learning import draw_rows
 from aloft.evaluation.report import read_report
 from aloft.records import Document, EmbedderRow, QAPair
@@ -40,6 +41,23 @@ def test_fewer_pairs_are_part_of_more_and_rows_of_no_pair_stay() -> None:
     assert draw_rows(ROWS, PAIRS[:1], 0.25, seed=0)[0] == 1
     others = {tuple(one.id for one in draw_rows(ROWS, PAIRS, 0.25, seed=s)[1]) for s in range(9)}
     assert len(others) > 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "wanted", "refused"),
+    [
+        (("embedder",), {"probes": True}, "trains no generator, whose answers --probes measures"),
+        (("generator",), {"learning_curve": True}, "trains no embedder by rows of pairs"),
+    ],
+)
+def test_what_a_run_has_no_part_for_is_refused_rather_than_left_out(
+    parts: tuple[str, ...], wanted: dict[str, bool], refused: str, tmp_path: Path, encoder: Path
+) -> None:
+    config = check_config({"teacher": "given", "embedder": str(encoder), "parts": parts})
+    with open_run(tmp_path / "run", config, ScriptedTeacher(long_words)) as run:
+        with pytest.raises(ConfigError, match=refused):
+            run.measure_also(**wanted)
+        run.measure_also(probes="generator" in parts, learning_curve="embedder" in parts)
 
 
 @pytest.mark.model
