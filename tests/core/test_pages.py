@@ -864,6 +864,17 @@ def test_losses_that_diverged_do_not_stop_the_report() -> None:
     assert "Loss of the embedder" not in render_html(replace(report, parts={"embedder": alone}))
 
 
+def test_what_ships_where_nothing_gained_is_named_in_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("aloft.cli.views.show_funnel", lambda _: None)  # there is no run folder
+    show_report(tmp_path, embedder_only())
+    assert "Ships: the untuned models, in " in capsys.readouterr().out
+    facts = PreviousRunFacts(run="one", passages=3, new_passages=1, new_pairs=2, replayed_pairs=0)
+    show_report(tmp_path, replace(embedder_only(), previous_run=facts))
+    assert "Ships: the previous run's models, in " in capsys.readouterr().out
+
+
 def test_a_terminal_of_80_columns_shows_every_row_of_a_report_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

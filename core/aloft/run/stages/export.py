@@ -7,7 +7,7 @@ from pathlib import Path
 from aloft import __version__
 from aloft.backends.checking import is_cross_encoder, is_language_model, is_multi_vector
 from aloft.backends.packaged import resolve_model
-from aloft.config import PARTS, Part, plain_name
+from aloft.config import PARTS, Part, plain_name, server_names
 from aloft.evaluation.report import Measurements, measurements_from_json
 from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
@@ -69,7 +69,8 @@ def _declare(name: str, doing: str, *, merged: bool) -> Declaration:
             for one in PARTS:
                 _write_part(one, bundle, folder / one, context, merged=merged)
                 if (folder / one).is_dir():
-                    card = _card(one, folder / one, bundle, measured, merged=merged)
+                    origin = _origin(one, measured, has_weights=(part["bundle"] / one).is_dir())
+                    card = _card(one, folder / one, bundle, measured, origin, merged=merged)
                     (folder / one / "README.md").unlink(missing_ok=True)  # the base model's own
                     (folder / one / "README.md").write_text(card, encoding="utf-8")
 
@@ -78,7 +79,7 @@ def _declare(name: str, doing: str, *, merged: bool) -> Declaration:
 
     return stage(
         name=name,
-        version=2,
+        version=3,
         doing=doing,
         inputs=("bundle", "measured", *(("generator_rows",) if merged else ())),
         output=Folder(name),
@@ -102,7 +103,7 @@ def _write_part(
         return
     name = getattr(bundle, part)
     is_embedder = part == "reranker" and name == bundle.embedder  # whose card says so
-    if name is None or is_embedder:
+    if name is None or is_embedder or server_names(name):  # whose files are the server's
         return
     source = Path(resolve_model(plain_name(name)))
     reranks_as_saved = is_cross_encoder(source) or is_multi_vector(source)
@@ -124,19 +125,33 @@ def _merge(bundle: Bundle, folder: Path, context: Context) -> None:
     merge_adapter(plain_name(bundle.generator), Path(bundle.adapter), folder, rows)
 
 
-def _card(part: Part, folder: Path, bundle: Bundle, measured: Measurements, *, merged: bool) -> str:
+def _origin(part: Part, measured: Measurements, *, has_weights: bool) -> str:
+    """Whether a part is tuned, and by which run.
+
+    Args:
+        part: The part.
+        measured: What the run measured.
+        has_weights: Whether what ships holds weights of its own for it.
+    """
+    if not has_weights:
+        return "Not tuned: this part was not trained, or its training did not pass the gate."
+    origin = "Tuned on questions that a local language model wrote from its owner's documents."
+    if measured.shipped is not None and part in measured.shipped.parts:
+        return origin
+    return (
+        f"{origin} An earlier run did that: in the last one this part was not trained further, or "
+        "its training did not pass the gate."
+    )
+
+
+def _card(
+    part: Part, folder: Path, bundle: Bundle, measured: Measurements, origin: str, *, merged: bool
+) -> str:
     """The model card: what the part is, what it gained, and how to load it."""
     is_adapter = part == "generator" and bundle.adapter is not None and not merged
     library, task = ("peft", "text-generation") if is_adapter else _CARDS[part]
     is_writer = part == "reranker" and is_language_model(folder)
     library = "transformers" if is_writer else library
-    shipped = measured.shipped
-    is_tuned = shipped is not None and part in shipped.parts
-    origin = (
-        "Tuned on questions that a local language model wrote from its owner's documents."
-        if is_tuned
-        else "Not tuned: this part was not trained, or its training did not pass the gate."
-    )
     lines = [
         "---",
         f"library_name: {library}",
