@@ -558,8 +558,7 @@ def test_the_verdict_says_in_words_what_happened() -> None:
 def test_the_verdict_lists_three_parts_as_a_sentence_does() -> None:
     whole = full_report()
     verdicts = tuple(
-        replace(v, is_kept=True, comparison=v.comparison or whole.verdicts[0].comparison)
-        for v in whole.verdicts
+        replace(v, is_kept=True, comparison=whole.verdicts[0].comparison) for v in whole.verdicts
     )
     (said,) = re.findall(
         r"Gained and kept: (.*?)\. ", summarize(measured_otherwise(whole, verdicts=verdicts))
@@ -598,6 +597,17 @@ def test_a_share_is_shown_of_what_has_one_alone() -> None:
     parts = "**embedder and generator** | **dense** | **tuned**"
     assert f"| {parts} | **–** | **–** | **–** |" in text
     assert "Ships: dense retrieval with the tuned embedder, answers by" in text
+
+
+def test_a_part_that_is_kept_for_what_it_gains_by_itself_is_not_said_to_have_gained() -> None:
+    report = embedder_only()
+    (refused,) = report.verdicts
+    stack = Comparison(**gain("ndcg@10", 0.72, 0.71, -0.02, 0.01, 300))
+    reason = "the 95 % interval includes a gain on the synthetic questions: nDCG@10"
+    kept = replace(refused, is_kept=True, comparison=stack, reason=reason)
+    said = summarize(measured_otherwise(report, verdicts=(kept,)))
+    assert f"Kept: the embedder; {reason}. " in said
+    assert "Gained" not in said and "No part gained" not in said
 
 
 def test_a_run_without_gain_says_so() -> None:

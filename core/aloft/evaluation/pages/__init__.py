@@ -39,7 +39,9 @@ _READING = (
     "zero says that the gain may be chance. A part is kept only where its gain is above "
     "zero, and it is not significantly worse on another set of questions. Embedder and reranker "
     "are blended with BM25 and with what they were tuned from; a generator replaces another one, "
-    "and is kept only where the interval on the deciding questions does not include a loss.",
+    "and is kept only where the interval on the deciding questions does not include a loss. Where "
+    "synthetic questions decide, an embedder is judged by what it gains by itself, whose interval "
+    "must not include a loss, and the stack with it must not be significantly worse.",
     "Synthetic questions were written by the teacher from held-out documents, as the training "
     "questions were from others: gains on them tend to be larger than on questions that people "
     "ask. What each part counts for in a hybrid is therefore fitted on human questions, "
