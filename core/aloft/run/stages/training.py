@@ -34,7 +34,7 @@ from aloft.run.stages.remined import uses_remined
 from aloft.serving.bundle import CARRIED
 
 _TRAINING = Resources(gpu=True, is_task=True, retries=10)
-_VERSIONS: dict[Part, int] = {"embedder": 2, "reranker": 4}
+_VERSIONS: dict[Part, int] = {"embedder": 2, "reranker": 5}
 
 
 def _outputs(*parts: Part, prefix: str = "", folder: str = "") -> dict[str, Output]:
