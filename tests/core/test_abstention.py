@@ -1,6 +1,7 @@
 """The threshold of abstention keeps its promise, and the risk of every other one is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,6 +112,13 @@ def test_the_rule_is_fitted_on_questions_whose_passage_was_retrieved() -> None:
     assert fit_rule(readings(), fits_order=False, answered_share=0.95).threshold is None
     none = readings().among(np.zeros(3, bool))
     assert fit_rule(none, fits_order=True, answered_share=0.6) == CitationRule()
+
+
+def test_a_generator_that_diverged_has_no_threshold() -> None:
+    read = readings()
+    lost = replace(read, retrieved=np.full_like(read.retrieved, np.nan))
+    for fits_order in (False, True):
+        assert fit_rule(lost, fits_order=fits_order, answered_share=0.6).threshold is None
 
 
 def test_what_the_order_counts_for_is_chosen_as_if_all_were_answered() -> None:

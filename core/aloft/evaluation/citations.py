@@ -94,7 +94,8 @@ def fit_rule(readings: Readings, *, fits_order: bool, answered_share: float) -> 
     if not readings.abstains:
         return rule
     chances = readings.retrieved[readings.is_present, -1].astype(np.float64)
-    return replace(rule, threshold=fit_threshold(chances, answered_share))
+    known = chances[np.isfinite(chances)]  # one whose training diverged returns none
+    return replace(rule, threshold=fit_threshold(known, answered_share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
