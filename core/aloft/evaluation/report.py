@@ -274,7 +274,7 @@ class Report:
     Attributes:
         aloft: Version that made the run.
         created: ISO 8601, UTC.
-        command: The command line.
+        command: The command line; of an application that was the host, its name.
         machine: Processor, cores, versions; no host name.
         config: The configuration as JSON.
         funnel: Per stage, in order.

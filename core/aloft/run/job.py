@@ -1,6 +1,5 @@
 """One run from the outside: open its folder, give it documents, ask for what it comes to."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from aloft.evaluation.pages import write_report
 from aloft.evaluation.report import FunnelRow, Report
 from aloft.files import write_atomically, write_text
 from aloft.jsonl import RecordFile
-from aloft.machine import describe_machine, peak_memory_megabytes
+from aloft.machine import describe_command, describe_machine, peak_memory_megabytes
 from aloft.network_guard import NetworkGuard, hosts_of, local_only
 from aloft.protocols import LanguageModel, Progress, no_progress
 from aloft.questions.rows import unpack
@@ -315,7 +314,7 @@ class OpenRun:
         return Report(
             aloft=__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=describe_command(),
             machine=describe_machine(),
             config=self.config.model_dump(mode="json"),
             funnel=tuple(reports.funnel_row(row.pop("stage"), row) for row in rows),
