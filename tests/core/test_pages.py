@@ -780,6 +780,11 @@ def test_texts_are_escaped() -> None:
     assert from_json(json.loads(dump(hostile))) == hostile
 
 
+def test_underscores_around_a_word_of_markdown_stay() -> None:
+    text = render_markdown(replace(full_report(), command="aloft run /data/_own_ --out a_b__"))
+    assert "aloft run /data/\\_own\\_ --out a_b\\_\\_" in text
+
+
 def test_the_name_of_a_question_set_is_escaped_in_charts_too() -> None:
     name = '"><b'
     whole = measurements()

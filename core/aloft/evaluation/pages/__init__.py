@@ -48,6 +48,7 @@ _READING = (
     "where those decide; otherwise it is what was best over many corpora.",
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MARKUP = re.compile(r"[\\`*~|]|(?<![^\W_])_|_(?![^\W_])")  # not the underscore within a word
 
 
 def sections(report: Report) -> list[Section]:
@@ -137,6 +138,6 @@ def _is_picture(block: object) -> bool:
 
 def _markdown_text(text: Any) -> str:
     """A text that Markdown shows as it is: no markup, no tags, no links, one line."""
-    escaped = re.sub(r"([\\`*~|])", r"\\\1", " ".join(str(text).split()))
+    escaped = _MARKUP.sub(r"\\\g<0>", " ".join(str(text).split()))
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
     return escaped.replace("![", "!\\[")
