@@ -17,6 +17,7 @@ from aloft.config import SHARES_PART, FederationConfig, Part, RunConfig
 from aloft.errors import ConfigError, DataError
 from aloft.evaluation.shared_shares import find_gains_fault, gains_key, leave_out
 from aloft.files import write_text
+from aloft.run.context import Context
 from aloft.run.federated_parts import (
     BUDGET,
     Participation,
@@ -27,7 +28,7 @@ from aloft.run.federated_parts import (
 from aloft.run.job import OpenRun
 from aloft.run.stage import Setup
 from aloft.run.stages.shares import QUESTIONS
-from aloft.run.stages.training import rows_of
+from aloft.run.stages.training import graded, rows_of
 from aloft.training.shared_weights import SharedWeights, State, read_weights, write_weights
 
 FEDERATED: tuple[Part, ...] = ("embedder", "generator")
@@ -170,12 +171,15 @@ class FederatedSite:
         from aloft.training.federated import local_update
 
         part, config = order["part"], self._run.config
-        rows = list(self._run.records(self._rows_of(part)))
+        rows: Any = list(self._run.records(self._rows_of(part)))
+        training = getattr(config, f"{part}_training")
+        if part == "embedder":
+            rows = graded(self._context_of(part), rows, training)
         self._run.shared.models.release()
         return local_update(
             rows,
             config.base_model(part),
-            getattr(config, f"{part}_training"),
+            training,
             weights,
             seed=config.seed,
             round_number=int(order["server-round"]),
@@ -215,6 +219,12 @@ class FederatedSite:
         write_text(folder / facts_file(part), json.dumps(asdict(own)) + "\n")
         sources = self._run.runner.setup.sources | federated_sources(folder)
         self._run.runner.arrange(Setup(self._run.config, sources))
+
+    def _context_of(self, part: Part) -> Context:
+        """Of the stage that trains a part here alone."""
+        stages = self._run.runner.graph.stages
+        name = f"local_{part}"  # once the run has a shared part, too
+        return Context(stages[name if name in stages else part], self._run.shared)
 
     def _rows_of(self, part: Part) -> str:
         return rows_of(self._run.runner.setup, part)
