@@ -23,6 +23,7 @@ from aloft.run.federated_parts import (
     Participation,
     facts_file,
     federated_sources,
+    read_participation,
     weights_file,
 )
 from aloft.run.job import OpenRun
@@ -155,12 +156,31 @@ class FederatedSite:
         """
         part = order["part"]
         trained, count = self._measure() if part == SHARES_PART else self._train(order, weights)
-        facts = self._facts.setdefault(part, Participation())
+        facts = self._participation(part, int(order["server-round"]) - 1)
+        facts.rounds = int(order["rounds"])
         facts.answered += 1
         facts.rows = count
         facts.bytes_received += size_of(weights)
         facts.bytes_sent += size_of(trained)
+        self._keep(part, facts)
         return trained, count
+
+    def _participation(self, part: str, done: int) -> Participation:
+        """What this site has done so far; also what it did before it was started again.
+
+        Args:
+            part: What is trained.
+            done: Rounds of the federation that have ended.
+        """
+        if part not in self._facts:
+            is_known = (self._run.folder / facts_file(part)).exists()
+            known = read_participation(self._run.folder, part) if is_known else Participation()
+            goes_on = known.round < known.rounds and known.round <= done
+            self._facts[part] = known if goes_on else Participation()
+        return self._facts[part]
+
+    def _keep(self, part: str, facts: Participation) -> None:
+        write_text(self._run.folder / facts_file(part), json.dumps(asdict(facts)) + "\n")
 
     def _measure(self) -> tuple[State, int]:
         found = dict(self._measured_gains())
@@ -201,7 +221,7 @@ class FederatedSite:
             DataError: they cannot be gains.
         """
         part: str = facts["part"]
-        own = self._facts.setdefault(part, Participation())
+        own = self._participation(part, facts["round"])
         own.round, own.rounds, own.sites = facts["round"], facts["rounds"], facts["sites"]
         if own.round == own.rounds:  # others came with the order to train further
             own.bytes_received += size_of(weights)
@@ -216,7 +236,7 @@ class FederatedSite:
         folder = self._run.folder
         shared = SharedWeights(base=facts["base"], tensors=weights)
         write_weights(folder / weights_file(part), shared)
-        write_text(folder / facts_file(part), json.dumps(asdict(own)) + "\n")
+        self._keep(part, own)
         sources = self._run.runner.setup.sources | federated_sources(folder)
         self._run.runner.arrange(Setup(self._run.config, sources))
 
