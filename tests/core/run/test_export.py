@@ -133,6 +133,25 @@ def test_a_generator_at_a_server_is_left_there_and_an_earlier_runs_part_is_calle
     assert "Not tuned" not in card
 
 
+def test_an_adapter_names_its_base_as_it_is_known_elsewhere(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    shutil.rmtree(copy / "export")
+    shutil.copytree(copy / "generator", copy / "models" / "generator", dirs_exist_ok=True)
+    bundle = copy / "models" / "aloft.json"
+    values = json.loads(bundle.read_text(encoding="utf-8"))
+    values["generator"]["adapter"] = "generator"
+    bundle.write_text(json.dumps(values), encoding="utf-8")
+    before = (copy / "models" / "generator" / "adapter_config.json").read_bytes()
+    assert main(["export", str(copy)]) == 0
+    folder = copy / "export" / "generator"
+    settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    assert settings == json.loads(before) | {"base_model_name_or_path": "language-model"}
+    assert (copy / "models" / "generator" / "adapter_config.json").read_bytes() == before
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "A LoRA adapter of language-model; load both with peft." in card
+    assert not any(str(run.parent) in file.read_text() for file in folder.glob("*.json"))
+
+
 def test_what_ships_is_not_changed_by_it(run: Path) -> None:
     before = {path: path.read_bytes() for path in (run / "models").rglob("*") if path.is_file()}
     shutil.rmtree(run / "export")

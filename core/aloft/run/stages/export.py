@@ -1,5 +1,6 @@
 """Writes what ships as plain Hugging Face folders, each with a model card."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,9 +55,11 @@ model = MultiVectorEncoder(modules=[body, MultiVectorMask(), tokens])""",
 
 model = AutoModelForCausalLM.from_pretrained("path/to/generator")
 tokenizer = AutoTokenizer.from_pretrained("path/to/generator")""",
-    "peft": """from peft import AutoPeftModelForCausalLM
+    "peft": """from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
-model = AutoPeftModelForCausalLM.from_pretrained("path/to/generator")""",
+base = AutoModelForCausalLM.from_pretrained("path/to/the/model/that/it/is/of")
+model = PeftModel.from_pretrained(base, "path/to/generator")""",
 }
 
 
@@ -100,6 +103,7 @@ def _write_part(
             _merge(bundle, folder, context)
         else:
             shutil.copytree(bundle.adapter, folder, copy_function=link)
+            _name_base(folder / "adapter_config.json", _base_name(bundle))
         return
     name = getattr(bundle, part)
     is_embedder = part == "reranker" and name == bundle.embedder  # whose card says so
@@ -113,6 +117,20 @@ def _write_part(
         take_body(source, folder)  # of an embedder that does not ship itself
     else:
         shutil.copytree(source, folder, copy_function=link)
+
+
+def _base_name(bundle: Bundle) -> str:
+    """The generator's base model as it is known elsewhere: by its id, or its folder's name."""
+    name = plain_name(bundle.generator)
+    return Path(name).name if Path(name).is_dir() else name
+
+
+def _name_base(settings: Path, name: str) -> None:
+    """Let an adapter name its base model otherwise than by its folder on this machine."""
+    values = json.loads(settings.read_text(encoding="utf-8"))
+    settings.unlink()  # what ships has the same file, by a link
+    text = json.dumps({**values, "base_model_name_or_path": name}, indent=2)
+    settings.write_text(text + "\n", encoding="utf-8")
 
 
 def _merge(bundle: Bundle, folder: Path, context: Context) -> None:
@@ -165,8 +183,7 @@ def _card(
         "",
     ]
     if is_adapter:
-        name = Path(plain_name(bundle.generator)).name
-        lines += [f"A LoRA adapter of {name}; load both with peft.", ""]
+        lines += [f"A LoRA adapter of {_base_name(bundle)}; load both with peft.", ""]
     for verdict in (one for one in measured.verdicts if one.part == part):
         word = "Kept" if verdict.is_kept else "Refused"
         lines += [f"{word}: {verdict.reason}.", ""]
