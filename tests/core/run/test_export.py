@@ -1,6 +1,7 @@
 """What ships, as plain Hugging Face folders with a model card each."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -115,12 +116,15 @@ def test_the_merged_generator_is_a_whole_model(run: Path) -> None:
 def test_a_generator_at_a_server_is_left_there_and_an_earlier_runs_part_is_called_that(
     run: Path, tmp_path: Path
 ) -> None:
+    from aloft.backends.late_interaction import LateInteractionReranker
+
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     shutil.rmtree(copy / "export")
     bundle, measured = copy / "models" / "aloft.json", copy / "work" / "stages" / "measured.json"
     values = json.loads(bundle.read_text(encoding="utf-8"))
     values["generator"] = {"name": "openai:http://127.0.0.1:9/v1#teacher"}
     values["embedder"]["weights"] = "embedder"
+    values["reranker"] = values["embedder"]  # its body
     bundle.write_text(json.dumps(values), encoding="utf-8")
     shutil.copytree(copy / "embedder", copy / "models" / "embedder", dirs_exist_ok=True)
     values = json.loads(measured.read_text(encoding="utf-8"))
@@ -131,6 +135,13 @@ def test_a_generator_at_a_server_is_left_there_and_an_earlier_runs_part_is_calle
     card = (copy / "export" / "embedder" / "README.md").read_text(encoding="utf-8")
     assert "Tuned on questions" in card and "An earlier run did that" in card
     assert "Not tuned" not in card
+    (_, body) = re.findall("```python\n(.*?)```", card, re.DOTALL)
+    folder, found = str(copy / "export" / "embedder"), dict[str, Any]()
+    exec(body.replace("path/to/embedder", folder), found)  # as its reader would
+    expected = LateInteractionReranker(str(copy / "models" / "embedder")).score(
+        [("How long is the crossing?", "The crossing takes an hour.")]
+    )
+    assert found["scores"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_adapter_names_its_base_as_it_is_known_elsewhere(run: Path, tmp_path: Path) -> None:

@@ -44,13 +44,10 @@ scores = model.predict([("How long is the crossing?", "The crossing takes an hou
 
 model = load_reranker("path/to/reranker")  # by how likely the question is after the passage
 scores = model.score([("How long is the crossing?", "The crossing takes an hour.")])""",
-    "body": """from sentence_transformers import MultiVectorEncoder, SentenceTransformer
-from sentence_transformers.base.modules import Normalize
-from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    "body": """from aloft.backends.loading import load_reranker
 
-body = SentenceTransformer("path/to/embedder")[0]
-tokens = Normalize(module_input_name="token_embeddings")
-model = MultiVectorEncoder(modules=[body, MultiVectorMask(), tokens])""",
+model = load_reranker("path/to/embedder")  # with its prompts, and all of its layers
+scores = model.score([("How long is the crossing?", "The crossing takes an hour.")])""",
     "generator": """from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained("path/to/generator")
