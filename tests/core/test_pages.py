@@ -612,7 +612,8 @@ def test_a_part_that_is_kept_for_what_it_gains_by_itself_is_not_said_to_have_gai
 
 def test_a_run_without_gain_says_so() -> None:
     assert summarize(embedder_only()) == (
-        "The 300 synthetic held-out questions decide; no human questions were given. "
+        "The 300 synthetic held-out questions decide; no human questions that a passage answers "
+        "were given. "
         "No part gained enough to be kept. Refused: the embedder; a loss. "
         "Ships: hybrid retrieval with the base embedder (dense share 0.30 to 1.00), "
         "with nDCG@10 65.0."

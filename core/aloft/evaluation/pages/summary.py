@@ -82,7 +82,7 @@ def _decided(report: Report) -> str:
         return f"The {asked} human questions decide."
     start = f"The {asked} {deciding} held-out questions decide"
     if "human" not in counts:
-        return f"{start}; no human questions were given."
+        return f"{start}; no human questions that a passage answers were given."
     given = counts["human"].questions
     least = report.config.get("evaluation", {}).get("min_human_questions", "more")
     return f"{start}; {given} human questions were given, and it takes {least} to decide."
