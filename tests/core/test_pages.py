@@ -415,6 +415,12 @@ def test_each_share_is_drawn_with_and_without_what_ships() -> None:
     assert "62.0 (base) and 66.0 (tuned)" in page
     assert "69.0 (tuned)" in page
     assert "base embedder, none reranker: 0 50.0, 0.5 61.0, 1 55.0" in page
+    text = render_markdown(report)  # which has no pictures
+    assert "| questions | share of | embedder | reranker | 0 | 0.5 | 1 | chosen |" in text
+    row = "| Human questions | the embedder beside BM25 | base | – | 50.0 | 61.0 | 55.0 | 62.0 |"
+    assert row in text
+    row = "| Human questions | the reranker beside the hybrid | tuned | tuned | 65.0 | 68.0 |"
+    assert f"{row} 60.0 | 69.0 |" in text
     assert from_json(json.loads(dump(report))) == report
 
 
