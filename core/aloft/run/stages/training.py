@@ -149,7 +149,7 @@ def _train_by_rows(
         body = trainers.take_body(inputs["embedder"], folder)
         yield replace(body, base_model=_described(context, part, body.base_model))
         return
-    rows = list(inputs[names[0]])
+    rows: Sequence[Any] = list(inputs[names[0]])
     base = str(inputs["embedder"]) if "embedder" in inputs else context.name("base")
     if part == "generator":
         start = context.adapter("base")
