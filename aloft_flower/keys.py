@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 AUTHORITY, CERTIFICATE, SERVER_KEY = "ca.pem", "server.pem", "server.key"
 SITE_KEY, PUBLIC_KEY = "site.key", "site.pub"
 _AUTHORITY_KEY = "ca.key"
+_OURS = "Aloft federation"  # the authority's name
 _CURVE = ec.SECP384R1  # one of those that Flower takes
 _VALID = timedelta(days=825)
 
@@ -27,19 +28,20 @@ _VALID = timedelta(days=825)
 def make_certificate(folder: Path, host: str) -> None:
     """Write a certificate for a server's address, and the authority that vouches for it.
 
-    Files that are there are kept, so that an organisation's own can be used.
+    Files that are there are kept, so that an organisation's own can be used; one that was made here
+    for another address is made anew, by the same authority.
 
     Args:
         folder: Where `ca.pem`, `server.pem` and `server.key` are written.
         host: Name or address that sites reach the server by; loopback is always among them.
     """
-    if (folder / CERTIFICATE).exists():
+    if (folder / CERTIFICATE).exists() and not _is_for_another(folder, host):
         return
     key_file = folder / _AUTHORITY_KEY
     if not key_file.exists():
         key = ec.generate_private_key(_CURVE())
         _write_secret(key_file, _pem(key))
-        name = _name("Aloft federation")
+        name = _name(_OURS)
         usage = x509.BasicConstraints(ca=True, path_length=0)
         authority = _certificate(name, name, key.public_key()).add_extension(usage, critical=True)
         (folder / AUTHORITY).write_bytes(_signed(authority, key))
@@ -56,6 +58,15 @@ def make_certificate(folder: Path, host: str) -> None:
     )
     _write_secret(folder / SERVER_KEY, _pem(key))
     (folder / CERTIFICATE).write_bytes(_signed(server, authority_key))
+
+
+def _is_for_another(folder: Path, host: str) -> bool:
+    """Whether the certificate was made here, for another address, and can be made anew."""
+    known = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
+    if known.issuer != _name(_OURS) or not (folder / _AUTHORITY_KEY).exists():
+        return False
+    names = known.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return not set(_alternatives([host])) <= set(names)
 
 
 def make_site_key(folder: Path) -> None:

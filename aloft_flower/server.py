@@ -116,10 +116,11 @@ def _port_of(folder: Path) -> int:
         DataError: none runs.
     """
     folder = folder.absolute()
-    missing = f"{folder} holds no federation. Start its server: aloft federate server {folder}"
+    start = f"aloft federate server {folder} --address HOST:PORT --sites NAMES"
+    missing = f"{folder} holds no federation. Start its server: {start}"
     port = int(read_json_object(folder / _FACTS, missing=missing, repair="")["port"])
     if not processes.is_listening(port):
-        raise DataError(f"No server runs for {folder}. Start it: aloft federate server {folder}")
+        raise DataError(f"No server runs for {folder}. Start it: {start}")
     return port
 
 

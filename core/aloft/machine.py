@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,16 @@ def describe_machine() -> dict[str, Any]:
         if torch.cuda.is_available():
             machine["gpu"] = torch.cuda.get_device_name()
     return machine
+
+
+def describe_command() -> str:
+    """This process's command line, as it can be typed again.
+
+    Of another program than `aloft` its name alone: what it was given may be a key.
+    """
+    program, *arguments = sys.argv
+    name = Path(program).name
+    return shlex.join([name, *arguments]) if Path(program).stem == "aloft" else name
 
 
 def _name_processor() -> str:

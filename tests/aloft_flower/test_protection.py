@@ -38,10 +38,29 @@ def test_a_certificate_names_the_address_and_secrets_are_their_owners_alone(tmp_
     keys.make_site_key(tmp_path / "site")
     for secret in (tmp_path / keys.SERVER_KEY, tmp_path / "site" / keys.SITE_KEY):
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-    before = (tmp_path / keys.CERTIFICATE).read_bytes()
-    keys.make_certificate(tmp_path, "another.example")  # what is there is kept
-    assert (tmp_path / keys.CERTIFICATE).read_bytes() == before
     assert isinstance(authority.public_key(), ec.EllipticCurvePublicKey)
+    before = (tmp_path / keys.CERTIFICATE).read_bytes()
+    for known in ("hospital.example", "localhost", "127.0.0.1"):
+        keys.make_certificate(tmp_path, known)
+        assert (tmp_path / keys.CERTIFICATE).read_bytes() == before
+    keys.make_certificate(tmp_path, "another.example")
+    anew = x509.load_pem_x509_certificate((tmp_path / keys.CERTIFICATE).read_bytes())
+    anew.verify_directly_issued_by(authority)  # which sites have already
+    names = anew.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "another.example" in names.get_values_for_type(x509.DNSName)
+
+
+def test_a_certificate_that_was_not_made_here_is_kept(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from aloft_flower import keys
+
+    keys.make_certificate(tmp_path, "hospital.example")
+    own, name = ec.generate_private_key(ec.SECP384R1()), keys._name("An organisation")
+    content = keys._signed(keys._certificate(name, name, own.public_key()), own)
+    (tmp_path / keys.CERTIFICATE).write_bytes(content)
+    keys.make_certificate(tmp_path, "another.example")
+    assert (tmp_path / keys.CERTIFICATE).read_bytes() == content
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,21 @@ import pytest
 from federated_sites import end, spawn_scripted, start_rounds, wait_until
 from scripted_site import SECRET, ScriptedSite
 
-from aloft.api import AloftError, read_weights
+from aloft.api import AloftError, DataError, read_weights
 from aloft.config import FederationConfig
 
 pytestmark = pytest.mark.flower
 FAULTS = ("shape", "nan", "scale", "count", "raise")
 ROWS = {"ann": (1, 1.0), "bob": (3, 3.0), "kim": (2, 2.0), "sue": (2, 2.0), "mal": (2, 2.0)}
+
+
+def test_where_no_server_runs_it_is_said_how_to_start_one(tmp_path: Path) -> None:
+    for found in ("holds no federation", "No server runs"):
+        with pytest.raises(DataError, match=found) as fault:
+            start_rounds(tmp_path, FederationConfig())
+        command = f"aloft federate server {tmp_path} --address HOST:PORT --sites NAMES"
+        assert str(fault.value).endswith(command)
+        (tmp_path / "server.json").write_text('{"port": 1}')
 
 
 def test_rounds_go_on_without_those_who_fail_and_name_them(

@@ -1,6 +1,7 @@
 """The threshold of abstention keeps its promise, and the risk of every other one is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -174,6 +175,13 @@ def test_of_synthetic_questions_the_half_least_covered_fits_the_threshold() -> N
     assert fit_rule(readings(), are_human=False, answered_share=0.6).threshold == 0.201
     assert fit_rule(readings(), are_human=False, answered_share=0.95).threshold is None
     assert fit_rule(readings(), are_human=False, answered_share=1.0).threshold == 1.0
+
+
+def test_a_generator_that_diverged_has_no_threshold() -> None:
+    read = readings()
+    lost = replace(read, retrieved=np.full_like(read.retrieved, np.nan))
+    for are_human in (False, True):
+        assert fit_rule(lost, are_human=are_human, answered_share=0.6).threshold is None
 
 
 def test_what_the_order_counts_for_is_chosen_as_if_all_were_answered() -> None:

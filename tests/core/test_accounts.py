@@ -142,6 +142,8 @@ def test_a_run_states_what_its_teacher_was_asked(tmp_path: Path, encoder: Path) 
         # ten replies are empty and asked for again; six words in each of the 70 that are not
         "pairs": {"calls": 80, "tokens_in": 8000, "tokens_out": 420},
     }
+    repaired = {row.stage: row.repaired for row in read_funnel(tmp_path / "run")}
+    assert repaired["pairs"] == 10
 
 
 def test_marks_of_pairs_have_an_account_of_their_own(tmp_path: Path, encoder: Path) -> None:

@@ -19,6 +19,7 @@ from aloft.evaluation.report import Report
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
 from aloft.run.changes import ReportManifest
+from aloft.run.job import open_run
 from aloft.run.store import RunStore
 
 PROSE = "The harbour master keeps the tide tables in the tower and renews them every spring. " * 3
@@ -378,6 +379,11 @@ def test_a_report_says_what_has_changed_since(
     settings.write_text(f"{settings.read_text()}seed = 5\npairs.per_passage = 7\n")
     assert cut(corpus, run, settings) == 0
     assert shown() == ["Changed since: seed, pairs.per_passage"] * 3
+    log = tmp_path / "log.csv"
+    log.write_text("question\nWhere is the quay?\n")
+    with open_run(run) as opened:
+        opened.import_log(log)
+    assert shown() == ["Changed since: log, seed, pairs.per_passage"] * 3
 
 
 def reported(corpus: Path, run: Path, settings: Path) -> Path:

@@ -146,6 +146,25 @@ def test_a_third_run_knows_what_the_first_trained_on(tmp_path: Path) -> None:
     assert earlier.pairs == {pair.id for pair in PAIRS[:3]}
 
 
+def test_a_third_run_holds_out_what_the_first_did_though_the_second_lacked_it(
+    tmp_path: Path,
+) -> None:
+    finished_run(tmp_path / "one")
+    with RunStore(tmp_path / "two") as store:
+        config = take_over(load_config(after=tmp_path / "one"), store)
+    later = finished_run(tmp_path / "later")
+    (later / "earlier").symlink_to(tmp_path / "two" / "earlier")
+    (later / "config.json").write_text(config.model_dump_json())
+    new = Passage(document_id="d4", text="text 4", start=0)
+    write(later / "passages.jsonl", [*PASSAGES[:3], new])
+    held_out = RecordFile(later / "sets" / "held_out.jsonl", LabelledQuestion)[0]
+    write(later / "sets" / "held_out.jsonl", [replace(held_out, passage_ids=(new.id,))])
+    with RunStore(tmp_path / "three") as store:
+        take_over(load_config(after=later), store)
+    split = read_previous_run(tmp_path / "three").split
+    assert split == {"d0": False, "d1": False, "d2": False, "d3": True, "d4": True}
+
+
 @pytest.mark.parametrize(("share", "old"), [(0, 0), (0.5, 1), (1, 2), (9, 3)])
 def test_old_pairs_are_replayed_beside_new_ones(share: float, old: int) -> None:
     new = [QAPair(passage_id="p", question=f"new {i}?", answer="yes") for i in range(2)]

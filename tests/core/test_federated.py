@@ -181,3 +181,44 @@ def test_a_blend_of_adapters_is_the_average_of_their_updates(folder: Path, metho
         torch.testing.assert_close(weights, (one[name] + other[name]) / 2, atol=1e-6, rtol=1e-4)
         moved += not torch.equal(one[name], other[name])
     assert moved
+
+
+def test_a_site_that_is_started_again_knows_the_rounds_that_it_has_answered(folder: Path) -> None:
+    from scripted import long_words, write_topics
+
+    from aloft.config import check_config
+    from aloft.run.federated_parts import read_participation
+    from aloft.run.federation import FederatedSite, size_of
+    from aloft.run.job import open_run
+    from aloft.testing import ScriptedTeacher
+    from aloft.training.federated import initial_weights
+
+    config = check_config(
+        {
+            "teacher": "given",
+            "embedder": str(folder / "encoder"),
+            "parts": ("embedder",),
+            "pairs": {"form": "examples", "per_passage": 1, "max_passages": 12},
+            "filters": {"use": ["duplicate"]},
+            "embedder_training": EMBEDDER.model_dump() | {"num_train_epochs": 1.0},
+        }
+    )
+    first = initial_weights(config.embedder, config.embedder_training, seed=0)
+    facts = {"part": "embedder", "base": first.base, "sites": 2}
+
+    def order(number: int) -> dict[str, object]:
+        return {**facts, "rounds": 3, "server-round": number}
+
+    with open_run(folder / "run", config, ScriptedTeacher(long_words)) as run:
+        run.give(write_topics(folder / "docs"))
+        FederatedSite(run).update(order(1), first.tensors)  # and is killed before the next round
+        site = FederatedSite(run)
+        site.take({**facts, "rounds": 3, "round": 1}, first.tensors)
+        site.update(order(2), first.tensors)
+        last = FederatedSite(run)
+        last.take({**facts, "rounds": 3, "round": 3}, first.tensors)  # without the third round
+        known = read_participation(run.folder, "embedder")
+        assert (known.answered, known.round, known.sites) == (2, 3, 2)
+        assert known.bytes_sent == 2 * size_of(first.tensors)
+        FederatedSite(run).update(order(1), first.tensors)  # of another federation
+        assert read_participation(run.folder, "embedder").answered == 1

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
-from aloft.machine import describe_machine, peak_memory_megabytes
+import pytest
+
+from aloft.machine import describe_command, describe_machine, peak_memory_megabytes
 
 POSIX_ONLY = ("resource", "fcntl", "pwd", "grp", "termios")
 MODULES = (
@@ -24,6 +26,22 @@ def test_facts_of_this_machine() -> None:
     assert facts["cores"] == os.cpu_count()
     assert facts["processor"]
     assert facts["python"] == sys.version.split()[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "described"),
+    [
+        (["/usr/bin/aloft", "run", "my docs", "--out", "RUN"], "aloft run 'my docs' --out RUN"),
+        (["aloft.exe", "evaluate", "RUN"], "aloft.exe evaluate RUN"),
+        (["/srv/app.py", "--api-key", "a-secret"], "app.py"),
+        ([""], ""),
+    ],
+)
+def test_a_command_can_be_typed_again_and_holds_no_key_of_another_program(
+    given: list[str], described: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", given)
+    assert describe_command() == described
 
 
 def test_the_peak_grows_with_what_is_held() -> None:

@@ -204,7 +204,7 @@ def full_report() -> Report:
                     ),
                 },
                 pairs_an_hour=79754,  # 1800 in 81.25 s
-                mended=210,
+                repaired=210,
             ),
             FunnelRow(stage="sets", kept=0, dropped={}, seconds=0.2, rows={"held_out": 300}),
             FunnelRow(stage="embedder", kept=1, dropped={}, seconds=30.0, rows=1500),
@@ -415,6 +415,12 @@ def test_each_share_is_drawn_with_and_without_what_ships() -> None:
     assert "62.0 (base) and 66.0 (tuned)" in page
     assert "69.0 (tuned)" in page
     assert "base embedder, none reranker: 0 50.0, 0.5 61.0, 1 55.0" in page
+    text = render_markdown(report)  # which has no pictures
+    assert "| questions | share of | embedder | reranker | 0 | 0.5 | 1 | chosen |" in text
+    row = "| Human questions | the embedder beside BM25 | base | – | 50.0 | 61.0 | 55.0 | 62.0 |"
+    assert row in text
+    row = "| Human questions | the reranker beside the hybrid | tuned | tuned | 65.0 | 68.0 |"
+    assert f"{row} 60.0 | 69.0 |" in text
     assert from_json(json.loads(dump(report))) == report
 
 
@@ -558,8 +564,7 @@ def test_the_verdict_says_in_words_what_happened() -> None:
 def test_the_verdict_lists_three_parts_as_a_sentence_does() -> None:
     whole = full_report()
     verdicts = tuple(
-        replace(v, is_kept=True, comparison=v.comparison or whole.verdicts[0].comparison)
-        for v in whole.verdicts
+        replace(v, is_kept=True, comparison=whole.verdicts[0].comparison) for v in whole.verdicts
     )
     (said,) = re.findall(
         r"Gained and kept: (.*?)\. ", summarize(measured_otherwise(whole, verdicts=verdicts))
@@ -600,9 +605,21 @@ def test_a_share_is_shown_of_what_has_one_alone() -> None:
     assert "Ships: dense retrieval with the tuned embedder, answers by" in text
 
 
+def test_a_part_that_is_kept_for_what_it_gains_by_itself_is_not_said_to_have_gained() -> None:
+    report = embedder_only()
+    (refused,) = report.verdicts
+    stack = Comparison(**gain("ndcg@10", 0.72, 0.71, -0.02, 0.01, 300))
+    reason = "the 95 % interval includes a gain on the synthetic questions: nDCG@10"
+    kept = replace(refused, is_kept=True, comparison=stack, reason=reason)
+    said = summarize(measured_otherwise(report, verdicts=(kept,)))
+    assert f"Kept: the embedder; {reason}. " in said
+    assert "Gained" not in said and "No part gained" not in said
+
+
 def test_a_run_without_gain_says_so() -> None:
     assert summarize(embedder_only()) == (
-        "The 300 synthetic held-out questions decide; no human questions were given. "
+        "The 300 synthetic held-out questions decide; no human questions that a passage answers "
+        "were given. "
         "No part gained enough to be kept. Refused: the embedder; a loss. "
         "Ships: hybrid retrieval with the base embedder (dense share 0.30 to 1.00), "
         "with nDCG@10 65.0."
@@ -770,6 +787,11 @@ def test_texts_are_escaped() -> None:
     assert from_json(json.loads(dump(hostile))) == hostile
 
 
+def test_underscores_around_a_word_of_markdown_stay() -> None:
+    text = render_markdown(replace(full_report(), command="aloft run /data/_own_ --out a_b__"))
+    assert "aloft run /data/\\_own\\_ --out a_b\\_\\_" in text
+
+
 def test_the_name_of_a_question_set_is_escaped_in_charts_too() -> None:
     name = '"><b'
     whole = measurements()
@@ -862,6 +884,17 @@ def test_losses_that_diverged_do_not_stop_the_report() -> None:
     assert str(read.losses) == "(2.5, nan, inf)"
     alone = replace(lost, losses=(float("nan"),))
     assert "Loss of the embedder" not in render_html(replace(report, parts={"embedder": alone}))
+
+
+def test_what_ships_where_nothing_gained_is_named_in_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("aloft.cli.views.show_funnel", lambda _: None)  # there is no run folder
+    show_report(tmp_path, embedder_only())
+    assert "Ships: the untuned models, in " in capsys.readouterr().out
+    facts = PreviousRunFacts(run="one", passages=3, new_passages=1, new_pairs=2, replayed_pairs=0)
+    show_report(tmp_path, replace(embedder_only(), previous_run=facts))
+    assert "Ships: the previous run's models, in " in capsys.readouterr().out
 
 
 def test_a_terminal_of_80_columns_shows_every_row_of_a_report_whole(

@@ -131,6 +131,8 @@ def format_1(report: Report) -> dict[str, Any]:
     for variant in values["variants"]:
         variant["weight"] = variant.pop("dense_share")["covered"]
         del variant["rerank_share"]
+    for stage in values["funnel"]:
+        stage["mended"] = stage.pop("repaired")
     return values
 
 

@@ -305,8 +305,14 @@ def test_the_reranker_learns_and_is_saved_whole(folder: Path, cross_encoder: Pat
     assert files_of(folder / "reranker") <= {".safetensors", ".json"}
 
 
-def test_the_listwise_loss_is_what_swaps_cost(folder: Path, cross_encoder: Path) -> None:
-    """NDCG-Loss2++ with gains 1 and 0: all pairs of a right and a wrong passage, weighted."""
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_the_listwise_loss_is_what_swaps_cost(
+    folder: Path, cross_encoder: Path, repeats: int
+) -> None:
+    """NDCG-Loss2++ with gains 1 and 0: all pairs of a right and a wrong passage, weighted.
+
+    A question that stands twice among the rows, as one of a log does, is two lists of its passages.
+    """
     from aloft.backends.sentence_transformers import load_cross_encoder
     from aloft.training import train_reranker
 
@@ -327,9 +333,9 @@ def test_the_listwise_loss_is_what_swaps_cost(folder: Path, cross_encoder: Path)
         chance = 1 / (1 + math.exp(-(scores[0] - scores[other])))
         expected -= weight * math.log2(chance)
     config = RerankerTrainingConfig(
-        loss="listwise", learning_rate=1e-9, per_device_train_batch_size=3
+        loss="listwise", learning_rate=1e-9, per_device_train_batch_size=3 * repeats
     )
-    done = train_reranker(rows, str(cross_encoder), folder / "reranker", config, seed=4)
+    done = train_reranker(rows * repeats, str(cross_encoder), folder / "reranker", config, seed=4)
     assert done.losses == pytest.approx((expected / 2,), abs=5e-3)  # of two such pairs the mean
 
 

@@ -101,7 +101,8 @@ def show_report(path: Path, content: "Report") -> None:
         colour = "green" if verdict == "kept" else "red"
         screen.print(f"{part}: [{colour}]{verdict}[/{colour}]: {escape(reason)}")
     shipped = content.shipped.parts if content.shipped else ()
-    parts = ", ".join(shipped) or "the untuned models"
+    untuned = "the previous run's models" if content.previous_run else "the untuned models"
+    parts = ", ".join(shipped) or untuned
     screen.print(f"Ships: {escape(parts)}, in {escape(str(path / 'models'))}")
     screen.print(f"Report: {escape(str(path / 'report.html'))}")
 

@@ -164,7 +164,8 @@ def fit_rule(
     rule = replace(rule, relevance=relevance)
     fitted = fitted_on(readings, are_human=are_human, answered_share=answered_share)
     present, _ = readings.doubts(rule)
-    return replace(rule, threshold=fit_threshold(present[fitted], answered_share))
+    known = present[fitted & np.isfinite(present)]  # one whose training diverged returns none
+    return replace(rule, threshold=fit_threshold(known, answered_share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ class FunnelRow:
         rows: Training rows that were laid out or trained on, in all or by part.
         teacher: Its usage by task, such as "pairs" or "ratings".
         pairs_an_hour: Pairs kept per hour that the teacher was waited for.
-        mended: Pairs that took more than one reply.
+        repaired: Pairs that took more than one reply.
     """
 
     stage: str
@@ -60,7 +60,7 @@ class FunnelRow:
     rows: int | Mapping[str, int] | None = None
     teacher: Mapping[str, TeacherUsage] = field(default_factory=dict)
     pairs_an_hour: int | None = None
-    mended: int | None = None
+    repaired: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +274,7 @@ class Report:
     Attributes:
         aloft: Version that made the run.
         created: ISO 8601, UTC.
-        command: The command line.
+        command: The command line; of an application that was the host, its name.
         machine: Processor, cores, versions; no host name.
         config: The configuration as JSON.
         funnel: Per stage, in order.
@@ -441,7 +441,7 @@ def _by_question(comparison: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _migrate_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A hybrid had one dense share, its "weight", and a reranker the whole say."""
+    """A hybrid had one dense share, its "weight"; a reranker, the whole say."""
     current = dict(values)
     current["retrieval"] = [
         {**row, "dense_share": row["weight"], "rerank_share": _whole_say(row["reranker"])}
@@ -455,6 +455,8 @@ def _migrate_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
         }
         for variant in current.get("variants", ())
     ]
+    rows = current.get("funnel", ())
+    current["funnel"] = [{**row, "repaired": row.get("mended")} for row in rows]
     return current
 
 

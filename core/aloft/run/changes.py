@@ -12,6 +12,7 @@ from aloft.files import read_json, read_json_object, write_text
 from aloft.run.store import RunStore
 
 _MANIFEST = Path("manifests") / "report.json"
+_LOG = "log"  # a stage that a run has once past questions were taken in
 _BY_OPTION = ("evaluation.probes", "evaluation.learning_curve")  # of a command, not of the run
 
 
@@ -82,11 +83,13 @@ def _describe(run: Path, report: Report, known: ReportManifest | None) -> str:
 
 def _changed_groups(run: Path, known: ReportManifest | None) -> Iterator[str]:
     """The groups of the stages that are no longer what the report was made of."""
-    store = RunStore(run)
-    for name, key in known.made_of.items() if known else ():
+    store, made_of = RunStore(run), known.made_of if known else {}
+    for name, key in made_of.items():
         found = store.manifest(name) or {}
         if found.get("key") != key:
             yield found.get("group", name)
+    if made_of and _LOG not in made_of and store.manifest(_LOG) is not None:
+        yield _LOG
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,17 +17,19 @@ from aloft.config import SHARES_PART, FederationConfig, Part, RunConfig
 from aloft.errors import ConfigError, DataError
 from aloft.evaluation.shared_shares import find_gains_fault, gains_key, leave_out
 from aloft.files import write_text
+from aloft.run.context import Context
 from aloft.run.federated_parts import (
     BUDGET,
     Participation,
     facts_file,
     federated_sources,
+    read_participation,
     weights_file,
 )
 from aloft.run.job import OpenRun
 from aloft.run.stage import Setup
 from aloft.run.stages.shares import QUESTIONS
-from aloft.run.stages.training import rows_of
+from aloft.run.stages.training import graded, rows_of
 from aloft.training.shared_weights import SharedWeights, State, read_weights, write_weights
 
 FEDERATED: tuple[Part, ...] = ("embedder", "generator")
@@ -154,12 +156,31 @@ class FederatedSite:
         """
         part = order["part"]
         trained, count = self._measure() if part == SHARES_PART else self._train(order, weights)
-        facts = self._facts.setdefault(part, Participation())
+        facts = self._participation(part, int(order["server-round"]) - 1)
+        facts.rounds = int(order["rounds"])
         facts.answered += 1
         facts.rows = count
         facts.bytes_received += size_of(weights)
         facts.bytes_sent += size_of(trained)
+        self._keep(part, facts)
         return trained, count
+
+    def _participation(self, part: str, done: int) -> Participation:
+        """What this site has done so far; also what it did before it was started again.
+
+        Args:
+            part: What is trained.
+            done: Rounds of the federation that have ended.
+        """
+        if part not in self._facts:
+            is_known = (self._run.folder / facts_file(part)).exists()
+            known = read_participation(self._run.folder, part) if is_known else Participation()
+            goes_on = known.round < known.rounds and known.round <= done
+            self._facts[part] = known if goes_on else Participation()
+        return self._facts[part]
+
+    def _keep(self, part: str, facts: Participation) -> None:
+        write_text(self._run.folder / facts_file(part), json.dumps(asdict(facts)) + "\n")
 
     def _measure(self) -> tuple[State, int]:
         found = dict(self._measured_gains())
@@ -170,12 +191,15 @@ class FederatedSite:
         from aloft.training.federated import local_update
 
         part, config = order["part"], self._run.config
-        rows = list(self._run.records(self._rows_of(part)))
+        rows: Any = list(self._run.records(self._rows_of(part)))
+        training = getattr(config, f"{part}_training")
+        if part == "embedder":
+            rows = graded(self._context_of(part), rows, training)
         self._run.shared.models.release()
         return local_update(
             rows,
             config.base_model(part),
-            getattr(config, f"{part}_training"),
+            training,
             weights,
             seed=config.seed,
             round_number=int(order["server-round"]),
@@ -197,7 +221,7 @@ class FederatedSite:
             DataError: they cannot be gains.
         """
         part: str = facts["part"]
-        own = self._facts.setdefault(part, Participation())
+        own = self._participation(part, facts["round"])
         own.round, own.rounds, own.sites = facts["round"], facts["rounds"], facts["sites"]
         if own.round == own.rounds:  # others came with the order to train further
             own.bytes_received += size_of(weights)
@@ -212,9 +236,15 @@ class FederatedSite:
         folder = self._run.folder
         shared = SharedWeights(base=facts["base"], tensors=weights)
         write_weights(folder / weights_file(part), shared)
-        write_text(folder / facts_file(part), json.dumps(asdict(own)) + "\n")
+        self._keep(part, own)
         sources = self._run.runner.setup.sources | federated_sources(folder)
         self._run.runner.arrange(Setup(self._run.config, sources))
+
+    def _context_of(self, part: Part) -> Context:
+        """Of the stage that trains a part here alone."""
+        stages = self._run.runner.graph.stages
+        name = f"local_{part}"  # once the run has a shared part, too
+        return Context(stages[name if name in stages else part], self._run.shared)
 
     def _rows_of(self, part: Part) -> str:
         return rows_of(self._run.runner.setup, part)

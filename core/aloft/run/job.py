@@ -1,6 +1,5 @@
 """One run from the outside: open its folder, give it documents, ask for what it comes to."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from aloft.backends.checking import check_models
 from aloft.backends.loading import Models, try_encoders
 from aloft.config import PARTS, SERVER, SHARES_PART, Part, RunConfig, read_run_config
 from aloft.corpus.sections import cut_sections
-from aloft.errors import AloftError, DataError
+from aloft.errors import AloftError, ConfigError, DataError
 from aloft.evaluation import report as reports
 from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.federated import choice_from_json
@@ -23,7 +22,7 @@ from aloft.evaluation.pages import write_report
 from aloft.evaluation.report import FunnelRow, Report
 from aloft.files import write_atomically, write_text
 from aloft.jsonl import RecordFile
-from aloft.machine import describe_machine, peak_memory_megabytes
+from aloft.machine import describe_command, describe_machine, peak_memory_megabytes
 from aloft.network_guard import NetworkGuard, hosts_of, local_only
 from aloft.protocols import LanguageModel, Progress, no_progress
 from aloft.questions.rows import unpack
@@ -270,12 +269,26 @@ class OpenRun:
         Args:
             probes: How the position and the number of passages change the answers.
             learning_curve: What a quarter and half of the pairs gain.
+
+        Raises:
+            ConfigError: the run trains no part that this could be measured of.
         """
+        if probes and "generator" not in trained_parts(self.runner.setup):
+            raise ConfigError(
+                f"{self.folder} trains no generator, whose answers --probes measures. Leave it "
+                "out, or run again with the generator among the parts (--only)."
+            )
         wanted = {"probes": probes, "learning_curve": learning_curve}
         more = {name: True for name, is_wanted in wanted.items() if is_wanted}
         evaluation = self.config.evaluation.model_copy(update=more)
         self.config = self.config.model_copy(update={"evaluation": evaluation})
         self.runner.arrange(Setup(self.config, self.runner.setup.sources))
+        if learning_curve and _LEARNING not in self.runner.graph.stages:
+            raise ConfigError(
+                f"{self.folder} trains no embedder by rows of pairs, which --learning-curve does "
+                'with fewer of them. Leave it out, or run again with "embedder" among the parts '
+                '(--only) and strategy = "independent".'
+            )
 
     def report(self) -> Report:
         """The evidence: figures, comparisons, verdicts and what ships; written as files too."""
@@ -301,7 +314,7 @@ class OpenRun:
         return Report(
             aloft=__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=describe_command(),
             machine=describe_machine(),
             config=self.config.model_dump(mode="json"),
             funnel=tuple(reports.funnel_row(row.pop("stage"), row) for row in rows),

@@ -43,7 +43,7 @@ class PreviousRun:
         passages: Ids of its passages.
         pairs: Ids of the pairs that it trained on.
         trained: Documents, or sections of them, that it, or a run before it, trained on.
-        held_out: Those that it held out.
+        held_out: Those that it, or a run before it, held out.
         sections: Where the sections of its documents begin.
     """
 
@@ -164,7 +164,8 @@ def _carry(source: Path, target: Path) -> None:
         passages=frozenset(places),
         pairs=before.pairs | {pair.id for pair in asked},
         trained=before.trained | {n for pair in asked for i in pair.passage_ids for n in places[i]},
-        held_out=frozenset(n for one in held_out for i in one.passage_ids for n in places[i]),
+        held_out=before.held_out
+        | {n for one in held_out for i in one.passage_ids for n in places[i]},
         sections=sections.starts,
     )
     values = {n: sorted(of) if isinstance(of, frozenset) else of for n, of in asdict(state).items()}

@@ -263,14 +263,15 @@ class _LateInteraction:
 
 def _lay_out_contrast(rows: Sequence[RerankerRow]) -> Iterator[dict[str, Any]]:
     """A question with each of its right passages and all wrong ones."""
-    for (_, query), some in _by_question(rows).items():
+    for some in _by_question(rows):
         wrong = [row.passage for row in some if row.label <= RIGHT]
-        yield from (contrasted(query, row.passage, wrong) for row in some if row.label > RIGHT)
+        right = (row for row in some if row.label > RIGHT)
+        yield from (contrasted(row.query, row.passage, wrong) for row in right)
 
 
 def _watch(trained: _Kind, rows: Sequence[RerankerRow], steps: int) -> CollapseGuard:
     """Watch the scores of a few questions for their own passages."""
-    lists = list(_by_question(rows).values())
+    lists = _by_question(rows)
     watched = lists[:: max(1, len(lists) // WATCHED)][:WATCHED]
     width = max(map(len, watched))
     pairs = [(row.query, row.passage) for question in watched for row in question]
@@ -287,11 +288,19 @@ def _watch(trained: _Kind, rows: Sequence[RerankerRow], steps: int) -> CollapseG
     return CollapseGuard(trained.encoder, score, right, steps)
 
 
-def _by_question(rows: Sequence[RerankerRow]) -> dict[tuple[str, str], list[RerankerRow]]:
+def _by_question(rows: Sequence[RerankerRow]) -> list[list[RerankerRow]]:
+    """The rows of each question; of one that is repeated, as a log's are, for each time."""
     lists: dict[tuple[str, str], list[RerankerRow]] = {}
     for row in rows:
         lists.setdefault((row.pair_id, row.query), []).append(row)
-    return lists
+    return [once for some in lists.values() for once in _repetitions(some)]
+
+
+def _repetitions(rows: list[RerankerRow]) -> Iterator[list[RerankerRow]]:
+    """The shortest part that rows are repetitions of, as often as it is repeated."""
+    whole = len(rows)
+    size = next(n for n in range(1, whole + 1) if rows[:n] * (whole // n) == rows)
+    return (rows[start : start + size] for start in range(0, whole, size))
 
 
 def _lay_out(rows: Sequence[RerankerRow], config: RerankerTrainingConfig) -> tuple[Dataset, int]:
@@ -302,8 +311,12 @@ def _lay_out(rows: Sequence[RerankerRow], config: RerankerTrainingConfig) -> tup
         return Dataset.from_list(columns), size
     lists = _by_question(rows)
     ordered = [
-        {"query": query, "docs": [r.passage for r in some], "labels": [r.label for r in some]}
-        for (_, query), some in lists.items()
+        {
+            "query": some[0].query,
+            "docs": [row.passage for row in some],
+            "labels": [row.label for row in some],
+        }
+        for some in lists
     ]
     return Dataset.from_list(ordered), max(1, size * len(lists) // len(rows))
 

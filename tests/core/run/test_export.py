@@ -1,5 +1,7 @@
 """What ships, as plain Hugging Face folders with a model card each."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,56 @@ def test_the_merged_generator_is_a_whole_model(run: Path) -> None:
     folder = run / "export-merged" / "generator"
     assert not (folder / "adapter_config.json").exists()
     AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True)
+
+
+def test_a_generator_at_a_server_is_left_there_and_an_earlier_runs_part_is_called_that(
+    run: Path, tmp_path: Path
+) -> None:
+    from aloft.backends.late_interaction import LateInteractionReranker
+
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    shutil.rmtree(copy / "export")
+    bundle, measured = copy / "models" / "aloft.json", copy / "work" / "stages" / "measured.json"
+    values = json.loads(bundle.read_text(encoding="utf-8"))
+    values["generator"] = {"name": "openai:http://127.0.0.1:9/v1#teacher"}
+    values["embedder"]["weights"] = "embedder"
+    values["reranker"] = values["embedder"]  # its body
+    bundle.write_text(json.dumps(values), encoding="utf-8")
+    shutil.copytree(copy / "embedder", copy / "models" / "embedder", dirs_exist_ok=True)
+    values = json.loads(measured.read_text(encoding="utf-8"))
+    values["variants"][0]["parts"] = []  # nothing of this run ships
+    measured.write_text(json.dumps(values), encoding="utf-8")
+    assert main(["export", str(copy)]) == 0
+    assert not (copy / "export" / "generator").exists()
+    card = (copy / "export" / "embedder" / "README.md").read_text(encoding="utf-8")
+    assert "Tuned on questions" in card and "An earlier run did that" in card
+    assert "Not tuned" not in card
+    (_, body) = re.findall("```python\n(.*?)```", card, re.DOTALL)
+    folder, found = str(copy / "export" / "embedder"), dict[str, Any]()
+    exec(body.replace("path/to/embedder", folder), found)  # as its reader would
+    expected = LateInteractionReranker(str(copy / "models" / "embedder")).score(
+        [("How long is the crossing?", "The crossing takes an hour.")]
+    )
+    assert found["scores"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_adapter_names_its_base_as_it_is_known_elsewhere(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    shutil.rmtree(copy / "export")
+    shutil.copytree(copy / "generator", copy / "models" / "generator", dirs_exist_ok=True)
+    bundle = copy / "models" / "aloft.json"
+    values = json.loads(bundle.read_text(encoding="utf-8"))
+    values["generator"]["adapter"] = "generator"
+    bundle.write_text(json.dumps(values), encoding="utf-8")
+    before = (copy / "models" / "generator" / "adapter_config.json").read_bytes()
+    assert main(["export", str(copy)]) == 0
+    folder = copy / "export" / "generator"
+    settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    assert settings == json.loads(before) | {"base_model_name_or_path": "language-model"}
+    assert (copy / "models" / "generator" / "adapter_config.json").read_bytes() == before
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "A LoRA adapter of language-model; load both with peft." in card
+    assert not any(str(run.parent) in file.read_text() for file in folder.glob("*.json"))
 
 
 def test_what_ships_is_not_changed_by_it(run: Path) -> None:

@@ -39,13 +39,16 @@ _READING = (
     "zero says that the gain may be chance. A part is kept only where its gain is above "
     "zero, and it is not significantly worse on another set of questions. Embedder and reranker "
     "are blended with BM25 and with what they were tuned from; a generator replaces another one, "
-    "and is kept only where the interval on the deciding questions does not include a loss.",
+    "and is kept only where the interval on the deciding questions does not include a loss. Where "
+    "synthetic questions decide, an embedder is judged by what it gains by itself, whose interval "
+    "must not include a loss, and the stack with it must not be significantly worse.",
     "Synthetic questions were written by the teacher from held-out documents, as the training "
     "questions were from others: gains on them tend to be larger than on questions that people "
     "ask. What each part counts for in a hybrid is therefore fitted on human questions, "
     "where those decide; otherwise it is what was best over many corpora.",
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MARKUP = re.compile(r"[\\`*~|]|(?<![^\W_])_|_(?![^\W_])")  # not the underscore within a word
 
 
 def sections(report: Report) -> list[Section]:
@@ -135,6 +138,6 @@ def _is_picture(block: object) -> bool:
 
 def _markdown_text(text: Any) -> str:
     """A text that Markdown shows as it is: no markup, no tags, no links, one line."""
-    escaped = re.sub(r"([\\`*~|])", r"\\\1", " ".join(str(text).split()))
+    escaped = _MARKUP.sub(r"\\\g<0>", " ".join(str(text).split()))
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
     return escaped.replace("![", "!\\[")

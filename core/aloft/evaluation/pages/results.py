@@ -33,7 +33,7 @@ from aloft.evaluation.pages.figures import (
 from aloft.evaluation.pages.rows import HEADLINES, gain_row, verdict_rows
 from aloft.evaluation.probes import COUNT, NOTHING, PLACE
 from aloft.evaluation.report import PartComparison, ProbeRow, Report, RetrievalRow
-from aloft.evaluation.systems import System
+from aloft.evaluation.systems import ShareCurve, System
 
 _HELPS = 0.005  # nDCG@10 that the last doubling of the pairs adds
 _RANKED = ("hit@1", "hit@5", "hit@10", "recall@5", "mrr@10", "ndcg@10")
@@ -233,6 +233,34 @@ def shares(report: Report) -> Iterator[Block]:
             f"on the question: {reached}.",
             is_small=True,
         )
+    if curves:
+        yield _share_table(report, ways)
+
+
+def _share_table(report: Report, ways: Mapping[str, str]) -> Table:
+    """The figures of the pictures."""
+    curves = report.measured.curves
+    tried = sorted({share for curve in curves for share in curve.shares})
+    return Table(
+        caption="nDCG@10 in percent at each share, were it the same for all questions; chosen: "
+        "with the shares that depend on the question.",
+        header=(
+            *("questions", "share of", "embedder", "reranker"),
+            *(f"{share:g}" for share in tried),
+            "chosen",
+        ),
+        rows=[_curve_cells(report, curve, ways[curve.share], tried) for curve in curves],
+    )
+
+
+def _curve_cells(
+    report: Report, curve: ShareCurve, way: str, tried: Sequence[float]
+) -> tuple[str, ...]:
+    _, embedder, _, reranker, _ = system_cells(curve.system, None, None)
+    found = dict(zip(curve.shares, curve.values, strict=True))
+    values = (percent(found[share]) if share in found else NONE for share in tried)
+    name = set_title(report, curve.question_set, count=False)
+    return name, way, embedder, reranker, *values, percent(curve.chosen)
 
 
 # ---- learning

@@ -14,7 +14,7 @@ HEADLINES = (
 )
 TEACHER_HEADER = (
     *("teacher", "calls", "tokens in", "tokens out"),
-    *("seconds", "pairs an hour", "mended pairs"),
+    *("seconds", "pairs an hour", "repaired pairs"),
 )
 
 
@@ -80,7 +80,7 @@ def teacher_rows(funnel: Sequence[FunnelRow]) -> list[tuple[str, ...]]:
                     *map(count, (usage.calls, usage.tokens_in, usage.tokens_out)),
                     f"{usage.seconds:,.1f}",
                     count(stage.pairs_an_hour if writes else None),
-                    count(stage.mended if writes else None),
+                    count(stage.repaired if writes else None),
                 )
             )
     return rows

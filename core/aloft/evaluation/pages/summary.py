@@ -82,7 +82,7 @@ def _decided(report: Report) -> str:
         return f"The {asked} human questions decide."
     start = f"The {asked} {deciding} held-out questions decide"
     if "human" not in counts:
-        return f"{start}; no human questions were given."
+        return f"{start}; no human questions that a passage answers were given."
     given = counts["human"].questions
     least = report.config.get("evaluation", {}).get("min_human_questions", "more")
     return f"{start}; {given} human questions were given, and it takes {least} to decide."
@@ -106,17 +106,21 @@ def _few(report: Report) -> str:
 
 def _judged(report: Report) -> Iterator[str]:
     kept = [verdict for verdict in report.verdicts if verdict.is_kept]
-    gains = []
+    gains, others = [], []
     for verdict in kept:
         c = verdict.comparison
-        if c is not None:
+        if c is not None and c.gain > 0:
             figures = f"{metric_name(c.metric)} {percent(c.before)} to {percent(c.after)}"
             gain = f"{points(c.gain)} {interval(c.low, c.high)}"
             gains.append(f"the {verdict.part} ({figures}, {gain}, n = {c.n})")
+        else:  # by itself it gains
+            others.append(verdict)
     if gains:
         yield f"Gained and kept: {listed(gains)}."
-    elif report.verdicts:
+    elif report.verdicts and not kept:
         yield "No part gained enough to be kept."
+    for verdict in others:
+        yield f"Kept: the {verdict.part}; {verdict.reason}."
     for verdict in report.verdicts:
         if not verdict.is_kept:
             yield f"Refused: the {verdict.part}; {verdict.reason}."

@@ -1,5 +1,6 @@
 """Writes what ships as plain Hugging Face folders, each with a model card."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from aloft import __version__
 from aloft.backends.checking import is_cross_encoder, is_language_model, is_multi_vector
 from aloft.backends.packaged import resolve_model
-from aloft.config import PARTS, Part, plain_name
+from aloft.config import PARTS, Part, plain_name, server_names
 from aloft.evaluation.report import Measurements, measurements_from_json
 from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
@@ -43,20 +44,19 @@ scores = model.predict([("How long is the crossing?", "The crossing takes an hou
 
 model = load_reranker("path/to/reranker")  # by how likely the question is after the passage
 scores = model.score([("How long is the crossing?", "The crossing takes an hour.")])""",
-    "body": """from sentence_transformers import MultiVectorEncoder, SentenceTransformer
-from sentence_transformers.base.modules import Normalize
-from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    "body": """from aloft.backends.loading import load_reranker
 
-body = SentenceTransformer("path/to/embedder")[0]
-tokens = Normalize(module_input_name="token_embeddings")
-model = MultiVectorEncoder(modules=[body, MultiVectorMask(), tokens])""",
+model = load_reranker("path/to/embedder")  # with its prompts, and all of its layers
+scores = model.score([("How long is the crossing?", "The crossing takes an hour.")])""",
     "generator": """from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained("path/to/generator")
 tokenizer = AutoTokenizer.from_pretrained("path/to/generator")""",
-    "peft": """from peft import AutoPeftModelForCausalLM
+    "peft": """from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
-model = AutoPeftModelForCausalLM.from_pretrained("path/to/generator")""",
+base = AutoModelForCausalLM.from_pretrained("path/to/the/model/that/it/is/of")
+model = PeftModel.from_pretrained(base, "path/to/generator")""",
 }
 
 
@@ -69,7 +69,8 @@ def _declare(name: str, doing: str, *, merged: bool) -> Declaration:
             for one in PARTS:
                 _write_part(one, bundle, folder / one, context, merged=merged)
                 if (folder / one).is_dir():
-                    card = _card(one, folder / one, bundle, measured, merged=merged)
+                    origin = _origin(one, measured, has_weights=(part["bundle"] / one).is_dir())
+                    card = _card(one, folder / one, bundle, measured, origin, merged=merged)
                     (folder / one / "README.md").unlink(missing_ok=True)  # the base model's own
                     (folder / one / "README.md").write_text(card, encoding="utf-8")
 
@@ -78,7 +79,7 @@ def _declare(name: str, doing: str, *, merged: bool) -> Declaration:
 
     return stage(
         name=name,
-        version=2,
+        version=3,
         doing=doing,
         inputs=("bundle", "measured", *(("generator_rows",) if merged else ())),
         output=Folder(name),
@@ -99,10 +100,11 @@ def _write_part(
             _merge(bundle, folder, context)
         else:
             shutil.copytree(bundle.adapter, folder, copy_function=link)
+            _name_base(folder / "adapter_config.json", _base_name(bundle))
         return
     name = getattr(bundle, part)
     is_embedder = part == "reranker" and name == bundle.embedder  # whose card says so
-    if name is None or is_embedder:
+    if name is None or is_embedder or server_names(name):  # whose files are the server's
         return
     source = Path(resolve_model(plain_name(name)))
     reranks_as_saved = is_cross_encoder(source) or is_multi_vector(source)
@@ -112,6 +114,20 @@ def _write_part(
         take_body(source, folder)  # of an embedder that does not ship itself
     else:
         shutil.copytree(source, folder, copy_function=link)
+
+
+def _base_name(bundle: Bundle) -> str:
+    """The generator's base model as it is known elsewhere: by its id, or its folder's name."""
+    name = plain_name(bundle.generator)
+    return Path(name).name if Path(name).is_dir() else name
+
+
+def _name_base(settings: Path, name: str) -> None:
+    """Let an adapter name its base model otherwise than by its folder on this machine."""
+    values = json.loads(settings.read_text(encoding="utf-8"))
+    settings.unlink()  # what ships has the same file, by a link
+    text = json.dumps({**values, "base_model_name_or_path": name}, indent=2)
+    settings.write_text(text + "\n", encoding="utf-8")
 
 
 def _merge(bundle: Bundle, folder: Path, context: Context) -> None:
@@ -124,19 +140,33 @@ def _merge(bundle: Bundle, folder: Path, context: Context) -> None:
     merge_adapter(plain_name(bundle.generator), Path(bundle.adapter), folder, rows)
 
 
-def _card(part: Part, folder: Path, bundle: Bundle, measured: Measurements, *, merged: bool) -> str:
+def _origin(part: Part, measured: Measurements, *, has_weights: bool) -> str:
+    """Whether a part is tuned, and by which run.
+
+    Args:
+        part: The part.
+        measured: What the run measured.
+        has_weights: Whether what ships holds weights of its own for it.
+    """
+    if not has_weights:
+        return "Not tuned: this part was not trained, or its training did not pass the gate."
+    origin = "Tuned on questions that a local language model wrote from its owner's documents."
+    if measured.shipped is not None and part in measured.shipped.parts:
+        return origin
+    return (
+        f"{origin} An earlier run did that: in the last one this part was not trained further, or "
+        "its training did not pass the gate."
+    )
+
+
+def _card(
+    part: Part, folder: Path, bundle: Bundle, measured: Measurements, origin: str, *, merged: bool
+) -> str:
     """The model card: what the part is, what it gained, and how to load it."""
     is_adapter = part == "generator" and bundle.adapter is not None and not merged
     library, task = ("peft", "text-generation") if is_adapter else _CARDS[part]
     is_writer = part == "reranker" and is_language_model(folder)
     library = "transformers" if is_writer else library
-    shipped = measured.shipped
-    is_tuned = shipped is not None and part in shipped.parts
-    origin = (
-        "Tuned on questions that a local language model wrote from its owner's documents."
-        if is_tuned
-        else "Not tuned: this part was not trained, or its training did not pass the gate."
-    )
     lines = [
         "---",
         f"library_name: {library}",
@@ -150,8 +180,7 @@ def _card(part: Part, folder: Path, bundle: Bundle, measured: Measurements, *, m
         "",
     ]
     if is_adapter:
-        name = Path(plain_name(bundle.generator)).name
-        lines += [f"A LoRA adapter of {name}; load both with peft.", ""]
+        lines += [f"A LoRA adapter of {_base_name(bundle)}; load both with peft.", ""]
     for verdict in (one for one in measured.verdicts if one.part == part):
         word = "Kept" if verdict.is_kept else "Refused"
         lines += [f"{word}: {verdict.reason}.", ""]

@@ -13,6 +13,7 @@ from aloft.run.context import Context, Inputs
 from aloft.run.federated_parts import with_expected
 from aloft.run.stage import Fact, Model, Resources, Setup, To, Value, stage
 from aloft.run.stages.evaluate import ASKED, Sources, base_models, build_evaluator
+from aloft.run.stages.training import graded
 
 
 def _is_wanted(setup: Setup) -> bool:
@@ -55,8 +56,8 @@ def learning_curve(context: Context, part: Inputs) -> Iterator[To | Fact]:
     """
     from aloft.training import train_embedder
 
-    pairs, rows = list(part["train_pairs"]), list(part["embedder_rows"])
-    seed = context.settings["seed"]
+    pairs, seed = list(part["train_pairs"]), context.settings["seed"]
+    rows = graded(context, list(part["embedder_rows"]), context.settings["training"])
     points: list[LearningPoint] = []
     for share in SHARES:
         count, some = draw_rows(rows, pairs, share, seed=seed)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aloft.backends.loading import trained_on
-from aloft.config import GRADED, Part, RunConfig, plain_name
+from aloft.config import GRADED, EmbedderTrainingConfig, Part, RunConfig, plain_name
 from aloft.config.strategies import Phase, phases_of, trained_before
 from aloft.datasets.rows import retrieved_rows
 from aloft.prompts.formats import format_of
@@ -34,7 +34,7 @@ from aloft.run.stages.remined import uses_remined
 from aloft.serving.bundle import CARRIED
 
 _TRAINING = Resources(gpu=True, is_task=True, retries=10)
-_VERSIONS: dict[Part, int] = {"embedder": 2, "reranker": 4}
+_VERSIONS: dict[Part, int] = {"embedder": 2, "reranker": 5}
 
 
 def _outputs(*parts: Part, prefix: str = "", folder: str = "") -> dict[str, Output]:
@@ -149,13 +149,13 @@ def _train_by_rows(
         body = trainers.take_body(inputs["embedder"], folder)
         yield replace(body, base_model=_described(context, part, body.base_model))
         return
-    rows = list(inputs[names[0]])
+    rows: Sequence[Any] = list(inputs[names[0]])
     base = str(inputs["embedder"]) if "embedder" in inputs else context.name("base")
     if part == "generator":
         start = context.adapter("base")
         training = training.model_copy(update={"init_adapter": str(start) if start else None})
-    if part == "embedder" and training.loss in GRADED:
-        rows = _grade(context, rows)
+    if part == "embedder":
+        rows = graded(context, rows, training)
     context.release()
     train: Any = getattr(trainers, f"train_{part}")
     artifact: Artifact = train(
@@ -179,16 +179,20 @@ def _described(context: Context, part: Part, base: str) -> str:
     return f"the previous run's {part}" if is_carried else base
 
 
-def _grade(context: Context, rows: Sequence[EmbedderRow]) -> list[EmbedderRow]:
-    """The rows with the untuned reranker's scores of their passages, in [0, 1]."""
+def graded(
+    context: Context, rows: Sequence[EmbedderRow], training: EmbedderTrainingConfig
+) -> Sequence[EmbedderRow]:
+    """The rows, for a loss that asks for them with the untuned reranker's scores, in [0, 1]."""
+    if training.loss not in GRADED:
+        return rows
     shown = [(row.positive, *row.negatives) for row in rows]
     texts = [(row.anchor, text) for row, some in zip(rows, shown, strict=True) for text in some]
     scores = context.reranker(label="reranking (base reranker)").score(texts)
     if scores.min() < 0 or scores.max() > 1:  # some rerankers return logits
         scores = (1 / (1 + np.exp(-scores))).astype(np.float32)
     ends = np.cumsum([len(some) for some in shown])[:-1]
-    graded = zip(rows, np.split(scores, ends), strict=True)
-    return [replace(row, grades=tuple(some.tolist())) for row, some in graded]
+    both = zip(rows, np.split(scores, ends), strict=True)
+    return [replace(row, grades=tuple(some.tolist())) for row, some in both]
 
 
 # ---- by what is retrieved
