@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from fusion import load_set, measured_sets, parse
 from numpy.typing import NDArray
-from uplift import read_lines, tell
+from uplift import calibration_error, read_lines, tell
 
 from aloft.backends.loading import Models
 from aloft.evaluation.blending import DENSE_SHARE
@@ -107,14 +107,6 @@ def fit_all(sets: Sequence[Pairs], prior: Relevance) -> Relevance:
     if not prior.similarity:
         features[:, 0] = 0
     return fit(features, np.concatenate([some for _, some in found]), prior, _FREE)
-
-
-def calibration_error(scores: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
-    """ECE over ten bins of equal width."""
-    bins = np.minimum((scores * 10).astype(int), 9)
-    inside = [bins == i for i in range(10) if (bins == i).any()]
-    gaps = [some.mean() * abs(scores[some].mean() - is_right[some].mean()) for some in inside]
-    return float(sum(gaps))
 
 
 def own_error(one: Pairs, prior: Relevance) -> float:

@@ -28,16 +28,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aloft.config import PARTS, RunConfig, load_config
 from aloft.errors import AloftError, ModelError
+from aloft.evaluation.calibration import features_of_set, fit_relevance
+from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.measure import SHIPPED
 from aloft.evaluation.pages.figures import interval, points
 from aloft.evaluation.report import Report, to_json
+from aloft.evaluation.retrieval_metrics import DEPTH
 from aloft.evaluation.systems import System
 from aloft.machine import describe_machine
 from aloft.protocols import Prompt, Reply
 from aloft.randomness import rng_for
+from aloft.retrieval.relevance import EMBEDDED
 from aloft.run.job import OpenRun, open_run
 from aloft.terminal.progress import shown_progress
 
@@ -188,11 +193,35 @@ def _figures(run: OpenRun, report: Report) -> dict[str, Any]:
                 "human", lambda fold: evaluator.rerank_share(system, fold)
             ),
         },
+        "calibration_error": _calibration(evaluator),
         "verdicts": values["verdicts"],
         "vetoed": [v.part for v in report.verdicts if "worse on the human" in v.reason],
         "comparisons": values["comparisons"],
         "shipped": values["shipped"],
     }
+
+
+def _calibration(evaluator: Evaluator) -> dict[str, float]:
+    """How far the untuned hybrid's scores are from probabilities, for people's questions."""
+    system, name = System("hybrid", "base", "none"), "human"
+    rows = range(len(evaluator.questions[name]))
+    columns = evaluator.rank(name, system).top(DEPTH).columns
+    features = features_of_set(evaluator, system, name, rows, columns.tolist()).reshape(-1, 3)
+    gold = evaluator.gold(name)
+    is_right = np.array([c in gold[row] for row, some in enumerate(columns) for c in some])
+    fitted = fit_relevance(evaluator, system) or EMBEDDED
+    weights = {"default": EMBEDDED, "fitted": fitted}
+    return {
+        k: calibration_error(one.probabilities(features), is_right) for k, one in weights.items()
+    }
+
+
+def calibration_error(scores: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
+    """ECE over ten bins of equal width."""
+    bins = np.minimum((scores * 10).astype(int), 9)
+    inside = [bins == i for i in range(10) if (bins == i).any()]
+    gaps = [some.mean() * abs(scores[some].mean() - is_right[some].mean()) for some in inside]
+    return float(sum(gaps))
 
 
 def _row(comparison: Any) -> dict[str, Any]:
