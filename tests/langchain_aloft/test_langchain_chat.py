@@ -33,7 +33,7 @@ from pydantic import BaseModel, RootModel, create_model
 from scripted import ScriptedModels, SlowWords, WordByWord, count_beats, shared
 
 from aloft.backends.shared import SharedModels
-from aloft.errors import ConfigError, DataError, ModelError
+from aloft.errors import ConfigError, DataError, ModelError, PromptTooLongError
 from aloft.protocols import Prompt, Reply, Tool, ToolCall, ToolTurn
 from aloft.testing import ScriptedTeacher
 from langchain_aloft import AloftEmbeddings, AloftLLM, AloftReranker, ChatAloft
@@ -129,12 +129,15 @@ def test_a_prompt_beyond_the_window_is_refused_in_one_line_and_alone() -> None:
     )
     for model in (chat, llm):
         for ask in (model.invoke, lambda text, m=model: list(m.stream(text))):
-            with pytest.raises(DataError, match="has 900 tokens, but any reads at most 512") as one:
+            with pytest.raises(
+                PromptTooLongError, match="900 tokens, but any reads at most 512"
+            ) as one:
                 ask("Hi.")  # type: ignore[operator]
             assert isinstance(one.value, ContextOverflowError)
-    with pytest.raises(DataError):
+    with pytest.raises(PromptTooLongError):
         asyncio.run(chat.ainvoke("Hi."))
-    assert all(isinstance(one, DataError) for one in chat.batch(["a", "b"], return_exceptions=True))
+    told = chat.batch(["a", "b"], return_exceptions=True)
+    assert all(isinstance(one, PromptTooLongError) for one in told)
 
 
 def test_settings_have_the_hosts_name_or_ours() -> None:
