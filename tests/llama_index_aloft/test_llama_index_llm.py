@@ -31,6 +31,7 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.program import FunctionCallingProgram
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.response_synthesizers import ResponseMode, get_response_synthesizer
 from llama_index.core.schema import Document, NodeRelationship, NodeWithScore, TextNode
@@ -312,6 +313,20 @@ def test_a_chat_with_tools_gives_their_calls() -> None:
     assert silent.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
     with pytest.raises(DataError, match=r"The reply calls no tool: .No\.."):
         silent.get_tool_calls_from_response(response)
+
+
+def test_a_function_program_gives_the_whole_object_streamed_too() -> None:
+    call = ToolCall(id="c1", name="City", arguments={"name": "Lima", "people": 10})
+    llm, _ = served(lambda _: said("", tool_calls=(call,)))
+    program = FunctionCallingProgram.from_defaults(City, prompt_template_str="A city.", llm=llm)
+
+    async def stream() -> list[Any]:
+        return [one async for one in await program.astream_call()]
+
+    whole = City(name="Lima", people=10)
+    assert program() == whole
+    assert list(program.stream_call())[-1] == whole
+    assert asyncio.run(stream())[-1] == whole
 
 
 @pytest.mark.parametrize("streaming", [False, True])
