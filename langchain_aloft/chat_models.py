@@ -13,7 +13,12 @@ from langchain_core.language_models import (
     ModelProfile,
 )
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.output_parsers import JsonOutputParser
+from langchain_core.output_parsers import (
+    JsonOutputKeyToolsParser,
+    JsonOutputParser,
+    JsonOutputToolsParser,
+    PydanticToolsParser,
+)
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ContextThreadPoolExecutor
@@ -157,8 +162,7 @@ class ChatAloft(LocalModel, BaseChatModel):
                 "There is no schema. Pass a pydantic model, TypedDict or JSON schema."
             )
         if method == "function_calling" and self.tokenizer.takes_tools:
-            whole: Any = schema
-            return super().with_structured_output(whole, include_raw=include_raw, **kwargs)
+            return self._filling_a_tool(schema, include_raw, kwargs)
         wanted = {"type": "object"} if schema is None else json_schema_of(schema)
         self.options(None, {"json_schema": wanted, **kwargs})
         traced = {"kwargs": {"method": method}, "schema": wanted if schema is None else schema}
@@ -166,6 +170,21 @@ class ChatAloft(LocalModel, BaseChatModel):
         parser: JsonOutputParser = WholeJson()
         if isinstance(schema, type) and is_basemodel_subclass(schema):
             parser = WholeObject(pydantic_object=schema)
+        return with_raw(model, parser) if include_raw else model | parser
+
+    def _filling_a_tool(
+        self, schema: Any, include_raw: bool, options: dict[str, Any]
+    ) -> Runnable[LanguageModelInput, Any]:
+        """As LangChain's own, which takes no options of the calls."""
+        traced = {"kwargs": {"method": "function_calling"}, "schema": schema}
+        called = {"tool_choice": "any", "ls_structured_output_format": traced, **options}
+        model = self.bind_tools([schema], **called)
+        parser: JsonOutputToolsParser
+        if isinstance(schema, type) and is_basemodel_subclass(schema):
+            parser = PydanticToolsParser(tools=[schema], first_tool_only=True)
+        else:
+            name = openai_tool_of(schema)["function"]["name"]
+            parser = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
         return with_raw(model, parser) if include_raw else model | parser
 
     def batch(

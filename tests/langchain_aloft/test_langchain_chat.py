@@ -322,7 +322,8 @@ def test_structured_output_is_whole_or_says_why_not(
 
 
 def test_structured_output_by_a_tool_or_in_any_form() -> None:
-    by_tool = ChatAloft(model="any", models=served(Calling(lambda _: "")))
+    calling = Calling(lambda _: "")
+    by_tool = ChatAloft(model="any", models=served(calling))
 
     class Search(BaseModel):
         """Searches."""
@@ -331,6 +332,16 @@ def test_structured_output_by_a_tool_or_in_any_form() -> None:
 
     filled = by_tool.with_structured_output(Search, method="function_calling")
     assert filled.invoke("Go.") == Search(query="漢")
+    for schema in (Search, Search.model_json_schema()):
+        options: dict[str, Any] = {"temperature": 0.5, "parallel_tool_calls": False}
+        filled = by_tool.with_structured_output(
+            schema, method="function_calling", include_raw=True, **options
+        )
+        told = filled.invoke("Go.")
+        assert (dict(told["parsed"]), told["parsing_error"]) == ({"query": "漢"}, None)
+        asked = calling.asked[-1]
+        assert (asked.temperature, asked.calls_in_parallel) == (0.5, False)
+        assert asked.tool_choice == "required"
     source = ScriptedModels(lambda _: '{"a": [1]}')
     chat = ChatAloft(model="any", models=SharedModels(source))
     assert chat.with_structured_output(None, method="json_mode").invoke("Go.") == {"a": [1]}
