@@ -317,6 +317,25 @@ def test_models_read_the_page_content_or_what_a_function_makes_of_a_document() -
         to_passages([given], lambda one: None)  # type: ignore[arg-type, return-value]
 
 
+def test_a_function_may_strip_the_page_content_that_it_puts_something_before() -> None:
+    about = {"source": "a.pdf", "title": "A title"}
+    whole = f"{TEXT}\n"
+    pages = [
+        Document(whole[:25], metadata={**about, "start_index": 0}),
+        Document(whole[15:], metadata={**about, "start_index": 15}),
+    ]
+
+    def titled(document: Document) -> str:
+        return f"{document.metadata['title']}: {document.page_content.strip()}"
+
+    (document,) = to_documents(pages, text_of=titled)
+    assert document.text == whole
+    assert {chunk.reading_frame for chunk in document.chunks} == {("A title: ", "")}
+    passage = Passage(document_id=document.id, text=TEXT[20:], start=20)
+    (found,) = from_passages([passage], pages, text_of=titled)
+    assert (found.page_content, found.metadata["start_index"]) == (TEXT[20:], 20)
+
+
 def test_equal_texts_with_other_metadata_are_two() -> None:
     same = [Document(TEXT, metadata={"tenant": name}) for name in ("a", "b", "a")]
     assert len(to_documents(same)) == 2
