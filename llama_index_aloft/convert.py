@@ -98,7 +98,7 @@ def to_passage(node: BaseNode) -> Passage:
     return Passage(
         document_id=source_of(node),
         text=text,
-        start=_start_of(node) or 0,
+        start=(_start_of(node) or 0) + cut_before(node),
         title=title_of(node.metadata),
         embedding_frame=embedding_frame,
         reading_frame=reading_frame,
@@ -174,10 +174,10 @@ def _merge(nodes: Sequence[BaseNode]) -> list[MergedDocument]:
 
 
 def _to_chunk(node: BaseNode, parent: str) -> HostChunk:
-    text, embedding_frame, reading_frame = _read(node)
+    _, embedding_frame, reading_frame = _read(node)
     return HostChunk(
         source=source_of(node),
-        text=text,
+        text=node.get_content(MetadataMode.NONE),  # whole, as offsets count
         title=title_of(node.metadata),
         start=_start_of(node),
         id=node.node_id,
@@ -243,5 +243,4 @@ def _parents_given(nodes: Sequence[BaseNode]) -> dict[str, str]:
 
 
 def _start_of(node: BaseNode) -> int | None:
-    start = node.start_char_idx if isinstance(node, TextNode) else None
-    return None if start is None else start + cut_before(node)
+    return node.start_char_idx if isinstance(node, TextNode) else None
