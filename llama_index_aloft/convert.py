@@ -1,7 +1,11 @@
 """Converts LlamaIndex nodes, documents and messages to Aloft's records, and passages to nodes."""
 
 from collections.abc import Iterable, Sequence
+from datetime import date, time
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 from llama_index.core.schema import (
     BaseNode,
@@ -12,6 +16,7 @@ from llama_index.core.schema import (
     RelatedNodeInfo,
     TextNode,
 )
+from pydantic_core import to_jsonable_python
 
 from aloft.api import (
     Document,
@@ -36,6 +41,7 @@ _FORM = (
     "metadata_separator",
     "text_template",
 )
+_WRITTEN = (date, time, UUID, PurePath, Enum)  # what JSON has as text
 
 
 def to_documents(nodes: Iterable[BaseNode]) -> list[Document]:
@@ -133,6 +139,17 @@ def source_of(node: BaseNode) -> str:
     return node.node_id if source is None else source.node_id
 
 
+def written_metadata(node: BaseNode) -> dict[str, Any]:
+    """A node's metadata as LlamaIndex' stores keep it, in JSON.
+
+    A filter holds numbers and texts, so that dates, paths and ids are texts there.
+    """
+    return {
+        name: to_jsonable_python(value) if isinstance(value, _WRITTEN) else value
+        for name, value in node.metadata.items()
+    }
+
+
 def read_nodes(given: Iterable[BaseNode]) -> list[BaseNode]:
     """Return nodes as a list.
 
@@ -184,7 +201,7 @@ def _to_chunk(node: BaseNode, parent: str) -> HostChunk:
         parent=parent,
         embedding_frame=embedding_frame,
         reading_frame=reading_frame,
-        metadata=metadata_to_json(node.metadata),
+        metadata=metadata_to_json(written_metadata(node)),
         form=metadata_to_json(_form_of(node)),
     )
 

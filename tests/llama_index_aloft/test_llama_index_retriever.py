@@ -139,12 +139,19 @@ class Kind(Enum):
         (Kind.NOTE, "note"),
     ],
 )
-def test_what_json_has_as_text_is_filtered_by_as_in_a_store(value: Any, wanted: str) -> None:
+def test_what_json_has_as_text_is_filtered_by_as_in_a_store(
+    tmp_path: Path, value: Any, wanted: str
+) -> None:
     node = TextNode(id_="a", text="A fox.", metadata={"key": value})
+    run = write_run(tmp_path / "run")
+    write_chunks(run, to_documents([node]))
+    write_records(run / "passages.jsonl", [to_passage(node)])
     for operator, is_found in {Op.GTE: True, Op.LT: False}.items():
         filters = MetadataFilters(filters=[on("key", wanted, operator)])
         ours = AloftRetriever([node], CONTRACT, filters=filters, models=shared())
         assert [one.metadata["key"] for one in ours.retrieve("fox")] == [value] * is_found
+        own = AloftRetriever.from_run(run, filters=filters, models=shared())
+        assert len(own.retrieve("fox")) == is_found
 
 
 @pytest.mark.parametrize(
