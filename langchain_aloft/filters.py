@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -29,7 +30,8 @@ def read_filter(given: Any) -> Callable[[Document], bool]:
     a value, or is in a list of values, if one of its elements is. Metadata that is missing, or
     cannot be compared with a value, meets `$ne` and `$nin` alone.
 
-    A date, path or UUID is compared with text as its own text, which is what a run keeps of it.
+    A date, path or UUID is compared with text as its own text, which is what a run keeps of it,
+    and a decimal with a float as a float.
 
     Args:
         given: A dictionary, or a function from a document to whether it is admitted.
@@ -123,7 +125,12 @@ def _compare(comparison: Callable[[Any, Any], Any], value: Any, wanted: Any) -> 
 
 
 def _alike(wanted: Any, value: Any) -> Any:
-    """A date, path or id as text beside text: so a run's own passages keep them."""
+    """A date, path or id as text beside text: so a run's own passages keep them.
+
+    And a decimal as a float beside one.
+    """
+    if isinstance(wanted, Decimal) and isinstance(value, float):
+        return float(wanted)
     is_plain = wanted is None or isinstance(wanted, str | int | float)
     return str(wanted) if isinstance(value, str) and not is_plain else wanted
 

@@ -5,6 +5,7 @@ import math
 import threading
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -348,7 +349,8 @@ def test_a_runs_own_passages_are_filtered_by_what_json_lacks(tmp_path: Path) -> 
     run = write_run(tmp_path / "run")
     given = [
         Document(f"A fox of {year}.", metadata={"source": str(year), "day": date(year, 1, 1),
-                                                "path": Path("d") / str(year)})
+                                                "path": Path("d") / str(year),
+                                                "price": Decimal(year) / 10})
         for year in (2025, 2026)
     ]  # fmt: skip
     documents = to_documents(given)
@@ -361,6 +363,8 @@ def test_a_runs_own_passages_are_filtered_by_what_json_lacks(tmp_path: Path) -> 
         {"day": {"$gte": date(2026, 1, 1)}},
         {"day": {"$in": [date(2026, 1, 1)]}},
         {"path": Path("d/2026")},
+        {"price": {"$gt": 202.5}},
+        {"price": Decimal("202.6")},
     ):
         for one in (own, ours):
             (found,) = one.invoke("fox", filter=wanted)
