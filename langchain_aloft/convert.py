@@ -212,8 +212,8 @@ def _by_source(
 def _parts_of(documents: Sequence[LangChainDocument]) -> list[list[LangChainDocument]] | None:
     """Split the chunks of one source into the fewest parts within which offsets agree."""
     rows = [document.metadata for document in documents]
-    values = {key: {str(row.get(key)) for row in rows} for row in rows for key in row}
-    keys = sorted((key for key in values if key != "start_index"), key=lambda k: len(values[k]))
+    names = dict.fromkeys(key for row in rows for key in row if key != "start_index")
+    keys = sorted(names, key=lambda key: len({str(row.get(key)) for row in rows}))
     for chosen in ([], *([key] for key in keys), keys):
         parts: dict[tuple[str, ...], list[LangChainDocument]] = {}
         for row, document in zip(rows, documents, strict=True):

@@ -162,6 +162,22 @@ def test_offsets_of_the_source_are_enough(kind: Callable[[int], Any]) -> None:
     assert merged.text == text
 
 
+def test_the_metadata_of_many_chunks_are_read_a_few_times() -> None:
+    class Counted(str):
+        read = 0
+
+        def __str__(self) -> str:
+            Counted.read += 1
+            return self
+
+    chunks = [
+        Document(f"Rule {i}.", metadata={"source": "a", "book": Counted("b"), "start_index": 9 * i})
+        for i in range(300)
+    ]
+    assert in_source_order(shuffled(chunks), "source") == chunks
+    assert Counted.read <= 4 * len(chunks)
+
+
 def test_an_order_that_offsets_do_not_tell_is_not_made_up() -> None:
     nameless = chunks_of_pages(page="?")  # pages that do not say which they are
     assert in_source_order(nameless, "source") is None
