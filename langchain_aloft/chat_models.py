@@ -1,7 +1,7 @@
 """A local language model, with a tuned adapter or without, as a LangChain chat model."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -171,6 +171,15 @@ class ChatAloft(LocalModel, BaseChatModel):
         if isinstance(schema, type) and is_basemodel_subclass(schema):
             parser = WholeObject(pydantic_object=schema)
         return with_raw(model, parser) if include_raw else model | parser
+
+    def astream_events(self, *given: Any, version: str = "v2", **options: Any) -> Any:
+        """Reply in events, as the host does, once the model is known."""
+        found: Any = super().astream_events(*given, version=version, **options)  # type: ignore[call-overload]
+        return self._once_known(found) if version == "v3" else found
+
+    async def _once_known(self, found: Awaitable[Any]) -> Any:
+        await self._look_up()
+        return await found
 
     def _filling_a_tool(
         self, schema: Any, include_raw: bool, options: dict[str, Any]

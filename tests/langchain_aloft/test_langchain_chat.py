@@ -254,6 +254,15 @@ def test_the_files_of_a_model_are_read_beside_the_loop(kind: Any) -> None:
     assert str(getattr(told, "text", told)) == "You said: Hi."
     assert read_by[0] is not threading.main_thread()
 
+    async def events() -> list[Any]:
+        model = ChatAloft(model="any", models=SharedModels(Large()))
+        return [one async for one in await model.astream_events("Hi.", version="v3")]
+
+    if kind is ChatAloft and hasattr(BaseChatModel, "_achat_model_stream_v3"):  # of late versions
+        read_by.clear()
+        assert asyncio.run(events())[-1]["metadata"]["finish_reason"] == "stop"
+        assert read_by[0] is not threading.main_thread()
+
 
 @pytest.mark.parametrize("schema", [City, Town, City.model_json_schema()])
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
