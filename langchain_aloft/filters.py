@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from inspect import iscoroutinefunction
+from inspect import isawaitable, iscoroutine, iscoroutinefunction
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
 }
+_ASYNC = " It is async, but is called as a plain function."
 _OPERATORS = ("$eq", "$ne", "$in", "$nin", *_ORDER, "$exists", "$not")
 
 
@@ -39,12 +40,21 @@ def read_filter(given: Any) -> Callable[[Document], bool]:
     Raises:
         ConfigError: the filter has another form.
     """
-    if iscoroutinefunction(given):  # what it returns is true, whatever it would come to
-        raise _refusal(given, " It is async, but is called as a plain function.")
+    if iscoroutinefunction(given):
+        raise _refusal(given, _ASYNC)
     if callable(given):
-        return lambda document: bool(given(document))
+        return lambda document: _is_admitted_by(given, document)
     condition = _read(given)
     return lambda document: condition(document.metadata)
+
+
+def _is_admitted_by(function: Callable[[Document], Any], document: Document) -> bool:
+    found = function(document)
+    if isawaitable(found):  # true, whatever it would come to
+        if iscoroutine(found):
+            found.close()  # so that Python does not warn that nobody has awaited it
+        raise _refusal(function, _ASYNC)
+    return bool(found)
 
 
 def _read(given: Any) -> _Condition:

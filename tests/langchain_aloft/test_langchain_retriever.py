@@ -116,6 +116,16 @@ def test_other_filters_are_refused_in_one_line(wanted: Any) -> None:
         retriever(search_kwargs={"filter": wanted})
 
 
+def test_a_filter_that_turns_out_to_be_async_admits_nothing() -> None:
+    class Mine:
+        async def __call__(self, document: Document) -> bool:
+            return False
+
+    for wanted in (Mine(), lambda document: is_mine(document)):
+        with pytest.raises(ConfigError, match="It is async, but is called as a plain function"):
+            retriever().invoke("fox", filter=wanted)
+
+
 def test_a_list_of_values_is_pointed_to_its_operator() -> None:
     with pytest.raises(ConfigError, match=r'{"page": {"\$in": \[\.\.\.\]}}'):
         retriever().invoke("fox", filter={"page": [1, 2]})
