@@ -1,7 +1,7 @@
 """Filters of documents: metadata that is equal, the common $-operators, or a function."""
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
 from typing import Any
@@ -109,8 +109,11 @@ def _operator(key: str, name: Any, wanted: Any) -> _Condition:
 
 
 def _is_several(given: Any) -> bool:
-    """Whether these are values, such as a list, a range or the keys of a dictionary."""
-    return isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+    """Whether these are values, such as a list, a range or the keys of a dictionary.
+
+    A generator is none: it can be read once, but a filter is read for each query.
+    """
+    return isinstance(given, Collection) and not isinstance(given, str | bytes | Mapping)
 
 
 def _values(metadata: _Metadata, key: str) -> list[Any]:

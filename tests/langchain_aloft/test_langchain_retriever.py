@@ -99,6 +99,8 @@ async def is_mine(document: Document) -> bool:
         {"page": {"$near": 1}},
         {"page": {"nested": 1}},
         {"page": {"$in": 1}},
+        {"page": {"$in": map(int, "12")}},
+        {"page": {"$nin": (page for page in (1, 2))}},
         {"page": {"$exists": 1}},
         {"$and": {"page": 1}},
         {"$or": []},
