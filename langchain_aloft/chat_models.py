@@ -174,7 +174,8 @@ class ChatAloft(LocalModel, BaseChatModel):
 
     def astream_events(self, *given: Any, version: str = "v2", **options: Any) -> Any:
         """Reply in events, as the host does, once the model is known."""
-        found: Any = super().astream_events(*given, version=version, **options)  # type: ignore[call-overload]
+        host: Any = super()
+        found = host.astream_events(*given, version=version, **options)
         return self._once_known(found) if version == "v3" else found
 
     async def _once_known(self, found: Awaitable[Any]) -> Any:
