@@ -1,7 +1,7 @@
 """A local language model, with a tuned adapter or without, as a LangChain chat model."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -13,7 +13,12 @@ from langchain_core.language_models import (
     ModelProfile,
 )
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.output_parsers import JsonOutputParser
+from langchain_core.output_parsers import (
+    JsonOutputKeyToolsParser,
+    JsonOutputParser,
+    JsonOutputToolsParser,
+    PydanticToolsParser,
+)
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ContextThreadPoolExecutor
@@ -157,8 +162,7 @@ class ChatAloft(LocalModel, BaseChatModel):
                 "There is no schema. Pass a pydantic model, TypedDict or JSON schema."
             )
         if method == "function_calling" and self.tokenizer.takes_tools:
-            whole: Any = schema
-            return super().with_structured_output(whole, include_raw=include_raw, **kwargs)
+            return self._filling_a_tool(schema, include_raw, kwargs)
         wanted = {"type": "object"} if schema is None else json_schema_of(schema)
         self.options(None, {"json_schema": wanted, **kwargs})
         traced = {"kwargs": {"method": method}, "schema": wanted if schema is None else schema}
@@ -166,6 +170,31 @@ class ChatAloft(LocalModel, BaseChatModel):
         parser: JsonOutputParser = WholeJson()
         if isinstance(schema, type) and is_basemodel_subclass(schema):
             parser = WholeObject(pydantic_object=schema)
+        return with_raw(model, parser) if include_raw else model | parser
+
+    def astream_events(self, *given: Any, version: str = "v2", **options: Any) -> Any:
+        """Reply in events, as the host does, once the model is known."""
+        host: Any = super()
+        found = host.astream_events(*given, version=version, **options)
+        return self._once_known(found) if version == "v3" else found
+
+    async def _once_known(self, found: Awaitable[Any]) -> Any:
+        await self._look_up()
+        return await found
+
+    def _filling_a_tool(
+        self, schema: Any, include_raw: bool, options: dict[str, Any]
+    ) -> Runnable[LanguageModelInput, Any]:
+        """As LangChain's own, which takes no options of the calls."""
+        traced = {"kwargs": {"method": "function_calling"}, "schema": schema}
+        called = {"tool_choice": "any", "ls_structured_output_format": traced, **options}
+        model = self.bind_tools([schema], **called)
+        parser: JsonOutputToolsParser
+        if isinstance(schema, type) and is_basemodel_subclass(schema):
+            parser = PydanticToolsParser(tools=[schema], first_tool_only=True)
+        else:
+            name = openai_tool_of(schema)["function"]["name"]
+            parser = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
         return with_raw(model, parser) if include_raw else model | parser
 
     def batch(

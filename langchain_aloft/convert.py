@@ -114,15 +114,11 @@ def to_passages(
     """
     passages = []
     for place, document in enumerate(documents):
-        read = model_text(document, text_of)
-        whole = replace_surrogates(document.page_content)
-        text = whole if whole in read else whole.strip()  # as such functions often do
-        before, found, after = read.rpartition(text) if text else ("", "", "")
-        frame: Frame = (before, after) if found else (read,)
+        text, frame = _read_in(document, text_of)
         passage = Passage(
             document_id=str(place),
             text=text,
-            start=whole.index(text),
+            start=replace_surrogates(document.page_content).index(text),
             embedding_frame=frame,
             reading_frame=frame,
         )
@@ -156,6 +152,15 @@ def model_text(document: LangChainDocument, text_of: TextOf | None = None) -> st
             f"text_of returned {type(text).__name__} for a document, but must return a text."
         )
     return replace_surrogates(text)
+
+
+def _read_in(document: LangChainDocument, text_of: TextOf | None) -> tuple[str, Frame]:
+    """A document's text as models read it, and what stands around it or in its place."""
+    read = model_text(document, text_of)
+    whole = replace_surrogates(document.page_content)
+    text = whole if whole in read else whole.strip()  # as such functions often do
+    before, found, after = read.rpartition(text) if text else ("", "", "")
+    return text, (before, after) if found else (read,)
 
 
 def copy_of(document: LangChainDocument, score: float, key: str | None) -> LangChainDocument:
@@ -207,8 +212,8 @@ def _by_source(
 def _parts_of(documents: Sequence[LangChainDocument]) -> list[list[LangChainDocument]] | None:
     """Split the chunks of one source into the fewest parts within which offsets agree."""
     rows = [document.metadata for document in documents]
-    values = {key: {str(row.get(key)) for row in rows} for row in rows for key in row}
-    keys = sorted((key for key in values if key != "start_index"), key=lambda k: len(values[k]))
+    names = dict.fromkeys(key for row in rows for key in row if key != "start_index")
+    keys = sorted(names, key=lambda key: len({str(row.get(key)) for row in rows}))
     for chosen in ([], *([key] for key in keys), keys):
         parts: dict[tuple[str, ...], list[LangChainDocument]] = {}
         for row, document in zip(rows, documents, strict=True):
@@ -246,9 +251,8 @@ def _to_chunk(
     text = replace_surrogates(document.page_content)
     frame: Frame = ("", "")
     if text_of is not None and text.strip():
-        read = model_text(document, text_of)
-        before, found, after = read.rpartition(text)
-        text, frame = (text, (before, after)) if found else (read, frame)
+        _, around = _read_in(document, text_of)
+        text, frame = (text, around) if len(around) > 1 else (around[0], frame)
     metadata = {key: value for key, value in document.metadata.items() if key != "start_index"}
     return HostChunk(
         source=_source_of(document, group_by),

@@ -1,8 +1,9 @@
 """Filters of documents: metadata that is equal, the common $-operators, or a function."""
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
-from inspect import iscoroutinefunction
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from inspect import isawaitable, iscoroutine, iscoroutinefunction
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
 }
+_ASYNC = " It is async, but is called as a plain function."
 _OPERATORS = ("$eq", "$ne", "$in", "$nin", *_ORDER, "$exists", "$not")
 
 
@@ -29,7 +31,8 @@ def read_filter(given: Any) -> Callable[[Document], bool]:
     a value, or is in a list of values, if one of its elements is. Metadata that is missing, or
     cannot be compared with a value, meets `$ne` and `$nin` alone.
 
-    A date, path or UUID is compared with text as its own text, which is what a run keeps of it.
+    A date, path or UUID is compared with text as its own text, which is what a run keeps of it,
+    and a decimal with a float as a float.
 
     Args:
         given: A dictionary, or a function from a document to whether it is admitted.
@@ -37,12 +40,21 @@ def read_filter(given: Any) -> Callable[[Document], bool]:
     Raises:
         ConfigError: the filter has another form.
     """
-    if iscoroutinefunction(given):  # what it returns is true, whatever it would come to
-        raise _refusal(given, " It is async, but is called as a plain function.")
+    if iscoroutinefunction(given):
+        raise _refusal(given, _ASYNC)
     if callable(given):
-        return lambda document: bool(given(document))
+        return lambda document: _is_admitted_by(given, document)
     condition = _read(given)
     return lambda document: condition(document.metadata)
+
+
+def _is_admitted_by(function: Callable[[Document], Any], document: Document) -> bool:
+    found = function(document)
+    if isawaitable(found):  # true, whatever it would come to
+        if iscoroutine(found):
+            found.close()  # so that Python does not warn that nobody has awaited it
+        raise _refusal(function, _ASYNC)
+    return bool(found)
 
 
 def _read(given: Any) -> _Condition:
@@ -97,8 +109,11 @@ def _operator(key: str, name: Any, wanted: Any) -> _Condition:
 
 
 def _is_several(given: Any) -> bool:
-    """Whether these are values, such as a list, a range or the keys of a dictionary."""
-    return isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+    """Whether these are values, such as a list, a range or the keys of a dictionary.
+
+    A generator is none: it can be read once, but a filter is read for each query.
+    """
+    return isinstance(given, Collection) and not isinstance(given, str | bytes | Mapping)
 
 
 def _values(metadata: _Metadata, key: str) -> list[Any]:
@@ -123,7 +138,12 @@ def _compare(comparison: Callable[[Any, Any], Any], value: Any, wanted: Any) -> 
 
 
 def _alike(wanted: Any, value: Any) -> Any:
-    """A date, path or id as text beside text: so a run's own passages keep them."""
+    """A date, path or id as text beside text: so a run's own passages keep them.
+
+    And a decimal as a float beside one.
+    """
+    if isinstance(wanted, Decimal) and isinstance(value, float):
+        return float(wanted)
     is_plain = wanted is None or isinstance(wanted, str | int | float)
     return str(wanted) if isinstance(value, str) and not is_plain else wanted
 

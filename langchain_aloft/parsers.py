@@ -7,7 +7,11 @@ from typing import Any
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers import (
+    BaseOutputParser,
+    JsonOutputParser,
+    PydanticOutputParser,
+)
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableMap
 
@@ -38,13 +42,13 @@ class WholeObject(WholeJson, PydanticOutputParser[Any]):
 
 
 def with_raw(
-    model: Runnable[LanguageModelInput, Any], parser: JsonOutputParser
+    model: Runnable[LanguageModelInput, Any], parser: BaseOutputParser[Any]
 ) -> Runnable[LanguageModelInput, Any]:
     """A model and a parser of its replies, whose errors are part of the output."""
     return RunnableMap(raw=model) | RunnableLambda(partial(_read, parser), name="parser")
 
 
-def _read(parser: JsonOutputParser, given: dict[str, Any], config: RunnableConfig) -> Any:
+def _read(parser: BaseOutputParser[Any], given: dict[str, Any], config: RunnableConfig) -> Any:
     try:
         return {**given, "parsed": parser.invoke(given["raw"], config), "parsing_error": None}
     except Exception as error:

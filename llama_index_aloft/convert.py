@@ -1,7 +1,11 @@
 """Converts LlamaIndex nodes, documents and messages to Aloft's records, and passages to nodes."""
 
 from collections.abc import Iterable, Sequence
+from datetime import date, time
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 from llama_index.core.schema import (
     BaseNode,
@@ -12,6 +16,7 @@ from llama_index.core.schema import (
     RelatedNodeInfo,
     TextNode,
 )
+from pydantic_core import to_jsonable_python
 
 from aloft.api import (
     Document,
@@ -36,6 +41,7 @@ _FORM = (
     "metadata_separator",
     "text_template",
 )
+_WRITTEN = (date, time, UUID, PurePath, Enum)  # what JSON has as text
 
 
 def to_documents(nodes: Iterable[BaseNode]) -> list[Document]:
@@ -98,7 +104,7 @@ def to_passage(node: BaseNode) -> Passage:
     return Passage(
         document_id=source_of(node),
         text=text,
-        start=_start_of(node) or 0,
+        start=(_start_of(node) or 0) + cut_before(node),
         title=title_of(node.metadata),
         embedding_frame=embedding_frame,
         reading_frame=reading_frame,
@@ -131,6 +137,17 @@ def source_of(node: BaseNode) -> str:
     """Id of the document that a node was cut from, or of the node itself."""
     source = node.source_node
     return node.node_id if source is None else source.node_id
+
+
+def written_metadata(node: BaseNode) -> dict[str, Any]:
+    """A node's metadata as LlamaIndex' stores keep it, in JSON.
+
+    A filter holds numbers and texts, so that dates, paths and ids are texts there.
+    """
+    return {
+        name: to_jsonable_python(value) if isinstance(value, _WRITTEN) else value
+        for name, value in node.metadata.items()
+    }
 
 
 def read_nodes(given: Iterable[BaseNode]) -> list[BaseNode]:
@@ -174,17 +191,17 @@ def _merge(nodes: Sequence[BaseNode]) -> list[MergedDocument]:
 
 
 def _to_chunk(node: BaseNode, parent: str) -> HostChunk:
-    text, embedding_frame, reading_frame = _read(node)
+    _, embedding_frame, reading_frame = _read(node)
     return HostChunk(
         source=source_of(node),
-        text=text,
+        text=node.get_content(MetadataMode.NONE),  # whole, as offsets count
         title=title_of(node.metadata),
         start=_start_of(node),
         id=node.node_id,
         parent=parent,
         embedding_frame=embedding_frame,
         reading_frame=reading_frame,
-        metadata=metadata_to_json(node.metadata),
+        metadata=metadata_to_json(written_metadata(node)),
         form=metadata_to_json(_form_of(node)),
     )
 
@@ -243,5 +260,4 @@ def _parents_given(nodes: Sequence[BaseNode]) -> dict[str, str]:
 
 
 def _start_of(node: BaseNode) -> int | None:
-    start = node.start_char_idx if isinstance(node, TextNode) else None
-    return None if start is None else start + cut_before(node)
+    return node.start_char_idx if isinstance(node, TextNode) else None

@@ -2,11 +2,7 @@
 
 import operator
 from collections.abc import Callable, Mapping
-from datetime import date, time
-from enum import Enum
-from pathlib import PurePath
 from typing import Any
-from uuid import UUID
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
@@ -15,10 +11,9 @@ from llama_index.core.vector_stores.types import (
     MetadataFilter,
     MetadataFilters,
 )
-from pydantic_core import to_jsonable_python
 
 from aloft.api import ConfigError, check_kind
-from llama_index_aloft.convert import source_of
+from llama_index_aloft.convert import source_of, written_metadata
 
 _Condition = Callable[[Mapping[str, Any]], bool]
 _Comparison = Callable[[Any, Any], bool]  # of a value of the metadata with that of the filter
@@ -44,19 +39,11 @@ _OF_LISTS = (FilterOperator.IN, FilterOperator.NIN, FilterOperator.ANY, FilterOp
 _OF_TEXTS = (FilterOperator.TEXT_MATCH, FilterOperator.TEXT_MATCH_INSENSITIVE)
 _NEGATIVE = (FilterOperator.NE, FilterOperator.NIN)
 _SOURCE = ("doc_id", "document_id", "ref_doc_id")  # by which LlamaIndex' stores know it
-_WRITTEN = (date, time, UUID, PurePath, Enum)  # what their JSON has as text
 
 
 def filterable(node: BaseNode) -> dict[str, Any]:
-    """What filters see of a node, as stores keep it: metadata, and the id of its document.
-
-    A filter holds numbers and texts, so that dates, paths and ids are texts there.
-    """
-    written = {
-        name: to_jsonable_python(value) if isinstance(value, _WRITTEN) else value
-        for name, value in node.metadata.items()
-    }
-    return {**dict.fromkeys(_SOURCE, source_of(node)), **written}
+    """What filters see of a node, as stores keep it: metadata, and the id of its document."""
+    return {**dict.fromkeys(_SOURCE, source_of(node)), **written_metadata(node)}
 
 
 def read_filters(given: Any) -> _Condition:

@@ -1,5 +1,6 @@
 """By what LlamaIndex's caches know our components: by the content of the models they hold."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -121,6 +122,11 @@ class IdentifiedEmbedding(Identified, BaseEmbedding):
         finally:
             _asked_for.reset(outer)
 
+    async def _look_up(self) -> None:
+        """Read the model's files in a thread, where a cache is to know them."""
+        if self.embeddings_cache is not None:
+            await asyncio.to_thread(self._fingerprint)
+
     def get_query_embedding(self, query: str) -> Embedding:
         """Embed a question."""
         with self._asked("query"):
@@ -128,6 +134,7 @@ class IdentifiedEmbedding(Identified, BaseEmbedding):
 
     async def aget_query_embedding(self, query: str) -> Embedding:
         """Embed a question."""
+        await self._look_up()
         with self._asked("query"):
             return await super().aget_query_embedding(query)
 
@@ -138,6 +145,7 @@ class IdentifiedEmbedding(Identified, BaseEmbedding):
 
     async def aget_text_embedding(self, text: str) -> Embedding:
         """Embed a text."""
+        await self._look_up()
         with self._asked("text"):
             return await super().aget_text_embedding(text)
 
@@ -152,5 +160,6 @@ class IdentifiedEmbedding(Identified, BaseEmbedding):
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed texts, in batches."""
+        await self._look_up()
         with self._asked("text"):
             return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)

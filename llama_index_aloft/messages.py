@@ -101,9 +101,15 @@ def as_chat(reply: Reply, delta: str | None = None) -> ChatResponse:
         ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=dict(call.arguments))
         for call in reply.tool_calls
     ]
+    # where LlamaIndex' function programs look while a reply is streamed, and its summaries of chats
+    further = {"tool_calls": [_openai_call(one) for one in reply.tool_calls]}
     facts = _facts_of(reply)
     return ChatResponse(
-        message=ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks),
+        message=ChatMessage(
+            role=MessageRole.ASSISTANT,
+            blocks=blocks,
+            additional_kwargs=further if reply.tool_calls else {},
+        ),
         delta=delta,
         additional_kwargs=facts,
         raw={"usage": facts} if facts else None,
@@ -146,6 +152,12 @@ def _text_in(block: ContentBlock) -> str:
     if isinstance(block, CitationBlock):
         return _text_in(block.cited_content)
     raise DataError(f"A message holds a block of type {block.block_type}, but only text is read.")
+
+
+def _openai_call(call: ToolCall) -> dict[str, Any]:
+    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+    function = {"name": call.name, "arguments": arguments}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def _selection(call: Any) -> ToolSelection:

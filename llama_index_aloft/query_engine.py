@@ -130,8 +130,9 @@ class AloftCitationQueryEngine(BaseQueryEngine):
             "models": fields.setdefault("models", SharedModels()),
             "callback_manager": fields.get("callback_manager"),
         }
-        found = retriever or AloftRetriever.from_run(run_folder, nodes, **shared)
-        return cls(found, read_bundle(read_path("run_folder", run_folder), generator), **fields)
+        if retriever is None:
+            retriever = AloftRetriever.from_run(run_folder, nodes, **shared)
+        return cls(retriever, read_bundle(read_path("run_folder", run_folder), generator), **fields)
 
     def _for_prompt(self, nodes: Iterable[NodeWithScore]) -> list[NodeWithScore]:
         return [one for one in read_found(nodes) if has_text(one.node)][: self.contract.contexts]

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from aloft.backends.call_options import check_read, read_call_options
-from aloft.errors import ConfigError, DataError
+from aloft.errors import ConfigError, PromptTooLongError
 from aloft.protocols import Reply, Tool
 
 DEFAULTS = {"max_tokens": 9, "temperature": 0.0, "stop": ["#"]}
@@ -134,7 +134,7 @@ def test_a_prompt_that_was_not_read_is_an_error() -> None:
     reply = Reply(text="a", is_finished=True)
     assert check_read(reply, "m", 8) is reply
     unread = Reply(text="", is_finished=False, prompt_tokens=60, is_unread=True)
-    with pytest.raises(DataError, match="The prompt has 60 tokens, but m reads at most 8"):
+    with pytest.raises(PromptTooLongError, match="The prompt has 60 tokens, but m reads at most 8"):
         check_read(unread, "m", 8)
 
 

@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,8 @@ def test_numbers_stay_numbers_in_kept_metadata_and_a_circle_is_refused() -> None
     given = {"n": np.int64(3), "x": np.float32(0.5), "row": np.arange(2), "set": {"b", "a"}}
     kept = json.loads(metadata_to_json({**given, "day": date(2026, 1, 2), ("no", "text"): 1}))
     assert kept == {"n": 3, "x": 0.5, "row": [0, 1], "set": ["a", "b"], "day": "2026-01-02"}
+    prices = {"whole": Decimal("12.00"), "part": Decimal("3.50"), "high": Decimal("Infinity")}
+    assert metadata_to_json(prices) == '{"whole": 12, "part": 3.5, "high": Infinity}'
     circle: dict[str, Any] = {}
     circle["self"] = circle
     with pytest.raises(DataError, match="metadata of a document cannot be kept"):

@@ -32,7 +32,7 @@ from scripted import (
 )
 
 from aloft.backends.shared import SharedModels
-from aloft.errors import ConfigError, DataError
+from aloft.errors import ConfigError, DataError, PromptTooLongError
 from aloft.protocols import Prompt, Reply
 from aloft.records import Passage
 from aloft.serving.bundle import read_bundle
@@ -280,7 +280,7 @@ def test_a_prompt_beyond_the_window_is_refused_in_one_line(tmp_path: Path) -> No
     models = SharedModels(source)
     retriever = AloftRetriever(documents=DOCUMENTS, contract=CONTRACT, models=models)
     made = create_citation_chain(write_run(tmp_path / "run"), retriever, models=models)
-    with pytest.raises(DataError, match="has 900 tokens, but any generator reads at most 512"):
+    with pytest.raises(PromptTooLongError, match="900 tokens, but any generator reads at most 512"):
         made.invoke("Which whale sings?")
 
 

@@ -33,7 +33,7 @@ from pydantic import BaseModel, RootModel, create_model
 from scripted import ScriptedModels, SlowWords, WordByWord, count_beats, shared
 
 from aloft.backends.shared import SharedModels
-from aloft.errors import ConfigError, DataError, ModelError
+from aloft.errors import ConfigError, DataError, ModelError, PromptTooLongError
 from aloft.protocols import Prompt, Reply, Tool, ToolCall, ToolTurn
 from aloft.testing import ScriptedTeacher
 from langchain_aloft import AloftEmbeddings, AloftLLM, AloftReranker, ChatAloft
@@ -129,12 +129,15 @@ def test_a_prompt_beyond_the_window_is_refused_in_one_line_and_alone() -> None:
     )
     for model in (chat, llm):
         for ask in (model.invoke, lambda text, m=model: list(m.stream(text))):
-            with pytest.raises(DataError, match="has 900 tokens, but any reads at most 512") as one:
+            with pytest.raises(
+                PromptTooLongError, match="900 tokens, but any reads at most 512"
+            ) as one:
                 ask("Hi.")  # type: ignore[operator]
             assert isinstance(one.value, ContextOverflowError)
-    with pytest.raises(DataError):
+    with pytest.raises(PromptTooLongError):
         asyncio.run(chat.ainvoke("Hi."))
-    assert all(isinstance(one, DataError) for one in chat.batch(["a", "b"], return_exceptions=True))
+    told = chat.batch(["a", "b"], return_exceptions=True)
+    assert all(isinstance(one, PromptTooLongError) for one in told)
 
 
 def test_settings_have_the_hosts_name_or_ours() -> None:
@@ -251,6 +254,15 @@ def test_the_files_of_a_model_are_read_beside_the_loop(kind: Any) -> None:
     assert str(getattr(told, "text", told)) == "You said: Hi."
     assert read_by[0] is not threading.main_thread()
 
+    async def events() -> list[Any]:
+        model = ChatAloft(model="any", models=SharedModels(Large()))
+        return [one async for one in await model.astream_events("Hi.", version="v3")]
+
+    if kind is ChatAloft and hasattr(BaseChatModel, "_achat_model_stream_v3"):  # of late versions
+        read_by.clear()
+        assert asyncio.run(events())[-1]["metadata"]["finish_reason"] == "stop"
+        assert read_by[0] is not threading.main_thread()
+
 
 @pytest.mark.parametrize("schema", [City, Town, City.model_json_schema()])
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
@@ -319,7 +331,8 @@ def test_structured_output_is_whole_or_says_why_not(
 
 
 def test_structured_output_by_a_tool_or_in_any_form() -> None:
-    by_tool = ChatAloft(model="any", models=served(Calling(lambda _: "")))
+    calling = Calling(lambda _: "")
+    by_tool = ChatAloft(model="any", models=served(calling))
 
     class Search(BaseModel):
         """Searches."""
@@ -328,6 +341,16 @@ def test_structured_output_by_a_tool_or_in_any_form() -> None:
 
     filled = by_tool.with_structured_output(Search, method="function_calling")
     assert filled.invoke("Go.") == Search(query="漢")
+    for schema in (Search, Search.model_json_schema()):
+        options: dict[str, Any] = {"temperature": 0.5, "parallel_tool_calls": False}
+        filled = by_tool.with_structured_output(
+            schema, method="function_calling", include_raw=True, **options
+        )
+        told = filled.invoke("Go.")
+        assert (dict(told["parsed"]), told["parsing_error"]) == ({"query": "漢"}, None)
+        asked = calling.asked[-1]
+        assert (asked.temperature, asked.calls_in_parallel) == (0.5, False)
+        assert asked.tool_choice == "required"
     source = ScriptedModels(lambda _: '{"a": [1]}')
     chat = ChatAloft(model="any", models=SharedModels(source))
     assert chat.with_structured_output(None, method="json_mode").invoke("Go.") == {"a": [1]}

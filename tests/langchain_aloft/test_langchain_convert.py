@@ -162,6 +162,22 @@ def test_offsets_of_the_source_are_enough(kind: Callable[[int], Any]) -> None:
     assert merged.text == text
 
 
+def test_the_metadata_of_many_chunks_are_read_a_few_times() -> None:
+    class Counted(str):
+        read = 0
+
+        def __str__(self) -> str:
+            Counted.read += 1
+            return self
+
+    chunks = [
+        Document(f"Rule {i}.", metadata={"source": "a", "book": Counted("b"), "start_index": 9 * i})
+        for i in range(300)
+    ]
+    assert in_source_order(shuffled(chunks), "source") == chunks
+    assert Counted.read <= 4 * len(chunks)
+
+
 def test_an_order_that_offsets_do_not_tell_is_not_made_up() -> None:
     nameless = chunks_of_pages(page="?")  # pages that do not say which they are
     assert in_source_order(nameless, "source") is None
@@ -315,6 +331,25 @@ def test_models_read_the_page_content_or_what_a_function_makes_of_a_document() -
     assert summary.text == "A title"
     with pytest.raises(ConfigError, match="text_of returned NoneType for a document"):
         to_passages([given], lambda one: None)  # type: ignore[arg-type, return-value]
+
+
+def test_a_function_may_strip_the_page_content_that_it_puts_something_before() -> None:
+    about = {"source": "a.pdf", "title": "A title"}
+    whole = f"{TEXT}\n"
+    pages = [
+        Document(whole[:25], metadata={**about, "start_index": 0}),
+        Document(whole[15:], metadata={**about, "start_index": 15}),
+    ]
+
+    def titled(document: Document) -> str:
+        return f"{document.metadata['title']}: {document.page_content.strip()}"
+
+    (document,) = to_documents(pages, text_of=titled)
+    assert document.text == whole
+    assert {chunk.reading_frame for chunk in document.chunks} == {("A title: ", "")}
+    passage = Passage(document_id=document.id, text=TEXT[20:], start=20)
+    (found,) = from_passages([passage], pages, text_of=titled)
+    assert (found.page_content, found.metadata["start_index"]) == (TEXT[20:], 20)
 
 
 def test_equal_texts_with_other_metadata_are_two() -> None:

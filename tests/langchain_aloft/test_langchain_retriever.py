@@ -5,6 +5,7 @@ import math
 import threading
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ async def is_mine(document: Document) -> bool:
         {"page": {"$near": 1}},
         {"page": {"nested": 1}},
         {"page": {"$in": 1}},
+        {"page": {"$in": map(int, "12")}},
+        {"page": {"$nin": (page for page in (1, 2))}},
         {"page": {"$exists": 1}},
         {"$and": {"page": 1}},
         {"$or": []},
@@ -113,6 +116,16 @@ def test_other_filters_are_refused_in_one_line(wanted: Any) -> None:
     assert "\n" not in str(refused.value)
     with pytest.raises(ConfigError, match="is not supported"):  # before anything is embedded
         retriever(search_kwargs={"filter": wanted})
+
+
+def test_a_filter_that_turns_out_to_be_async_admits_nothing() -> None:
+    class Mine:
+        async def __call__(self, document: Document) -> bool:
+            return False
+
+    for wanted in (Mine(), lambda document: is_mine(document)):
+        with pytest.raises(ConfigError, match="It is async, but is called as a plain function"):
+            retriever().invoke("fox", filter=wanted)
 
 
 def test_a_list_of_values_is_pointed_to_its_operator() -> None:
@@ -348,7 +361,8 @@ def test_a_runs_own_passages_are_filtered_by_what_json_lacks(tmp_path: Path) -> 
     run = write_run(tmp_path / "run")
     given = [
         Document(f"A fox of {year}.", metadata={"source": str(year), "day": date(year, 1, 1),
-                                                "path": Path("d") / str(year)})
+                                                "path": Path("d") / str(year),
+                                                "price": Decimal(year) / 10})
         for year in (2025, 2026)
     ]  # fmt: skip
     documents = to_documents(given)
@@ -361,6 +375,8 @@ def test_a_runs_own_passages_are_filtered_by_what_json_lacks(tmp_path: Path) -> 
         {"day": {"$gte": date(2026, 1, 1)}},
         {"day": {"$in": [date(2026, 1, 1)]}},
         {"path": Path("d/2026")},
+        {"price": {"$gt": 202.5}},
+        {"price": Decimal("202.6")},
     ):
         for one in (own, ours):
             (found,) = one.invoke("fox", filter=wanted)

@@ -230,6 +230,15 @@ def test_offsets_of_nodes_that_begin_with_empty_lines_are_those_of_their_charact
     assert document.text[back.start_char_idx : back.end_char_idx] == "sleeps"
 
 
+@pytest.mark.parametrize("kind", [TextNode, Document])
+def test_offsets_of_a_node_without_one_count_from_its_text(kind: Any) -> None:
+    page = kind(id_="1", text="\n\n  A fox sleeps.\n", metadata={"page_label": "4"})
+    (document,) = to_documents([page])
+    passage = Passage(document_id="1", text="sleeps", start=document.text.index("sleeps"))
+    (back,) = to_nodes([passage], [page])
+    assert page.text[back.start_char_idx : back.end_char_idx] == "sleeps"
+
+
 def test_a_passage_of_a_file_has_its_title_in_front_in_every_mode() -> None:
     passage = Passage(document_id="a.txt", text="Second line.", start=23, title="T")
 

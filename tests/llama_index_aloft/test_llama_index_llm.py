@@ -26,12 +26,15 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.extractors import DocumentContextExtractor
+from llama_index.core.indices.prompt_helper import PromptHelper
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.program import FunctionCallingProgram
 from llama_index.core.prompts import PromptTemplate
-from llama_index.core.schema import Document, NodeRelationship, TextNode
+from llama_index.core.response_synthesizers import ResponseMode, get_response_synthesizer
+from llama_index.core.schema import Document, NodeRelationship, NodeWithScore, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.tools import FunctionTool
 from openai_server import Serve, chat
@@ -39,7 +42,7 @@ from pydantic import BaseModel, Field
 from scripted import ScriptedModels, shared
 
 from aloft.backends.shared import SharedModels
-from aloft.errors import ConfigError, DataError
+from aloft.errors import ConfigError, DataError, PromptTooLongError
 from aloft.protocols import Prompt, Reply, ToolCall, ToolTurn
 from aloft.testing import ScriptedTeacher
 from llama_index_aloft import AloftEmbedding, AloftLLM, AloftRerank
@@ -143,8 +146,14 @@ def test_a_prompt_beyond_the_window_is_refused_in_one_line() -> None:
         lambda: list(llm.stream_chat(chat)),
         lambda: asyncio.run(llm.achat(chat)),  # type: ignore[arg-type]
     ]
+    # which takes a ValueError for a reply that cannot be parsed, and goes on without a word
+    found = [NodeWithScore(node=TextNode(text="A red fox."))]
+    counted = PromptHelper(context_window=4096)
+    for mode in (ResponseMode.REFINE, ResponseMode.COMPACT, ResponseMode.TREE_SUMMARIZE):
+        synthesizer = get_response_synthesizer(llm, counted, response_mode=mode)
+        asks.append(lambda one=synthesizer: one.synthesize("Hi?", found))  # type: ignore[misc]
     for ask in asks:
-        with pytest.raises(DataError, match="has 900 tokens, but any reads at most 512"):
+        with pytest.raises(PromptTooLongError, match="has 900 tokens, but any reads at most 512"):
             ask()
 
 
@@ -304,6 +313,20 @@ def test_a_chat_with_tools_gives_their_calls() -> None:
     assert silent.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
     with pytest.raises(DataError, match=r"The reply calls no tool: .No\.."):
         silent.get_tool_calls_from_response(response)
+
+
+def test_a_function_program_gives_the_whole_object_streamed_too() -> None:
+    call = ToolCall(id="c1", name="City", arguments={"name": "Lima", "people": 10})
+    llm, _ = served(lambda _: said("", tool_calls=(call,)))
+    program = FunctionCallingProgram.from_defaults(City, prompt_template_str="A city.", llm=llm)
+
+    async def stream() -> list[Any]:
+        return [one async for one in await program.astream_call()]
+
+    whole = City(name="Lima", people=10)
+    assert program() == whole
+    assert list(program.stream_call())[-1] == whole
+    assert asyncio.run(stream())[-1] == whole
 
 
 @pytest.mark.parametrize("streaming", [False, True])

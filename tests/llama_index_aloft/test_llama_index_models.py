@@ -5,6 +5,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -436,6 +437,21 @@ def test_components_survive_pickling_and_state_no_models() -> None:
     assert (again.model_name, again.embed_batch_size) == ("any", 3)
     assert "models" not in embedding.to_dict()
     assert AloftRerank.from_dict(AloftRerank("any", top_n=2).to_dict()).top_n == 2
+
+
+@pytest.mark.parametrize("way", ["query_embedding", "text_embedding", "text_embedding_batch"])
+def test_the_files_of_a_model_are_read_beside_the_loop_for_a_cache(way: str) -> None:
+    """They take a second a gigabyte when they are read first; then their digests are known."""
+    read_by: list[threading.Thread] = []
+
+    class Large(ScriptedModels):
+        def fingerprint(self, name: str, adapter: Path | None = None) -> str:
+            read_by.append(threading.current_thread())
+            return super().fingerprint(name, adapter)
+
+    cached = AloftEmbedding("any", models=SharedModels(Large()), embeddings_cache=SimpleKVStore())
+    asyncio.run(getattr(cached, f"aget_{way}")(["A fox."] if way.endswith("batch") else "A fox."))
+    assert read_by[0] is not threading.main_thread()
 
 
 def test_a_cache_of_embeddings_can_be_kept_in_a_file_and_copied(tmp_path: Path) -> None:

@@ -219,6 +219,8 @@ def test_nodes_beside_a_retriever_are_refused(tmp_path: Path) -> None:
     retriever = AloftRetriever([], CONTRACT, models=shared())
     with pytest.raises(ConfigError, match="Nodes and a retriever are given"):
         AloftCitationQueryEngine.from_run(run, [], retriever=retriever)
+    with pytest.raises(ConfigError, match="retriever is of type list"):  # and not the run's own
+        AloftCitationQueryEngine.from_run(run, retriever=[], models=shared())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from itertools import accumulate
 from os import PathLike
@@ -255,8 +256,8 @@ def read_texts(given: Any, what: str) -> list[str]:
 def metadata_to_json(metadata: Mapping[str, Any]) -> str:
     """A host's metadata as a JSON object.
 
-    Numbers of NumPy stay numbers and sets become lists; what else JSON does not have is kept as
-    text.
+    Decimals and numbers of NumPy stay numbers and sets become lists; what else JSON does not have
+    is kept as text.
 
     Raises:
         DataError: a value holds itself, or is nested too deeply.
@@ -284,6 +285,8 @@ def copy_containers(value: Any) -> Any:
 def _as_json(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
+    if isinstance(value, Decimal):  # as drivers of databases have them
+        return int(value) if value.is_finite() and value == int(value) else float(value)
     if isinstance(value, set | frozenset):
         return sorted(value, key=str)
     return str(value)

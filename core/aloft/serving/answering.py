@@ -102,7 +102,7 @@ def answer_streaming(
             and shared models generate it together with others that are asked for meanwhile.
 
     Raises:
-        DataError: question and passages exceed the generator's context window.
+        PromptTooLongError: question and passages exceed the generator's context window.
     """
     if not contexts:
         yield _abstain(question, ())
