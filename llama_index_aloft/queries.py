@@ -1,5 +1,6 @@
 """Reads what a LlamaIndex query carries."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -52,30 +53,38 @@ def query_text(query: QueryBundle) -> str:
 def read_query(query: QueryBundle, embedding: BaseEmbedding | None) -> tuple[str, Floats | None]:
     """The text of a query, and the vector that it is searched for by.
 
-    The `embedding` of a query is not read: where several retrievers are asked, as by a
-    `QueryFusionRetriever`, LlamaIndex' vector retrievers leave that of their own model there.
-
     Args:
-        query: Its `custom_embedding_strs` are embedded and averaged, as LlamaIndex does; otherwise
-            its text is.
+        query: Its `embedding` is used as it is; otherwise its `custom_embedding_strs` are embedded
+            and averaged, as LlamaIndex does; otherwise its text is.
         embedding: Embeds, and tells LlamaIndex of it; None: text alone is searched for.
 
     Returns:
         The text, and the vector; (1, dimensions), of unit length.
 
     Raises:
-        DataError: the query has no text, or an image, or something to be embedded where text alone
-            is searched for.
+        DataError: the query has no text, or an image, or an embedding that is no vector, or
+            something to be embedded where text alone is searched for.
     """
     text = query_text(query)
     further = [read_question(one) for one in query.custom_embedding_strs or ()]
     if embedding is None:
-        if further:
+        if further or query.embedding is not None:
             raise DataError("The run ships BM25 alone, which reads text. Pass query_str alone.")
         return text, None
-    if not further:
+    if query.embedding is None and not further:
         return text, np.array([embedding.get_query_embedding(text)], np.float32)
-    vectors = [embedding.get_query_embedding(one) for one in further]
-    vector = np.array(vectors, np.float32).mean(axis=0)
+    if query.embedding is not None:
+        vector = _vector_of(query.embedding)
+    else:
+        vectors = [embedding.get_query_embedding(one) for one in further]
+        vector = np.array(vectors, np.float32).mean(axis=0)
     length = max(float(np.linalg.norm(vector)), _LEAST)
     return text, np.asarray(vector / length, np.float32)[None, :]
+
+
+def _vector_of(embedding: Any) -> Floats:
+    with suppress(TypeError, ValueError):
+        vector = np.array(embedding, np.float32)
+        if vector.ndim == 1 and 0 < np.linalg.norm(vector) < np.inf:
+            return vector
+    raise DataError("The query's embedding must be a list of numbers, not all of them 0.")

@@ -47,8 +47,8 @@ class AloftRetriever(BaseRetriever):
     Results are copies of the nodes given, so that postprocessors which change them leave the corpus
     as it is.
 
-    Of a query, `custom_embedding_strs` are embedded in place of the text; BM25 and the reranker
-    read the text. An `embedding` is not used: other retrievers leave that of their own model there.
+    Of a query, `custom_embedding_strs` are embedded in place of the text, and an `embedding` is
+    used as it is; BM25 and the reranker read the text.
 
     A copy shares the models and the vectors, and so do retrievers of the same nodes; what another
     process unpickles has loaded nothing. Attributes may be replaced: the next query retrieves with

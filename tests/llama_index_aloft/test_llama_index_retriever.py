@@ -12,11 +12,8 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
-from llama_index.core.llms import MockLLM
 from llama_index.core.postprocessor import SimilarityPostprocessor
-from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.schema import (
     Document as TextDocument,
 )
@@ -219,22 +216,21 @@ def test_custom_strings_are_embedded_in_place_of_the_text() -> None:
     assert best(QueryBundle("red fox", custom_embedding_strs=[])) == "fox"
 
 
-@pytest.mark.parametrize("dimensions", [8, 256])
-@pytest.mark.parametrize("first", ["dense", "hybrid", "bm25"])
-def test_the_embedding_that_another_retriever_leaves_in_a_query_is_not_searched_by(
-    first: Any, dimensions: int
-) -> None:
-    index = VectorStoreIndex(THREE, embed_model=MockEmbedding(embed_dim=dimensions))
-    ours = AloftRetriever(
-        THREE, retrieving(CONTRACT, retriever=first), similarity_top_k=1, models=shared()
-    )
-    both = QueryFusionRetriever(
-        [index.as_retriever(), ours], MockLLM(), num_queries=1, use_async=False
-    )
-    query = QueryBundle("grey wolf")
-    assert "wolf" in [one.node_id for one in both.retrieve(query)]
-    assert len(query.embedding or ()) == dimensions
-    assert [one.node_id for one in ours.retrieve(query)] == ["wolf"]
+def test_an_embedding_is_used_as_it_is() -> None:
+    source = ScriptedModels()
+    (vector,) = source.embedder("any").encode_queries(["blue whale"]).tolist()
+    longer = [3 * value for value in vector]
+    query = QueryBundle("red fox", embedding=longer)
+    assert best(query, models=SharedModels(source)) == "whale"
+    assert query == QueryBundle("red fox", embedding=longer)
+    # BM25 reads the text: of equal shares its passage is as good, and stands first
+    assert best(query, HYBRID, models=SharedModels(source)) == "fox"
+    assert best(
+        QueryBundle("grey wolf", embedding=vector), HYBRID, models=SharedModels(source)
+    ) in {
+        "whale",
+        "wolf",
+    }
 
 
 @pytest.mark.parametrize(
@@ -247,6 +243,10 @@ def test_the_embedding_that_another_retriever_leaves_in_a_query_is_not_searched_
         (QueryBundle("fox", custom_embedding_strs=[3]), "A question is a text, but int"),  # type: ignore[list-item]
         ("", "The query has no text"),
         (QueryBundle(" ", embedding=[1.0]), "The query has no text"),
+        (QueryBundle("fox", embedding=[1.0, 2.0]), "a vector of 2 dimensions, but passages have"),
+        (QueryBundle("fox", embedding=[0.0, 0.0]), "embedding must be a list of numbers"),
+        (QueryBundle("fox", embedding=["a"]), "embedding must be a list of numbers"),  # type: ignore[list-item]
+        (QueryBundle("fox", embedding=[[1.0]]), "embedding must be a list of numbers"),  # type: ignore[list-item]
     ],
 )  # fmt: skip
 def test_what_cannot_be_searched_for_is_refused_in_one_line(query: Any, message: str) -> None:
@@ -257,9 +257,11 @@ def test_what_cannot_be_searched_for_is_refused_in_one_line(query: Any, message:
         assert "\n" not in str(refused.value)
 
 
-def test_bm25_alone_embeds_nothing() -> None:
+def test_bm25_alone_takes_no_vector() -> None:
     ours = AloftRetriever(THREE, retrieving(CONTRACT, retriever="bm25"), models=shared())
-    with pytest.raises(DataError, match=r"ships BM25 alone, .* Pass query_str alone"):
+    with pytest.raises(DataError, match="ships BM25 alone, which reads text"):
+        ours.retrieve(QueryBundle("fox", embedding=np.ones(8).tolist()))
+    with pytest.raises(DataError, match="Pass query_str alone"):
         ours.retrieve(QueryBundle("fox", custom_embedding_strs=["wolf"]))
     assert ours.retrieve("fox")
 
