@@ -19,6 +19,7 @@ from aloft.backends.shared import SharedModels
 from aloft.config import load_config
 from aloft.errors import AloftError, ConfigError, ModelError, ProbabilitiesError
 from aloft.network_guard import NetworkRefusedError, hosts_of, local_only
+from aloft.prompts import pair
 from aloft.protocols import LanguageModel, Prompt, ScoringModel, Tool, ToolCall, ToolTurn
 from aloft.records import Message
 
@@ -167,6 +168,25 @@ def test_a_server_that_refuses_a_pattern_or_a_start_is_asked_without(
     goes_on = bool(prefix) and "continue_final_message" not in refused
     assert ("continue_final_message" in last) is goes_on
     assert model.retries == 0
+
+
+@pytest.mark.parametrize("continues", [422, 200])  # it refuses to, or passes over the wish
+@pytest.mark.parametrize("thoughts", ["", "<think>\n### Question\nWhose?\n</think>\n\n"])
+def test_a_server_that_does_not_continue_may_repeat_the_heading(
+    serve: Serve, continues: int, thoughts: str
+) -> None:
+    said = f"{thoughts}### Question\nWho?\n\n### Answer\nAnn.\n\n### Question\nWhat?"
+
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        if "continue_final_message" in body and continues != 200:
+            return continues, b"unknown field"
+        ends = [said.find(one) for one in body.get("stop", ()) if one in said]
+        return chat(said[: min(ends, default=len(said))])
+
+    prompt = pair.render_instruct("Ann signs.", "fact", language="English")
+    model = serve(answer).model()
+    (reply,) = model.complete([prompt], max_new_tokens=99, stop=pair.STOP_INSTRUCT)
+    assert pair.parse_headings(reply.text) == ("Who?", "Ann.")
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,16 @@ def plain_text(prompt: Prompt) -> str:
     return "".join(turn.content for turn in turns(prompt)) + prompt.prefix
 
 
+def stops_to_send(prompts: Sequence[Prompt], stop: Sequence[str]) -> list[str]:
+    """The stop strings that a host may be told with some prompts.
+
+    A host that cannot continue from the prefix repeats it: told of a heading in it, it would end
+    the reply before its first word. All of them are searched for in the text that it returns.
+    """
+    repeated = [prompt.prefix for prompt in prompts if not prompt.is_plain]
+    return [one for one in stop if not one.strip() or not any(one.strip() in p for p in repeated)]
+
+
 def after_thoughts(text: str) -> str:
     """What a model says after its thoughts, which some servers leave in the reply.
 

@@ -19,6 +19,7 @@ import httpx
 import numpy as np
 
 from aloft.backends.host_models import (
+    after_thoughts,
     escape_control_tokens,
     plain_text,
     read_reply,
@@ -250,7 +251,10 @@ class ServerLanguageModel:
             return _UNREAD
         choice, usage = answer
         continues = prompt.is_plain or server.can_continue
-        reply = read_reply(text_of(choice), prompt, stop, choice, continues=continues)
+        text = text_of(choice)
+        if prompt.prefix:  # of a form that begins with it, thoughts are no part
+            text = after_thoughts(text)
+        reply = read_reply(text, prompt, stop, choice, continues=continues)
         calls: dict[int, dict[str, str]] = {}
         collect_calls(calls, choice)
         return with_usage(replace(reply, tool_calls=tool_calls_of(calls)), usage)
