@@ -57,6 +57,17 @@ def test_utf8_is_read_as_utf8_whatever_the_page_declares(tmp_path: Path) -> None
     assert [one.text for one in documents.values()] == ["Kündigung – 5 €"] * 2
 
 
+def test_what_xhtml_marks_as_text_is_read(tmp_path: Path) -> None:
+    page = (
+        '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title>T</title>'
+        "<style><![CDATA[p{}]]></style></head><body><script><!--//--><![CDATA[//><!--\nx()\n"
+        "//--><!]]></script><!-- <![CDATA[ --><pre><![CDATA[if (a < b && c) {\n  <p>}]]></pre>"
+        "<p>As <![CDATA[R&D]]> says.</p><!-- ]]> --></body></html>"
+    )
+    documents, _ = read(tmp_path, a__xhtml=page)
+    assert documents["a.xhtml"].text == "if (a < b && c) {\n  <p>}\n\nAs R&D says."
+
+
 def test_icons_have_no_title_and_no_text(tmp_path: Path) -> None:
     page = (
         '<header><svg role="img"><title>Menu</title><desc>three lines</desc><path d="M0"/></svg>'

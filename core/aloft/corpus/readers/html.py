@@ -8,6 +8,7 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 
 from bs4 import BeautifulSoup
 from bs4.dammit import EncodingDetector
@@ -50,6 +51,10 @@ _FORMS = {  # of the numbers of lists, by the attribute `type` or in CSS
     **dict.fromkeys(("none", "disc", "circle", "square"), "none"),
     "decimal-leading-zero": "decimalZero",
 }
+_CDATA = re.compile(  # text of XHTML in which nothing is markup, but not in comments and scripts
+    r"<!--.*?(?:-->|\Z)|<script\b.*?(?:</script|\Z)|<!\[CDATA\[(?:(.*?)\]\]>|.*)",
+    re.DOTALL | re.IGNORECASE,
+)
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:([^;]*)", re.IGNORECASE)
 _SCRIPTS: Mapping[str, type[str]] = {"sup": Raised, "sub": Lowered}
 _DRAWINGS = ("span", "nobr", "mjx-math")  # of formulas
@@ -78,7 +83,7 @@ def read_page(source: Source, label: str | None = None) -> tuple[str, str, list[
     label = label or EncodingDetector.find_declared_encoding(source.raw, is_html=True)
     page, notes = decode(source, label)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # XHTML, bare addresses
-        soup = BeautifulSoup(clean(page), "lxml")
+        soup = BeautifulSoup(_CDATA.sub(_as_text, clean(page)), "lxml")
     for ordered in soup.find_all("ol"):
         _number_items(ordered)
     for table in soup.find_all("table"):
@@ -86,6 +91,11 @@ def read_page(source: Source, label: str | None = None) -> tuple[str, str, list[
     titles = (title for title in soup.find_all("title") if not title.find_parent("svg"))
     title = next(titles, None)
     return title.get_text() if title else "", _text_of(soup), notes
+
+
+def _as_text(found: re.Match[str]) -> str:
+    """What a CDATA section holds as HTML writes it, whose parser takes sections for comments."""
+    return found[0] if found[1] is None else escape(found[1], quote=False)
 
 
 class _Number(NavigableString):
