@@ -437,6 +437,9 @@ def test_a_cell_that_spans_rows_is_in_each_of_them(tmp_path: Path) -> None:
     [
         (0.0825, "0.00%", "8.25%"),
         (12, "General", "12"),
+        (1_234_567_890_123_456, "General", "1234567890123456"),
+        (1e15, "0", "1000000000000000"),
+        (1.5e300, "General", "1.5e+300"),
         (1234.567, "#,##0.00", "1234.567"),
         (1234.5, "_-* #,##0.00\\ [$€-407]_-;-* #,##0.00", "1234.5 €"),
         (-5, '[Red]"EUR" 0', "EUR -5"),
@@ -494,6 +497,16 @@ def test_tables_one_below_the_other_keep_their_own_columns(tmp_path: Path) -> No
         *("Name: Note\nBerths: by Ann", "Name: and\nBerths: more"),
     ]
     assert documents["a.xlsx#Sheet!10"].title == "Boats"
+
+
+def test_no_sheet_with_text_is_left_without_a_line(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active["B3"] = "All prices are without VAT."
+    book.create_sheet("Rates").append(("kind", "cents"))
+    book.create_sheet("Empty")
+    documents, rejections = read(tmp_path, a__xlsx=save(book))
+    assert documents["a.xlsx#Sheet!3"].text == "All prices are without VAT."
+    assert {place: one.reason for place, one in rejections.items()} == {"a.xlsx#Rates": "empty"}
 
 
 def test_text_boxes_of_a_sheet_are_read(tmp_path: Path) -> None:
@@ -558,11 +571,13 @@ def test_formulas_without_a_value_are_listed(tmp_path: Path) -> None:
     book = Workbook()
     for row in (["Port", "Fare", "Sum"], ["Oban", 5, "=B2*3"], ["Bute", 6, "=B3*3"]):
         book.active.append(row)
-    book.create_sheet("Plain").append(["a note", "b"])
+    plain = book.create_sheet("Plain")
+    plain.append(["a note", "b"])
+    plain.append(["c", "d"])
     raw = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(save(book))) as plain, zipfile.ZipFile(raw, "w") as calculated:
-        for name in plain.namelist():
-            part = plain.read(name).replace(b"<f>B2*3</f><v></v>", b"<f>B2*3</f><v>15</v>")
+    with zipfile.ZipFile(io.BytesIO(save(book))) as saved, zipfile.ZipFile(raw, "w") as calculated:
+        for name in saved.namelist():
+            part = saved.read(name).replace(b"<f>B2*3</f><v></v>", b"<f>B2*3</f><v>15</v>")
             part = part.replace(b'<c r="C3"><f>B3*3</f>', b'<c r="C3" t="str"><f>""</f>')
             calculated.writestr(name, part)
     documents, rejections = read(tmp_path, a__xlsx=save(book), b__xlsx=raw.getvalue())

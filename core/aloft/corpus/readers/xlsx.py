@@ -89,6 +89,8 @@ def _read_sheet(source: Source, book: Any, sheet: Any) -> Iterator[Found]:
     with book._archive.open(sheet._worksheet_path) as file:
         xml = file.read()
     for title, columns, rows in _tables(list(_filled_rows(sheet, _spans(xml)))):
+        if columns and not rows:
+            yield source.reject("empty", "no row stands below its header; fill it", place=place)
         yield from unread_columns(source, place, columns)
         for number, row in rows:
             row_place = f"{place}!{number}"
@@ -167,7 +169,9 @@ def _is_table(rows: list[_Row]) -> bool:
 
 
 def _split_header(rows: list[_Row]) -> tuple[str, list[str], list[_Row]]:
-    """A table's title, its columns, and the rows below."""
+    """A table's title, its columns, and the rows below; a cell alone is a text without columns."""
+    if len(rows) == 1 and len([cell for cell in rows[0][1] if cell]) == 1:
+        return "", [], rows
     header = header_place([row for _, row in rows])
     title = " ".join(cell for _, row in rows[:header] for cell in row if cell)
     return title, rows[header][1] if rows else [], rows[header + 1 :]
