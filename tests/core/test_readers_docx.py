@@ -10,6 +10,7 @@ from docx.document import Document as Docx
 from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from docx.oxml import parse_xml
+from openpyxl import Workbook
 from reading import read, read_all
 
 from aloft.config import DocumentsConfig
@@ -453,6 +454,35 @@ def test_files_that_word_takes_in_are_read(tmp_path: Path) -> None:
     assert [(name, one.reason) for name, one in rejections.items()] == [
         ("a.docx#word/part.rtf", "not a kind Aloft reads")
     ]
+
+
+def test_embedded_files_are_read_and_older_objects_listed(tmp_path: Path) -> None:
+    table = Workbook()
+    table.active.append(("kind", "cents"))
+    table.active.append(("car", 30))
+    raw = io.BytesIO()
+    table.save(raw)
+    file = new_docx()
+    add(file, paragraph(run("The rates:")))
+    for name, content, kind in (
+        ("embeddings/Sheet1.xlsx", raw.getvalue(), "package"),
+        ("embeddings/Deck.key", b"x", "package"),
+        ("embeddings/oleObject1.bin", b"x", "oleObject"),
+        ("embeddings/oleObject2.bin", b"x", "oleObject"),
+    ):
+        part = Part(PackURI(f"/word/{name}"), "application/x", content, file.part.package)
+        file.part.relate_to(part, RELATIONS + kind)
+    file.save(str(tmp_path / "a.docx"))
+    documents, rejections = read(tmp_path)
+    assert {name: one.text for name, one in documents.items()} == {
+        "a.docx": "The rates:",
+        "a.docx#word/embeddings/Sheet1.xlsx#Sheet!2": "kind: car\ncents: 30",
+    }
+    assert {name: one.reason for name, one in rejections.items()} == {
+        "a.docx#word/embeddings/Deck.key": "not a kind Aloft reads",
+        "a.docx": "embedded object",
+    }
+    assert "2 of them (oleObject1.bin, oleObject2.bin)" in rejections["a.docx"].detail
 
 
 def test_a_word_file_may_hold_nothing_but_what_it_takes_in(tmp_path: Path) -> None:

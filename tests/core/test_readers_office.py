@@ -15,6 +15,7 @@ from openpyxl.chart import BarChart
 from pptx import Presentation
 from pptx.chart.data import CategoryChartData, XyChartData
 from pptx.enum.chart import XL_CHART_TYPE
+from pptx.enum.shapes import PROG_ID
 from pptx.oxml import parse_xml
 from pptx.oxml.ns import nsdecls
 from pptx.util import Inches
@@ -507,6 +508,37 @@ def test_no_sheet_with_text_is_left_without_a_line(tmp_path: Path) -> None:
     documents, rejections = read(tmp_path, a__xlsx=save(book))
     assert documents["a.xlsx#Sheet!3"].text == "All prices are without VAT."
     assert {place: one.reason for place, one in rejections.items()} == {"a.xlsx#Rates": "empty"}
+
+
+def test_files_that_slides_and_sheets_embed_are_read(tmp_path: Path) -> None:
+    memo = Docx()
+    memo.add_paragraph("The pier is short.")
+    raw = io.BytesIO()
+    memo.save(raw)
+    show = Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[5])
+    slide.shapes.title.text = "Piers"
+    slide.shapes.add_ole_object(raw, PROG_ID.DOCX, 0, 0)
+    show.save(str(tmp_path / "a.pptx"))
+    book = Workbook()
+    for row in (("kind", "cents"), ("car", 30)):
+        book.active.append(row)
+    relations = (
+        '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+        '<Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/'
+        'relationships/package" Target="../embeddings/memo.docx"/></Relationships>'
+    )
+    saved = io.BytesIO(save(book))
+    with zipfile.ZipFile(saved, "a") as archive:
+        archive.writestr("xl/worksheets/_rels/sheet1.xml.rels", relations)
+        archive.writestr("xl/embeddings/memo.docx", raw.getvalue())
+    documents, rejections = read(tmp_path, b__xlsx=saved.getvalue())
+    texts = {name.rpartition("/")[2]: one.text for name, one in documents.items()}
+    assert texts.pop("memo.docx") == "The pier is short."
+    (embedded,) = [text for name, text in texts.items() if name.endswith(".docx")]
+    assert embedded == "The pier is short."
+    assert documents["a.pptx"].text == "Piers"
+    assert rejections == {}
 
 
 def test_text_boxes_of_a_sheet_are_read(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 Kept are tracked insertions, content controls, nested tables, text boxes, notes (behind the
 paragraph that refers to them), SmartArt, charts, web pages that Word takes in when it opens the
 file, and once each the headers and footers. Dropped are deletions, comments, hidden text and field
-codes. Numbers of headings and lists stand before their paragraphs, and powers have a sign.
+codes. Numbers of headings and lists stand before their paragraphs, and powers have a sign. Embedded
+files are read by themselves.
 """
 
 import re
@@ -62,14 +63,16 @@ _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 def read(source: Source) -> Iterator[Found | Source]:
     """One document; its title is the first paragraph of the style "Title".
 
-    Files of other kinds that Word takes in when it opens the file follow, and the broken parts.
+    Files of other kinds that Word takes in when it opens the file follow, the broken parts, and
+    the files that are embedded.
     """
     with Archive(source, "DOCX") as archive:
         reader = _Reader(source, archive)
         text = "\n\n".join(block for block in reader.blocks() if block.strip())
-    if text or not reader.others:
+        embedded = [*archive.embedded(source, archive.main_part())]
+    if text or not (reader.others or embedded):
         yield source.document(text, reader.title)
-    yield from reader.others
+    yield from (*reader.others, *embedded)
 
 
 class _Reader:

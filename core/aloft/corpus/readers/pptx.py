@@ -1,4 +1,7 @@
-"""PowerPoint: the text of each slide in the order of its shapes, with its notes behind it."""
+"""PowerPoint: the text of each slide in the order of its shapes, with its notes behind it.
+
+Embedded files are read by themselves.
+"""
 
 from collections.abc import Iterator
 
@@ -27,7 +30,7 @@ _Counts = dict[int, tuple[tuple[str, str], int]]
 """By level, the kind of its automatic numbers, and the last one."""
 
 
-def read(source: Source) -> Iterator[Found]:
+def read(source: Source) -> Iterator[Found | Source]:
     """One document, titled as the first slide is; hidden and broken slides are listed."""
     with Archive(source, "PPTX") as archive:
         main = archive.main_part()
@@ -36,7 +39,8 @@ def read(source: Source) -> Iterator[Found]:
         slides = [one for one in ids if one]  # the list of sections names them again, without
         title = ""
         blocks: list[str] = []
-        left_out: list[Found] = []
+        left_out: list[Found | Source] = []
+        shown: list[str] = []
         for number, relation in enumerate(slides, start=1):
             try:
                 _, slide = relations[relation]
@@ -52,11 +56,13 @@ def read(source: Source) -> Iterator[Found]:
                         blocks.extend(shape_texts(archive.parse(name)))
                     elif kind == "chart":
                         blocks.append(chart_text(archive.parse(name)))
+                shown.append(slide)
             except Exception as error:  # the parser's; the other slides are read
                 fault, place = archive.broken(error), f"{source.name}#slide {number}"
                 if fault.reason == "too large":
                     raise
                 left_out.append(source.reject(fault.reason, fault.detail, place=place))
+        left_out += archive.embedded(source, *shown)
     if blocks or not left_out:
         yield source.document("\n\n".join(blocks), title)
     yield from left_out
