@@ -337,6 +337,23 @@ def test_notes_stand_behind_the_paragraph_that_refers_to_them(tmp_path: Path) ->
     assert read_saved(tmp_path, file) == "one and two\n\nthe footnote\n\nthe endnote\n\nnext"
 
 
+def test_a_paragraph_whose_end_was_deleted_goes_on_in_the_next(tmp_path: Path) -> None:
+    end = f"<w:pPr><w:rPr><w:del {BY}/></w:rPr></w:pPr>"
+    box = f"<w:r><w:pict><w:txbxContent>{paragraph(run('A box.'))}</w:txbxContent></w:pict></w:r>"
+    cell = paragraph(end + run("in a cell"))
+    text = read_body(
+        tmp_path,
+        paragraph(end + run("The ferry ") + box)
+        + "<w:bookmarkStart w:id='0' w:name='x'/>"
+        + paragraph(end)
+        + paragraph(run("leaves at six."))
+        + paragraph(end + run("Before a table"))
+        + f"<w:tbl><w:tr><w:tc>{cell}</w:tc></w:tr></w:tbl>"
+        + paragraph(end + run("The last.")),
+    )
+    assert text == "The ferry leaves at six.\n\nA box.\n\nBefore a table\n\nin a cell\n\nThe last."
+
+
 def test_headers_and_footers_are_given_once(tmp_path: Path) -> None:
     file = new_docx()
     file.add_paragraph("Text")

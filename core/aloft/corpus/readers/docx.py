@@ -83,7 +83,7 @@ class _Reader:
         self._body = archive.parse(main)
         self._relations = archive.relations(main)
         self.title = ""
-        self._initial = ""  # a letter set over several lines, which begins the next paragraph
+        self._begun: tuple[str, list[str]] = "", []  # the next paragraph's text and what follows
         self.others: list[Found | Source] = []
         self._notes = {kind: self._read_notes(kind) for kind in _NOTES.values()}
         self._numbering = Numbering(self._parts("numbering"), self._parts("styles"))
@@ -127,16 +127,28 @@ class _Reader:
         }
 
     def _blocks(self, container: etree._Element) -> Iterator[str]:
+        """Those of the body, a cell, a box or a note: no paragraph goes on in another one."""
+        yield from self._blocks_in(container)
+        yield from self._end()
+
+    def _blocks_in(self, container: etree._Element) -> Iterator[str]:
         for child in _shown(container):
             name = local_name(child)
             if name == "p":
                 yield from self._paragraph(child)
             elif name == "tbl":
+                yield from self._end()
                 yield self._table(child)
             elif name == "altChunk":
+                yield from self._end()
                 yield self._taken_in(attribute(child, "id"))
             else:
-                yield from self._blocks(child)
+                yield from self._blocks_in(child)
+
+    def _end(self) -> Iterator[str]:
+        """What no paragraph goes on with."""
+        (text, anchored), self._begun = self._begun, ("", [])
+        yield from (text, *anchored)
 
     def _taken_in(self, relation: str) -> str:
         """The text of a web page; a file of another kind is read by itself."""
@@ -153,20 +165,23 @@ class _Reader:
         return ""
 
     def _paragraph(self, paragraph: etree._Element) -> Iterator[str]:
-        """Its own text, behind its number, then what is anchored in it."""
-        anchored: list[str] = []
-        style = _style(paragraph)
-        number = "" if _is_joined(paragraph) else self._numbering.before(paragraph, style)
-        initial, self._initial = self._initial, ""  # not of what is anchored here
-        text = initial + join_scripts(self._pieces(paragraph, anchored)).strip("\n")
+        """Its own text, behind its number, then what is anchored in it.
+
+        The text of one without an end, or of a letter set over several lines, begins the next one.
+        """
+        style, is_joined = _style(paragraph), _is_joined(paragraph)
+        number = "" if is_joined else self._numbering.before(paragraph, style)
+        (begun, anchored), self._begun = self._begun, ("", [])  # not of what is anchored here
+        text = begun + join_scripts(self._pieces(paragraph, anchored)).strip("\n")
         frame = _property(paragraph, "framePr")
         is_initial = frame is not None and attribute(frame, "dropCap") in ("drop", "margin")
-        self._initial = text if is_initial else ""
         if not self.title and style == "Title":
             self.title = text
-        if not is_initial:
+        if is_joined or is_initial:
+            self._begun = text, anchored
+        else:
             yield f"{number}{text}" if text.strip() else number.strip()
-        yield from anchored
+            yield from anchored
 
     def _pieces(self, element: etree._Element, anchored: list[str]) -> Iterator[str]:
         for child in _shown(element):
