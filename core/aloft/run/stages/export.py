@@ -1,5 +1,6 @@
 """Writes what ships as plain Hugging Face folders, each with a model card."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 from aloft import __version__
 from aloft.backends.checking import is_cross_encoder, is_language_model, is_multi_vector
 from aloft.backends.packaged import resolve_model
-from aloft.config import PARTS, Part, plain_name
+from aloft.config import PARTS, SERVER, Part, plain_name
+from aloft.errors import ModelError
 from aloft.evaluation.report import Measurements, measurements_from_json
 from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
@@ -17,6 +19,7 @@ from aloft.run.stage import Declaration, Fact, Folder, stage
 from aloft.run.stages.evaluate import base_models
 from aloft.serving.bundle import Bundle, read_bundle
 
+logger = logging.getLogger(__name__)
 _COMPARED = 16  # replies that a merged generator is compared by
 _CARDS = {
     "embedder": ("sentence-transformers", "sentence-similarity"),
@@ -93,7 +96,7 @@ export_merged = _declare("export-merged", "exporting merged models", merged=True
 def _write_part(
     part: Part, bundle: Bundle, folder: Path, context: Context, *, merged: bool
 ) -> None:
-    """Write one part's own files; nothing where the bundle has no such part."""
+    """Write one part's own files; nothing where the bundle has no such part, or it is elsewhere."""
     if part == "generator" and bundle.adapter is not None:
         if merged:
             _merge(bundle, folder, context)
@@ -101,6 +104,13 @@ def _write_part(
             shutil.copytree(bundle.adapter, folder, copy_function=link)
         return
     name = getattr(bundle, part)
+    if part == "generator" and not _is_here(name):
+        logger.warning(
+            "The generator that answers, %s, was not tuned and is not on this machine. It is left "
+            "out of the export.",
+            name,
+        )
+        return
     is_embedder = part == "reranker" and name == bundle.embedder  # whose card says so
     if name is None or is_embedder:
         return
@@ -112,6 +122,17 @@ def _write_part(
         take_body(source, folder)  # of an embedder that does not ship itself
     else:
         shutil.copytree(source, folder, copy_function=link)
+
+
+def _is_here(name: str) -> bool:
+    """Whether a language model is on this machine; one that was not trained need not be."""
+    if name.startswith(SERVER):
+        return False
+    try:
+        resolve_model(plain_name(name))
+    except ModelError:
+        return False
+    return True
 
 
 def _merge(bundle: Bundle, folder: Path, context: Context) -> None:
