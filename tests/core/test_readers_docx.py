@@ -502,6 +502,24 @@ def test_embedded_files_are_read_and_older_objects_listed(tmp_path: Path) -> Non
     assert "2 of them (oleObject1.bin, oleObject2.bin)" in rejections["a.docx"].detail
 
 
+def test_paragraphs_of_a_diagram_are_lines(tmp_path: Path) -> None:
+    line = "<a:p><a:r><a:t>{}</a:t></a:r></a:p>"
+    points = "".join(
+        f"<d:pt><d:t>{''.join(map(line.format, some))}</d:t></d:pt>"
+        for some in (("Step 1", "Sign"), ("Step 2",), ("",))
+    )
+    raw = (
+        '<d:dataModel xmlns:d="http://schemas.openxmlformats.org/drawingml/2006/diagram" '
+        'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main">'
+        f"<d:ptLst>{points}</d:ptLst></d:dataModel>"
+    )
+    file = new_docx()
+    part = Part(PackURI("/word/diagrams/data1.xml"), "text/xml", raw.encode(), file.part.package)
+    identifier = file.part.relate_to(part, RELATIONS + "diagramData")
+    add(file, paragraph(f'<w:r><w:drawing><a:relIds r:dm="{identifier}"/></w:drawing></w:r>'))
+    assert read_saved(tmp_path, file) == "Step 1\nSign\nStep 2"
+
+
 def test_a_word_file_may_hold_nothing_but_what_it_takes_in(tmp_path: Path) -> None:
     file = new_docx()
     raw = b"The pier is short."

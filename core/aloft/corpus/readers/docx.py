@@ -20,6 +20,7 @@ from aloft.corpus.readers.formulas import formula_text
 from aloft.corpus.readers.html import read_page
 from aloft.corpus.readers.numbering import Numbering
 from aloft.corpus.readers.numerals import integer
+from aloft.corpus.readers.pptx import shape_texts
 from aloft.corpus.readers.source import Found, Source
 from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts
 
@@ -226,12 +227,7 @@ class _Reader:
         if name not in self._archive:
             return ""
         with self._alone(name):
-            points = (one for one in self._archive.parse(name).iter() if local_name(one) == "pt")
-            texts = (
-                "".join(one.text or "" for one in point.iter() if local_name(one) == "t")
-                for point in points
-            )
-            return "\n".join(text for text in texts if text.strip())
+            return "\n".join(shape_texts(self._archive.parse(name)))
         return ""
 
     def _table(self, table: etree._Element) -> str:
