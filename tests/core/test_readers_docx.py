@@ -192,7 +192,7 @@ BOX = f"<w:txbxContent>{paragraph(run('in a box'))}</w:txbxContent>"
                 + raised("4", more='<w:footnoteReference w:id="9"/>')
                 + f'<w:hyperlink w:anchor="n">{raised("5")}</w:hyperlink>'
             ),
-            "1st CO2 (x)3 note45",
+            "1st CO2 (x)3 note4[5]",
             id="no powers",
         ),
         pytest.param(

@@ -228,7 +228,11 @@ def test_items_of_ordered_lists_have_their_numbers(tmp_path: Path) -> None:
         ("10<sup>0.5</sup> x<sup>1/2</sup> so<sup>1,2</sup>", "10^0.5 x^1/2 so1,2"),
         ("1<sup>st</sup> x<sup>n</sup>", "1st xn"),
         ("CO<sub>2</sub> in (5)<sup>2</sup>", "CO2 in (5)2"),
-        ("it is so<sup><a href='#n1'>1</a></sup><a href='#n2'><sup>2</sup></a>", "it is so12"),
+        ("it is so<sup><a href='#n1'>1</a></sup><a href='#n2'><sup>2</sup></a>", "it is so[1][2]"),
+        (
+            "in 1852<sup><a href='#n3'>3</a></sup>, so<sup><a href=x>[4]</a></sup>",
+            "in 1852[3], so[4]",
+        ),
         ("<a href=x>5 m<sup>2</sup></a>", "5 m^2"),
         ("2<sup>1</sup>/<sub>2</sub> days", "2 1/2 days"),
     ],

@@ -693,7 +693,7 @@ def test_powers_on_slides_and_in_books_have_a_sign(tmp_path: Path) -> None:
     )
     book = book_of({"a.xhtml": "<p>5 m<sup>2</sup></p>"})
     documents, _ = read(tmp_path, a__pptx=save(show), b__epub=book)
-    assert [one.text for one in documents.values()] == ["10^6CO2note1\n\n1/2", "5 m^2"]
+    assert [one.text for one in documents.values()] == ["10^6CO2note[1]\n\n1/2", "5 m^2"]
 
 
 FLOWED = b"The ferry \nsails daily.\n From Oban \nto Bute. \n\n> Is it \n> late?\n>> No \n> Or \n"

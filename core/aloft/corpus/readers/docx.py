@@ -22,7 +22,7 @@ from aloft.corpus.readers.numbering import Numbering
 from aloft.corpus.readers.numerals import integer
 from aloft.corpus.readers.pptx import shape_texts
 from aloft.corpus.readers.source import Found, Source
-from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts
+from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts, note_mark
 
 _DROPPED = frozenset(
     (
@@ -209,7 +209,7 @@ class _Reader:
             elif name == "hyperlink":
                 pieces = [*self._pieces(child, anchored)]
                 is_note = all(type(piece) is Raised for piece in pieces)
-                yield from ("".join(pieces),) if is_note else pieces
+                yield from (note_mark("".join(pieces)),) if is_note else pieces
             elif script := _script(child):
                 yield script("".join(self._pieces(child, anchored)))
             else:

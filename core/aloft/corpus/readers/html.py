@@ -7,7 +7,7 @@ ordered lists have their numbers, and powers a sign.
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 
 from bs4 import BeautifulSoup
@@ -19,7 +19,7 @@ from aloft.corpus.readers.decoding import decode
 from aloft.corpus.readers.formulas import formula_text
 from aloft.corpus.readers.numerals import integer, numeral
 from aloft.corpus.readers.source import Found, Source, clean
-from aloft.corpus.readers.superscripts import Lowered, Raised, is_number, join_scripts
+from aloft.corpus.readers.superscripts import Lowered, Raised, is_number, join_scripts, note_mark
 
 _DROPPED_TAGS = frozenset(
     (
@@ -218,13 +218,16 @@ def _formula(math: Tag) -> str:
     return "" if parsed is None else formula_text(parsed)
 
 
-def _script(tag: Tag) -> type[str] | None:
-    """What a tag raises or lowers its text to, unless all of it is a link; None: it does not."""
+def _script(tag: Tag) -> Callable[[str], str] | None:
+    """What a tag raises or lowers its text to; None: it does not.
+
+    One that is a link as a whole is the mark of a note where it is raised.
+    """
     script = _SCRIPTS.get(tag.name)
-    if script is None or tag.find("a"):
-        return None
-    link = tag.find_parent("a")
-    return None if link and link.get_text(strip=True) == tag.get_text(strip=True) else script
+    link = tag.find("a") or tag.find_parent("a")
+    if link is None or link.get_text(strip=True) != tag.get_text(strip=True):
+        return script
+    return note_mark if tag.name == "sup" else None
 
 
 def _is_dropped(tag: Tag) -> bool:

@@ -3,7 +3,7 @@
 Embedded files are read by themselves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lxml import etree
 
@@ -12,7 +12,7 @@ from aloft.corpus.readers.charts import chart_text
 from aloft.corpus.readers.formulas import formula_text
 from aloft.corpus.readers.numerals import integer, numeral
 from aloft.corpus.readers.source import Found, Source, UnreadableError
-from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts
+from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts, note_mark
 
 _FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")  # placeholders that each slide repeats
 _OF_FORMULA = "/math}t"  # a text of a formula, which is read as a whole
@@ -133,12 +133,12 @@ def _pieces(paragraph: etree._Element) -> Iterator[str]:
             yield "\n"
 
 
-def _script(run: etree._Element) -> type[str]:
-    """Whether a run is raised or lowered, unless it is a link."""
+def _script(run: etree._Element) -> Callable[[str], str]:
+    """What a run is raised or lowered to; a raised link is the mark of a note."""
     properties = next((one for one in run if local_name(one) == "rPr"), None)
-    if properties is None or any(local_name(one) == "hlinkClick" for one in properties):
-        return str
-    baseline = integer(attribute(properties, "baseline"), 0)
+    baseline = 0 if properties is None else integer(attribute(properties, "baseline"), 0)
+    if properties is not None and any(local_name(one) == "hlinkClick" for one in properties):
+        return note_mark if baseline > 0 else str
     return Raised if baseline > 0 else Lowered if baseline < 0 else str
 
 
