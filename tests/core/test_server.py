@@ -279,6 +279,24 @@ def test_choices_are_scored_by_the_first_token(serve: Serve) -> None:
     assert server.calls[0][1]["top_logprobs"] == 20
 
 
+def test_a_prompt_after_which_no_choice_is_likely_stops_nothing(serve: Serve) -> None:
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        text = body["messages"][0]["content"]
+        if text == "long":
+            return 400, {"error": "maximum context length exceeded"}
+        top = [{"token": "7" if text == "clear" else "Hm", "logprob": 0.0}]
+        choice = {"message": {"content": "7"}, "logprobs": {"content": [{"top_logprobs": top}]}}
+        return 200, {"choices": [choice]}
+
+    model = serve(answer).model()
+    prompts = [asked(text) for text in ("clear", "odd", "long")]
+    scores = model.choice_probabilities(prompts, ("3", "7"))
+    assert scores.tolist() == [[0.0, 1.0], [0.5, 0.5], [0.5, 0.5]]
+    with pytest.raises(ProbabilitiesError, match="no probabilities of 3, 7"):
+        model.choice_probabilities(prompts[1:], ("3", "7"))
+    assert model.choice_probabilities([], ("3", "7")).shape == (0, 2)
+
+
 def test_a_server_without_probabilities_is_told(serve: Serve) -> None:
     server = serve(lambda _path, _body: chat("7"))
     with pytest.raises(ModelError, match=r'Set ratings.method to "generate"'):
