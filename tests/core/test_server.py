@@ -244,6 +244,13 @@ def test_a_prompt_longer_than_the_server_reads_is_a_cut_reply(serve: Serve) -> N
     assert len(server.calls) == 1
 
 
+def test_a_budget_that_is_exceeded_is_no_prompt_that_is_too_long(serve: Serve) -> None:
+    said = {"error": {"message": "Budget has been exceeded! Max budget: 5.0", "code": "400"}}
+    server = serve(lambda _path, _body: (400, said))
+    with pytest.raises(ModelError, match=r"refused: 400 .*Budget has been exceeded"):
+        server.model().complete([asked(prefix="x")], max_new_tokens=9)
+
+
 @pytest.mark.parametrize(("status", "says"), [(401, "ALOFT_API_KEY"), (404, "Check the address")])
 def test_what_a_retry_can_not_mend_is_told_at_once(serve: Serve, status: int, says: str) -> None:
     server = serve(lambda _path, _body: (status, {"error": "no"}))
