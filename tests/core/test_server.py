@@ -16,12 +16,13 @@ from openai_server import Answer, Serve, asked, chat
 from aloft.backends.loading import Models
 from aloft.backends.server import ServerLanguageModel, fingerprint_of, parse_name
 from aloft.backends.shared import SharedModels
-from aloft.config import load_config
+from aloft.config import RatingsConfig, load_config
 from aloft.errors import AloftError, ConfigError, ModelError, ProbabilitiesError
 from aloft.network_guard import NetworkRefusedError, hosts_of, local_only
 from aloft.prompts import pair
 from aloft.protocols import LanguageModel, Prompt, ScoringModel, Tool, ToolCall, ToolTurn
-from aloft.records import Message
+from aloft.records import Message, Passage, Rating
+from aloft.synthesis.rating import rate_passages
 
 
 def test_a_conversation_is_sent_whole_with_its_start_of_a_reply(serve: Serve) -> None:
@@ -187,6 +188,25 @@ def test_a_server_that_does_not_continue_may_repeat_the_heading(
     model = serve(answer).model()
     (reply,) = model.complete([prompt], max_new_tokens=99, stop=pair.STOP_INSTRUCT)
     assert pair.parse_headings(reply.text) == ("Who?", "Ann.")
+
+
+@pytest.mark.parametrize("between", ["\n", "\n\n"])
+def test_a_server_that_does_not_continue_may_repeat_the_heading_of_a_rating(
+    serve: Serve, between: str
+) -> None:
+    said = f"### Filter score{between}8\nIt is dense."
+
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        if "continue_final_message" in body:
+            return 422, b"unknown field"
+        ends = [said.find(one) for one in body.get("stop", ()) if one in said]
+        return chat(said[: min(ends, default=len(said))])
+
+    passage = Passage(document_id="a", text="Ann signs.", start=0)
+    config = RatingsConfig(method="generate")
+    (rating,) = rate_passages([passage], serve(answer).model(), config, passage_first=True)
+    assert isinstance(rating, Rating)
+    assert rating.value == 8
 
 
 @pytest.mark.parametrize(
