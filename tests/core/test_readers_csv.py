@@ -108,6 +108,8 @@ def test_what_stands_above_the_header_is_the_title(tmp_path: Path, above: str) -
             "Fare, net\tTax, all\tSum, all\n1\t2\t3\n",
             "Fare, net: 1\nTax, all: 2\nSum, all: 3",
         ),
+        ("csv", '"Port"\t"Fare, net"\n"Oban"\t"5"\n', "Port: Oban\nFare, net: 5"),
+        ("csv", "Port;Fare;Note\nOban;5,5\nBute;6,5;x\nIona;7,5\n", "Port: Oban\nFare: 5,5"),
         ("csv", "text\nOpen, daily.\nNo dogs, cats.\n", "Open, daily."),
     ],
 )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import islice, pairwise
 from statistics import median
 
 from aloft.corpus.readers.decoding import decode
@@ -21,7 +21,7 @@ from aloft.records import Document
 _Row = tuple[int, list[str] | csv.Error]  # the line that it begins on, and its cells
 _MOST_TITLE_ROWS = 5
 _ROWS_LOOKED_AT = 20  # whether they are a table below a title
-_LINES_LOOKED_AT = 400  # for so many rows, whose quoted cells may have several
+_LINES_LOOKED_AT = 400  # for the delimiter: a quoted cell may have many
 DELIMITERS = ",;\t|"  # of several that are as frequent, the first
 _NO_DELIMITER = "\x1f"
 LETTER = re.compile(r"[^\W\d_]")
@@ -144,7 +144,8 @@ def _split_title(lines: Sequence[str], *, is_tabbed: bool) -> tuple[str, int, st
 def _dialect(lines: Sequence[str], *, is_tabbed: bool) -> tuple[int, str]:
     """The first line that is not empty, and the delimiter, which Excel may state above it.
 
-    Otherwise it is what most lines in a row hold equally often: a title and decimals have commas.
+    Otherwise it is the most frequent one of the first line that shares it with the next: a title
+    may have a comma, and what is below it not.
     """
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     stated = lines[first].strip("\n ")
@@ -153,15 +154,13 @@ def _dialect(lines: Sequence[str], *, is_tabbed: bool) -> tuple[int, str]:
     if stated.strip('"').lower() == "text":  # the only column, in which a comma is one of a text
         return first, _NO_DELIMITER
     bare = _QUOTED.sub("", "".join(lines[first : first + _LINES_LOOKED_AT])).split("\n")
-    top = [line for line in bare if line.strip()][:_ROWS_LOOKED_AT]
+    top = [line for line in bare if line.strip(" ")]  # of tabs alone, too
     if is_tabbed and any("\t" in line for line in top):
         return first, "\t"
-
-    def agreement(delimiter: str) -> tuple[int, int]:
-        runs = groupby(line.count(delimiter) for line in top)
-        return max(((len([*run]), count) for count, run in runs if count), default=(0, 0))
-
-    return first, max(DELIMITERS, key=agreement)
+    held = [(max(DELIMITERS, key=line.count), line) for line in top[: _MOST_TITLE_ROWS + 1]]
+    held = [(delimiter, line) for delimiter, line in held if delimiter in line]
+    shared = (one for (one, _), (_, below) in pairwise([*held, *held[-1:]]) if one in below)
+    return first, next(shared, ",")
 
 
 def _parse(
