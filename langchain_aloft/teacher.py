@@ -19,6 +19,7 @@ from aloft.api import (
     is_whole,
     plain_text,
     read_reply,
+    stops_to_send,
     turns,
     warn_of_unused,
 )
@@ -81,7 +82,8 @@ class LangChainTeacher:
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
         """Reply to each prompt; `max_new_tokens` is ignored: models name it differently."""
-        options = {**({"stop": list(stop)} if stop else {}), **self._options}
+        told = stops_to_send(prompts, stop)
+        options = {**({"stop": told} if told else {}), **self._options}
         replies = self._model.batch(
             [_conversation(prompt) for prompt in prompts],
             RunnableConfig(max_concurrency=self._concurrency),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         in_threads as in_threads,
         plain_text as plain_text,
         read_reply as read_reply,
+        stops_to_send as stops_to_send,
         turns as turns,
         warn_of_unused as warn_of_unused,
     )
@@ -194,6 +195,7 @@ _NAMES = {
         "in_threads",
         "plain_text",
         "read_reply",
+        "stops_to_send",
         "turns",
         "warn_of_unused",
     ],

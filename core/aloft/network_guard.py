@@ -84,7 +84,8 @@ def local_only(allowed: Collection[str] = ()) -> Iterator[NetworkGuard]:
     same context.
 
     Args:
-        allowed: Host names and addresses that stay open too.
+        allowed: Host names and addresses that stay open too, with the addresses that such a name
+            has later.
 
     Raises:
         NetworkRefusedError: inside whatever tried to connect.
@@ -193,7 +194,7 @@ def _check_address(event: str, arguments: tuple[Any, ...], guards: _Guards) -> N
         host = host.decode("utf-8", "replace")
     if _is_local(host):
         return
-    if all(host in guard.allowed for guard in guards):
+    if all(_is_open(host, guard) for guard in guards):
         if event == "socket.connect":
             for guard in guards:
                 guard.reached.add(str(host))
@@ -201,6 +202,44 @@ def _check_address(event: str, arguments: tuple[Any, ...], guards: _Guards) -> N
         for guard in guards:
             guard.refused.append(str(host))
         raise NetworkRefusedError(f"A connection to {host} was refused: this run stays local.")
+
+
+def _is_open(host: Any, guard: NetworkGuard) -> bool:
+    """Whether a guard lets another machine be reached, by a name or by an address of a name.
+
+    Names of services have other addresses every few minutes. Where the user allowed none that is
+    public, none becomes so.
+    """
+    if host in guard.allowed:
+        return True
+    addresses = {one for one in guard.allowed if _is_address(one)}
+    if not _is_address(host) or not (_is_near(host) or any(not _is_near(one) for one in addresses)):
+        return False
+    for name in guard.allowed - addresses:
+        try:
+            found = _addresses_of(name)
+        except (OSError, UnicodeError):
+            continue
+        if host in found:
+            guard.allowed |= found
+            return True
+    return False
+
+
+def _is_address(host: Any) -> bool:
+    try:
+        ipaddress.ip_address(str(host).split("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_near(address: str) -> bool:
+    return ipaddress.ip_address(address.split("%")[0]).is_private
+
+
+def _addresses_of(name: str) -> set[str]:
+    return {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
 
 
 def hosts_of(url: str, *, allow_remote: bool = False) -> frozenset[str]:
@@ -217,12 +256,12 @@ def hosts_of(url: str, *, allow_remote: bool = False) -> frozenset[str]:
     if _is_local(host):
         return frozenset()
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+        found = _addresses_of(host)
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"{url}: host {host} is unknown. Check the address.") from error
     if all(map(_is_local, found)):
         return frozenset({host})
-    is_near = all(ipaddress.ip_address(address.split("%")[0]).is_private for address in found)
+    is_near = all(map(_is_near, found))
     if not is_near and not allow_remote:
         raise ConfigError(
             f"{url} is on a public network: documents would leave the building. Name a server on "

@@ -95,6 +95,19 @@ def test_the_earlier_folder_is_needed_once(tmp_path: Path) -> None:
         assert read_previous_run(tmp_path / "two").trained == {"d0", "d1", "d2"}
 
 
+def test_a_folder_continues_from_the_run_that_is_named_last(tmp_path: Path) -> None:
+    one = finished_run(tmp_path / "one")
+    other = finished_run(tmp_path / "other", embedder="encoder")
+    write(other / "sets" / "train.jsonl", PAIRS[:1])
+    with RunStore(tmp_path / "two") as store:
+        take_over(load_config(after=one), store)
+        config = take_over(load_config(after=other), store)
+        assert config.embedder == str(tmp_path / "two" / "earlier" / "models" / "encoder")
+        assert read_previous_run(tmp_path / "two").trained == {"d0"}
+        take_over(load_config(), store)
+        assert read_previous_run(tmp_path / "two") == PreviousRun()
+
+
 def test_what_was_split_and_asked_is_known(tmp_path: Path) -> None:
     settings = load_config(after=finished_run(tmp_path / "one"))
     with RunStore(tmp_path / "two") as store:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import pytest
@@ -61,6 +62,30 @@ def test_what_leaves_the_machine_is_refused_and_counted(
         with pytest.raises(NetworkRefusedError, match=f"{host} was refused: this run stays local"):
             reach()
         assert guard.refused == [host]
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "is_open"),
+    [
+        ("8.8.4.4", "8.8.8.8", True),  # a service with many addresses
+        ("10.0.0.5", "10.0.0.6", True),
+        ("10.0.0.5", "8.8.8.8", False),  # nobody allowed what leaves the building
+        ("8.8.4.4", "9.9.9.9", False),  # it is not of that name
+    ],
+)
+def test_a_name_that_is_allowed_may_have_another_address_later(
+    monkeypatch: pytest.MonkeyPatch, known: str, now: str, is_open: bool
+) -> None:
+    answers = {NAME: "10.0.0.6" if now == "10.0.0.6" else "8.8.8.8"}
+
+    def resolve(name: str, *_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers[name], 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    refused = nullcontext() if is_open else pytest.raises(NetworkRefusedError)
+    with local_only({NAME, known}) as guard, socket.socket() as one, refused:
+        sys.audit("socket.connect", one, (now, 443))  # what a connection raises, but no packet
+    assert guard.reached == ({now} if is_open else set())
 
 
 def test_refusals_are_counted_in_order() -> None:

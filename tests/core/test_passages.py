@@ -72,6 +72,13 @@ def test_every_passage_stands_where_it_says(suffix: str) -> None:
             ends = passage.end
 
 
+@pytest.mark.parametrize("name", ["a.md", "a.markdown", "A.MD"])
+def test_a_passage_of_a_markdown_file_ends_before_a_heading(name: str) -> None:
+    text = f"# One\n\n{numbered(0, 6)}\n\n# Two\n\n{numbered(7, 15)}"
+    passages, _ = split(Document(id=name, text=text))
+    assert [one.text.split("\n")[0] for one in passages] == ["# One", "# Two"]
+
+
 def test_no_word_is_lost_and_blocks_leave_no_trace() -> None:
     text = "\n\n".join(numbered(number, number + 9) for number in range(0, 20_000, 10))
     passages, rejections = split(Document(id="a.txt", text=text), max_tokens=20)

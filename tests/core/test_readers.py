@@ -189,6 +189,9 @@ def test_a_markdown_title_is_the_first_heading_outside_code(tmp_path: Path) -> N
         ("  # Tides ##  \n\ntext", "Tides"),
         ("Tide tables\n===\n\n# Part\n", "Tide tables"),
         ("```\nx\n```\n===\n\n# Part\n", "Part"),
+        ("````\n```\n# a comment\n```\n````\n# Part\n", "Part"),
+        ("```\n```sh\n# a comment\n```\n# Part\n", "Part"),
+        ("```ls``` lists\n# Part\n", "Part"),
     ],
 )
 def test_a_markdown_heading_is_written_in_any_way(tmp_path: Path, text: str, title: str) -> None:

@@ -96,6 +96,31 @@ def test_what_stands_above_the_header_is_the_title(tmp_path: Path, above: str) -
     assert rejections == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "table", "text"),
+    [
+        ("csv", "Fares, as of 1 May\nPort;Fare\nOban;5,50\nBute;6,00\n", "Port: Oban\nFare: 5,50"),
+        ("csv", "Fares: car, bus, all\n\nPort;Fare\nOban;5\nBute;6\n", "Port: Oban\nFare: 5"),
+        ("csv", 'Port;Note\nOban;"a, b,\nc, d,\ne, f"\n', "Port: Oban\nNote: a, b,\nc, d,\ne, f"),
+        ("csv", "Port,Note\nOban,a; b; c\nBute,d; e; f\n", "Port: Oban\nNote: a; b; c"),
+        (
+            "tsv",
+            "Fare, net\tTax, all\tSum, all\n1\t2\t3\n",
+            "Fare, net: 1\nTax, all: 2\nSum, all: 3",
+        ),
+        ("csv", '"Port"\t"Fare, net"\n"Oban"\t"5"\n', "Port: Oban\nFare, net: 5"),
+        ("csv", "Port;Fare;Note\nOban;5,5\nBute;6,5;x\nIona;7,5\n", "Port: Oban\nFare: 5,5"),
+        ("csv", "text\nOpen, daily.\nNo dogs, cats.\n", "Open, daily."),
+    ],
+)
+def test_the_delimiter_is_what_lines_agree_on(
+    tmp_path: Path, name: str, table: str, text: str
+) -> None:
+    documents, rejections = read(tmp_path, **{f"a__{name}": table})
+    assert documents[f"a.{name}#1"].text == text
+    assert rejections == {}
+
+
 @pytest.mark.parametrize("more", ["", ",,"])
 def test_facts_above_the_header_are_part_of_the_title(tmp_path: Path, more: str) -> None:
     above = f"Report,Fares{more}\nDate,1 May 2024{more}\n{more}\n"

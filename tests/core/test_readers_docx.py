@@ -10,6 +10,7 @@ from docx.document import Document as Docx
 from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from docx.oxml import parse_xml
+from openpyxl import Workbook
 from reading import read, read_all
 
 from aloft.config import DocumentsConfig
@@ -191,7 +192,7 @@ BOX = f"<w:txbxContent>{paragraph(run('in a box'))}</w:txbxContent>"
                 + raised("4", more='<w:footnoteReference w:id="9"/>')
                 + f'<w:hyperlink w:anchor="n">{raised("5")}</w:hyperlink>'
             ),
-            "1st CO2 (x)3 note45",
+            "1st CO2 (x)3 note4[5]",
             id="no powers",
         ),
         pytest.param(
@@ -336,6 +337,23 @@ def test_notes_stand_behind_the_paragraph_that_refers_to_them(tmp_path: Path) ->
     assert read_saved(tmp_path, file) == "one and two\n\nthe footnote\n\nthe endnote\n\nnext"
 
 
+def test_a_paragraph_whose_end_was_deleted_goes_on_in_the_next(tmp_path: Path) -> None:
+    end = f"<w:pPr><w:rPr><w:del {BY}/></w:rPr></w:pPr>"
+    box = f"<w:r><w:pict><w:txbxContent>{paragraph(run('A box.'))}</w:txbxContent></w:pict></w:r>"
+    cell = paragraph(end + run("in a cell"))
+    text = read_body(
+        tmp_path,
+        paragraph(end + run("The ferry ") + box)
+        + "<w:bookmarkStart w:id='0' w:name='x'/>"
+        + paragraph(end)
+        + paragraph(run("leaves at six."))
+        + paragraph(end + run("Before a table"))
+        + f"<w:tbl><w:tr><w:tc>{cell}</w:tc></w:tr></w:tbl>"
+        + paragraph(end + run("The last.")),
+    )
+    assert text == "The ferry leaves at six.\n\nA box.\n\nBefore a table\n\nin a cell\n\nThe last."
+
+
 def test_headers_and_footers_are_given_once(tmp_path: Path) -> None:
     file = new_docx()
     file.add_paragraph("Text")
@@ -453,6 +471,53 @@ def test_files_that_word_takes_in_are_read(tmp_path: Path) -> None:
     assert [(name, one.reason) for name, one in rejections.items()] == [
         ("a.docx#word/part.rtf", "not a kind Aloft reads")
     ]
+
+
+def test_embedded_files_are_read_and_older_objects_listed(tmp_path: Path) -> None:
+    table = Workbook()
+    table.active.append(("kind", "cents"))
+    table.active.append(("car", 30))
+    raw = io.BytesIO()
+    table.save(raw)
+    file = new_docx()
+    add(file, paragraph(run("The rates:")))
+    for name, content, kind in (
+        ("embeddings/Sheet1.xlsx", raw.getvalue(), "package"),
+        ("embeddings/Deck.key", b"x", "package"),
+        ("embeddings/oleObject1.bin", b"x", "oleObject"),
+        ("embeddings/oleObject2.bin", b"x", "oleObject"),
+    ):
+        part = Part(PackURI(f"/word/{name}"), "application/x", content, file.part.package)
+        file.part.relate_to(part, RELATIONS + kind)
+    file.save(str(tmp_path / "a.docx"))
+    documents, rejections = read(tmp_path)
+    assert {name: one.text for name, one in documents.items()} == {
+        "a.docx": "The rates:",
+        "a.docx#word/embeddings/Sheet1.xlsx#Sheet!2": "kind: car\ncents: 30",
+    }
+    assert {name: one.reason for name, one in rejections.items()} == {
+        "a.docx#word/embeddings/Deck.key": "not a kind Aloft reads",
+        "a.docx": "embedded object",
+    }
+    assert "2 of them (oleObject1.bin, oleObject2.bin)" in rejections["a.docx"].detail
+
+
+def test_paragraphs_of_a_diagram_are_lines(tmp_path: Path) -> None:
+    line = "<a:p><a:r><a:t>{}</a:t></a:r></a:p>"
+    points = "".join(
+        f"<d:pt><d:t>{''.join(map(line.format, some))}</d:t></d:pt>"
+        for some in (("Step 1", "Sign"), ("Step 2",), ("",))
+    )
+    raw = (
+        '<d:dataModel xmlns:d="http://schemas.openxmlformats.org/drawingml/2006/diagram" '
+        'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main">'
+        f"<d:ptLst>{points}</d:ptLst></d:dataModel>"
+    )
+    file = new_docx()
+    part = Part(PackURI("/word/diagrams/data1.xml"), "text/xml", raw.encode(), file.part.package)
+    identifier = file.part.relate_to(part, RELATIONS + "diagramData")
+    add(file, paragraph(f'<w:r><w:drawing><a:relIds r:dm="{identifier}"/></w:drawing></w:r>'))
+    assert read_saved(tmp_path, file) == "Step 1\nSign\nStep 2"
 
 
 def test_a_word_file_may_hold_nothing_but_what_it_takes_in(tmp_path: Path) -> None:

@@ -57,6 +57,17 @@ def test_utf8_is_read_as_utf8_whatever_the_page_declares(tmp_path: Path) -> None
     assert [one.text for one in documents.values()] == ["Kündigung – 5 €"] * 2
 
 
+def test_what_xhtml_marks_as_text_is_read(tmp_path: Path) -> None:
+    page = (
+        '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title>T</title>'
+        "<style><![CDATA[p{}]]></style></head><body><script><!--//--><![CDATA[//><!--\nx()\n"
+        "//--><!]]></script><!-- <![CDATA[ --><pre><![CDATA[if (a < b && c) {\n  <p>}]]></pre>"
+        "<p>As <![CDATA[R&D]]> says.</p><!-- ]]> --></body></html>"
+    )
+    documents, _ = read(tmp_path, a__xhtml=page)
+    assert documents["a.xhtml"].text == "if (a < b && c) {\n  <p>}\n\nAs R&D says."
+
+
 def test_icons_have_no_title_and_no_text(tmp_path: Path) -> None:
     page = (
         '<header><svg role="img"><title>Menu</title><desc>three lines</desc><path d="M0"/></svg>'
@@ -217,7 +228,11 @@ def test_items_of_ordered_lists_have_their_numbers(tmp_path: Path) -> None:
         ("10<sup>0.5</sup> x<sup>1/2</sup> so<sup>1,2</sup>", "10^0.5 x^1/2 so1,2"),
         ("1<sup>st</sup> x<sup>n</sup>", "1st xn"),
         ("CO<sub>2</sub> in (5)<sup>2</sup>", "CO2 in (5)2"),
-        ("it is so<sup><a href='#n1'>1</a></sup><a href='#n2'><sup>2</sup></a>", "it is so12"),
+        ("it is so<sup><a href='#n1'>1</a></sup><a href='#n2'><sup>2</sup></a>", "it is so[1][2]"),
+        (
+            "in 1852<sup><a href='#n3'>3</a></sup>, so<sup><a href=x>[4]</a></sup>",
+            "in 1852[3], so[4]",
+        ),
         ("<a href=x>5 m<sup>2</sup></a>", "5 m^2"),
         ("2<sup>1</sup>/<sub>2</sub> days", "2 1/2 days"),
     ],

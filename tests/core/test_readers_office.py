@@ -15,6 +15,7 @@ from openpyxl.chart import BarChart
 from pptx import Presentation
 from pptx.chart.data import CategoryChartData, XyChartData
 from pptx.enum.chart import XL_CHART_TYPE
+from pptx.enum.shapes import PROG_ID
 from pptx.oxml import parse_xml
 from pptx.oxml.ns import nsdecls
 from pptx.util import Inches
@@ -437,6 +438,9 @@ def test_a_cell_that_spans_rows_is_in_each_of_them(tmp_path: Path) -> None:
     [
         (0.0825, "0.00%", "8.25%"),
         (12, "General", "12"),
+        (1_234_567_890_123_456, "General", "1234567890123456"),
+        (1e15, "0", "1000000000000000"),
+        (1.5e300, "General", "1.5e+300"),
         (1234.567, "#,##0.00", "1234.567"),
         (1234.5, "_-* #,##0.00\\ [$€-407]_-;-* #,##0.00", "1234.5 €"),
         (-5, '[Red]"EUR" 0', "EUR -5"),
@@ -494,6 +498,47 @@ def test_tables_one_below_the_other_keep_their_own_columns(tmp_path: Path) -> No
         *("Name: Note\nBerths: by Ann", "Name: and\nBerths: more"),
     ]
     assert documents["a.xlsx#Sheet!10"].title == "Boats"
+
+
+def test_no_sheet_with_text_is_left_without_a_line(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active["B3"] = "All prices are without VAT."
+    book.create_sheet("Rates").append(("kind", "cents"))
+    book.create_sheet("Empty")
+    documents, rejections = read(tmp_path, a__xlsx=save(book))
+    assert documents["a.xlsx#Sheet!3"].text == "All prices are without VAT."
+    assert {place: one.reason for place, one in rejections.items()} == {"a.xlsx#Rates": "empty"}
+
+
+def test_files_that_slides_and_sheets_embed_are_read(tmp_path: Path) -> None:
+    memo = Docx()
+    memo.add_paragraph("The pier is short.")
+    raw = io.BytesIO()
+    memo.save(raw)
+    show = Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[5])
+    slide.shapes.title.text = "Piers"
+    slide.shapes.add_ole_object(raw, PROG_ID.DOCX, 0, 0)
+    show.save(str(tmp_path / "a.pptx"))
+    book = Workbook()
+    for row in (("kind", "cents"), ("car", 30)):
+        book.active.append(row)
+    relations = (
+        '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+        '<Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/'
+        'relationships/package" Target="../embeddings/memo.docx"/></Relationships>'
+    )
+    saved = io.BytesIO(save(book))
+    with zipfile.ZipFile(saved, "a") as archive:
+        archive.writestr("xl/worksheets/_rels/sheet1.xml.rels", relations)
+        archive.writestr("xl/embeddings/memo.docx", raw.getvalue())
+    documents, rejections = read(tmp_path, b__xlsx=saved.getvalue())
+    texts = {name.rpartition("/")[2]: one.text for name, one in documents.items()}
+    assert texts.pop("memo.docx") == "The pier is short."
+    (embedded,) = [text for name, text in texts.items() if name.endswith(".docx")]
+    assert embedded == "The pier is short."
+    assert documents["a.pptx"].text == "Piers"
+    assert rejections == {}
 
 
 def test_text_boxes_of_a_sheet_are_read(tmp_path: Path) -> None:
@@ -558,11 +603,13 @@ def test_formulas_without_a_value_are_listed(tmp_path: Path) -> None:
     book = Workbook()
     for row in (["Port", "Fare", "Sum"], ["Oban", 5, "=B2*3"], ["Bute", 6, "=B3*3"]):
         book.active.append(row)
-    book.create_sheet("Plain").append(["a note", "b"])
+    plain = book.create_sheet("Plain")
+    plain.append(["a note", "b"])
+    plain.append(["c", "d"])
     raw = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(save(book))) as plain, zipfile.ZipFile(raw, "w") as calculated:
-        for name in plain.namelist():
-            part = plain.read(name).replace(b"<f>B2*3</f><v></v>", b"<f>B2*3</f><v>15</v>")
+    with zipfile.ZipFile(io.BytesIO(save(book))) as saved, zipfile.ZipFile(raw, "w") as calculated:
+        for name in saved.namelist():
+            part = saved.read(name).replace(b"<f>B2*3</f><v></v>", b"<f>B2*3</f><v>15</v>")
             part = part.replace(b'<c r="C3"><f>B3*3</f>', b'<c r="C3" t="str"><f>""</f>')
             calculated.writestr(name, part)
     documents, rejections = read(tmp_path, a__xlsx=save(book), b__xlsx=raw.getvalue())
@@ -646,7 +693,7 @@ def test_powers_on_slides_and_in_books_have_a_sign(tmp_path: Path) -> None:
     )
     book = book_of({"a.xhtml": "<p>5 m<sup>2</sup></p>"})
     documents, _ = read(tmp_path, a__pptx=save(show), b__epub=book)
-    assert [one.text for one in documents.values()] == ["10^6CO2note1\n\n1/2", "5 m^2"]
+    assert [one.text for one in documents.values()] == ["10^6CO2note[1]\n\n1/2", "5 m^2"]
 
 
 FLOWED = b"The ferry \nsails daily.\n From Oban \nto Bute. \n\n> Is it \n> late?\n>> No \n> Or \n"

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pypdf import PdfReader, PdfWriter
@@ -17,6 +18,7 @@ from pypdf.generic import (
     StreamObject,
     TextStringObject,
 )
+from pypdfium2 import PdfAttachment
 from reading import read, read_all
 
 from aloft.corpus.readers.pdf import mend_words
@@ -175,7 +177,17 @@ def test_attached_files_are_read_where_pages_hold_no_text(tmp_path: Path) -> Non
     assert rejections["a.pdf"].reason == "no text in the PDF"
 
 
-def test_attached_files_unpack_to_no_more_than_is_allowed() -> None:
+def test_attached_files_unpack_to_no_more_than_is_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copied: list[str] = []
+    copy = PdfAttachment.get_data
+
+    def count(one: PdfAttachment) -> Any:
+        copied.append(one.get_name())
+        return copy(one)
+
+    monkeypatch.setattr(PdfAttachment, "get_data", count)
     writer = pages_with("Open this portfolio in Acrobat.")
     writer.add_attachment("a.txt", b"a" * 60)
     writer.add_attachment("b.txt", b"b" * 60)
@@ -185,6 +197,7 @@ def test_attached_files_unpack_to_no_more_than_is_allowed() -> None:
     assert isinstance(other, tuple)
     place, rejection = other
     assert place == "a.pdf#b.txt"
+    assert copied == ["a.txt"]
     assert isinstance(rejection, Rejection)
     assert rejection.reason == "too large"
 

@@ -16,11 +16,13 @@ from openai_server import Answer, Serve, asked, chat
 from aloft.backends.loading import Models
 from aloft.backends.server import ServerLanguageModel, fingerprint_of, parse_name
 from aloft.backends.shared import SharedModels
-from aloft.config import load_config
+from aloft.config import RatingsConfig, load_config
 from aloft.errors import AloftError, ConfigError, ModelError, ProbabilitiesError
 from aloft.network_guard import NetworkRefusedError, hosts_of, local_only
+from aloft.prompts import pair
 from aloft.protocols import LanguageModel, Prompt, ScoringModel, Tool, ToolCall, ToolTurn
-from aloft.records import Message
+from aloft.records import Message, Passage, Rating
+from aloft.synthesis.rating import rate_passages
 
 
 def test_a_conversation_is_sent_whole_with_its_start_of_a_reply(serve: Serve) -> None:
@@ -169,6 +171,44 @@ def test_a_server_that_refuses_a_pattern_or_a_start_is_asked_without(
     assert model.retries == 0
 
 
+@pytest.mark.parametrize("continues", [422, 200])  # it refuses to, or passes over the wish
+@pytest.mark.parametrize("thoughts", ["", "<think>\n### Question\nWhose?\n</think>\n\n"])
+def test_a_server_that_does_not_continue_may_repeat_the_heading(
+    serve: Serve, continues: int, thoughts: str
+) -> None:
+    said = f"{thoughts}### Question\nWho?\n\n### Answer\nAnn.\n\n### Question\nWhat?"
+
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        if "continue_final_message" in body and continues != 200:
+            return continues, b"unknown field"
+        ends = [said.find(one) for one in body.get("stop", ()) if one in said]
+        return chat(said[: min(ends, default=len(said))])
+
+    prompt = pair.render_instruct("Ann signs.", "fact", language="English")
+    model = serve(answer).model()
+    (reply,) = model.complete([prompt], max_new_tokens=99, stop=pair.STOP_INSTRUCT)
+    assert pair.parse_headings(reply.text) == ("Who?", "Ann.")
+
+
+@pytest.mark.parametrize("between", ["\n", "\n\n"])
+def test_a_server_that_does_not_continue_may_repeat_the_heading_of_a_rating(
+    serve: Serve, between: str
+) -> None:
+    said = f"### Filter score{between}8\nIt is dense."
+
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        if "continue_final_message" in body:
+            return 422, b"unknown field"
+        ends = [said.find(one) for one in body.get("stop", ()) if one in said]
+        return chat(said[: min(ends, default=len(said))])
+
+    passage = Passage(document_id="a", text="Ann signs.", start=0)
+    config = RatingsConfig(method="generate")
+    (rating,) = rate_passages([passage], serve(answer).model(), config, passage_first=True)
+    assert isinstance(rating, Rating)
+    assert rating.value == 8
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -224,6 +264,13 @@ def test_a_prompt_longer_than_the_server_reads_is_a_cut_reply(serve: Serve) -> N
     assert len(server.calls) == 1
 
 
+def test_a_budget_that_is_exceeded_is_no_prompt_that_is_too_long(serve: Serve) -> None:
+    said = {"error": {"message": "Budget has been exceeded! Max budget: 5.0", "code": "400"}}
+    server = serve(lambda _path, _body: (400, said))
+    with pytest.raises(ModelError, match=r"refused: 400 .*Budget has been exceeded"):
+        server.model().complete([asked(prefix="x")], max_new_tokens=9)
+
+
 @pytest.mark.parametrize(("status", "says"), [(401, "ALOFT_API_KEY"), (404, "Check the address")])
 def test_what_a_retry_can_not_mend_is_told_at_once(serve: Serve, status: int, says: str) -> None:
     server = serve(lambda _path, _body: (status, {"error": "no"}))
@@ -257,6 +304,24 @@ def test_choices_are_scored_by_the_first_token(serve: Serve) -> None:
     assert model.tokens_scored == 14
     assert server.calls[0][1]["max_tokens"] == 1
     assert server.calls[0][1]["top_logprobs"] == 20
+
+
+def test_a_prompt_after_which_no_choice_is_likely_stops_nothing(serve: Serve) -> None:
+    def answer(_path: str, body: dict[str, Any]) -> Answer:
+        text = body["messages"][0]["content"]
+        if text == "long":
+            return 400, {"error": "maximum context length exceeded"}
+        top = [{"token": "7" if text == "clear" else "Hm", "logprob": 0.0}]
+        choice = {"message": {"content": "7"}, "logprobs": {"content": [{"top_logprobs": top}]}}
+        return 200, {"choices": [choice]}
+
+    model = serve(answer).model()
+    prompts = [asked(text) for text in ("clear", "odd", "long")]
+    scores = model.choice_probabilities(prompts, ("3", "7"))
+    assert scores.tolist() == [[0.0, 1.0], [0.5, 0.5], [0.5, 0.5]]
+    with pytest.raises(ProbabilitiesError, match="no probabilities of 3, 7"):
+        model.choice_probabilities(prompts[1:], ("3", "7"))
+    assert model.choice_probabilities([], ("3", "7")).shape == (0, 2)
 
 
 def test_a_server_without_probabilities_is_told(serve: Serve) -> None:

@@ -454,6 +454,23 @@ def test_a_plain_prompt_is_one_message_and_stop_strings_reach_the_model() -> Non
     assert reply.text == "You said: One. "
 
 
+def test_a_teacher_that_repeats_the_heading_is_not_ended_by_it() -> None:
+    class Cutting(GenericFakeChatModel):
+        def _generate(self, messages: Any, stop: Any = None, *args: Any, **kwargs: Any) -> Any:
+            found = super()._generate(messages, stop, *args, **kwargs)
+            message = found.generations[0].message
+            for one in stop or ():
+                message.content = str(message.content).partition(one)[0]
+            return found
+
+    said = AIMessage("### Question\nWhy?\n\n### Answer\nSo.\n\n### Other")
+    teacher = LangChainTeacher(Cutting(messages=iter([said])))
+    asked = Prompt(messages=(Message(role="user", content="Ask."),), prefix="### Question\n")
+    stop = ("### Question", "### Other")
+    (reply,) = teacher.complete([asked], max_new_tokens=9, stop=stop)
+    assert reply.text == "Why?\n\n### Answer\nSo.\n\n"
+
+
 def test_what_a_teacher_thought_is_no_part_of_its_reply() -> None:
     said = AIMessage("<think>\nWhy not?\n</think>\n\nWhy?")
     teacher = LangChainTeacher(GenericFakeChatModel(messages=iter([said])))

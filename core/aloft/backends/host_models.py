@@ -104,6 +104,17 @@ def plain_text(prompt: Prompt) -> str:
     return "".join(turn.content for turn in turns(prompt)) + prompt.prefix
 
 
+def stops_to_send(prompts: Sequence[Prompt], stop: Sequence[str]) -> list[str]:
+    """The stop strings that a host may be told with some prompts.
+
+    A host that cannot continue from the prefix repeats it: told of a heading in it, or of its line
+    end, it would end the reply before its first word. All of them are searched for in the text that
+    it returns.
+    """
+    repeated = [prompt.prefix for prompt in prompts if not prompt.is_plain]
+    return [one for one in stop if not any((one.strip() or one) in prefix for prefix in repeated)]
+
+
 def after_thoughts(text: str) -> str:
     """What a model says after its thoughts, which some servers leave in the reply.
 
@@ -135,7 +146,7 @@ def read_reply(
     prefix = prompt.prefix.strip()
     repeats_it = bool(prefix) and bare.startswith(prefix)
     if repeats_it:
-        text = bare.removeprefix(prefix).removeprefix("\n")
+        text = bare.removeprefix(prefix).lstrip("\n")
     places = [place for place in (text.find(string) for string in stop) if place >= 0]
     reasons = [str((facts or {}).get(name, "")).lower() for name in _REASONS]
     return Reply(

@@ -19,6 +19,7 @@ import httpx
 import numpy as np
 
 from aloft.backends.host_models import (
+    after_thoughts,
     escape_control_tokens,
     plain_text,
     read_reply,
@@ -228,11 +229,22 @@ class ServerLanguageModel:
     def choice_probabilities(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> Floats:
         """Probability of each choice as the next token; (prompts, choices), rows sum to 1.
 
+        All are equal after a prompt that exceeds the context window, or where none is likely.
+
         Raises:
-            ProbabilitiesError: the server returns none.
+            ProbabilitiesError: the server returns none after any of the prompts.
         """
         rows = self._each(partial(self._score, choices=choices), prompts)
-        return np.array(rows, np.float32).reshape(len(prompts), len(choices))
+        scores = np.array(rows, np.float64).reshape(len(prompts), len(choices))
+        unlikely = ~scores.any(axis=1)
+        if len(prompts) and unlikely.all():
+            raise ProbabilitiesError(
+                f"The server of {self.model} returns no probabilities of {', '.join(choices)}. "
+                'Set ratings.method to "generate" or "none".'
+            )
+        scores[unlikely] = 1.0
+        shares: Floats = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
 
     def _each(self, work: Any, prompts: Sequence[Prompt]) -> list[Any]:
         with ThreadPoolExecutor(self._servers.at_once) as pool:
@@ -250,7 +262,10 @@ class ServerLanguageModel:
             return _UNREAD
         choice, usage = answer
         continues = prompt.is_plain or server.can_continue
-        reply = read_reply(text_of(choice), prompt, stop, choice, continues=continues)
+        text = text_of(choice)
+        if prompt.prefix:  # of a form that begins with it, thoughts are no part
+            text = after_thoughts(text)
+        reply = read_reply(text, prompt, stop, choice, continues=continues)
         calls: dict[int, dict[str, str]] = {}
         collect_calls(calls, choice)
         return with_usage(replace(reply, tool_calls=tool_calls_of(calls)), usage)
@@ -261,18 +276,12 @@ class ServerLanguageModel:
             options = {"logprobs": True, "top_logprobs": _ALTERNATIVES}
         free = replace(prompt, pattern="")
         body = {"max_tokens": 1, "temperature": 0.0, **options}
-        server, answer = self._ask(free, body, first_alternatives)
+        _, answer = self._ask(free, body, first_alternatives)
         if answer:
             with self._lock:
                 self.tokens_scored += token_counts(answer[1])[0]
         likely = answer[0] if answer else {}
-        chances = [sum(p for token, p in likely.items() if token.strip() == c) for c in choices]
-        if not sum(chances):
-            raise ProbabilitiesError(
-                f"The server at {server.address} returns no probabilities of {', '.join(choices)}. "
-                'Set ratings.method to "generate" or "none".'
-            )
-        return [chance / sum(chances) for chance in chances]
+        return [sum(p for token, p in likely.items() if token.strip() == c) for c in choices]
 
     def _ask(
         self, prompt: Prompt, body: dict[str, Any], read: Read[T]

@@ -32,6 +32,7 @@ _REFUSED_FORM = frozenset({400, 422})
 _WANTS_KEY = frozenset({401, 403})
 _NO_SYSTEM = ("system role", "roles must alternate", "system message")
 _TOO_LONG = ("context", "too long", "maximum", "exceed")
+_UNPAID = ("budget", "quota", "credit", "billing")  # what is exceeded is no context window
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM's extension
 _HOLD = "structured_outputs"  # vLLM's as well; other servers ignore or refuse it
 _jitter = random.Random()  # the host's own generator is left alone
@@ -254,7 +255,9 @@ class ServerConnection:
                 f"{self.address} requires an API key ({said}). Set ALOFT_API_KEY, or pass api_key."
             )
         if response.status_code in _REFUSED_FORM | {413}:
-            if any(word in said.lower() for word in _TOO_LONG):
+            words = said.lower()
+            is_unpaid = any(word in words for word in _UNPAID)
+            if not is_unpaid and any(word in words for word in _TOO_LONG):
                 return  # exceeds the context window: a rejection of this passage alone
             if body is not None and not body.keys().isdisjoint({*_CONTINUE, _HOLD}):
                 raise _RefusedFormError(said)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 STAGE = "passages"
+_MARKDOWN = (".md", ".markdown")
 _BLOCK_CHARACTERS = 20_000  # the splitter is superlinear: 1.7 times the time at 500,000 characters
 _CHARACTERS_PER_TOKEN = 20  # a tokenizer that lacks a script makes a single token of a whole page
 _BREAKS = tuple(re.compile(pattern) for pattern in (r"\n(?=#)", r"\n[ \t]*\n", r"\n", r"\s"))
@@ -82,7 +83,7 @@ class DocumentSplitter:
         """
         most = self._config.max_tokens
         room = max(most - most // 2, most - len(self._offsets("".join(framed.embedded_in))))
-        splitter = self._splitter(room, is_markdown=document.id.lower().endswith(".md"))
+        splitter = self._splitter(room, is_markdown=document.id.lower().endswith(_MARKDOWN))
         for offset, chunk in splitter.chunk_indices(document.text[start:end]):
             for inner, text in _bounded(chunk, room * _CHARACTERS_PER_TOKEN):
                 stripped = text.strip()

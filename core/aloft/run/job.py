@@ -13,7 +13,7 @@ from aloft.backends.checking import check_models
 from aloft.backends.loading import Models, try_encoders
 from aloft.config import PARTS, SERVER, SHARES_PART, Part, RunConfig, read_run_config
 from aloft.corpus.sections import cut_sections
-from aloft.errors import AloftError, ConfigError, DataError
+from aloft.errors import AloftError, ConfigError, DataError, ModelError
 from aloft.evaluation import report as reports
 from aloft.evaluation.evaluator import Evaluator
 from aloft.evaluation.federated import choice_from_json
@@ -24,7 +24,7 @@ from aloft.files import write_atomically, write_text
 from aloft.jsonl import RecordFile
 from aloft.machine import describe_command, describe_machine, peak_memory_megabytes
 from aloft.network_guard import NetworkGuard, hosts_of, local_only
-from aloft.protocols import LanguageModel, Progress, no_progress
+from aloft.protocols import LanguageModel, Progress, ReadingModel, no_progress
 from aloft.questions.rows import unpack
 from aloft.records import Artifact, Document, Rejection, cache_key
 from aloft.run import funnel
@@ -38,10 +38,11 @@ from aloft.run.federated_parts import (
     federated_sources,
     read_participation,
 )
-from aloft.run.host_teacher import recall_teacher, remember_teacher
+from aloft.run.host_teacher import AbsentTeacher, recall_teacher, remember_teacher
 from aloft.run.replacing import refuse_other_corpus
 from aloft.run.runner import Runner, accept_all
 from aloft.run.stage import Setup
+from aloft.run.stages.definitions import composes
 from aloft.run.stages.evaluate import Sources, build_evaluator, trained_parts
 from aloft.run.stages.questions import FILE as QUESTIONS
 from aloft.run.store import RunStore
@@ -212,7 +213,8 @@ class OpenRun:
 
         Raises:
             AloftError: a model is missing, the machine cannot do what is asked, the language is
-                unknown, all text is one short document, or the questions do not fit the documents.
+                unknown, all text is one short document, the questions do not fit the documents, or
+                the teacher is to read given answers and cannot.
         """
         check_language(self.config.pairs)
         check_models(self.config, has_teacher=self.shared.models.given is not None)
@@ -228,7 +230,39 @@ class OpenRun:
                 "few to train on some and evaluate on others. Give more documents."
             )
         self.check_questions()
+        self._check_reads()
         try_encoders(self.shared.models, self.config.embedder, self.config.reranker)
+
+    def _check_reads(self) -> None:
+        """Check that a teacher that is to read given answers can, before it writes any.
+
+        A host's teacher that is not here now may have read all of them.
+
+        Raises:
+            ModelError: it cannot, as none behind a server can.
+        """
+        given, config = self.shared.models.given, self.config
+        is_served = given is None and config.teacher.startswith(SERVER)
+        if not is_served and isinstance(given, ReadingModel | AbsentTeacher | None):
+            return
+        left = self.runner.plan({"filters", "negatives"})
+        advice = ""
+        if left.has_left("verified") and "dependency" in config.filters.use:
+            advice = 'Remove "dependency" from filters.use'
+        elif left.has_left("verified") and "needs_all" in config.filters.use and self._composes():
+            advice = "Set pairs.multi_hop to 0, as multi-hop pairs are filtered so"
+        elif left.has_left("negatives") and "reading" in config.negatives.guards:
+            advice = 'Remove "reading" from negatives.guards'
+        if advice:
+            raise ModelError(
+                "The teacher does not return the likelihood of a given answer, as models behind "
+                f"servers and of most applications do not. {advice}, or choose a teacher on this "
+                "machine."
+            )
+
+    def _composes(self) -> bool:
+        """Whether multi-hop pairs are composed of what these documents define."""
+        return composes(self.runner.setup) and len(self.records("definitions")) > 0
 
     def check_questions(self) -> None:
         """Find the passages that answer the user's own questions.

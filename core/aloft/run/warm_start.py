@@ -5,6 +5,7 @@ may be deleted.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -29,7 +30,7 @@ from aloft.run.context import read_embedded
 from aloft.run.store import RunStore
 from aloft.serving.bundle import CARRIED, read_bundle
 
-_STATE = "state.json"
+_STATE, _SOURCE = "state.json", "source.txt"
 STATE = f"{CARRIED}/{_STATE}"  # below the run folder
 SECTIONS = "sets/sections.json"  # below the run folder
 _VECTORS, _TEXTS = "passages.npy", "passages.json"
@@ -76,7 +77,7 @@ def check_previous_run(config: RunConfig, store: RunStore) -> None:
     Raises:
         DataError: the previous run is not finished, or is this very run.
     """
-    if config.earlier is not None and not _has_taken_over(store):
+    if config.earlier is not None and not _has_taken_over(config, store):
         if Path(config.earlier).resolve() == store.origin.resolve():
             raise DataError(f"{config.earlier} cannot continue from itself. Choose another --out.")
         read_bundle(Path(config.earlier) / "models")
@@ -84,6 +85,8 @@ def check_previous_run(config: RunConfig, store: RunStore) -> None:
 
 def take_over(config: RunConfig, store: RunStore) -> RunConfig:
     """Bring what a previous run ships and knows into a run's folder, once.
+
+    What the folder holds of another one, or of one that it no longer continues from, is deleted.
 
     Args:
         config: Of the new run; its `earlier` names the finished one, or is None.
@@ -95,10 +98,12 @@ def take_over(config: RunConfig, store: RunStore) -> RunConfig:
     Raises:
         DataError: the previous run is not finished, or is this very run.
     """
+    carried = store.path / CARRIED
     if config.earlier is None:
+        shutil.rmtree(carried, ignore_errors=True)
         return config
-    source, carried = Path(config.earlier), store.path / CARRIED
-    if not _has_taken_over(store):
+    source = Path(config.earlier)
+    if not _has_taken_over(config, store):
         check_previous_run(config, store)
         own = CallCache(store.origin / "work" / "calls.sqlite")
         own.take_over(source / "work" / "calls.sqlite")
@@ -111,8 +116,15 @@ def take_over(config: RunConfig, store: RunStore) -> RunConfig:
     return config.model_copy(update={**models, "generator_training": generator})
 
 
-def _has_taken_over(store: RunStore) -> bool:
-    return (store.path / STATE).exists()
+def _has_taken_over(config: RunConfig, store: RunStore) -> bool:
+    """Whether a run's folder holds what it continues from; which one, earlier versions do not say.
+
+    A previous run that was moved is taken over once more, which changes nothing.
+    """
+    if not (store.path / STATE).exists():
+        return False
+    source = store.path / CARRIED / _SOURCE
+    return not source.exists() or source.read_bytes() == os.fsencode(str(config.earlier))
 
 
 def read_previous_run(run: Path) -> PreviousRun:
@@ -170,6 +182,7 @@ def _carry(source: Path, target: Path) -> None:
     )
     values = {n: sorted(of) if isinstance(of, frozenset) else of for n, of in asdict(state).items()}
     (target / _STATE).write_text(json.dumps(values), encoding="utf-8")
+    (target / _SOURCE).write_bytes(os.fsencode(source))
     shutil.copytree(source / "models", target / "models", copy_function=link)
     embedder = Path(resolve_model(read_bundle(source / "models").embedder))
     weights = fingerprint_folder(embedder)

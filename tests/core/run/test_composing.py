@@ -1,6 +1,8 @@
 """A run composes multi-hop pairs, whatever partitions its stages have."""
 
 import dataclasses
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,10 @@ import pytest
 
 from aloft.backends.loading import Models
 from aloft.config import load_config
-from aloft.protocols import Embedder, Prompt
+from aloft.errors import ModelError
+from aloft.protocols import Embedder, Prompt, Reply
 from aloft.records import Document, QAPair, Rejection
+from aloft.run import job
 from aloft.run.context import Shared
 from aloft.run.graph import declared_stages
 from aloft.run.runner import Runner
@@ -85,6 +89,45 @@ def test_composed_pairs_follow_the_others_and_are_filtered(tmp_path: Path, encod
     assert all(pair.question[-2] in "135" for pair in composed) and composed
     assert all(row.detail.partition("?")[0][-1] in "024" for row in dropped)
     assert work_out(tmp_path / "off", encoder, multi_hop=0.0) == (single, [])
+
+
+class Unread:
+    """A teacher that writes alone, as those behind servers and of hosts do."""
+
+    fingerprint = "unread"
+    asked = 0
+
+    def complete(self, prompts: Sequence[Prompt], **_: Any) -> list[Reply]:
+        self.asked += len(prompts)
+        return [Reply(text=ask(prompt), is_finished=True) for prompt in prompts]
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({"pairs": {"multi_hop": 1.0}}, "Set pairs.multi_hop to 0,"),
+        ({"pairs": {"multi_hop": 0.0}}, ""),
+        ({"pairs": {"multi_hop": 1.0}, "filters": {"use": ["support"]}}, ""),
+        ({"filters": {"use": ["dependency"]}}, 'Remove "dependency" from filters.use'),
+        ({"negatives": {"guards": ["reading"]}}, 'Remove "reading" from negatives.guards'),
+    ],
+)
+def test_a_teacher_that_cannot_read_answers_is_refused_before_it_writes(
+    tmp_path: Path,
+    encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    advice: str,
+) -> None:
+    monkeypatch.setattr(job, "try_encoders", lambda *_: None)  # the encoder has no weights
+    models = {"teacher": "given", "embedder": str(encoder), "parts": ["embedder"]}
+    config, teacher = load_config(overrides={**models, **settings}), Unread()
+    refused = pytest.raises(ModelError, match=advice) if advice else nullcontext()
+    with job.open_run(tmp_path, config, teacher) as run:
+        run.give(DOCUMENTS)
+        with refused:
+            run.check()
+    assert teacher.asked == 0
 
 
 def test_partitions_change_nothing(

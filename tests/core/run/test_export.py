@@ -3,15 +3,17 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import long_words, write_topics
+from scripted import CONTRACT, long_words, write_topics
 
 from aloft.cli import main
 from aloft.config import load_config
 from aloft.run.job import open_run
+from aloft.run.stages import export
 from aloft.testing import ScriptedTeacher, tiny_encoder, tiny_language_model
 
 pytestmark = pytest.mark.model
@@ -161,6 +163,19 @@ def test_an_adapter_names_its_base_as_it_is_known_elsewhere(run: Path, tmp_path:
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "A LoRA adapter of language-model; load both with peft." in card
     assert not any(str(run.parent) in file.read_text() for file in folder.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "name", ["openai:http://127.0.0.1:9/v1#small", "embedded:smollm2-135m-instruct"]
+)
+def test_an_untuned_generator_that_is_elsewhere_keeps_nothing_from_being_exported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    bundle = replace(CONTRACT, generator=name, adapter=None)
+    context: Any = None  # of what is merged alone
+    export._write_part("generator", bundle, tmp_path / "generator", context, merged=False)
+    assert not (tmp_path / "generator").exists()
+    assert f"{name}, was not tuned and is not on this machine" in caplog.text
 
 
 def test_what_ships_is_not_changed_by_it(run: Path) -> None:

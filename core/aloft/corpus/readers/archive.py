@@ -1,10 +1,10 @@
-"""The parts of a zipped document (DOCX, PPTX, EPUB), unpacked one at a time and within a limit."""
+"""The parts of a zipped document (Office, EPUB), unpacked one at a time and within a limit."""
 
 import io
 import posixpath
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -12,12 +12,14 @@ from lxml import etree
 
 from aloft.corpus.readers.source import (
     MEGABYTE,
+    Found,
     Source,
     UnreadableError,
     parser_message,
     too_large,
 )
 
+_MOST_NAMED = 3  # of the embedded objects that are not read
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -122,6 +124,28 @@ class Archive:
             for one in self.parse(path)
             if local_name(one) == "Relationship" and one.get("TargetMode") != "External"
         }
+
+    def embedded(self, source: Source, *parts: str) -> Iterator[Found | Source]:
+        """The files that parts of an Office file embed; of older objects a line.
+
+        Args:
+            source: The Office file.
+            parts: Names of its parts.
+        """
+        related = (one for part in parts for one in self.relations(part).values())
+        others: list[str] = []
+        for kind, name in dict.fromkeys(related):
+            if kind == "oleObject":
+                others.append(posixpath.basename(name))
+            elif kind == "package":
+                try:
+                    yield source.inner(name, self.read(name))
+                except UnreadableError as error:
+                    yield source.reject(error.reason, error.detail, place=f"{source.name}#{name}")
+        if others:
+            named = ", ".join(others[:_MOST_NAMED]) + (", ..." if others[_MOST_NAMED:] else "")
+            detail = f"{len(others)} of them ({named}); save them as files of their own"
+            yield source.reject("embedded object", detail)
 
     def main_part(self) -> str:
         """The name of the part that an Office file opens with."""

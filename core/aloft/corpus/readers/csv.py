@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 from statistics import median
 
 from aloft.corpus.readers.decoding import decode
@@ -21,7 +21,9 @@ from aloft.records import Document
 _Row = tuple[int, list[str] | csv.Error]  # the line that it begins on, and its cells
 _MOST_TITLE_ROWS = 5
 _ROWS_LOOKED_AT = 20  # whether they are a table below a title
+_LINES_LOOKED_AT = 400  # for the delimiter: a quoted cell may have many
 DELIMITERS = ",;\t|"  # of several that are as frequent, the first
+_NO_DELIMITER = "\x1f"
 LETTER = re.compile(r"[^\W\d_]")
 _QUOTED = re.compile('"[^"]*"')
 _FEWEST_SWALLOWED = 3  # a quoted address may look like a row or two
@@ -33,7 +35,8 @@ def read(source: Source) -> Iterator[Found]:
     text, notes = decode(source)
     lines = [f"{line}\n" for line in clean(text).split("\n")]
     with any_field_length(len(text)):
-        title, first, delimiter = _split_title(lines)
+        is_tabbed = source.name.lower().endswith(".tsv")
+        title, first, delimiter = _split_title(lines, is_tabbed=is_tabbed)
         rows = _rows(lines, first, delimiter)
         number, header = next(rows, (0, []))
         if isinstance(header, csv.Error):
@@ -126,9 +129,9 @@ def _rows(lines: Sequence[str], first: int, delimiter: str) -> Iterator[_Row]:
             yield line + 1, row
 
 
-def _split_title(lines: Sequence[str]) -> tuple[str, int, str]:
+def _split_title(lines: Sequence[str], *, is_tabbed: bool) -> tuple[str, int, str]:
     """A table's title, the line that its header begins on, and the delimiter."""
-    first, delimiter = _dialect(lines)
+    first, delimiter = _dialect(lines, is_tabbed=is_tabbed)
     top = list(islice(_parse(lines, first, delimiter), _ROWS_LOOKED_AT))
     rows = [row for _, _, row in top if not isinstance(row, csv.Error)]
     place = header_place(rows) if len(rows) == len(top) else 0
@@ -138,16 +141,26 @@ def _split_title(lines: Sequence[str]) -> tuple[str, int, str]:
     return " ".join(title.split()), top[place][0], delimiter
 
 
-def _dialect(lines: Sequence[str]) -> tuple[int, str]:
-    """The first line that is not empty, and the delimiter, which Excel may state above it."""
+def _dialect(lines: Sequence[str], *, is_tabbed: bool) -> tuple[int, str]:
+    """The first line that is not empty, and the delimiter, which Excel may state above it.
+
+    Otherwise it is the most frequent one of the first line that shares it with the next: a title
+    may have a comma, and what is below it not.
+    """
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     stated = lines[first].strip("\n ")
     if len(stated) == 5 and stated.lower().startswith("sep="):
         return first + 1, stated[4]
-    bare = (_QUOTED.sub("", line) for line in lines[first:] if line.strip())
-    top = islice(bare, _MOST_TITLE_ROWS + 1)
-    line = next((line for line in top if any(one in line for one in DELIMITERS)), "")
-    return first, max(DELIMITERS, key=line.count)
+    if stated.strip('"').lower() == "text":  # the only column, in which a comma is one of a text
+        return first, _NO_DELIMITER
+    bare = _QUOTED.sub("", "".join(lines[first : first + _LINES_LOOKED_AT])).split("\n")
+    top = [line for line in bare if line.strip(" ")]  # of tabs alone, too
+    if is_tabbed and any("\t" in line for line in top):
+        return first, "\t"
+    held = [(max(DELIMITERS, key=line.count), line) for line in top[: _MOST_TITLE_ROWS + 1]]
+    held = [(delimiter, line) for delimiter, line in held if delimiter in line]
+    shared = (one for (one, _), (_, below) in pairwise([*held, *held[-1:]]) if one in below)
+    return first, next(shared, ",")
 
 
 def _parse(

@@ -3,7 +3,8 @@
 Kept are tracked insertions, content controls, nested tables, text boxes, notes (behind the
 paragraph that refers to them), SmartArt, charts, web pages that Word takes in when it opens the
 file, and once each the headers and footers. Dropped are deletions, comments, hidden text and field
-codes. Numbers of headings and lists stand before their paragraphs, and powers have a sign.
+codes. Numbers of headings and lists stand before their paragraphs, and powers have a sign. Embedded
+files are read by themselves.
 """
 
 import re
@@ -19,8 +20,9 @@ from aloft.corpus.readers.formulas import formula_text
 from aloft.corpus.readers.html import read_page
 from aloft.corpus.readers.numbering import Numbering
 from aloft.corpus.readers.numerals import integer
+from aloft.corpus.readers.pptx import shape_texts
 from aloft.corpus.readers.source import Found, Source
-from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts
+from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts, note_mark
 
 _DROPPED = frozenset(
     (
@@ -62,14 +64,16 @@ _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 def read(source: Source) -> Iterator[Found | Source]:
     """One document; its title is the first paragraph of the style "Title".
 
-    Files of other kinds that Word takes in when it opens the file follow, and the broken parts.
+    Files of other kinds that Word takes in when it opens the file follow, the broken parts, and
+    the files that are embedded.
     """
     with Archive(source, "DOCX") as archive:
         reader = _Reader(source, archive)
         text = "\n\n".join(block for block in reader.blocks() if block.strip())
-    if text or not reader.others:
+        embedded = [*archive.embedded(source, archive.main_part())]
+    if text or not (reader.others or embedded):
         yield source.document(text, reader.title)
-    yield from reader.others
+    yield from (*reader.others, *embedded)
 
 
 class _Reader:
@@ -80,7 +84,7 @@ class _Reader:
         self._body = archive.parse(main)
         self._relations = archive.relations(main)
         self.title = ""
-        self._initial = ""  # a letter set over several lines, which begins the next paragraph
+        self._begun: tuple[str, list[str]] = "", []  # the next paragraph's text and what follows
         self.others: list[Found | Source] = []
         self._notes = {kind: self._read_notes(kind) for kind in _NOTES.values()}
         self._numbering = Numbering(self._parts("numbering"), self._parts("styles"))
@@ -124,16 +128,28 @@ class _Reader:
         }
 
     def _blocks(self, container: etree._Element) -> Iterator[str]:
+        """Those of the body, a cell, a box or a note: no paragraph goes on in another one."""
+        yield from self._blocks_in(container)
+        yield from self._end()
+
+    def _blocks_in(self, container: etree._Element) -> Iterator[str]:
         for child in _shown(container):
             name = local_name(child)
             if name == "p":
                 yield from self._paragraph(child)
             elif name == "tbl":
+                yield from self._end()
                 yield self._table(child)
             elif name == "altChunk":
+                yield from self._end()
                 yield self._taken_in(attribute(child, "id"))
             else:
-                yield from self._blocks(child)
+                yield from self._blocks_in(child)
+
+    def _end(self) -> Iterator[str]:
+        """What no paragraph goes on with."""
+        (text, anchored), self._begun = self._begun, ("", [])
+        yield from (text, *anchored)
 
     def _taken_in(self, relation: str) -> str:
         """The text of a web page; a file of another kind is read by itself."""
@@ -150,20 +166,23 @@ class _Reader:
         return ""
 
     def _paragraph(self, paragraph: etree._Element) -> Iterator[str]:
-        """Its own text, behind its number, then what is anchored in it."""
-        anchored: list[str] = []
-        style = _style(paragraph)
-        number = "" if _is_joined(paragraph) else self._numbering.before(paragraph, style)
-        initial, self._initial = self._initial, ""  # not of what is anchored here
-        text = initial + join_scripts(self._pieces(paragraph, anchored)).strip("\n")
+        """Its own text, behind its number, then what is anchored in it.
+
+        The text of one without an end, or of a letter set over several lines, begins the next one.
+        """
+        style, is_joined = _style(paragraph), _is_joined(paragraph)
+        number = "" if is_joined else self._numbering.before(paragraph, style)
+        (begun, anchored), self._begun = self._begun, ("", [])  # not of what is anchored here
+        text = begun + join_scripts(self._pieces(paragraph, anchored)).strip("\n")
         frame = _property(paragraph, "framePr")
         is_initial = frame is not None and attribute(frame, "dropCap") in ("drop", "margin")
-        self._initial = text if is_initial else ""
         if not self.title and style == "Title":
             self.title = text
-        if not is_initial:
+        if is_joined or is_initial:
+            self._begun = text, anchored
+        else:
             yield f"{number}{text}" if text.strip() else number.strip()
-        yield from anchored
+            yield from anchored
 
     def _pieces(self, element: etree._Element, anchored: list[str]) -> Iterator[str]:
         for child in _shown(element):
@@ -190,7 +209,7 @@ class _Reader:
             elif name == "hyperlink":
                 pieces = [*self._pieces(child, anchored)]
                 is_note = all(type(piece) is Raised for piece in pieces)
-                yield from ("".join(pieces),) if is_note else pieces
+                yield from (note_mark("".join(pieces)),) if is_note else pieces
             elif script := _script(child):
                 yield script("".join(self._pieces(child, anchored)))
             else:
@@ -208,12 +227,7 @@ class _Reader:
         if name not in self._archive:
             return ""
         with self._alone(name):
-            points = (one for one in self._archive.parse(name).iter() if local_name(one) == "pt")
-            texts = (
-                "".join(one.text or "" for one in point.iter() if local_name(one) == "t")
-                for point in points
-            )
-            return "\n".join(text for text in texts if text.strip())
+            return "\n".join(shape_texts(self._archive.parse(name)))
         return ""
 
     def _table(self, table: etree._Element) -> str:

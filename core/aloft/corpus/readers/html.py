@@ -7,7 +7,8 @@ ordered lists have their numbers, and powers a sign.
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
 
 from bs4 import BeautifulSoup
 from bs4.dammit import EncodingDetector
@@ -18,7 +19,7 @@ from aloft.corpus.readers.decoding import decode
 from aloft.corpus.readers.formulas import formula_text
 from aloft.corpus.readers.numerals import integer, numeral
 from aloft.corpus.readers.source import Found, Source, clean
-from aloft.corpus.readers.superscripts import Lowered, Raised, is_number, join_scripts
+from aloft.corpus.readers.superscripts import Lowered, Raised, is_number, join_scripts, note_mark
 
 _DROPPED_TAGS = frozenset(
     (
@@ -50,6 +51,10 @@ _FORMS = {  # of the numbers of lists, by the attribute `type` or in CSS
     **dict.fromkeys(("none", "disc", "circle", "square"), "none"),
     "decimal-leading-zero": "decimalZero",
 }
+_CDATA = re.compile(  # text of XHTML in which nothing is markup, but not in comments and scripts
+    r"<!--.*?(?:-->|\Z)|<script\b.*?(?:</script|\Z)|<!\[CDATA\[(?:(.*?)\]\]>|.*)",
+    re.DOTALL | re.IGNORECASE,
+)
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:([^;]*)", re.IGNORECASE)
 _SCRIPTS: Mapping[str, type[str]] = {"sup": Raised, "sub": Lowered}
 _DRAWINGS = ("span", "nobr", "mjx-math")  # of formulas
@@ -78,7 +83,7 @@ def read_page(source: Source, label: str | None = None) -> tuple[str, str, list[
     label = label or EncodingDetector.find_declared_encoding(source.raw, is_html=True)
     page, notes = decode(source, label)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # XHTML, bare addresses
-        soup = BeautifulSoup(clean(page), "lxml")
+        soup = BeautifulSoup(_CDATA.sub(_as_text, clean(page)), "lxml")
     for ordered in soup.find_all("ol"):
         _number_items(ordered)
     for table in soup.find_all("table"):
@@ -86,6 +91,11 @@ def read_page(source: Source, label: str | None = None) -> tuple[str, str, list[
     titles = (title for title in soup.find_all("title") if not title.find_parent("svg"))
     title = next(titles, None)
     return title.get_text() if title else "", _text_of(soup), notes
+
+
+def _as_text(found: re.Match[str]) -> str:
+    """What a CDATA section holds as HTML writes it, whose parser takes sections for comments."""
+    return found[0] if found[1] is None else escape(found[1], quote=False)
 
 
 class _Number(NavigableString):
@@ -208,13 +218,16 @@ def _formula(math: Tag) -> str:
     return "" if parsed is None else formula_text(parsed)
 
 
-def _script(tag: Tag) -> type[str] | None:
-    """What a tag raises or lowers its text to, unless all of it is a link; None: it does not."""
+def _script(tag: Tag) -> Callable[[str], str] | None:
+    """What a tag raises or lowers its text to; None: it does not.
+
+    One that is a link as a whole is the mark of a note where it is raised.
+    """
     script = _SCRIPTS.get(tag.name)
-    if script is None or tag.find("a"):
-        return None
-    link = tag.find_parent("a")
-    return None if link and link.get_text(strip=True) == tag.get_text(strip=True) else script
+    link = tag.find("a") or tag.find_parent("a")
+    if link is None or link.get_text(strip=True) != tag.get_text(strip=True):
+        return script
+    return note_mark if tag.name == "sup" else None
 
 
 def _is_dropped(tag: Tag) -> bool:

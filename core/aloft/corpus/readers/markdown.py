@@ -15,7 +15,7 @@ _FOLDED = re.compile(r"^title:[ \t]*[>|][+-]?[ \t]*\n((?:[ \t]+\S.*\n)+)", re.MU
 _PICTURE = re.compile(r"data:image/[\w.+-]+;base64,[A-Za-z0-9+/=]+")  # its bytes, in the text
 _HEADING = re.compile(r" {0,3}#[ \t]+(.*?)(?:[ \t]#+)?[ \t]*")
 _UNDERLINE = re.compile(r" {0,3}=+[ \t]*")  # makes a heading of the line above
-_FENCE = re.compile(r" {0,3}(```|~~~)")
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)")
 
 
 def read(source: Source) -> Iterator[Found]:
@@ -37,9 +37,12 @@ def _title(text: str) -> str:
     fence = above = ""
     for line in text.split("\n"):
         mark = _FENCE.match(line)
-        if mark and fence in ("", mark[1]):
-            fence, above = "" if fence else mark[1], ""
-        elif not fence:  # inside a fence it is a comment of some code
+        if fence:  # inside, a heading is a comment of some code
+            if mark and mark[1].startswith(fence) and not mark[2].strip():
+                fence = ""
+        elif mark:
+            fence, above = mark[1], ""
+        else:
             if heading := _HEADING.fullmatch(line):
                 return heading[1]
             if above.strip() and _UNDERLINE.fullmatch(line):

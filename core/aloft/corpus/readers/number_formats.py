@@ -4,6 +4,7 @@ import re
 
 _QUOTED = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*)[^\]]*\]')  # what a format shows as it is
 _UNSEEN = re.compile(r"\[[^\]]*\]|[_*].")  # colours and conditions, blanks and what fills a cell
+_MOST_WHOLE = 1e21  # a number of more digits is an estimate, and written as one
 _DIGITS = re.compile(r"[0#?](?:[0#?,.]|E[+-]0)*")
 
 
@@ -24,9 +25,15 @@ def in_format(value: float, number_format: str) -> str:
     form = _UNSEEN.sub("", form)
     digits = _DIGITS.findall(form)
     if len(digits) != 1 or digits[0].endswith(","):  # no number, a fraction, or in thousands
-        return f"{value:.15g}"
-    whole, dot, rest = f"{value * 100 if '%' in form else value:.15g}".partition(".")
+        return _digits(value)
+    whole, dot, rest = _digits(value * 100 if "%" in form else value).partition(".")
     zeros = re.split("[.E]", digits[0])[0].count("0")  # so many digits at least, as of a post code
     amount = whole.zfill(zeros + whole.startswith("-")) + dot + rest
     texts = iter(shown)
     return re.sub("\0", lambda _: next(texts), form.replace(digits[0], amount)).strip()
+
+
+def _digits(value: float) -> str:
+    """A whole number, such as a long identifier, as it is; of a fraction 15 digits, as in Excel."""
+    is_whole = isinstance(value, int) or (value.is_integer() and abs(value) < _MOST_WHOLE)
+    return str(int(value)) if is_whole else f"{value:.15g}"

@@ -5,11 +5,13 @@ behind its label. What was typed or stamped upon a page stands behind the page's
 that is damaged or holds no text is listed and the others are read; attached files follow.
 """
 
+import ctypes
 import re
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -80,18 +82,21 @@ def _read_pages(source: Source) -> tuple[list[str | None], list[Found | Source]]
 def _attached(pdf: Any, source: Source) -> Iterator[Found | Source]:
     """The files that a PDF carries, as portfolios do."""
     import pypdfium2 as pdfium
+    import pypdfium2.raw as library
 
     left = source.max_bytes
     for number in range(pdf.count_attachments()):
         with suppress(pdfium.PdfiumError, UnicodeError):  # it has no content, or no name
             attachment = pdf.get_attachment(number)
-            inner = source.inner(attachment.get_name(), bytes(attachment.get_data()))
-            left -= len(inner.raw)
+            inner = source.inner(attachment.get_name(), b"")
+            length = ctypes.c_ulong()
+            library.FPDFAttachment_GetFile(attachment, None, 0, length)
+            left -= length.value
             if left < 0:
                 fault = too_large("more with the files before it", source.max_bytes)
                 yield source.reject(fault.reason, fault.detail, place=inner.name)
             else:
-                yield inner
+                yield replace(inner, raw=bytes(attachment.get_data()))
 
 
 def _read_page(pdf: Any, number: int) -> str | None:

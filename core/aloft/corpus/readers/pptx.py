@@ -1,6 +1,9 @@
-"""PowerPoint: the text of each slide in the order of its shapes, with its notes behind it."""
+"""PowerPoint: the text of each slide in the order of its shapes, with its notes behind it.
 
-from collections.abc import Iterator
+Embedded files are read by themselves.
+"""
+
+from collections.abc import Callable, Iterator
 
 from lxml import etree
 
@@ -9,7 +12,7 @@ from aloft.corpus.readers.charts import chart_text
 from aloft.corpus.readers.formulas import formula_text
 from aloft.corpus.readers.numerals import integer, numeral
 from aloft.corpus.readers.source import Found, Source, UnreadableError
-from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts
+from aloft.corpus.readers.superscripts import Lowered, Raised, join_scripts, note_mark
 
 _FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")  # placeholders that each slide repeats
 _OF_FORMULA = "/math}t"  # a text of a formula, which is read as a whole
@@ -27,7 +30,7 @@ _Counts = dict[int, tuple[tuple[str, str], int]]
 """By level, the kind of its automatic numbers, and the last one."""
 
 
-def read(source: Source) -> Iterator[Found]:
+def read(source: Source) -> Iterator[Found | Source]:
     """One document, titled as the first slide is; hidden and broken slides are listed."""
     with Archive(source, "PPTX") as archive:
         main = archive.main_part()
@@ -36,7 +39,8 @@ def read(source: Source) -> Iterator[Found]:
         slides = [one for one in ids if one]  # the list of sections names them again, without
         title = ""
         blocks: list[str] = []
-        left_out: list[Found] = []
+        left_out: list[Found | Source] = []
+        shown: list[str] = []
         for number, relation in enumerate(slides, start=1):
             try:
                 _, slide = relations[relation]
@@ -52,11 +56,13 @@ def read(source: Source) -> Iterator[Found]:
                         blocks.extend(shape_texts(archive.parse(name)))
                     elif kind == "chart":
                         blocks.append(chart_text(archive.parse(name)))
+                shown.append(slide)
             except Exception as error:  # the parser's; the other slides are read
                 fault, place = archive.broken(error), f"{source.name}#slide {number}"
                 if fault.reason == "too large":
                     raise
                 left_out.append(source.reject(fault.reason, fault.detail, place=place))
+        left_out += archive.embedded(source, *shown)
     if blocks or not left_out:
         yield source.document("\n\n".join(blocks), title)
     yield from left_out
@@ -127,12 +133,12 @@ def _pieces(paragraph: etree._Element) -> Iterator[str]:
             yield "\n"
 
 
-def _script(run: etree._Element) -> type[str]:
-    """Whether a run is raised or lowered, unless it is a link."""
+def _script(run: etree._Element) -> Callable[[str], str]:
+    """What a run is raised or lowered to; a raised link is the mark of a note."""
     properties = next((one for one in run if local_name(one) == "rPr"), None)
-    if properties is None or any(local_name(one) == "hlinkClick" for one in properties):
-        return str
-    baseline = integer(attribute(properties, "baseline"), 0)
+    baseline = 0 if properties is None else integer(attribute(properties, "baseline"), 0)
+    if properties is not None and any(local_name(one) == "hlinkClick" for one in properties):
+        return note_mark if baseline > 0 else str
     return Raised if baseline > 0 else Lowered if baseline < 0 else str
 
 

@@ -1,4 +1,4 @@
-"""Superscripts that are powers, which plain text needs a sign for: 10^6, m^2."""
+"""Superscripts that need signs in text: powers (10^6, m^2) and marks of notes (1852[3])."""
 
 import re
 from collections.abc import Iterable
@@ -23,6 +23,11 @@ class Lowered(str):
 def is_number(text: str) -> bool:
     """Whether a superscript is an exponent, as far as it goes by itself."""
     return _NUMBER.fullmatch(text) is not None
+
+
+def note_mark(text: str) -> str:
+    """A raised link as text shows it: a number would else be one of the word or number before."""
+    return f"[{text}]" if text.isdecimal() else text
 
 
 def join_scripts(pieces: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
 """Excel workbooks: one document a row of each visible sheet, as of a CSV file.
 
 A table ends at an empty row that a header of names follows, with figures below it. What stands
-above a header is the table's title; the text boxes of a sheet are one document more.
+above a header is the table's title; the text boxes of a sheet are one document more, and embedded
+files are read by themselves.
 Formulas give the value that was saved with them; those without one are listed. A cell that spans
 rows is in each of them. A number has the unit that its format shows, or is in per cent, and keeps
 all of its digits.
@@ -38,7 +39,7 @@ _Span = tuple[int, int, int]  # a column, and the first and last row of a cell i
 _Row = tuple[int, list[str]]  # the row's number in the sheet, and its cells
 
 
-def read(source: Source) -> Iterator[Found]:
+def read(source: Source) -> Iterator[Found | Source]:
     """One document a row; a hidden or broken sheet and a bad row are listed."""
     from openpyxl import load_workbook
 
@@ -48,16 +49,19 @@ def read(source: Source) -> Iterator[Found]:
         if not book.worksheets:
             detail = 'no sheet is found; save it as "Excel Workbook", not as "Strict Open XML"'
             raise UnreadableError("unreadable XLSX", detail)
-        found: list[Found] = []
+        found: list[Found | Source] = []
+        shown: list[str] = []
         for sheet in book.worksheets:
             try:
                 found += _read_sheet(source, book, sheet)
                 found += _read_boxes(source, archive, sheet)
+                shown += [sheet._worksheet_path] * (sheet.sheet_state == "visible")
             except Exception as error:  # the parser's; the other sheets are read
                 fault = archive.broken(error)
                 place = f"{source.name}#{sheet.title}"
                 found.append(source.reject(fault.reason, fault.detail, place=place))
         book.close()
+        found += archive.embedded(source, *shown)
     if not found:
         raise UnreadableError("empty", "its sheets hold no row; fill it or remove it")
     yield from found
@@ -89,6 +93,8 @@ def _read_sheet(source: Source, book: Any, sheet: Any) -> Iterator[Found]:
     with book._archive.open(sheet._worksheet_path) as file:
         xml = file.read()
     for title, columns, rows in _tables(list(_filled_rows(sheet, _spans(xml)))):
+        if columns and not rows:
+            yield source.reject("empty", "no row stands below its header; fill it", place=place)
         yield from unread_columns(source, place, columns)
         for number, row in rows:
             row_place = f"{place}!{number}"
@@ -167,7 +173,9 @@ def _is_table(rows: list[_Row]) -> bool:
 
 
 def _split_header(rows: list[_Row]) -> tuple[str, list[str], list[_Row]]:
-    """A table's title, its columns, and the rows below."""
+    """A table's title, its columns, and the rows below; a cell alone is a text without columns."""
+    if len(rows) == 1 and len([cell for cell in rows[0][1] if cell]) == 1:
+        return "", [], rows
     header = header_place([row for _, row in rows])
     title = " ".join(cell for _, row in rows[:header] for cell in row if cell)
     return title, rows[header][1] if rows else [], rows[header + 1 :]

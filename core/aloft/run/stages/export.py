@@ -1,6 +1,7 @@
 """Writes what ships as plain Hugging Face folders, each with a model card."""
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from aloft import __version__
 from aloft.backends.checking import is_cross_encoder, is_language_model, is_multi_vector
 from aloft.backends.packaged import resolve_model
 from aloft.config import PARTS, Part, plain_name, server_names
+from aloft.errors import ModelError
 from aloft.evaluation.report import Measurements, measurements_from_json
 from aloft.files import link, write_folder
 from aloft.jsonl import RecordFile
@@ -18,6 +20,7 @@ from aloft.run.stage import Declaration, Fact, Folder, stage
 from aloft.run.stages.evaluate import base_models
 from aloft.serving.bundle import Bundle, read_bundle
 
+logger = logging.getLogger(__name__)
 _COMPARED = 16  # replies that a merged generator is compared by
 _CARDS = {
     "embedder": ("sentence-transformers", "sentence-similarity"),
@@ -94,7 +97,7 @@ export_merged = _declare("export-merged", "exporting merged models", merged=True
 def _write_part(
     part: Part, bundle: Bundle, folder: Path, context: Context, *, merged: bool
 ) -> None:
-    """Write one part's own files; nothing where the bundle has no such part."""
+    """Write one part's own files; nothing where the bundle has no such part, or it is elsewhere."""
     if part == "generator" and bundle.adapter is not None:
         if merged:
             _merge(bundle, folder, context)
@@ -103,8 +106,15 @@ def _write_part(
             _name_base(folder / "adapter_config.json", _base_name(bundle))
         return
     name = getattr(bundle, part)
+    if part == "generator" and not _is_here(name):
+        logger.warning(
+            "The generator that answers, %s, was not tuned and is not on this machine. It is left "
+            "out of the export.",
+            name,
+        )
+        return
     is_embedder = part == "reranker" and name == bundle.embedder  # whose card says so
-    if name is None or is_embedder or server_names(name):  # whose files are the server's
+    if name is None or is_embedder:
         return
     source = Path(resolve_model(plain_name(name)))
     reranks_as_saved = is_cross_encoder(source) or is_multi_vector(source)
@@ -128,6 +138,17 @@ def _name_base(settings: Path, name: str) -> None:
     settings.unlink()  # what ships has the same file, by a link
     text = json.dumps({**values, "base_model_name_or_path": name}, indent=2)
     settings.write_text(text + "\n", encoding="utf-8")
+
+
+def _is_here(name: str) -> bool:
+    """Whether a language model is on this machine; one that was not trained need not be."""
+    if server_names(name):
+        return False
+    try:
+        resolve_model(plain_name(name))
+    except ModelError:
+        return False
+    return True
 
 
 def _merge(bundle: Bundle, folder: Path, context: Context) -> None:
