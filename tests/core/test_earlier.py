@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 
 from aloft.config import check_config, load_config
-from aloft.errors import ConfigError, DataError
+from aloft.errors import ConfigError, DataError, RunFolderError
 from aloft.evaluation.report import Report
 from aloft.jsonl import RecordFile, encode_record
 from aloft.records import LabelledQuestion, Passage, QAPair, content_id
 from aloft.run.cache import CallCache
 from aloft.run.store import RunStore
-from aloft.run.warm_start import PreviousRun, known_vectors, read_previous_run, take_over
+from aloft.run.warm_start import (
+    PreviousRun,
+    check_previous_run,
+    known_vectors,
+    read_previous_run,
+    take_over,
+)
 
 PASSAGES = [Passage(document_id=f"d{i}", text=f"text {i}", start=0) for i in range(4)]
 PAIRS = [QAPair(passage_id=p.id, question=f"{p.text}?", answer="yes") for p in PASSAGES]
@@ -104,6 +110,9 @@ def test_a_folder_continues_from_the_run_that_is_named_last(tmp_path: Path) -> N
         config = take_over(load_config(after=other), store)
         assert config.embedder == str(tmp_path / "two" / "earlier" / "models" / "encoder")
         assert read_previous_run(tmp_path / "two").trained == {"d0"}
+        with pytest.raises(RunFolderError, match=r"continues from another run.*--from"):
+            check_previous_run(load_config(), store)
+        check_previous_run(load_config(), store, overwrite=True)
         take_over(load_config(), store)
         assert read_previous_run(tmp_path / "two") == PreviousRun()
 

@@ -455,8 +455,8 @@ def _migrate_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
         }
         for variant in current.get("variants", ())
     ]
-    rows = current.get("funnel", ())
-    current["funnel"] = [{**row, "repaired": row.get("mended")} for row in rows]
+    if isinstance(rows := current.get("funnel"), list):
+        current["funnel"] = [{**row, "repaired": row.get("mended")} for row in rows]
     return current
 
 

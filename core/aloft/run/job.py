@@ -165,14 +165,16 @@ class OpenRun:
         Args:
             documents: A folder or file, or documents that are read already.
             questions: A file of labelled questions.
-            overwrite: Whether a run on other documents may be replaced.
+            overwrite: Whether a run on other documents, or one that continued another, may be
+                replaced.
 
         Raises:
             DataError: they cannot be read, or there is no previous run to continue from.
-            RunFolderError: the folder holds a run on other documents.
+            RunFolderError: the folder holds a run on other documents, or one that continued
+                another, and this one does not.
         """
         store = self.shared.store
-        check_previous_run(self.config, store)
+        check_previous_run(self.config, store, overwrite=overwrite)
         content = None if questions is None else unpack(questions)
         accept = accept_all if overwrite else partial(refuse_other_corpus, store)
         self.shared.given["questions"] = questions

@@ -19,7 +19,7 @@ from aloft.backends.fingerprint import fingerprint_folder
 from aloft.backends.packaged import resolve_model
 from aloft.config import RunConfig
 from aloft.corpus.sections import Sections
-from aloft.errors import DataError
+from aloft.errors import DataError, RunFolderError
 from aloft.files import link, read_json, write_folder
 from aloft.jsonl import RecordFile
 from aloft.protocols import Floats
@@ -71,13 +71,26 @@ class PreviousRun:
         return [pair for pair in train if pair.id not in self.pairs or pair.id in drawn]
 
 
-def check_previous_run(config: RunConfig, store: RunStore) -> None:
+def check_previous_run(config: RunConfig, store: RunStore, *, overwrite: bool = False) -> None:
     """Check that there is a run to continue from, before anything is written.
+
+    Args:
+        config: Of the new run.
+        store: Its folder.
+        overwrite: Whether the folder may lose what it has taken over.
 
     Raises:
         DataError: the previous run is not finished, or is this very run.
+        RunFolderError: the folder continues from a run, and the new one from none.
     """
-    if config.earlier is not None and not _has_taken_over(config, store):
+    if config.earlier is None:
+        if (store.path / STATE).exists() and not overwrite:
+            raise RunFolderError(
+                f"{store.path} continues from another run, whose models it holds. Name that run "
+                "again (--from), choose another run folder, or drop them: --overwrite, in Python "
+                "overwrite=True."
+            )
+    elif not _has_taken_over(config, store):
         if Path(config.earlier).resolve() == store.origin.resolve():
             raise DataError(f"{config.earlier} cannot continue from itself. Choose another --out.")
         read_bundle(Path(config.earlier) / "models")
