@@ -625,6 +625,21 @@ def test_an_address_that_is_none_is_told_at_once(url: str) -> None:
         parse_name(f"openai:{url}#m")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "openai:http://me:hunter2@near:8000/v1#m",
+        "openai:http://far/v1#m, openai:https://hunter2@near:8000/v1",
+    ],
+)
+def test_a_password_in_an_address_is_refused_before_it_is_written_down(name: str) -> None:
+    for read in (parse_name, lambda one: load_config(overrides={"teacher": one})):
+        with pytest.raises(ConfigError, match=r"@near:8000: .*ALOFT_API_KEY") as caught:
+            read(name)
+        assert "hunter2" not in str(caught.value)
+    assert parse_name("openai:http://near/v1#a@b://c@d")[1] == "a@b://c@d"
+
+
 @pytest.mark.parametrize("url", ["http://[::1/v1", "http://a..b/v1"])
 def test_a_host_that_is_none_is_told_in_one_line(url: str) -> None:
     with pytest.raises(ConfigError, match=r"Check"):

@@ -43,7 +43,7 @@ from aloft.backends.server_protocol import (
 )
 from aloft.backends.server_settings import DEFAULT_SETTINGS, ServerSettings
 from aloft.backends.tool_calls import described
-from aloft.config import SERVER, server_names
+from aloft.config import SERVER, check_addresses, server_names
 from aloft.errors import ModelError, ProbabilitiesError
 from aloft.protocols import Floats, Prompt, Reply
 from aloft.records import content_id
@@ -57,8 +57,10 @@ def parse_name(name: str) -> tuple[tuple[str, ...], str]:
     """Split an `openai:` name into its servers' addresses and their model, "" where none is named.
 
     Raises:
+        ConfigError: an address holds a password.
         ModelError: it contains no address, or names several models.
     """
+    check_addresses(name)
     addresses, models = [], set()
     for one in server_names(name):
         address, _, model = one.removeprefix(SERVER).partition("#")

@@ -74,8 +74,28 @@ def server_names(name: str) -> tuple[str, ...]:
     return tuple(one.strip() for one in name.split(",") if one.strip())
 
 
+def check_addresses(name: str) -> None:
+    """Check that the addresses of a model's servers hold no password.
+
+    They are written down: in run folders, reports, bundles and errors.
+
+    Raises:
+        ConfigError: one does.
+    """
+    for one in server_names(name):
+        _, at, host = one.partition("://")[2].partition("/")[0].rpartition("@")
+        if at:
+            raise ConfigError(
+                f"{SERVER}...@{host}: an address with a user name or password is written down in "
+                "run folders and reports. Leave them out; for a server that requires a key, set "
+                "ALOFT_API_KEY, or pass api_key."
+            )
+
+
 def _join_servers(given: Any) -> Any:
     """One name of several servers of one model, which a file lists."""
+    if isinstance(given, str):
+        check_addresses(given)
     if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
         return given
     others = [one for one in given if not one.startswith(SERVER)]
@@ -84,7 +104,9 @@ def _join_servers(given: Any) -> Any:
             f'it lists "{others[0]}", but only servers of one model ({SERVER}URL#MODEL) can be '
             "listed. Name one model, or servers alone."
         )
-    return ", ".join(given)
+    name = ", ".join(given)
+    check_addresses(name)
+    return name
 
 
 LanguageModelName = Annotated[Text, BeforeValidator(_join_servers)]
