@@ -66,6 +66,43 @@ def test_a_table_as_excel_saves_it_is_read(tmp_path: Path) -> None:
     ] * 2
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Port,Depth,,Berths,\n,low,high,old,new",  # Port in no group
+        "Port,Depth,,Berths\nPort,low,high,old,new",  # in both rows, as where cells are merged
+    ],
+)
+def test_names_of_groups_above_the_names_of_columns(tmp_path: Path, header: str) -> None:
+    documents, rejections = read(tmp_path, a__csv=f"{header}\nOban,1,2,3,4\nBute,5,6,7,8\n")
+    assert [one.text for one in documents.values()] == [
+        "Port: Oban\nDepth low: 1\nDepth high: 2\nBerths old: 3\nBerths new: 4",
+        "Port: Bute\nDepth low: 5\nDepth high: 6\nBerths old: 7\nBerths new: 8",
+    ]
+    assert rejections == {}
+
+
+def test_groups_of_the_same_columns_are_known_by_that(tmp_path: Path) -> None:
+    same = ",Depth,,Berths,\nPort,2022,2023,2022,2023\nOban,1,2,3,4\n"
+    documents, _ = read(tmp_path, a__csv=same)
+    assert documents["a.csv#1"].text == (
+        "Port: Oban\nDepth 2022: 1\nDepth 2023: 2\nBerths 2022: 3\nBerths 2023: 4"
+    )
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "Port,Notes,,Depth\nOban,a,b,3\n",  # a column without a name, and a row of all
+        ",Depth,\nOban,1,2\nBute,3,4\n",  # one group alone: its columns have no names
+        "Port,Notes\n,deep\nOban,old\n",  # no group
+    ],
+)
+def test_a_column_without_a_name_is_no_group(tmp_path: Path, table: str) -> None:
+    documents, _ = read(tmp_path, a__csv=table)
+    assert len(documents) == table.count("\n") - 1
+
+
 def test_many_broken_quotes_take_no_time(tmp_path: Path) -> None:
     table = "a,b\n" + '1,"x\n' * 5_000
     documents, rejections = read(tmp_path, a__csv=table, b__csv="a\ntext\n")

@@ -433,6 +433,28 @@ def test_a_cell_that_spans_rows_is_in_each_of_them(tmp_path: Path) -> None:
     ]
 
 
+def test_a_header_in_two_rows_names_groups_of_columns(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet = book.active
+    for row in [
+        ("Ports of 2024", None, None),
+        ("region", "depth", None),
+        (None, "low", "high"),
+        ("North", 1, 2),
+        ("South", 3, 4),
+    ]:
+        sheet.append(row)
+    sheet.merge_cells("A1:C1")
+    sheet.merge_cells("A2:A3")
+    sheet.merge_cells("B2:C2")
+    documents, rejections = read(tmp_path, a__xlsx=save(book))
+    assert [(one.title, one.text) for one in documents.values()] == [
+        ("Ports of 2024", "region: North\ndepth low: 1\ndepth high: 2"),
+        ("Ports of 2024", "region: South\ndepth low: 3\ndepth high: 4"),
+    ]
+    assert rejections == {}
+
+
 @pytest.mark.parametrize(
     ("value", "number_format", "text"),
     [

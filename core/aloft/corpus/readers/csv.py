@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from statistics import median
 
 from aloft.corpus.readers.decoding import decode
@@ -42,9 +42,13 @@ def read(source: Source) -> Iterator[Found]:
         if isinstance(header, csv.Error):
             raise UnreadableError("bad header", f"line {number}: {header}; mend the quotes")
         columns = [column.strip() for column in header]
+        top = list(islice(rows, 1))
+        below = [row for _, row in top if not isinstance(row, csv.Error)]
+        if below and (grouped := grouped_columns(columns, below[0])):
+            columns, top = grouped, []
         yield from unread_columns(source, source.name, columns)
         is_bare = True
-        for row_number, (line, row) in enumerate(rows, start=1):
+        for row_number, (line, row) in enumerate(chain(top, rows), start=1):
             is_bare = False
             place = f"{source.name}#{row_number}"
             try:
@@ -77,6 +81,35 @@ def header_place(rows: Sequence[Sequence[str]]) -> int:
         and all(LETTER.search(top[i][place]) for place in filled[i])
     )
     return wide[0] if ends[wide[0]] > half else next(named, wide[0])
+
+
+def grouped_columns(header: Sequence[str], below: Sequence[str]) -> list[str]:
+    """The columns of a header in two rows, of which the upper one names groups of columns.
+
+    A group's name stands above the first of its columns, and blanks above the others; what is in
+    no group has its name above alone, or in both rows. Where nothing else tells names from the
+    first row of figures, the groups have the same ones.
+
+    Returns:
+        "group column" for each column of a group; none where the header is one row.
+    """
+    width = max(len(header), len(below))
+    rows = ([cell.strip() for cell in row] for row in (header, below))
+    above, names = (row + [""] * (width - len(row)) for row in rows)
+    begins = [place for place, cell in enumerate(above) if cell]
+    spans = list(pairwise([*begins, width]))
+    groups = [(first, end) for first, end in spans if end - first > 1 and all(names[first:end])]
+    grouped = {place for first, end in groups for place in range(first, end)}
+    others = [place for place in range(width) if place not in grouped]
+    if not groups or any(above[i] and names[i] not in ("", above[i]) for i in others):
+        return []
+    is_alike = len(groups) > 1 and len({tuple(names[first:end]) for first, end in groups}) == 1
+    if not is_alike and not any(above[place] for place in others):
+        return []
+    columns = [upper or lower for upper, lower in zip(above, names, strict=True)]
+    for first, end in groups:
+        columns[first:end] = [f"{above[first]} {name}" for name in names[first:end]]
+    return columns
 
 
 def document_of_row(place: str, columns: Sequence[str], row: Sequence[str]) -> Document:

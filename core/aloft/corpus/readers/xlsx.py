@@ -18,7 +18,13 @@ from itertools import pairwise
 from typing import Any
 
 from aloft.corpus.readers.archive import Archive
-from aloft.corpus.readers.csv import LETTER, document_of_row, header_place, unread_columns
+from aloft.corpus.readers.csv import (
+    LETTER,
+    document_of_row,
+    grouped_columns,
+    header_place,
+    unread_columns,
+)
 from aloft.corpus.readers.number_formats import in_format
 from aloft.corpus.readers.pptx import shape_texts
 from aloft.corpus.readers.source import Found, Source, UnreadableError, make_document
@@ -178,7 +184,10 @@ def _split_header(rows: list[_Row]) -> tuple[str, list[str], list[_Row]]:
         return "", [], rows
     header = header_place([row for _, row in rows])
     title = " ".join(cell for _, row in rows[:header] for cell in row if cell)
-    return title, rows[header][1] if rows else [], rows[header + 1 :]
+    columns, below = rows[header][1] if rows else [], rows[header + 1 :]
+    if below and (grouped := grouped_columns(columns, below[0][1])):
+        columns, below = grouped, below[1:]
+    return title, columns, below
 
 
 def _text(cell: Any) -> str:
