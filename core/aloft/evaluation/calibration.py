@@ -24,6 +24,8 @@ def fit_relevance(
     system: System,
     fold: Fold | None = None,
     unanswerable: Sequence[str] = (),
+    *,
+    has_vectors: bool = True,
 ) -> Relevance | None:
     """Fit the probability that a retrieved passage answers.
 
@@ -34,6 +36,7 @@ def fit_relevance(
         system: What retrieves, and whose features of a pair count.
         fold: Fit it for this fold; None: on all questions.
         unanswerable: Questions that no passage answers, which take part as well.
+        has_vectors: Whether similarity counts beside words and reranker.
 
     Returns:
         None without an embedder.
@@ -41,10 +44,11 @@ def fit_relevance(
     if evaluator.unrelated is None or system.embedder == "none":
         return None
     rows, columns, is_right = _first(evaluator, system, fold)
-    features = [features_of_set(evaluator, system, evaluator.deciding, rows, columns)]
+    how = {"has_vectors": has_vectors}
+    features = [features_of_set(evaluator, system, evaluator.deciding, rows, columns, **how)]
     if unanswerable:
         found = evaluator.retriever(system).rank(unanswerable).top(DEPTH).columns.tolist()
-        vectors = evaluator.encode(system.embedder, unanswerable)
+        vectors = evaluator.encode(system.embedder, unanswerable) if has_vectors else None
         features.append(features_of(evaluator, system, unanswerable, vectors, found))
         is_right = np.concatenate([is_right, np.zeros(features[1].shape[:2], bool)])
     pairs = np.concatenate([one.reshape(-1, 3) for one in features])
@@ -90,10 +94,12 @@ def features_of_set(
     name: str,
     rows: Sequence[int],
     columns: Sequence[Sequence[int]],
+    *,
+    has_vectors: bool = True,
 ) -> NDArray[np.float64]:
-    """The same of questions of a set, whose vectors are known already."""
+    """See `features_of`; of questions of a set, whose vectors are known already."""
     asked = [question.question for question in evaluator.questions[name]]
-    vectors = evaluator.encode(system.embedder, asked)[list(rows)]
+    vectors = evaluator.encode(system.embedder, asked)[list(rows)] if has_vectors else None
     return features_of(evaluator, system, [asked[row] for row in rows], vectors, columns)
 
 
@@ -101,7 +107,7 @@ def features_of(
     evaluator: RetrievalEvaluator,
     system: System,
     questions: Sequence[str],
-    vectors: Floats,
+    vectors: Floats | None,
     columns: Sequence[Sequence[int]],
 ) -> NDArray[np.float64]:
     """Similarity, overlap and the reranker's score of questions with passages of each.
@@ -110,22 +116,24 @@ def features_of(
         evaluator: Of these passages.
         system: What embeds and reranks.
         questions: One text each.
-        vectors: Of these questions, by the system's embedder; (questions, dimensions).
+        vectors: Of these questions, by the system's embedder; (questions, dimensions). None:
+            similarity is 0.
         columns: Of the passages; (questions, at most so many).
 
     Returns:
         (questions, most passages of one, 3), NaN where a question has fewer.
     """
-    index = evaluator.index(system.embedder)
-    unrelated = evaluator.unrelated(system.embedder) if evaluator.unrelated else vectors[:0]
     found = np.full((len(questions), max(map(len, columns), default=0), 3), np.nan)
     pairs = []
-    for row, (question, vector, some) in enumerate(zip(questions, vectors, columns, strict=True)):
+    for row, (question, some) in enumerate(zip(questions, columns, strict=True)):
         texts = [evaluator.passages[column].embedded for column in some]
-        found[row, : len(some), 0] = standardise(index.score(vector, some), unrelated @ vector)
+        found[row, : len(some)] = 0.0
         found[row, : len(some), 1] = overlap(question, texts)
-        found[row, : len(some), 2] = 0.0
         pairs += [(question, text) for text in texts]
+    if vectors is not None and evaluator.unrelated is not None:
+        index, unrelated = evaluator.index(system.embedder), evaluator.unrelated(system.embedder)
+        for row, (vector, some) in enumerate(zip(vectors, columns, strict=True)):
+            found[row, : len(some), 0] = standardise(index.score(vector, some), unrelated @ vector)
     if system.reranker != "none":
         found[~np.isnan(found[:, :, 2]), 2] = evaluator.rerank_scores(system, pairs)
     return found

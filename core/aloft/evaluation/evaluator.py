@@ -129,8 +129,8 @@ class Evaluator(RetrievalEvaluator):
             return None
         highest = None
         if rule.relevance is not None:
-            known = self._known_by(system)
-            vectors = self.encode(known.embedder, questions)
+            known, has_vectors = self._known_by(system)
+            vectors = self.encode(known.embedder, questions) if has_vectors else None
             features = features_of(self, known, questions, vectors, columns.tolist())
             highest = rule.highest(features)
         values = {UNANSWERABLE: declines(read, rule.threshold, highest).astype(float)}
@@ -271,21 +271,26 @@ class Evaluator(RetrievalEvaluator):
 
     def _fit_rule(self, readings: Readings, system: System, fold: Fold | None) -> CitationRule:
         """What is cited by, chosen for a fold; None: on all questions that decide."""
-        known = self._known_by(system) if readings.abstains else None
+        relevance = None
+        if readings.abstains:
+            known, has_vectors = self._known_by(system)
+            relevance = fit_relevance(self, known, fold, has_vectors=has_vectors)
         return fit_rule(
             readings,
             are_human=self.deciding == "human",
             answered_share=self.config.answered_share,
-            relevance=fit_relevance(self, known, fold) if known else None,
+            relevance=relevance,
         )
 
-    def _known_by(self, system: System) -> System:
-        """The system by which it is known whether passages answer.
+    def _known_by(self, system: System) -> tuple[System, bool]:
+        """The system by which it is known whether passages answer, and whether similarity counts.
 
-        Where a reranker reads what late interaction has ordered, it reads each of them long
-        enough once: late interaction tells.
+        Where a reranker reads what late interaction has ordered, it takes long enough to do so
+        once: late interaction tells. Where there is either, similarity adds nothing, and would
+        have the passages embedded again where they are served.
         """
-        return replace(system, reranker="body") if self.is_late(system) else system
+        known = replace(system, reranker="body") if self.is_late(system) else system
+        return known, known.reranker == "none"
 
     def citation_rule(self, generator: str) -> CitationRule | None:
         """By what a generator cites or abstains in what ships.
@@ -332,8 +337,11 @@ class Evaluator(RetrievalEvaluator):
         if self.sets.abstains:
             missing = self._read_choices(generator, asked, others)
             if self.unrelated is not None and system.embedder != "none":
-                known = self._known_by(system)
-                features = [features_of_set(self, known, name, rows, c) for c in (shown, others)]
+                known, has_vectors = self._known_by(system)
+                features = [
+                    features_of_set(self, known, name, rows, columns, has_vectors=has_vectors)
+                    for columns in (shown, others)
+                ]
         are_right = [
             [column in right for column in some] for some, right in zip(shown, gold, strict=True)
         ]

@@ -332,12 +332,14 @@ def rate_passages(
     if bundle.abstention_threshold is None or relevance is None:
         return None
     is_late = bundle.retrieval.late_depth > 0  # late interaction tells, not what reads after it
-    count = len(passages)
+    reranker, count = bundle.embedder if is_late else bundle.reranker, len(passages)
     every = RetrievalSettings(
-        retriever="dense", rerank_depth=count, count=count, relevance=relevance
+        retriever="dense" if reranker is None else "bm25",  # beside which similarity adds nothing
+        rerank_depth=count,
+        count=count,
+        relevance=relevance,
     )
-    reranker = bundle.embedder if is_late else bundle.reranker
-    bundle = replace(bundle, retrieval=every, reranker=reranker if relevance.reranker else None)
+    bundle = replace(bundle, retrieval=every, reranker=reranker)
     (found,) = open_retriever(bundle, passages, models).retrieve([question])
     return max(one.score for one in found)
 
