@@ -66,8 +66,9 @@ def fit_reranker(evaluator: RetrievalEvaluator, system: System) -> Relevance | N
     if evaluator.unrelated is None or system.reranker == "none":
         return None
     rows, columns, is_right = _first(evaluator, system, None)
-    features = features_of_set(evaluator, system, evaluator.deciding, rows, columns)
-    features[:, :, :2] = 0.0
+    name = evaluator.deciding
+    features = features_of_set(evaluator, system, name, rows, columns, has_vectors=False)
+    features[:, :, 1] = 0.0  # of words
     fitted = fit(features.reshape(-1, 3), is_right.ravel(), _UNKNOWN, _PRIOR)
     return fitted if fitted.reranker > 0 else None
 
