@@ -82,8 +82,8 @@ class LangChainTeacher:
         self, prompts: Sequence[Prompt], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Reply]:
         """Reply to each prompt; `max_new_tokens` is ignored: models name it differently."""
-        told = stops_to_send(prompts, stop)
-        options = {**({"stop": told} if told else {}), **self._options}
+        sent = stops_to_send(prompts, stop)
+        options = {**({"stop": sent} if sent else {}), **self._options}
         replies = self._model.batch(
             [_conversation(prompt) for prompt in prompts],
             RunnableConfig(max_concurrency=self._concurrency),

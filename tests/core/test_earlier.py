@@ -153,13 +153,19 @@ def test_what_models_returned_counts_and_what_it_took_does_not(tmp_path: Path) -
     assert cache.get(["a call", "another"]) == {"a call": ("a reply", None)}
 
 
-def test_a_third_run_knows_what_the_first_trained_on(tmp_path: Path) -> None:
-    finished_run(tmp_path / "one")
-    with RunStore(tmp_path / "two") as store:
-        config = take_over(load_config(after=tmp_path / "one"), store)
-    later = finished_run(tmp_path / "later")
-    (later / "earlier").symlink_to(tmp_path / "two" / "earlier")
+def continued_run(folder: Path) -> Path:
+    """A finished run that continued from another one."""
+    finished_run(folder / "one")
+    with RunStore(folder / "two") as store:
+        config = take_over(load_config(after=folder / "one"), store)
+    later = finished_run(folder / "later")
+    (later / "earlier").symlink_to(folder / "two" / "earlier")
     (later / "config.json").write_text(config.model_dump_json())
+    return later
+
+
+def test_a_third_run_knows_what_the_first_trained_on(tmp_path: Path) -> None:
+    later = continued_run(tmp_path)
     write(later / "sets" / "train.jsonl", PAIRS[:1])  # one replayed
     with RunStore(tmp_path / "three") as store:
         take_over(load_config(after=later), store)
@@ -171,12 +177,7 @@ def test_a_third_run_knows_what_the_first_trained_on(tmp_path: Path) -> None:
 def test_a_third_run_holds_out_what_the_first_did_though_the_second_lacked_it(
     tmp_path: Path,
 ) -> None:
-    finished_run(tmp_path / "one")
-    with RunStore(tmp_path / "two") as store:
-        config = take_over(load_config(after=tmp_path / "one"), store)
-    later = finished_run(tmp_path / "later")
-    (later / "earlier").symlink_to(tmp_path / "two" / "earlier")
-    (later / "config.json").write_text(config.model_dump_json())
+    later = continued_run(tmp_path)
     new = Passage(document_id="d4", text="text 4", start=0)
     write(later / "passages.jsonl", [*PASSAGES[:3], new])
     held_out = RecordFile(later / "sets" / "held_out.jsonl", LabelledQuestion)[0]

@@ -105,11 +105,11 @@ def plain_text(prompt: Prompt) -> str:
 
 
 def stops_to_send(prompts: Sequence[Prompt], stop: Sequence[str]) -> list[str]:
-    """The stop strings that a host may be told with some prompts.
+    """The stop strings that can be sent to a host along with some prompts.
 
-    A host that cannot continue from the prefix repeats it: told of a heading in it, or of its line
-    end, it would end the reply before its first word. All of them are searched for in the text that
-    it returns.
+    A host that cannot continue from the prefix repeats it. If a stop string occurs in the prefix,
+    such as a heading or a line end, the reply would end before its first word, so it is not sent.
+    All stop strings are searched for in the text that the host returns.
     """
     repeated = [prompt.prefix for prompt in prompts if not prompt.is_plain]
     return [one for one in stop if not any((one.strip() or one) in prefix for prefix in repeated)]

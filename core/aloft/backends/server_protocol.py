@@ -20,8 +20,8 @@ def request_settings(prompt: Prompt, max_new_tokens: int, stop: Sequence[str]) -
     if prompt.seed is not None:
         asked |= {"temperature": prompt.temperature, "seed": prompt.seed % 2**31}
         asked |= {"top_p": prompt.top_p} if prompt.top_p < 1 else {}
-    if told := stops_to_send([prompt], stop):
-        asked["stop"] = told[:4]  # the API's limit; the others are searched for in the text
+    if sent := stops_to_send([prompt], stop):
+        asked["stop"] = sent[:4]  # the API's limit; the others are searched for in the text
     if prompt.json_schema is not None:
         form = {"name": "reply", "schema": dict(prompt.json_schema), "strict": True}
         asked["response_format"] = {"type": "json_schema", "json_schema": form}

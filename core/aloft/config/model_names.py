@@ -95,7 +95,7 @@ def check_addresses(name: str) -> None:
 def _join_servers(given: Any) -> Any:
     """One name of several servers of one model, which a file lists."""
     if isinstance(given, str):
-        check_addresses(given)
+        given = [given]
     if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
         return given
     others = [one for one in given if not one.startswith(SERVER)]

@@ -40,6 +40,7 @@ from aloft.randomness import deal_places, rng_for
 from aloft.retrieval import citing
 from aloft.retrieval.citing import declines
 from aloft.retrieval.ranking import Ranking
+from aloft.retrieval.relevance import Relevance
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +60,9 @@ class Evaluator(RetrievalEvaluator):
     choose: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     read: Callable[[str, Sequence[Prompt], Sequence[str]], Floats]
     _rules: dict[str, CitationRule | None] = field(default_factory=dict)
+    _relevances: dict[tuple[str, System, Fold | None], Relevance | None] = field(
+        default_factory=dict
+    )
 
     @property
     def form(self) -> Format:
@@ -271,16 +275,20 @@ class Evaluator(RetrievalEvaluator):
 
     def _fit_rule(self, readings: Readings, system: System, fold: Fold | None) -> CitationRule:
         """What is cited by, chosen for a fold; None: on all questions that decide."""
-        relevance = None
-        if readings.abstains:
-            known, has_vectors = self._known_by(system)
-            relevance = fit_relevance(self, known, fold, has_vectors=has_vectors)
         return fit_rule(
             readings,
             are_human=self.deciding == "human",
             answered_share=self.config.answered_share,
-            relevance=relevance,
+            relevance=self._relevance(system, fold) if readings.abstains else None,
         )
+
+    def _relevance(self, system: System, fold: Fold | None) -> Relevance | None:
+        """By what it is known whether passages answer; fitted once for all generators."""
+        key = self.deciding, system, fold
+        if key not in self._relevances:
+            known, has_vectors = self._known_by(system)
+            self._relevances[key] = fit_relevance(self, known, fold, has_vectors=has_vectors)
+        return self._relevances[key]
 
     def _known_by(self, system: System) -> tuple[System, bool]:
         """The system by which it is known whether passages answer, and whether similarity counts.
